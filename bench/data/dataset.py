@@ -1,0 +1,192 @@
+"""What a dataset is once it has been read: corpus, queries, qrels by split, and what is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+Qrels = Mapping[str, Mapping[str, int]]
+"""Query id -> document id -> grade (an integer; above 0 is relevant), as in a TREC qrels file."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents in a fixed order. `texts[i]` is what an encoder sees: title, a space, text."""
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    titles: Sequence[str] | None = None
+    bodies: Sequence[str] | None = None
+    """The parts of `texts`, where a dataset has them (BM25 over two fields, pseudo-queries)."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Document id -> its position in `ids` and `texts`."""
+        return {doc: position for position, doc in enumerate(self.ids)}
+
+    def text_of(self, doc: str) -> str:
+        """Return the text of a document by id."""
+        return self.texts[self.positions[doc]]
+
+    def subset(self, docs: Sequence[str]) -> Corpus:
+        """Return the corpus of these documents, in this order."""
+        return Corpus(list(docs), [self.text_of(doc) for doc in docs])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled example: a query and one document relevant to it."""
+
+    query_id: str
+    query: str
+    doc_id: str
+    document: str
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the catalogue says of a dataset. Defaults hold for a folder that no catalogue knows."""
+
+    name: str
+    title: str = ""
+    role: str = "target"
+    """`target`, `probe`, or `both`."""
+    licence: str = "unknown"
+    source: str = ""
+    drop_same_id: bool = False
+    """Drop a document whose id is the query's own before scoring (ArguAna, Quora)."""
+    max_length: int | None = None
+    """Tokens a text is cut to on this dataset, where it asks for fewer than the model takes."""
+    pseudo: bool = False
+    """Training queries were made from the corpus, not labelled: a label count of 0."""
+    expected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Strategy -> measure -> published score, which `bench check` measures again."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A retrieval dataset in the BEIR sense.
+
+    `splits` maps a split's name to its qrels. Only the harness sees the test split; a strategy is given `TrainingData`.
+    """
+
+    info: DatasetInfo
+    corpus: Corpus
+    queries: Mapping[str, str]
+    splits: Mapping[str, Qrels]
+    warnings: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Query id -> source, template or module, where known: for stratified samples and averages over groups."""
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.info.name
+
+    def qrels(self, split: str) -> Qrels:
+        """Return the qrels of a split.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if split not in self.splits:
+            from bench.errors import DataError, did_you_mean
+
+            raise DataError(
+                f"dataset {self.name!r} has no split {split!r}{did_you_mean(split, self.splits)} "
+                f"It has: {', '.join(sorted(self.splits)) or 'none'}."
+            )
+        return self.splits[split]
+
+    def judged(self, split: str) -> list[str]:
+        """Return the ids of a split's judged queries, in a fixed order."""
+        return sorted(self.qrels(split))
+
+    def pairs(self, split: str) -> Iterator[Pair]:
+        """Yield the positive (query, document) pairs of a split, ordered by query and document id."""
+        yield from positive_pairs(self.qrels(split), self.queries, self.corpus)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return 16 hex digits over the content: corpus, queries and qrels, independent of file layout and order."""
+        digest = hashlib.sha256()
+        for doc, text in sorted(zip(self.corpus.ids, self.corpus.texts, strict=True)):
+            digest.update(json.dumps([doc, text]).encode())
+        digest.update(json.dumps([sorted(self.queries.items()), self.info.drop_same_id]).encode())
+        for split in sorted(self.splits):
+            rows = {query: dict(sorted(docs.items())) for query, docs in sorted(self.splits[split].items())}
+            digest.update(json.dumps([split, rows]).encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class SimilarityDataset:
+    """Sentence pairs with a graded similarity (STS): a probe measured by Spearman's rho, not by retrieval."""
+
+    info: DatasetInfo
+    first: Sequence[str]
+    second: Sequence[str]
+    scores: Sequence[float]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.info.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return 16 hex digits over the content."""
+        rows = list(zip(self.first, self.second, self.scores, strict=True))
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a strategy's `fit` may see: training pairs, development queries, the corpus. Never a test query.
+
+    `corpus` is the target corpus without labels: methods that adapt to unlabelled text, or mine negatives, use it.
+    """
+
+    dataset: str
+    pairs: Sequence[Pair]
+    dev_queries: Mapping[str, str]
+    dev_qrels: Qrels
+    corpus: Corpus
+    seed: int = 0
+
+    @cached_property
+    def train_qrels(self) -> Qrels:
+        """The training pairs as qrels of grade 1."""
+        qrels: dict[str, dict[str, int]] = {}
+        for pair in self.pairs:
+            qrels.setdefault(pair.query_id, {})[pair.doc_id] = 1
+        return qrels
+
+    @cached_property
+    def train_queries(self) -> dict[str, str]:
+        """Query id -> text of the training pairs."""
+        return {pair.query_id: pair.query for pair in self.pairs}
+
+    @property
+    def labels(self) -> int:
+        """Labelled pairs in all, the development pairs included: what a budget of examples counts."""
+        return len(self.pairs) + sum(sum(grade > 0 for grade in docs.values()) for docs in self.dev_qrels.values())
+
+    @property
+    def train_relevant(self) -> set[str]:
+        """Documents that are a positive in training: they define the seen stratum of the test queries."""
+        return {pair.doc_id for pair in self.pairs}
+
+
+def positive_pairs(qrels: Qrels, queries: Mapping[str, str], corpus: Corpus) -> Iterator[Pair]:
+    """Yield a `Pair` for every grade above 0, ordered by query id, then document id."""
+    for query in sorted(qrels):
+        for doc in sorted(qrels[query]):
+            if qrels[query][doc] > 0:
+                yield Pair(query, queries[query], doc, corpus.text_of(doc))

@@ -1,0 +1,1 @@
+"""From texts to rankings: encoding (cached), indexes, search."""

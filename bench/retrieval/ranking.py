@@ -1,0 +1,80 @@
+"""A ranking (TREC run): for each query the documents found, best first, with their scores."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.errors import DataError
+
+Hits = list[tuple[str, float]]
+"""(document id, score), by score descending, then by document id descending, as trec_eval orders them."""
+
+
+def trec_order(hits: Iterable[tuple[str, float]]) -> Hits:
+    """Sort by score descending, ties by document id descending: trec_eval's order, which every figure here follows."""
+    return sorted(hits, key=lambda hit: (hit[1], hit[0]), reverse=True)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Query id -> hits in trec_eval's order. A query that was searched and found nothing has an empty list."""
+
+    hits: Mapping[str, Hits] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.hits)
+
+    def __getitem__(self, query: str) -> Hits:
+        return self.hits[query]
+
+    def top(self, k: int) -> Ranking:
+        """Return the ranking cut to its first k documents a query."""
+        return Ranking({query: hits[:k] for query, hits in self.hits.items()})
+
+    def without_same_id(self) -> Ranking:
+        """Drop documents whose id is the query's own (`drop_same_id` datasets). Retrieve one more than needed first."""
+        return Ranking({query: [hit for hit in hits if hit[0] != query] for query, hits in self.hits.items()})
+
+    def as_run(self) -> dict[str, dict[str, float]]:
+        """Return query id -> document id -> score, the form that trec_eval's bindings take."""
+        return {query: dict(hits) for query, hits in self.hits.items()}
+
+    @classmethod
+    def from_run(cls, run: Mapping[str, Mapping[str, float]]) -> Ranking:
+        """Build a ranking from query id -> document id -> score, putting it into trec_eval's order."""
+        return cls({query: trec_order((doc, float(score)) for doc, score in docs.items()) for query, docs in run.items()})
+
+
+def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
+    """Write a gzipped TREC run: `query Q0 document rank score tag`. Bytes do not depend on the time of writing."""
+    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as stream:
+        for query, hits in ranking.hits.items():
+            for rank, (doc, score) in enumerate(hits, start=1):
+                stream.write(f"{query} Q0 {doc} {rank} {score:.9g} {tag}\n".encode())
+
+
+def read_trec(path: Path) -> Ranking:
+    """Read a TREC run, gzipped or plain.
+
+    Raises:
+        DataError: a line does not have six columns, or its score is not a number.
+    """
+    run: dict[str, dict[str, float]] = {}
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            columns = line.split()
+            if not columns:
+                continue
+            try:
+                query, _, doc, _, score, _ = columns
+                run.setdefault(query, {})[doc] = float(score)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: not a line of a TREC run: {line.strip()[:80]!r}") from error
+    return Ranking.from_run(run)

@@ -1,0 +1,359 @@
+"""The interface of a strategy: the page to read first when you add one.
+
+A strategy is one way of getting good rankings on a domain: leave the model frozen, train all of it, train a small
+attachment, do without a model. `Strategy` is what the harness calls. `EncoderStrategy` implements it for everything that
+changes the embedding model: there, a new parameter-efficient method is a `Config` and an `attach`.
+
+    class BitFit(EncoderStrategy):
+        '''Train the bias terms alone (Ben Zaken et al., 2022, section 3).'''
+
+        name = "bitfit"
+
+        @dataclass(frozen=True)
+        class Config(EncoderConfig):
+            lr: float = 1e-3
+
+        def attach(self, model):
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad = name.endswith(".bias")
+            return model
+
+Put it into one file and try it: `python -m bench check --strategy-file bitfit.py` runs the contract (`bench.contract`),
+`python -m bench run --strategy-file bitfit.py --strategies frozen,bitfit` compares it.
+
+A strategy never scores itself, and never sees a test query: `fit` is given `TrainingData`, the harness ranks and measures.
+Importing a strategy's module must not import torch; import it inside the methods.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+
+from bench.data.dataset import Corpus, Pair, TrainingData
+from bench.errors import BenchError, NotApplicableError, unknown
+from bench.records import FitReport
+from bench.retrieval.ranking import Ranking
+from bench.space import Choice, Param
+from bench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+    from bench.context import Context
+    from bench.retrieval.encode import Encoder
+
+Needs = Literal["pairs", "corpus"]
+Trains = Literal["encoder", "head", "none"]
+Reindex = Literal["none", "transform", "encode"]
+
+
+class Index(Protocol):
+    """A searchable corpus. A value: a strategy returns it and keeps nothing, as target and probes live side by side."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the index takes in memory."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that encoding and indexing cost; what a cache spared is included at its recorded price."""
+        ...
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters of a strategy. Subclasses add fields with defaults; the defaults come from development data.
+
+    `space` names what tuning may vary; `size` names the field that makes the strategy larger or smaller, whose values in
+    `space` are tried from the largest down when a budget limits trainable parameters.
+    """
+
+    space: ClassVar[Mapping[str, Param]] = {}
+    size: ClassVar[str | None] = None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Build a configuration from names and values, the values as text or already typed.
+
+        Raises:
+            BenchError: a name is not a field, or a value is not of the field's type.
+        """
+        known = {field.name: field for field in fields(cls)}
+        parsed = {}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown("option", name, known)
+            parsed[name] = _typed(value, known[name].default, name)
+        return cls(**parsed)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults: the part that identifies a fit."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Config):
+    """Hyperparameters that every strategy that trains an encoder has."""
+
+    lr: float = 2e-5
+    """Peak learning rate of AdamW; the schedule (linear, 10% warm-up) is the same for all."""
+
+
+class Strategy(ABC):
+    """One way of adapting retrieval to a domain.
+
+    Args:
+        config: hyperparameters, an instance of this class's `Config`; None for the defaults.
+        context: what the harness lends: base model, device, cached encoder of the base model, meter, scratch folder.
+        parts: the fitted strategies this one is composed of, in the order of its expression (`hybrid(lora)`: one).
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    """One line for `bench list strategies`."""
+    version: ClassVar[int] = 1
+    """Raise it when results change: it is part of a fit's identity."""
+    Config: type[Config] = Config
+    needs: ClassVar[frozenset[Needs]] = frozenset()
+    """What `fit` uses. Empty: there is one fit for all budgets and seeds."""
+    trains: ClassVar[Trains] = "none"
+    reindex: ClassVar[Reindex] = "none"
+    """What a corpus that was indexed with the base model needs once this strategy is chosen."""
+    parts_wanted: ClassVar[int] = 0
+    """How many parts its expression takes."""
+
+    def __init__(self, config: Config | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+        self.config: Any = config if config is not None else self.Config()
+        self.context = context
+        self.parts = tuple(parts)
+
+    @abstractmethod
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Adapt to the domain within the budget.
+
+        The harness charges the wall-clock time of this call, less what runs under `context.meter.free()`.
+
+        Raises:
+            NotApplicableError: the strategy cannot work on this model or data.
+        """
+
+    @abstractmethod
+    def index(self, corpus: Corpus) -> Index:
+        """Index a corpus: the target's, a probe's or the development pool's."""
+
+    @abstractmethod
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Rank the `top_k` best documents for each query (id -> text), in trec_eval's order."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what the strategy adds to the base model and its parts, and nothing else, into an empty folder."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Called on a new instance with the same configuration, context and parts."""
+
+    def before(self) -> Strategy | None:
+        """Return the same composition with the untouched base encoder, fitted: what forgetting is measured against.
+
+        None where there is no such thing (`bm25`).
+        """
+        return None
+
+    @property
+    def trainable_params(self) -> int:
+        """Scalars that training may change and that receive a gradient; 0 where nothing is trained."""
+        return 0
+
+    @classmethod
+    def resize(cls, config: Config, limit: int, context: Context) -> Config | None:
+        """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits."""
+        for candidate in cls.sizes(config):
+            if cls(candidate, context).trainable_params <= limit:
+                return candidate
+        return None
+
+    @classmethod
+    def sizes(cls, config: Config) -> Iterator[Config]:
+        """Yield the variants of `config` that its size knob gives, largest first; only itself where it has no knob."""
+        knob = config.space.get(config.size) if config.size else None
+        if not isinstance(knob, Choice) or config.size is None:
+            yield config
+            return
+        for value in reversed(knob.values):
+            yield replace(config, **{config.size: value})
+
+
+class EncoderStrategy(Strategy):
+    """A strategy that changes the embedding model. Subclasses implement `attach`; everything else is shared.
+
+    All of them see the same pairs in the same batches in the same order for a seed, under the same loss, schedule and
+    selection (`bench.training.loop`). They differ in what is trainable and in their own learning rate.
+    """
+
+    Config: type[Config] = EncoderConfig
+    needs = frozenset({"pairs"})
+    trains = "encoder"
+    reindex = "encode"
+    removable: ClassVar[bool] = False
+    """Whether `detached` can give the base model back without loading it again."""
+
+    def __init__(self, config: Config | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, parts)
+        self._model: SentenceTransformer | None = None
+        self._encoder: Encoder | None = None
+
+    # --- what a subclass says -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make `model` (a fresh copy of the base model, all parameters frozen) trainable in the strategy's own way.
+
+        Set `requires_grad` on what is to be trained and add modules where needed. Assign a wrapped transformer to
+        `model[0].model`; `model[0].auto_model` is accepted and ignored by sentence-transformers 6.
+
+        Raises:
+            NotApplicableError: the method cannot work on this architecture (see `bench.architectures`).
+        """
+
+    def examples(self, data: TrainingData) -> Sequence[Pair]:
+        """Return the examples to train on. The default, the training pairs, is right for all but distillation."""
+        return data.pairs
+
+    def loss(self, model: SentenceTransformer) -> nn.Module:
+        """Return the loss. The default is InfoNCE with in-batch negatives, in pieces where memory is short."""
+        from bench.training.loop import contrastive_loss
+
+        return contrastive_loss(model, self.context.training)
+
+    def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
+        """Called after each optimiser step, from 1 to `total` planned steps (AdaLoRA allocates its ranks here)."""
+
+    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
+        """Called once after training, on the best checkpoint; returns what it chose, for the record."""
+        return {}
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Fold the attachment into the weights while encoding, where the method allows it. The default does nothing."""
+        yield
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """Switch the attachment off, so that the model is the base model. Removable attachments only."""
+        raise NotImplementedError(f"{self.name} is not removable")
+        yield
+
+    # --- what is shared -------------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The adapted model; before `fit` or `load`, a fresh one with its attachment."""
+        if self._model is None:
+            model = self.context.model.load(self.context.device)
+            model.requires_grad_(False)
+            self._model = self.attach(model)
+            freeze_unreachable(self._model)
+        return self._model
+
+    @property
+    def trainable_params(self) -> int:
+        """Scalars with `requires_grad`, those that can get no gradient (an unused pooler) not counted."""
+        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Train what `attach` made trainable, select the best of ten checkpoints, keep it."""
+        from bench.training.loop import train
+
+        if not data.pairs:
+            raise NotApplicableError(f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left")
+        report = train(self, data, budget, seed)
+        self._encoder = None
+        return report
+
+    @property
+    def encoder(self) -> Encoder:
+        """Encodes texts with the adapted model, cached under its weights."""
+        if self._encoder is None:
+            self._encoder = self.context.encoder_for(self.model)
+        return self._encoder
+
+    def index(self, corpus: Corpus) -> Index:
+        """Encode the corpus."""
+        from bench.retrieval.index import VectorIndex
+
+        with self.merged():
+            vectors, seconds = self.encoder.documents(corpus.texts)
+        return VectorIndex(corpus.ids, vectors, seconds)
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Encode the queries and take their nearest documents by cosine or dot product, as the model was trained."""
+        with self.merged():
+            vectors, _ = self.encoder.queries(list(queries.values()))
+        return index.search(list(queries), vectors, top_k)
+
+    def before(self) -> Strategy | None:
+        """The frozen base model."""
+        from bench.baseline import BaseEncoder
+
+        return BaseEncoder(None, self.context)
+
+    def save(self, folder: Path) -> None:
+        """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""
+        from safetensors.torch import save_file
+
+        state = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
+        save_file(state, folder / "trained.safetensors")
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Attach to a fresh base model and put the trained parameters back.
+
+        Raises:
+            BenchError: the file lacks a trained parameter, or has one that the model does not.
+        """
+        import torch
+        from safetensors.torch import load_file
+
+        self._model, self._encoder = None, None
+        saved = load_file(folder / "trained.safetensors")
+        wanted = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if saved.keys() != wanted.keys():
+            odd = sorted(saved.keys() ^ wanted.keys())[:3]
+            raise BenchError(f"{folder}: not an artefact of {self.name} on this model: {', '.join(odd)} ...")
+        with torch.no_grad():
+            for name, parameter in wanted.items():
+                parameter.copy_(saved[name])
+
+
+def freeze_unreachable(model: SentenceTransformer) -> None:
+    """Take `requires_grad` from parameters that no gradient can reach: BERT's pooler, when the model pools tokens.
+
+    They would be counted as trainable, saved, and never move.
+    """
+    transformer = model[0].model
+    if not any(module.__class__.__name__ == "Pooling" for module in model):
+        return
+    for name, parameter in transformer.named_parameters():
+        if ".pooler." in f".{name}":
+            parameter.requires_grad = False
+
+
+def _typed(value: Any, default: Any, name: str) -> Any:
+    """Return `value` as the type of `default`."""
+    if not isinstance(value, str) or default is None or isinstance(default, str):
+        return value
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[value.lower()]
+        return type(default)(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BenchError(f"option {name}: {value!r} is not {type(default).__name__}") from error

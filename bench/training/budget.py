@@ -1,0 +1,150 @@
+"""Budgets: what a fit may use, what it has used, and who pays for what.
+
+A budget either shapes the job (`examples`, `trainable_params`, `memory`) or stops it (`steps`, `flops`, `seconds`, `usd`).
+Several together: each holds.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from bench.errors import BudgetError
+
+SHAPES = ("examples", "trainable_params", "memory")
+STOPS = ("steps", "flops", "seconds", "usd")
+OVERRUN = 1.25
+"""A fit that has used this many times its seconds is stopped at once and marked `over_budget`."""
+MACHINE_BOUND = ("seconds", "usd")
+"""Limits under which the machine class is part of a fit's identity."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one fit may use. None is no limit of that kind.
+
+    `trainable_params` is a count, or a share of the model's parameters below 1; `memory` is bytes; `usd` needs
+    `usd_per_hour`.
+    """
+
+    examples: int | None = None
+    trainable_params: float | None = None
+    memory: int | None = None
+    steps: int | None = None
+    flops: float | None = None
+    seconds: float | None = None
+    usd: float | None = None
+    usd_per_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.limits.items():
+            if value <= 0:
+                raise BudgetError(f"budget {name} must be above 0, got {value:g}")
+        if self.usd is not None and not self.usd_per_hour:
+            raise BudgetError("a budget in usd needs --usd-per-hour, the price of this machine")
+        if self.limits and not any(name in self.limits for name in STOPS):
+            raise BudgetError(
+                f"a budget of {', '.join(self.limits)} shapes a fit but does not stop it: add one of "
+                + ", ".join(f"--budget-{name}" for name in STOPS)
+            )
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        return {name: value for name in (*SHAPES, *STOPS) if (value := asdict(self)[name]) is not None}
+
+    @property
+    def machine_bound(self) -> bool:
+        """Whether results depend on how fast the machine is."""
+        return any(name in self.limits for name in MACHINE_BOUND)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Seconds that may be charged: the tighter of `seconds` and `usd` at its price."""
+        limits = [self.seconds] if self.seconds is not None else []
+        if self.usd is not None and self.usd_per_hour:
+            limits.append(self.usd / self.usd_per_hour * 3600)
+        return min(limits, default=None)
+
+    def describe(self) -> str:
+        """Return the limits in words: `150 steps`, `200 examples, 60 seconds`, `no limit`."""
+        return ", ".join(f"{_readable(value)} {name.replace('_', ' ')}" for name, value in self.limits.items()) or "no limit"
+
+
+def _readable(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 and value == int(value) and value < 1e9 else f"{value:.4g}"
+
+
+class Meter:
+    """Measures what one fit uses. The harness starts and stops it around `fit`; a strategy only says what is free.
+
+    Charged: all wall-clock seconds between `start` and `stop`, but for `free()` blocks (loading, warm-up, the harness's
+    scheduled development evaluations), plus the recorded cost of work that a cache spared (`charge`).
+    """
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+        self._elapsed = 0.0
+        self._free = 0.0
+        self._charged = 0.0
+        self._depth = 0
+        self._free_since = 0.0
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        """Stop counting; `seconds` keeps its value."""
+        if self._started is not None:
+            self._elapsed += time.perf_counter() - self._started
+            self._started = None
+
+    @contextmanager
+    def free(self) -> Iterator[None]:
+        """Do something that the budget does not pay for. Blocks may nest."""
+        if self._depth == 0:
+            self._free_since = time.perf_counter()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0 and self._started is not None:
+                self._free += time.perf_counter() - self._free_since
+
+    def charge(self, seconds: float) -> None:
+        """Charge work that was done before and is now read from a cache. Free where it falls into a `free` block."""
+        if self._depth == 0:
+            self._charged += seconds
+
+    @property
+    def seconds(self) -> float:
+        """Charged seconds so far."""
+        now = time.perf_counter()
+        running = now - self._started if self._started is not None else 0.0
+        open_block = now - self._free_since if self._depth and self._started is not None else 0.0
+        return self._elapsed + running - self._free - open_block + self._charged
+
+
+_COUNT = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\s*(%?)\s*$")
+_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
+
+
+def parse_amount(text: str, name: str) -> float:
+    """Read an amount as people write it: `200`, `1e15`, `2G`, `8GiB`, `0.5%` (a share).
+
+    Raises:
+        BudgetError: it is not an amount.
+    """
+    match = _COUNT.match(text)
+    if match is None:
+        raise BudgetError(f"budget {name}: {text!r} is not an amount such as 200, 1e15, 8GiB or 0.5%")
+    number, unit, byte, percent = match.groups()
+    factor = _FACTORS[unit.lower()]
+    if byte and byte.lower() == "ib":
+        factor = 1024.0 ** "_kmgtp".index(unit.lower())
+    return float(number) * factor * (0.01 if percent else 1.0)

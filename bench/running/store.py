@@ -1,0 +1,336 @@
+"""What a run leaves on disk, and how it is read back: `results/<run>/` as DESIGN.md lays it out.
+
+    run.json                       every invocation
+    fits/<fit>/                    fit.json, curve.parquet, model/
+    cells/<cell>/                  result.json, per_query.parquet, ranking.trec.gz
+
+`fit.json` and `result.json` are the commit marks: written last, in one put, with the size and SHA-256 of everything beside
+them. A folder without its mark does not exist for a reader, so a process may die at any moment and leaves nothing that
+could be mistaken for a result. No rename is relied on (object stores have none).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.errors import StoreError
+from bench.records import SCHEMA_VERSION, CellResult, CurvePoint, FitRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.retrieval.ranking import Ranking
+
+FIT_MARK = "fit.json"
+CELL_MARK = "result.json"
+RUN_FILE = "run.json"
+_RUN_COPY = "run.previous.json"
+MODEL = "model"
+
+Record = TypeVar("Record", FitRecord, CellResult)
+
+
+class Store:
+    """The folder of one run. Reading never changes it; a folder that is not there reads as an empty store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def results(self) -> list[CellResult]:
+        """Return the target cells, ordered by name, with the probes of their fit joined into `forgetting`.
+
+        Raises:
+            StoreError: a record was written by a newer version of AdaptBench.
+        """
+        cells = self.cells()
+        probes: dict[str, dict[str, dict[str, Any]]] = {}
+        for cell in cells:
+            if cell.role == "probe":
+                probes.setdefault(cell.fit, {}).update(cell.forgetting)
+        targets = [cell for cell in cells if cell.role != "probe"]
+        for cell in targets:
+            cell.forgetting = {**probes.get(cell.fit, {}), **cell.forgetting}
+        return targets
+
+    def cells(self) -> list[CellResult]:
+        """Return all cells, probes too, ordered by name. Damaged ones are left out: see `problems`."""
+        return [record for _, record, _ in self._scan("cells", CELL_MARK, CellResult) if record is not None]
+
+    def fits(self) -> list[FitRecord]:
+        """Return all fits, ordered by name. Damaged ones are left out: see `problems`."""
+        return [record for _, record, _ in self._scan("fits", FIT_MARK, FitRecord) if record is not None]
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each record that is damaged, with its path. A run makes such fits and cells again."""
+        found = [problem for _, _, problem in self._scan("fits", FIT_MARK, FitRecord) if problem]
+        found += [problem for _, _, problem in self._scan("cells", CELL_MARK, CellResult) if problem]
+        try:
+            self._read_invocations(RUN_FILE)
+        except StoreError as error:
+            found.append(str(error))
+        return found
+
+    def fit(self, name: str) -> FitRecord:
+        """Return one fit.
+
+        Raises:
+            StoreError: it is not in the store, or damaged.
+        """
+        return self._get(self.fit_folder(name) / FIT_MARK, FitRecord)
+
+    def cell(self, name: str) -> CellResult:
+        """Return one cell, its own measurements only.
+
+        Raises:
+            StoreError: it is not in the store, or damaged.
+        """
+        return self._get(self.cell_folder(name) / CELL_MARK, CellResult)
+
+    def has_fit(self, name: str) -> bool:
+        """Whether the fit stands: its mark can be read, and all it lists is there in the right size."""
+        return _stands(self.fit, name)
+
+    def has_cell(self, name: str) -> bool:
+        """Whether the cell stands: its mark can be read, and all it lists is there in the right size."""
+        return _stands(self.cell, name)
+
+    def per_query(self, cell: str) -> pd.DataFrame:
+        """Return one row a judged query: columns `query`, `group`, `seen`, then one column a measure.
+
+        Raises:
+            StoreError: the cell has no such file (it failed), or the file is damaged.
+        """
+        import pandas as pd
+
+        return pd.read_parquet(self._whole(self.cell_folder(cell), self.cell(cell).files, "per_query.parquet"))
+
+    def curve(self, fit: str) -> pd.DataFrame:
+        """Return the learning curve of a fit: columns `step, seconds, loss, learning_rate, dev`; no rows if untrained."""
+        import pandas as pd
+
+        record = self.fit(fit)
+        if "curve.parquet" not in record.files:
+            return pd.DataFrame({field.name: pd.Series(dtype="float64") for field in fields(CurvePoint)})
+        return pd.read_parquet(self._whole(self.fit_folder(fit), record.files, "curve.parquet"))
+
+    def ranking(self, cell: str) -> Ranking:
+        """Return the ranking of a cell.
+
+        Raises:
+            StoreError: the cell has none (it failed, or it is a similarity probe), or the file is damaged.
+        """
+        from bench.retrieval.ranking import read_trec
+
+        return read_trec(self._whole(self.cell_folder(cell), self.cell(cell).files, "ranking.trec.gz"))
+
+    def artefact(self, fit: str) -> Path:
+        """Return the folder that `Strategy.load` reads, after checking every file in it against its SHA-256.
+
+        It is empty, or not there at all, for a strategy that adds nothing to the base model.
+
+        Raises:
+            StoreError: the fit is not in the store, or a file is missing or damaged.
+        """
+        folder, record = self.fit_folder(fit), self.fit(fit)
+        for name in record.files:
+            if name.startswith(f"{MODEL}/"):
+                self._whole(folder, record.files, name)
+        return folder / MODEL
+
+    def invocations(self) -> list[dict[str, Any]]:
+        """Return every invocation that wrote into this run, oldest first."""
+        try:
+            return self._read_invocations(RUN_FILE)
+        except StoreError:
+            return self._read_invocations(_RUN_COPY)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def fit_folder(self, name: str) -> Path:
+        """Return the folder of a fit, whether it stands or not."""
+        return self.folder / "fits" / name
+
+    def cell_folder(self, name: str) -> Path:
+        """Return the folder of a cell, whether it stands or not."""
+        return self.folder / "cells" / name
+
+    def begin_fit(self, name: str) -> Path:
+        """Return the emptied folder of a fit to write into; its artefact goes into `model/` there."""
+        folder = _emptied(self.fit_folder(name), FIT_MARK)
+        (folder / MODEL).mkdir()
+        return folder
+
+    def begin_cell(self, name: str) -> Path:
+        """Return the emptied folder of a cell to write into."""
+        return _emptied(self.cell_folder(name), CELL_MARK)
+
+    def put_fit(self, record: FitRecord, curve: Sequence[CurvePoint] = ()) -> None:
+        """Write the curve, hash what lies in the fit's folder, then write `fit.json`: from here on the fit exists."""
+        folder = self.fit_folder(record.fit)
+        folder.mkdir(parents=True, exist_ok=True)
+        if curve:
+            import pandas as pd
+
+            frame = pd.DataFrame([asdict(point) for point in curve])
+            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(folder / "curve.parquet")
+        _commit(folder, FIT_MARK, record)
+
+    def put_cell(
+        self, record: CellResult, per_query: pd.DataFrame | None = None, ranking: Ranking | None = None
+    ) -> None:
+        """Write the values per query and the ranking, then `result.json`: from here on the cell exists."""
+        folder = self.cell_folder(record.cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        if per_query is not None:
+            per_query.to_parquet(folder / "per_query.parquet", index=False)
+        if ranking is not None:
+            from bench.retrieval.ranking import write_trec
+
+            write_trec(ranking, folder / "ranking.trec.gz", record.strategy.replace(" ", ""))
+        _commit(folder, CELL_MARK, record)
+
+    def put_invocation(self, invocation: Mapping[str, Any], replace_last: bool = False) -> None:
+        """Add an invocation to `run.json`, or write the last one again now that it has ended.
+
+        What stood before is kept in `run.previous.json` until the new file is on disk.
+        """
+        earlier = self.invocations()
+        if replace_last:
+            earlier = earlier[:-1]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / RUN_FILE).exists():
+            _write_durably(self.folder / _RUN_COPY, _json({"invocations": earlier}))
+        _write_durably(self.folder / RUN_FILE, _json({"invocations": [*earlier, dict(invocation)]}))
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _scan(self, kind: str, mark: str, record: type[Record]) -> Iterator[tuple[str, Record | None, str]]:
+        """Yield (name, record or None, problem) for each folder that has its mark."""
+        root = self.folder / kind
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if not (folder / mark).is_file():
+                continue
+            try:
+                yield folder.name, _read(folder / mark, record), ""
+            except _DamagedError as error:
+                yield folder.name, None, str(error)
+
+    def _get(self, mark: Path, record: type[Record]) -> Record:
+        if not mark.is_file():
+            raise _MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
+        return _read(mark, record)
+
+    def _whole(self, folder: Path, listed: Mapping[str, Mapping[str, Any]], name: str) -> Path:
+        """Return the path of a listed file after comparing its content with the record."""
+        if name not in listed:
+            raise StoreError(f"{folder.name} has no {name}")
+        if _sha256(folder / name) != listed[name]["sha256"]:
+            raise StoreError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
+        return folder / name
+
+    def _read_invocations(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        if not path.is_file():
+            return []
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["invocations"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged: {error}") from error
+
+
+class _MissingError(StoreError):
+    """There is no such record."""
+
+
+class _DamagedError(StoreError):
+    """A record is there and cannot be used; making the fit or cell again repairs it."""
+
+
+def _stands(get: Callable[[str], FitRecord | CellResult], name: str) -> bool:
+    """Whether a record can be read. One of a newer schema is refused, so that it is not overwritten."""
+    try:
+        get(name)
+    except (_MissingError, _DamagedError):
+        return False
+    return True
+
+
+def _read(mark: Path, record: type[Record]) -> Record:
+    """Read a record and check that what it lists is there, by size; the content is checked where it is used."""
+    try:
+        raw = json.loads(mark.read_text(encoding="utf-8"))
+        newer = raw["schema_version"] > SCHEMA_VERSION
+    except (ValueError, KeyError, TypeError) as error:
+        raise _DamagedError(f"{mark} is damaged ({error}): run again to repair it") from error
+    try:
+        result = record.from_dict(raw)
+    except StoreError as error:
+        kind = StoreError if newer else _DamagedError
+        raise kind(f"{mark}: {error}") from error
+    for name, facts in result.files.items():
+        path = mark.parent / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+            raise _DamagedError(f"{path} is missing or cut short: run again to repair it")
+    return result
+
+
+def _emptied(folder: Path, mark: str) -> Path:
+    """Take the mark away first, so that no reader sees a record whose files are going, then the rest."""
+    (folder / mark).unlink(missing_ok=True)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _commit(folder: Path, mark: str, record: FitRecord | CellResult) -> None:
+    record.files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != mark:
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            record.files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    _write_durably(folder / mark, _json(record.to_dict()))
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write in one put and wait until it is on the disk, the folder's entry included."""
+    with path.open("wb") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+    if os.name == "posix":
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars, paths and sets have no JSON form of their own."""
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to a record")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,227 @@
+"""The BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv` (Thakur et al., 2021, section 3).
+
+A document's text is its title, a space and its text, as the published scores are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
+from bench.data.lines import find_file, read_lines, read_objects
+from bench.errors import DataError, did_you_mean
+
+HEADER = ("query-id", "corpus-id", "score")
+_SHOWN = 3
+"""Places that an error or a warning names before it only counts."""
+
+
+def is_beir(folder: Path) -> bool:
+    """Whether a folder looks like a BEIR dataset: it has a corpus."""
+    return find_file(folder, "corpus.jsonl") is not None
+
+
+def split_names(folder: Path) -> list[str]:
+    """Return the names of the splits that a folder has qrels for, sorted."""
+    qrels = folder / "qrels"
+    if not qrels.is_dir():
+        return []
+    names = {path.name.removesuffix(".gz") for path in qrels.iterdir() if path.is_file()}
+    return sorted(name.removesuffix(".tsv") for name in names if name.endswith(".tsv"))
+
+
+def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = None) -> Dataset:
+    """Read and validate a BEIR folder. Each file may be gzipped, start with a byte-order mark, and have CRLF.
+
+    Empty texts are kept, counted, and named in `Dataset.warnings`.
+
+    Args:
+        folder: holds `corpus.jsonl`, `queries.jsonl` and `qrels/`.
+        info: what is known of the dataset.
+        splits: the splits to read; None reads all that are there.
+
+    Raises:
+        DataError: with file and line: malformed JSON, a missing or duplicate id, qrels that name an unknown query or
+            document, no documents, a missing split, a wrong header, a grade that is not an integer.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    wanted = _wanted_splits(folder, splits)
+    warnings: list[str] = []
+    corpus = _read_corpus(_required(folder, "corpus.jsonl"), warnings)
+    query_file = _required(folder, "queries.jsonl")
+    queries, groups = _read_queries(query_file, warnings)
+    reader = _QrelsReader(queries, corpus.positions, warnings)
+    found = {split: reader.read(_required(folder, f"qrels/{split}.tsv")) for split in wanted}
+    return Dataset(info, corpus, queries, found, tuple(warnings), groups)
+
+
+def _required(folder: Path, name: str) -> Path:
+    path = find_file(folder, name)
+    if path is None:
+        nested = sorted(child.name for child in folder.iterdir() if child.is_dir() and find_file(child, name))
+        hint = f"; {folder / nested[0]} has one" if nested else ""
+        raise DataError(f"{folder}: no {name} (or {name}.gz) in this folder{hint}")
+    return path
+
+
+def _wanted_splits(folder: Path, splits: Sequence[str] | None) -> list[str]:
+    present = split_names(folder)
+    for split in splits or ():
+        if split not in present:
+            raise DataError(
+                f"{folder / 'qrels' / f'{split}.tsv'}: no split {split!r}{did_you_mean(split, present)} "
+                f"Present: {', '.join(present) or 'none'}."
+            )
+    if not present:
+        raise DataError(f"{folder / 'qrels'}: no qrels; expected one <split>.tsv a split, such as test.tsv")
+    return list(splits) if splits is not None else present
+
+
+def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
+    ids = _Ids(path)
+    titles: list[str] = []
+    bodies: list[str] = []
+    texts: list[str] = []
+    empty: list[int] = []
+    for number, row in read_objects(path):
+        ids.add(number, row)
+        title, body = _text(path, number, row, "title", needed=False), _text(path, number, row, "text")
+        text = f"{title} {body}".strip()
+        if not text:
+            empty.append(number)
+        titles.append(title)
+        bodies.append(body)
+        texts.append(text)
+    if not texts:
+        raise DataError(f"{path}: the corpus is empty")
+    if empty:
+        warnings.append(f"{path.name}: {len(empty)} empty documents, kept ({_at_lines(empty)})")
+    return Corpus(list(ids.lines), texts, titles if any(titles) else None, bodies if any(titles) else None)
+
+
+def _read_queries(path: Path, warnings: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    ids = _Ids(path)
+    queries: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    empty: list[int] = []
+    for number, row in read_objects(path):
+        query = ids.add(number, row)
+        queries[query] = _text(path, number, row, "text").strip()
+        if not queries[query]:
+            empty.append(number)
+        metadata = row.get("metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("group"), str):
+            groups[query] = metadata["group"]
+    if not queries:
+        raise DataError(f"{path}: there are no queries")
+    if empty:
+        warnings.append(f"{path.name}: {len(empty)} empty queries, kept ({_at_lines(empty)})")
+    return queries, groups
+
+
+def _text(path: Path, number: int, row: Mapping[str, Any], key: str, needed: bool = True) -> str:
+    """Return a text field; null counts as empty."""
+    if key not in row and needed:
+        raise DataError(f"{path}:{number}: no {key!r}{did_you_mean(key, row)} Fields: {', '.join(sorted(row)) or 'none'}.")
+    value = row.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(f"{path}:{number}: {key!r} is {type(value).__name__}, not a string")
+    return value
+
+
+def _at_lines(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:_SHOWN])
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"{'line' if len(numbers) == 1 else 'lines'} {shown}{more}"
+
+
+@dataclass
+class _Ids:
+    """The ids of one file, in order, with the lines they stand on."""
+
+    path: Path
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def add(self, number: int, row: Mapping[str, Any]) -> str:
+        """Take a row's `_id`. Whole numbers are taken as text, since qrels give them so."""
+        value = row.get("_id")
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if value is None or value == "":
+            hint = "; the id belongs under '_id', not 'id'" if "id" in row else ""
+            raise DataError(f"{self.path}:{number}: no '_id'{hint}")
+        if not isinstance(value, str):
+            raise DataError(f"{self.path}:{number}: '_id' is {type(value).__name__}, not a string")
+        if "\t" in value or "\n" in value:
+            raise DataError(f"{self.path}:{number}: '_id' {value!r} has a tab or a line end, which qrels cannot name")
+        if value in self.lines:
+            raise DataError(f"{self.path}:{number}: duplicate '_id' {value!r}, first on line {self.lines[value]}")
+        self.lines[value] = number
+        return value
+
+
+@dataclass
+class _QrelsReader:
+    """Reads qrels files against the queries and documents that exist."""
+
+    queries: Mapping[str, str]
+    docs: Mapping[str, int]
+    warnings: list[str]
+
+    def read(self, path: Path) -> Qrels:
+        """Read one split."""
+        qrels: dict[str, dict[str, int]] = {}
+        unknown: list[str] = []
+        repeated: list[int] = []
+        rows = read_lines(path)
+        number, line = next(rows, (1, ""))
+        _check_header(path, number, line)
+        for number, line in rows:
+            query, doc, grade = _qrels_row(path, number, line)
+            if query not in self.queries:
+                unknown.append(f"{path}:{number}: names query {query!r}, which the queries do not have")
+            elif doc not in self.docs:
+                unknown.append(f"{path}:{number}: names document {doc!r}, which the corpus does not have")
+            elif (before := qrels.get(query, {}).get(doc)) is None:
+                qrels.setdefault(query, {})[doc] = grade
+            elif before == grade:
+                repeated.append(number)
+            else:
+                raise DataError(f"{path}:{number}: grades {query!r} {doc!r} {grade}, but before {before}")
+        if unknown:
+            more = f"\n(and {len(unknown) - _SHOWN} more such lines)" if len(unknown) > _SHOWN else ""
+            raise DataError("\n".join(unknown[:_SHOWN]) + more)
+        if not qrels:
+            raise DataError(f"{path}: the split has no judgements")
+        if repeated:
+            self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows, counted once ({_at_lines(repeated)})")
+        fruitless = sum(all(grade <= 0 for grade in docs.values()) for docs in qrels.values())
+        if fruitless:
+            self.warnings.append(f"qrels/{path.name}: {fruitless} queries have no relevant document, and score 0")
+        return qrels
+
+
+def _check_header(path: Path, number: int, line: str) -> None:
+    columns = tuple(column.strip() for column in line.split("\t"))
+    if columns == HEADER:
+        return
+    trec = len(line.split()) == 4
+    hint = "; this looks like TREC qrels: query, 0, document, grade" if trec else ""
+    raise DataError(f"{path}:{number}: expected the header {'<tab>'.join(HEADER)}, found {line[:80]!r}{hint}")
+
+
+def _qrels_row(path: Path, number: int, line: str) -> tuple[str, str, int]:
+    columns = line.split("\t")
+    if len(columns) != 3:
+        raise DataError(f"{path}:{number}: expected 3 columns separated by tabs, found {len(columns)}: {line[:80]!r}")
+    query, doc, grade = (column.strip() for column in columns)
+    try:
+        return query, doc, int(grade)
+    except ValueError as error:
+        raise DataError(f"{path}:{number}: grade {grade!r} is not an integer") from error

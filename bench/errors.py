@@ -39,4 +39,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """Return the error for a name that is not among the known ones, with a suggestion and the whole list."""
     names = sorted(known)
-    return BenchError(f"unknown {kind} {name!r}{did_you_mean(name, names)} Known: {', '.join(names)}.")
+    return BenchError(f"unknown {kind} {name!r}{did_you_mean(name, names) or '.'} Known: {', '.join(names)}.")

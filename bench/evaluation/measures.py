@@ -1,0 +1,254 @@
+"""Measures per query, once, for everyone: nDCG, MRR, MAP, recall and precision as trec_eval computes them.
+
+One order for every measure and every library: scores are compared as 32-bit floats, highest first, ties by document id,
+highest first (trec_eval's order). Two scores that differ only beyond 32 bits are therefore a tie. The order is settled
+here, and what scores a ranking is given positions, so that no library breaks a tie in its own way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from bench.data.dataset import Qrels
+from bench.errors import BenchError, DataError, unknown
+from bench.records import MEASURES
+from bench.retrieval.ranking import Hits, Ranking
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FAMILIES = {"ndcg": "ndcg_cut", "mrr": "recip_rank", "map": "map_cut", "recall": "recall", "precision": "P"}
+"""Our name of a measure that is cut at k -> trec_eval's."""
+_ALIASES = {"rr": "mrr", "ap": "map", "r": "recall", "p": "precision"}
+_KEY = re.compile(r"([a-z]+)@([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure that `evaluate` can compute. `key` names it in records and tables."""
+
+    key: str
+    family: str = ""
+    """`ndcg`, `mrr`, `map`, `recall` or `precision`; empty where ir_measures computes it."""
+    k: int = 0
+    """Ranks that count."""
+
+    @property
+    def trec(self) -> str:
+        """trec_eval's name of the value to read (`recip_rank` has no cut there)."""
+        name = _FAMILIES[self.family]
+        return name if self.family == "mrr" else f"{name}_{self.k}"
+
+
+def parse_measure(name: str) -> Measure:
+    """Read the name of a measure: ours (`ndcg@10`, in any case, `RR@10` and the like too) or one of ir_measures.
+
+    Names of ir_measures (`Bpref`, `RBP(p=0.8)`, `nDCG(dcg='exp-log2')@10`) keep the form in which it writes them.
+
+    Raises:
+        BenchError: nobody knows the name, or ir_measures lacks the package that computes it.
+    """
+    match = _KEY.fullmatch(name.strip().lower())
+    if match is not None:
+        family = _ALIASES.get(match[1], match[1])
+        if family in _FAMILIES:
+            return Measure(f"{family}@{match[2]}", family, int(match[2]))
+    return Measure(str(_foreign(name)))
+
+
+def _foreign(name: str) -> Any:
+    """Return the `ir_measures.Measure` of this name, checked to be computable here."""
+    import ir_measures
+    from ir_measures.measures import registry
+
+    try:
+        measure = ir_measures.parse_measure(name.strip())
+        computable = ir_measures.DefaultPipeline.supports(measure)
+    except (NameError, ValueError, TypeError, KeyError, AssertionError) as error:
+        if name.split("@")[0].split("(")[0].strip() in registry:
+            raise BenchError(f"measure {name!r}: {error}") from error
+        raise unknown("measure", name, [*MEASURES, *registry]) from error
+    if not computable:
+        missing = "; ".join(
+            f"{provider.NAME}: {provider.install_instructions()}"
+            for provider in ir_measures.DefaultPipeline.providers
+            if not provider.is_available()
+        )
+        raise BenchError(f"measure {name!r} needs a package that is not installed. What may bring it: {missing}")
+    return measure
+
+
+@dataclass(frozen=True)
+class PerQuery:
+    """The values of each measure for each judged query.
+
+    `queries` is sorted; `values[measure]` has shape (n,), in the same order.
+    """
+
+    queries: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Query id -> its position."""
+        return {query: position for position, query in enumerate(self.queries)}
+
+    def __getitem__(self, measure: str) -> np.ndarray:
+        """Return the values of a measure, shape (n,).
+
+        Raises:
+            BenchError: it was not computed.
+        """
+        if measure not in self.values:
+            raise unknown("measure", measure, self.values)
+        return self.values[measure]
+
+    def mean(self, measure: str, among: Collection[str] | None = None) -> float:
+        """Return the mean over all queries, or over those that are in `among`; NaN where there are none."""
+        values = self[measure] if among is None else self[measure][self._mask(among)]
+        return float(values.mean()) if len(values) else float("nan")
+
+    def means(self, among: Collection[str] | None = None) -> dict[str, float]:
+        """Return the mean of every measure (see `mean`)."""
+        return {measure: self.mean(measure, among) for measure in self.values}
+
+    def among(self, queries: Collection[str]) -> PerQuery:
+        """Return the same for those of our queries that are in `queries`."""
+        mask = self._mask(queries)
+        kept = tuple(query for query, keep in zip(self.queries, mask, strict=True) if keep)
+        return PerQuery(kept, {measure: values[mask] for measure, values in self.values.items()})
+
+    def _mask(self, among: Collection[str]) -> np.ndarray:
+        chosen = among if isinstance(among, (set, frozenset, dict)) else frozenset(among)
+        return np.fromiter((query in chosen for query in self.queries), dtype=bool, count=len(self.queries))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a column `query` and one for each measure."""
+        import pandas as pd
+
+        return pd.DataFrame({"query": list(self.queries), **self.values})
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Self:
+        """Read what `to_frame` wrote, in any order of rows.
+
+        Raises:
+            DataError: the table has no column `query`, or a query twice.
+        """
+        if "query" not in frame.columns:
+            raise DataError("per-query values without a column 'query'")
+        queries = [str(query) for query in frame["query"]]
+        if len(set(queries)) != len(queries):
+            raise DataError("per-query values hold a query twice")
+        order = sorted(range(len(queries)), key=queries.__getitem__)
+        columns = [column for column in frame.columns if column != "query"]
+        return cls(
+            tuple(queries[position] for position in order),
+            {str(column): frame[column].to_numpy(dtype=float)[order] for column in columns},
+        )
+
+
+def evaluate(
+    ranking: Ranking, qrels: Qrels, measures: Sequence[str] = MEASURES, drop_same_id: bool = False
+) -> PerQuery:
+    """Score a ranking against judgements.
+
+    Every query in `qrels` is judged: one without results, or without a relevant document, counts 0. Queries that nobody
+    judged are left out. A document without a judgement is not relevant; the gain of nDCG is the grade itself.
+
+    Args:
+        ranking: the hits of each query, in any order: they are put into trec_eval's (see above).
+        qrels: query id -> document id -> grade; above 0 is relevant.
+        measures: names that `parse_measure` reads; the result is keyed by `Measure.key`.
+        drop_same_id: leave out a document whose id is the query's own, before anything is cut or counted.
+
+    Raises:
+        BenchError: a measure is not known.
+        DataError: nothing is judged, a score is not a number, or a query has a document twice.
+    """
+    if not qrels:
+        raise DataError("no judged queries: there is nothing to score")
+    parsed = [parse_measure(name) for name in measures]
+    queries = tuple(sorted(qrels))
+    if drop_same_id:
+        ranking = ranking.without_same_id()
+    run = {query: _positions(query, ranking.hits[query]) for query in queries if ranking.hits.get(query)}
+    judged = {query: {doc: int(grade) for doc, grade in qrels[query].items()} for query in queries}
+    values = _by_trec_eval([m for m in parsed if m.family], queries, judged, run)
+    values |= _by_ir_measures([m for m in parsed if not m.family], queries, judged, run)
+    return PerQuery(queries, {measure.key: values[measure.key] for measure in parsed})
+
+
+def _positions(query: str, hits: Hits) -> dict[str, float]:
+    """Return document -> a score that falls by one with each position: the hits in trec_eval's order, without ties."""
+    docs = [doc for doc, _ in hits]
+    with np.errstate(over="ignore"):
+        scores = np.array([score for _, score in hits], dtype=np.float64).astype(np.float32)
+    if np.isnan(scores).any():
+        raise DataError(f"query {query!r}: a score is not a number")
+    if len(set(docs)) != len(docs):
+        raise DataError(f"query {query!r}: a document is ranked twice")
+    if not (scores[1:] < scores[:-1]).all():
+        docs = [doc for _, doc in sorted(zip(scores.tolist(), docs, strict=True), reverse=True)]
+    return {doc: float(len(docs) - position) for position, doc in enumerate(docs)}
+
+
+def _by_trec_eval(
+    measures: Sequence[Measure],
+    queries: Sequence[str],
+    judged: dict[str, dict[str, int]],
+    run: dict[str, dict[str, float]],
+) -> dict[str, np.ndarray]:
+    """Return key -> values, shape (n,). MRR@k is the reciprocal rank where that is at least 1/k."""
+    import pytrec_eval
+
+    values = {measure.key: np.zeros(len(queries)) for measure in measures}
+    if not measures:
+        return values
+    wanted = {"recip_rank" if m.family == "mrr" else f"{_FAMILIES[m.family]}.{m.k}" for m in measures}
+    scored = pytrec_eval.RelevanceEvaluator(judged, wanted).evaluate(run)
+    for position, query in enumerate(queries):
+        if query not in scored:
+            continue
+        for measure in measures:
+            value = scored[query][measure.trec]
+            if measure.family == "mrr" and value * measure.k < 1 - 1e-9:
+                value = 0.0
+            values[measure.key][position] = value
+    return values
+
+
+def _by_ir_measures(
+    measures: Sequence[Measure],
+    queries: Sequence[str],
+    judged: dict[str, dict[str, int]],
+    run: dict[str, dict[str, float]],
+) -> dict[str, np.ndarray]:
+    """Return key -> values, shape (n,); a query that ir_measures leaves out has the measure's own default."""
+    if not measures:
+        return {}
+    import ir_measures
+
+    foreign = {_foreign(measure.key): measure.key for measure in measures}
+    values = {key: np.full(len(queries), measure.DEFAULT, dtype=float) for measure, key in foreign.items()}
+    # Some of its backends are programs that read files: queries must be numbers there, and ids without spaces.
+    numbered_run, numbered_qrels = {}, {}
+    for number, query in enumerate(queries, start=1):
+        found, grades = run.get(query, {}), judged[query]
+        names = {doc: f"d{position}" for position, doc in enumerate({**found, **grades})}
+        numbered_qrels[str(number)] = {names[doc]: grade for doc, grade in grades.items()}
+        if found:
+            numbered_run[str(number)] = {names[doc]: score for doc, score in found.items()}
+    for metric in ir_measures.iter_calc(list(foreign), numbered_qrels, numbered_run):
+        if metric.query_id.isdigit() and 0 < int(metric.query_id) <= len(queries):
+            values[foreign[metric.measure]][int(metric.query_id) - 1] = metric.value
+    return values

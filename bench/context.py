@@ -51,7 +51,7 @@ class TrainingSettings:
     """Development evaluations, at equal shares of the budget."""
     dev_queries: int = 100
     dev_docs: int = 400
-    """Size of the fixed development pool: relevant documents, hard negatives of BM25 and of the base model, random ones."""
+    """Size of the fixed development pool: relevant documents, hard negatives (BM25, base model), random ones."""
     selection_floor: int = 100
     """Below this many labels there is no selection: the last checkpoint is kept."""
 

@@ -1,8 +1,8 @@
 """The records that a run leaves: what a fit cost and learned, and what a cell measured.
 
 Standard library only, so that every layer (strategies, executors, the report) can read them without loading a model.
-Every key of `fit.json` and `result.json` is documented here and nowhere else. Records carry `schema_version`; older ones
-are migrated by the pure functions in `_MIGRATIONS`, newer ones are refused.
+Every key of `fit.json` and `result.json` is documented here and nowhere else. Records carry `schema_version`; older
+ones are migrated by the pure functions in `_MIGRATIONS`, newer ones are refused.
 """
 
 from __future__ import annotations

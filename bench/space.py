@@ -1,7 +1,7 @@
 """Search spaces: which values of a hyperparameter a tuning study may try.
 
-Declared beside a strategy's `Config`, and plain data: tuning reads them, so does a budget of trainable parameters, which
-walks the values of the size knob.
+Declared beside a strategy's `Config`, and plain data: tuning reads them, so does a budget of trainable parameters,
+which walks the values of the size knob.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The interface of a strategy: the page to read first when you add one.
 
 A strategy is one way of getting good rankings on a domain: leave the model frozen, train all of it, train a small
-attachment, do without a model. `Strategy` is what the harness calls. `EncoderStrategy` implements it for everything that
-changes the embedding model: there, a new parameter-efficient method is a `Config` and an `attach`.
+attachment, do without a model. `Strategy` is what the harness calls. `EncoderStrategy` implements it for everything
+that changes the embedding model: there, a new parameter-efficient method is a `Config` and an `attach`.
 
     class BitFit(EncoderStrategy):
         '''Train the bias terms alone (Ben Zaken et al., 2022, section 3).'''
@@ -21,8 +21,8 @@ changes the embedding model: there, a new parameter-efficient method is a `Confi
 Put it into one file and try it: `python -m bench check --strategy-file bitfit.py` runs the contract (`bench.contract`),
 `python -m bench run --strategy-file bitfit.py --strategies frozen,bitfit` compares it.
 
-A strategy never scores itself, and never sees a test query: `fit` is given `TrainingData`, the harness ranks and measures.
-Importing a strategy's module must not import torch; import it inside the methods.
+A strategy never scores itself, and never sees a test query: `fit` is given `TrainingData`, the harness ranks and
+measures. Importing a strategy's module must not import torch; import it inside the methods.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.data.dataset import Corpus, Pair, TrainingData
-from bench.errors import BenchError, NotApplicableError, unknown
+from bench.errors import BenchError, NotApplicableError
+from bench.hyperparameters import EncoderConfig, StrategyConfig
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
-from bench.space import Choice, Param
+from bench.space import Choice
 from bench.training.budget import Budget
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 Needs = Literal["pairs", "corpus"]
 Trains = Literal["encoder", "head", "none"]
 Reindex = Literal["none", "transform", "encode"]
+
+__all__ = ["EncoderConfig", "EncoderStrategy", "Index", "Needs", "Reindex", "Strategy", "StrategyConfig", "Trains"]
 
 
 class Index(Protocol):
@@ -68,45 +71,6 @@ class Index(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Config:
-    """Hyperparameters of a strategy. Subclasses add fields with defaults; the defaults come from development data.
-
-    `space` names what tuning may vary; `size` names the field that makes the strategy larger or smaller, whose values in
-    `space` are tried from the largest down when a budget limits trainable parameters.
-    """
-
-    space: ClassVar[Mapping[str, Param]] = {}
-    size: ClassVar[str | None] = None
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from names and values, the values as text or already typed.
-
-        Raises:
-            BenchError: a name is not a field, or a value is not of the field's type.
-        """
-        known = {field.name: field for field in fields(cls)}
-        parsed = {}
-        for name, value in values.items():
-            if name not in known:
-                raise unknown("option", name, known)
-            parsed[name] = _typed(value, known[name].default, name)
-        return cls(**parsed)
-
-    def changed(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults: the part that identifies a fit."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
-
-
-@dataclass(frozen=True)
-class EncoderConfig(Config):
-    """Hyperparameters that every strategy that trains an encoder has."""
-
-    lr: float = 2e-5
-    """Peak learning rate of AdamW; the schedule (linear, 10% warm-up) is the same for all."""
-
-
 class Strategy(ABC):
     """One way of adapting retrieval to a domain.
 
@@ -121,7 +85,8 @@ class Strategy(ABC):
     """One line for `bench list strategies`."""
     version: ClassVar[int] = 1
     """Raise it when results change: it is part of a fit's identity."""
-    Config: type[Config] = Config
+    Config: type[StrategyConfig] = StrategyConfig
+    """Its hyperparameters: a frozen dataclass, nested under this name."""
     needs: ClassVar[frozenset[Needs]] = frozenset()
     """What `fit` uses. Empty: there is one fit for all budgets and seeds."""
     trains: ClassVar[Trains] = "none"
@@ -130,7 +95,7 @@ class Strategy(ABC):
     parts_wanted: ClassVar[int] = 0
     """How many parts its expression takes."""
 
-    def __init__(self, config: Config | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
         self.config: Any = config if config is not None else self.Config()
         self.context = context
         self.parts = tuple(parts)
@@ -174,7 +139,7 @@ class Strategy(ABC):
         return 0
 
     @classmethod
-    def resize(cls, config: Config, limit: int, context: Context) -> Config | None:
+    def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
         """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits."""
         for candidate in cls.sizes(config):
             if cls(candidate, context).trainable_params <= limit:
@@ -182,7 +147,7 @@ class Strategy(ABC):
         return None
 
     @classmethod
-    def sizes(cls, config: Config) -> Iterator[Config]:
+    def sizes(cls, config: StrategyConfig) -> Iterator[StrategyConfig]:
         """Yield the variants of `config` that its size knob gives, largest first; only itself where it has no knob."""
         knob = config.space.get(config.size) if config.size else None
         if not isinstance(knob, Choice) or config.size is None:
@@ -199,14 +164,14 @@ class EncoderStrategy(Strategy):
     selection (`bench.training.loop`). They differ in what is trainable and in their own learning rate.
     """
 
-    Config: type[Config] = EncoderConfig
+    Config: type[StrategyConfig] = EncoderConfig
     needs = frozenset({"pairs"})
     trains = "encoder"
     reindex = "encode"
     removable: ClassVar[bool] = False
     """Whether `detached` can give the base model back without loading it again."""
 
-    def __init__(self, config: Config | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
         super().__init__(config, context, parts)
         self._model: SentenceTransformer | None = None
         self._encoder: Encoder | None = None
@@ -246,11 +211,9 @@ class EncoderStrategy(Strategy):
         """Fold the attachment into the weights while encoding, where the method allows it. The default does nothing."""
         yield
 
-    @contextmanager
-    def detached(self) -> Iterator[None]:
+    def detached(self) -> AbstractContextManager[None]:
         """Switch the attachment off, so that the model is the base model. Removable attachments only."""
         raise NotImplementedError(f"{self.name} is not removable")
-        yield
 
     # --- what is shared -------------------------------------------------------------------------------------------
 
@@ -274,7 +237,9 @@ class EncoderStrategy(Strategy):
         from bench.training.loop import train
 
         if not data.pairs:
-            raise NotApplicableError(f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left")
+            raise NotApplicableError(
+                f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
+            )
         report = train(self, data, budget, seed)
         self._encoder = None
         return report
@@ -345,15 +310,3 @@ def freeze_unreachable(model: SentenceTransformer) -> None:
     for name, parameter in transformer.named_parameters():
         if ".pooler." in f".{name}":
             parameter.requires_grad = False
-
-
-def _typed(value: Any, default: Any, name: str) -> Any:
-    """Return `value` as the type of `default`."""
-    if not isinstance(value, str) or default is None or isinstance(default, str):
-        return value
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[value.lower()]
-        return type(default)(value)
-    except (KeyError, ValueError, TypeError) as error:
-        raise BenchError(f"option {name}: {value!r} is not {type(default).__name__}") from error

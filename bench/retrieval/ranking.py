@@ -48,15 +48,21 @@ class Ranking:
     @classmethod
     def from_run(cls, run: Mapping[str, Mapping[str, float]]) -> Ranking:
         """Build a ranking from query id -> document id -> score, putting it into trec_eval's order."""
-        return cls({query: trec_order((doc, float(score)) for doc, score in docs.items()) for query, docs in run.items()})
+        return cls(
+            {query: trec_order((doc, float(score)) for doc, score in docs.items()) for query, docs in run.items()}
+        )
 
 
 def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
-    """Write a gzipped TREC run: `query Q0 document rank score tag`. Bytes do not depend on the time of writing."""
+    """Write a gzipped TREC run: `query Q0 document rank score tag`. Bytes do not depend on the time of writing.
+
+    Columns are parted by tabs, which every TREC tool takes, so that ids with spaces survive; a tag loses its own.
+    """
+    tag = "".join(tag.split())
     with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as stream:
         for query, hits in ranking.hits.items():
             for rank, (doc, score) in enumerate(hits, start=1):
-                stream.write(f"{query} Q0 {doc} {rank} {score:.9g} {tag}\n".encode())
+                stream.write(f"{query}\tQ0\t{doc}\t{rank}\t{score:.9g}\t{tag}\n".encode())
 
 
 def read_trec(path: Path) -> Ranking:
@@ -69,8 +75,8 @@ def read_trec(path: Path) -> Ranking:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as stream:
         for number, line in enumerate(stream, start=1):
-            columns = line.split()
-            if not columns:
+            columns = line.rstrip("\r\n").split("\t") if line.count("\t") == 5 else line.split()
+            if not any(columns):
                 continue
             try:
                 query, _, doc, _, score, _ = columns

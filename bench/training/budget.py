@@ -1,7 +1,7 @@
 """Budgets: what a fit may use, what it has used, and who pays for what.
 
-A budget either shapes the job (`examples`, `trainable_params`, `memory`) or stops it (`steps`, `flops`, `seconds`, `usd`).
-Several together: each holds.
+A budget either shapes the job (`examples`, `trainable_params`, `memory`) or stops it (`steps`, `flops`, `seconds`,
+`usd`). Several together: each holds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in self.limits.items():
-            if value <= 0:
+            if not value > 0:
                 raise BudgetError(f"budget {name} must be above 0, got {value:g}")
         if self.usd is not None and not self.usd_per_hour:
             raise BudgetError("a budget in usd needs --usd-per-hour, the price of this machine")
@@ -71,7 +71,10 @@ class Budget:
 
     def describe(self) -> str:
         """Return the limits in words: `150 steps`, `200 examples, 60 seconds`, `no limit`."""
-        return ", ".join(f"{_readable(value)} {name.replace('_', ' ')}" for name, value in self.limits.items()) or "no limit"
+        return (
+            ", ".join(f"{_readable(value)} {name.replace('_', ' ')}" for name, value in self.limits.items())
+            or "no limit"
+        )
 
 
 def _readable(value: float) -> str:

@@ -1,0 +1,346 @@
+"""The one contrastive training loop: what is trained on what, when, and what stops it.
+
+The sentence-transformers trainer runs the steps. This module decides the batches (`batches`), the number of steps
+(`planning`), when to look at the development pool (`selection`), and which checkpoint is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset as Table
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentence_transformers.util import cos_sim, dot_score
+from torch.utils.data import BatchSampler
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from bench import precision
+from bench.context import Context, TrainingSettings
+from bench.data.dataset import Pair, TrainingData
+from bench.evaluation.flops import FlopModel, flop_model
+from bench.records import CurvePoint, FitReport
+from bench.retrieval.encode import prompt_of
+from bench.training.batches import contrastive_batches
+from bench.training.budget import OVERRUN, Budget
+from bench.training.negatives import mine
+from bench.training.planning import check_shape, evaluation_steps, planned_steps, shared_step_seconds
+from bench.training.selection import DevelopmentPool, training_pool
+
+if TYPE_CHECKING:
+    from bench.strategy import EncoderStrategy
+
+State = dict[str, torch.Tensor]
+_WARM_UP_STEPS, _MEASURED_STEPS = 2, 6
+
+
+def contrastive_loss(model: SentenceTransformer, settings: TrainingSettings) -> torch.nn.Module:
+    """InfoNCE with in-batch negatives (van den Oord et al., 2018, eq. 4), `scale` = 1 / temperature.
+
+    With `mini_batch` the same gradient is computed in pieces (GradCache, Gao et al., 2021); several devices gather their
+    negatives.
+    """
+    shared: dict[str, Any] = {
+        "scale": 1.0 / settings.temperature,
+        "similarity_fct": dot_score if model.similarity_fn_name == "dot" else cos_sim,
+        "gather_across_devices": torch.distributed.is_initialized(),
+    }
+    if settings.mini_batch:
+        return CachedMultipleNegativesRankingLoss(model, mini_batch_size=settings.mini_batch, **shared)
+    return MultipleNegativesRankingLoss(model, **shared)
+
+
+def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+    """Train a strategy's model within the budget, and leave it at its best checkpoint.
+
+    Deterministic for a seed under a budget of steps or flops, on one machine class and thread count.
+    """
+    context, settings = strategy.context, strategy.context.training
+    with context.meter.free():
+        torch.manual_seed(seed)
+        model = strategy.model
+        pool = context.development(data) if data.dev_qrels and data.labels >= settings.selection_floor else None
+    total_params = sum(parameter.numel() for parameter in model.parameters())
+    check_shape(budget, strategy.trainable_params, total_params, strategy.name)
+    examples = list(strategy.examples(data))
+    work = _Work(strategy, examples, data, seed)
+    steps, binding = planned_steps(
+        budget,
+        work.step_flops(),
+        lambda: shared_step_seconds(context, work.identity(), work.measure_step),
+        context.meter.seconds,
+    )
+    report = FitReport(
+        planned_steps=steps,
+        stopped_by=binding,
+        examples=data.labels,
+        trainable_params=strategy.trainable_params,
+    )
+    watch = _Watch(strategy, pool, steps, settings.evaluations, budget.max_seconds, report)
+    watch.before()
+    work.run(steps, seed, watch)
+    if watch.best is not None:
+        restore(model, watch.best)
+    report.train_flops = sum(islice(work.step_flops(), report.steps))
+    report.chosen = strategy.finish(model, data)
+    if pool is not None and not report.diverged:
+        with context.meter.free():
+            report.train_measure = float(training_pool(data, context).scores(strategy).mean())
+    return report
+
+
+class _Work:
+    """The steps themselves: the same examples in the same batches for every strategy of a seed."""
+
+    def __init__(self, strategy: EncoderStrategy, examples: Sequence[Pair], data: TrainingData, seed: int) -> None:
+        self.strategy, self.examples, self.data, self.seed = strategy, examples, data, seed
+        self.context: Context = strategy.context
+        self.settings = strategy.context.training
+        columns = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
+        if self.settings.hard_negatives:
+            mined = mine(data, examples, self.settings.hard_negatives, seed, self.context)
+            columns |= {f"negative_{n + 1}": list(texts) for n, texts in enumerate(zip(*mined, strict=True))}
+        self.columns = columns
+        self._lengths: dict[str, np.ndarray] | None = None
+        self._flops: FlopModel | None = None
+
+    def batches(self) -> Iterator[list[int]]:
+        return contrastive_batches(self.examples, self.data.train_qrels, self.settings.batch_size, self.seed)
+
+    def identity(self) -> tuple[object, ...]:
+        """What a measured step time belongs to; the seed is not part of it."""
+        strategy = self.strategy
+        return (strategy.name, strategy.version, strategy.config, self.settings, self.data.dataset, self.context.model.name)
+
+    def step_flops(self) -> Iterator[float]:
+        """Yield the operations of each step, from the token counts of its batch."""
+        for batch in self.batches():
+            lengths, flops = self.lengths, self._flops
+            assert flops is not None
+            step = 0.0
+            for column in lengths.values():
+                longest = float(column[batch].max()) + flops.virtual_tokens
+                step += flops.training(longest * len(batch), longest)
+            yield step
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Tokens of each text of each column, as the model cuts them."""
+        if self._lengths is None:
+            with self.context.meter.free():
+                model = self.strategy.model
+                limit = min(self.context.max_length or 10**9, model.max_seq_length or 512)
+                self._flops = flop_model(model)
+                self._lengths = {
+                    name: np.minimum([len(ids) for ids in model.tokenizer(texts)["input_ids"]], limit)
+                    for name, texts in self.columns.items()
+                }
+        return self._lengths
+
+    def measure_step(self) -> float:
+        """Return the mean seconds of a step after warm-up, leaving the model as it was. Not charged."""
+        with self.context.meter.free():
+            model = self.strategy.model
+            state = snapshot(model)
+            timer = _Timer()
+            self.run(_WARM_UP_STEPS + _MEASURED_STEPS, self.seed, timer)
+            restore(model, state)
+        return float(np.mean(timer.seconds[_WARM_UP_STEPS:]))
+
+    def run(self, steps: int, seed: int, callback: TrainerCallback) -> None:
+        """Run the optimiser for `steps` steps."""
+        model, settings, context = self.strategy.model, self.settings, self.context
+        batches = list(islice(self.batches(), steps))
+        bf16 = precision.resolve(settings.precision, context.device) == "bf16"
+        with tempfile.TemporaryDirectory(dir=context.scratch) as scratch, _limited(model, context.max_length):
+            arguments = SentenceTransformerTrainingArguments(
+                output_dir=scratch,
+                max_steps=steps,
+                per_device_train_batch_size=settings.batch_size,
+                learning_rate=self.strategy.config.lr,
+                lr_scheduler_type="linear",
+                warmup_steps=math.ceil(settings.warmup * steps),
+                weight_decay=settings.weight_decay,
+                max_grad_norm=settings.max_grad_norm,
+                bf16=bf16,
+                use_cpu=context.device == "cpu",
+                seed=seed,
+                batch_sampler=lambda *args, **kwargs: _Fixed(batches),
+                prompts=_prompts(model, self.columns),
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            )
+            trainer = _Trainer(
+                model=model,
+                args=arguments,
+                train_dataset=Table.from_dict(self.columns),
+                loss=self.strategy.loss(model),
+                callbacks=[callback],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.dropout = settings.dropout
+            trainer.train()
+        model.eval()
+
+
+class _Fixed(BatchSampler):
+    """Batches that were decided before."""
+
+    def __init__(self, batches: Sequence[list[int]]) -> None:
+        self.batches = batches
+        self.batch_size, self.drop_last = max(map(len, batches)), False
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        """All steps are one epoch."""
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The library's trainer, with dropout off unless asked for, and the loss of the last step at hand."""
+
+    dropout = False
+    last_loss = math.nan
+
+    def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.dropout:
+            model.eval()  # dropout is all that evaluation mode changes in these encoders; gradients flow as before
+        result = super().compute_loss(model, *args, **kwargs)
+        loss = result[0] if isinstance(result, tuple) else result
+        type(self).last_loss = float(loss.detach())
+        return result
+
+
+class _Timer(TrainerCallback):
+    """Measures steps."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._begin = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._begin = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - self._begin)
+
+
+class _Watch(_Timer):
+    """Counts, evaluates at equal shares of the budget, keeps the best checkpoint, stops what must not go on."""
+
+    def __init__(
+        self,
+        strategy: EncoderStrategy,
+        pool: DevelopmentPool | None,
+        steps: int,
+        evaluations: int,
+        max_seconds: float | None,
+        report: FitReport,
+    ) -> None:
+        super().__init__()
+        self.strategy, self.pool, self.steps, self.report = strategy, pool, steps, report
+        self.max_seconds = max_seconds
+        self.due = evaluation_steps(steps, evaluations)
+        self.best: State | None = None
+        self._base: np.ndarray | None = None
+        self._losses: list[float] = []
+
+    def before(self) -> None:
+        """Score the model as it is before the first step, on the same pool."""
+        if self.pool is None:
+            return
+        before = self.strategy.before()
+        with self.strategy.context.meter.free():
+            self._base = self.pool.scores(before if before is not None else self.strategy)
+        self.report.base_dev = float(self._base.mean())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        report, strategy = self.report, self.strategy
+        report.steps = state.global_step
+        report.train_seconds += self.seconds[-1]
+        self._losses.append(_Trainer.last_loss)
+        strategy.on_step(strategy.model, report.steps, self.steps)
+        if not math.isfinite(_Trainer.last_loss):
+            report.diverged = f"the loss was {_Trainer.last_loss} at step {report.steps}"
+            report.stopped_by = "divergence"
+            control.should_training_stop = True
+            return
+        if self.max_seconds is not None and strategy.context.meter.seconds > OVERRUN * self.max_seconds:
+            report.stopped_by = "hard stop"
+            control.should_training_stop = True
+        if report.steps in self.due or control.should_training_stop:
+            self._look(kwargs["lr_scheduler"].get_last_lr()[0])
+        strategy.context.progress(
+            "step", {"step": report.steps, "total": self.steps, "loss": self._losses[-1] if self._losses else None}
+        )
+
+    def _look(self, learning_rate: float) -> None:
+        report, strategy = self.report, self.strategy
+        seconds = strategy.context.meter.seconds
+        loss = float(np.mean(self._losses)) if self._losses else None
+        self._losses.clear()
+        point = CurvePoint(report.steps, seconds, loss, learning_rate)
+        report.curve.append(point)
+        if self.pool is None:
+            return
+        with strategy.context.meter.free():
+            scores = self.pool.scores(strategy)
+            point.dev = report.last_dev = float(scores.mean())
+            if report.best_dev is None or point.dev > report.best_dev:
+                report.best_dev, report.best_step = point.dev, report.steps
+                self.best = snapshot(strategy.model)
+                if self._base is not None and len(scores) > 1:
+                    report.dev_noise = float(np.std(scores - self._base, ddof=1) / math.sqrt(len(scores)))
+        strategy.context.progress("dev", {"step": report.steps, "dev": point.dev})
+
+
+def snapshot(model: SentenceTransformer) -> State:
+    """Copy the trainable parameters to the CPU."""
+    return {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+
+
+def restore(model: SentenceTransformer, state: State) -> None:
+    """Put the trainable parameters back."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in state:
+                parameter.copy_(state[name])
+
+
+@contextmanager
+def _limited(model: SentenceTransformer, max_length: int | None) -> Iterator[None]:
+    """Cut texts to `max_length` tokens for the length of a block."""
+    length = model.max_seq_length
+    if max_length is not None and length is not None:
+        model.max_seq_length = min(max_length, length)
+    try:
+        yield
+    finally:
+        model.max_seq_length = length
+
+
+def _prompts(model: SentenceTransformer, columns: dict[str, list[str]]) -> dict[str, str] | None:
+    """Return the model's own prompts for each column; None where it has none."""
+    prompts = {name: prompt_of(model, "query" if name == "anchor" else "document") for name in columns}
+    return {name: prompt for name, prompt in prompts.items() if prompt} or None

@@ -1,0 +1,51 @@
+"""BM25: retrieval without a model (Robertson and Zaragoza, 2009, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.data.dataset import Corpus, TrainingData
+from bench.records import FitReport
+from bench.retrieval.lexical import LexicalIndex, build_lexical
+from bench.retrieval.ranking import Ranking
+from bench.space import Param, Uniform
+from bench.strategy import StrategyConfig as BaseConfig
+from bench.strategy import Strategy
+from bench.training.budget import Budget
+
+
+class Bm25(Strategy):
+    """BM25 over English stems without stop words. `Lucene's` variant by default; `engine=rank_bm25` is the classic library."""
+
+    name = "bm25"
+    summary = "lexical retrieval: BM25 over English stems, no model"
+
+    @dataclass(frozen=True)
+    class Config(BaseConfig):
+        """Defaults are those of BM25S; scores move by points between variants, so the report names them."""
+
+        k1: float = 1.5
+        b: float = 0.75
+        engine: str = "bm25s"
+        space: ClassVar[Mapping[str, Param]] = {"k1": Uniform(0.6, 2.4), "b": Uniform(0.2, 1.0)}
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Do nothing: BM25 has no training; tuning sets k1 and b."""
+        return FitReport()
+
+    def index(self, corpus: Corpus) -> LexicalIndex:
+        """Tokenise and index the corpus."""
+        return build_lexical(corpus, self.config.k1, self.config.b, self.config.engine)
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Rank documents that share a stem with the query."""
+        return index.search(queries, top_k)
+
+    def save(self, folder: Path) -> None:
+        """Nothing to keep: the index is made from the corpus."""
+
+    def load(self, folder: Path) -> None:
+        """Nothing to read."""

@@ -1,0 +1,31 @@
+"""Full fine-tuning: every parameter of the encoder is trained (Karpukhin et al., 2020, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.space import LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Full(EncoderStrategy):
+    """Train all parameters that a gradient reaches."""
+
+    name = "full"
+    summary = "full fine-tuning: every parameter is trained"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """The usual learning rate of small encoders."""
+
+        lr: float = 5e-5
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make everything trainable."""
+        return model.requires_grad_(True)

@@ -1,0 +1,183 @@
+"""Shared fixtures: tiny random models of six families, a tiny dataset, contexts. Nothing is downloaded.
+
+The models have two blocks of width 32 and 64 positions, weights wide enough (standard deviation .2) that attention is far from
+uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions from the
+padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.contract.sample import sample_dataset, sample_training
+from bench.data.dataset import Dataset, TrainingData
+
+if TYPE_CHECKING:
+    from bench.context import Context
+    from bench.models import BaseModel
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+MODEL_FAMILIES = ("bert", "roberta", "mpnet", "distilbert", "modernbert", "xlm-roberta")
+WIDTH = 32
+BLOCKS = 2
+MAX_LENGTH = 64
+_BERT_SPECIALS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+_ROBERTA_SPECIALS = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+
+
+def _tokenizer(family: str, texts: list[str]) -> Any:
+    """Train a WordPiece tokeniser of 300 tokens at most; ids of special tokens follow the order of the family's own."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = _ROBERTA_SPECIALS if family in ("roberta", "xlm-roberta", "mpnet") else _BERT_SPECIALS
+    tokenizer = Tokenizer(models.WordPiece(unk_token=specials["unk_token"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(specials.values()), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    cls, sep = specials["cls_token"], specials["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(cls, tokenizer.token_to_id(cls)), (sep, tokenizer.token_to_id(sep))],
+    )
+    names = ["input_ids", "token_type_ids", "attention_mask"] if family == "bert" else ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=MAX_LENGTH, model_input_names=names, **specials
+    )
+
+
+def _transformer(family: str, vocabulary: int, pad: int) -> Any:
+    """Build a random transformer of a family."""
+    from transformers import AutoConfig, AutoModel
+
+    offset = 2 if family in ("roberta", "xlm-roberta", "mpnet") else 0
+    wide: dict[str, Any] = {
+        "hidden_size": WIDTH, "num_hidden_layers": BLOCKS, "num_attention_heads": 4, "intermediate_size": 48,
+        "initializer_range": 0.2, "max_position_embeddings": MAX_LENGTH + offset,
+    }  # fmt: skip
+    options: dict[str, dict[str, Any]] = {
+        "bert": wide,
+        "roberta": {**wide, "type_vocab_size": 1},
+        "xlm-roberta": {**wide, "type_vocab_size": 1},
+        "mpnet": wide,
+        "distilbert": {
+            "dim": WIDTH, "n_layers": BLOCKS, "n_heads": 4, "hidden_dim": 48, "initializer_range": 0.2,
+            "max_position_embeddings": MAX_LENGTH,
+        },
+        "modernbert": {**wide, "local_attention": 16, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3},
+    }  # fmt: skip
+    config = AutoConfig.for_model(
+        family, vocab_size=vocabulary, pad_token_id=pad, bos_token_id=None, eos_token_id=None, **options[family]
+    )
+    return AutoModel.from_config(config)
+
+
+def build_model(family: str, folder: Path, pooling: str = "mean") -> Path:
+    """Save a tiny random sentence-transformers model of a family into `folder` and return it."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    dataset = sample_dataset()
+    torch.manual_seed(7)
+    tokenizer = _tokenizer(family, [*dataset.corpus.texts, *dataset.queries.values()])
+    plain = folder.with_name(f"{folder.name}-plain")
+    _transformer(family, len(tokenizer), tokenizer.pad_token_id).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    transformer = Transformer(str(plain), max_seq_length=MAX_LENGTH)
+    model = SentenceTransformer(modules=[transformer, Pooling(WIDTH, pooling_mode=pooling), Normalize()], device="cpu")
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function from a family to the folder of its tiny model, built once a session."""
+    root = tmp_path_factory.mktemp("models")
+
+    def folder(family: str) -> Path:
+        path = root / f"tiny-{family}"
+        return path if path.exists() else build_model(family, path)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[[str], BaseModel]:
+    """Return a function from a family to its tiny `BaseModel`."""
+    from bench.models import base_model
+
+    return lambda family: base_model(str(tiny_folder(family)))
+
+
+@pytest.fixture(params=MODEL_FAMILIES)
+def family_name(request: pytest.FixtureRequest) -> str:
+    """Each of the six families in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tiny_model(tiny_base: Callable[[str], BaseModel], family_name: str) -> BaseModel:
+    """The tiny model of each family in turn."""
+    return tiny_base(family_name)
+
+
+@pytest.fixture
+def tiny_bert(tiny_base: Callable[[str], BaseModel]) -> BaseModel:
+    """The tiny BERT."""
+    return tiny_base("bert")
+
+
+@pytest.fixture
+def tiny_context(tmp_path: Path) -> Callable[..., Context]:
+    """Return a function that makes a context around a model: fp32, batches of 8, no vector cache."""
+    from bench.context import Context, TrainingSettings
+
+    def context(model: BaseModel, **training: Any) -> Context:
+        settings = TrainingSettings(**{"batch_size": 8, "precision": "fp32", **training})
+        return Context(model=model, training=settings, scratch=tmp_path)
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Dataset:
+    """Forty-eight documents on eight subjects, with train, dev and test queries."""
+    return sample_dataset()
+
+
+@pytest.fixture(scope="session")
+def tiny_training() -> TrainingData:
+    """What a strategy's `fit` may see of `tiny_dataset`."""
+    return sample_training()
+
+
+@pytest.fixture
+def beir_folder(tmp_path: Path, tiny_dataset: Dataset) -> Path:
+    """`tiny_dataset` as a folder in BEIR's layout, fresh for each test."""
+    return write_beir(tiny_dataset, tmp_path / "tiny")
+
+
+def write_beir(dataset: Dataset, folder: Path) -> Path:
+    """Write a dataset in BEIR's layout and return the folder."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = zip(dataset.corpus.ids, dataset.corpus.texts, strict=True)
+    corpus = [json.dumps({"_id": doc, "title": "", "text": text}) for doc, text in documents]
+    queries = [json.dumps({"_id": query, "text": text}) for query, text in dataset.queries.items()]
+    (folder / "corpus.jsonl").write_text("\n".join(corpus) + "\n", encoding="utf-8")
+    (folder / "queries.jsonl").write_text("\n".join(queries) + "\n", encoding="utf-8")
+    for split, qrels in dataset.splits.items():
+        rows = [f"{query}\t{doc}\t{grade}" for query, docs in qrels.items() for doc, grade in docs.items()]
+        text = "\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n"
+        (folder / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
+    return folder

@@ -159,6 +159,12 @@ class TrainingData:
     dev_qrels: Qrels
     corpus: Corpus
     seed: int = 0
+    pseudo: bool = False
+    """The training pairs were made from the corpus: none of them is a label."""
+    repeats_removed: int = 0
+    """Training and development queries left out because they repeat a test query."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the report: what was left out, and how development queries were set apart."""
 
     @cached_property
     def train_qrels(self) -> Qrels:
@@ -175,7 +181,9 @@ class TrainingData:
 
     @property
     def labels(self) -> int:
-        """Labelled pairs in all, the development pairs included: what a budget of examples counts."""
+        """Labelled pairs in all, the development pairs included: what a budget of examples counts. Pseudo-pairs are none."""
+        if self.pseudo:
+            return 0
         return len(self.pairs) + sum(sum(grade > 0 for grade in docs.values()) for docs in self.dev_qrels.values())
 
     @property

@@ -1,0 +1,110 @@
+"""Near-duplicate texts: MinHash and locality-sensitive hashing find candidates, the exact Jaccard index decides.
+
+MinHash (Broder, 1997) alone accuses texts by chance and its verdict depends on the permutations; every pair that is
+returned here has been compared word by word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from bench.data.text import normalise, shingles
+
+PERMUTATIONS = 128
+_MARGIN = 0.9
+"""Candidates are sought below the threshold by this factor, since hashing misses some pairs that lie right at it."""
+
+
+class NearPair(NamedTuple):
+    """Two texts that resemble each other, by position, the first below the second."""
+
+    first: int
+    second: int
+    similarity: float
+    """Jaccard index of their shingles; 1 where they are equal but for case, punctuation and spacing."""
+
+
+def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> list[NearPair]:
+    """Find pairs of texts whose word shingles have a Jaccard index of `threshold` or more, in order of position.
+
+    Copies (equal when normalised) are linked to the first of them, not to each other, so that a thousand copies are 999
+    pairs. Empty texts are no copies of each other.
+
+    Args:
+        texts: the texts.
+        threshold: Jaccard index in (0, 1].
+        size: words a shingle; 3 suits passages, 1 suits questions.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    first_seen: dict[str, int] = {}
+    pairs: list[NearPair] = []
+    originals: list[int] = []
+    for position, text in enumerate(texts):
+        key = normalise(text)
+        if not key:
+            continue
+        if key in first_seen:
+            pairs.append(NearPair(first_seen[key], position, 1.0))
+        else:
+            first_seen[key] = position
+            originals.append(position)
+
+    @lru_cache(maxsize=4096)
+    def shingles_of(position: int) -> frozenset[str]:
+        return frozenset(shingles(texts[position], size))
+
+    index = MinHashLSH(threshold=max(0.05, threshold * _MARGIN), num_perm=PERMUTATIONS, weights=(0.2, 0.8))
+    template = MinHash(num_perm=PERMUTATIONS, seed=1, scheme="affine32")
+    for position in originals:
+        found = shingles_of(position)
+        if not found:
+            continue
+        sketch = template.copy()
+        sketch.update_batch([shingle.encode() for shingle in found])
+        for candidate in index.query(sketch):
+            other = shingles_of(candidate)
+            shared = len(found & other)
+            similarity = shared / (len(found) + len(other) - shared)
+            if similarity >= threshold:
+                pairs.append(NearPair(candidate, position, similarity))
+        index.insert(position, sketch, check_duplication=False)
+    return sorted(pairs)
+
+
+class Groups:
+    """Disjoint sets (union-find) over positions 0 to `count - 1`."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def find(self, item: int) -> int:
+        """Return the smallest member of the item's set."""
+        root = item
+        while self._parent[root] != root:
+            root = self._parent[root]
+        while self._parent[item] != root:
+            self._parent[item], item = root, self._parent[item]
+        return root
+
+    def union(self, first: int, second: int) -> None:
+        """Join two sets."""
+        low, high = sorted((self.find(first), self.find(second)))
+        self._parent[high] = low
+
+    def members(self) -> dict[int, list[int]]:
+        """Return smallest member -> all members, both ascending."""
+        found: dict[int, list[int]] = {}
+        for item in range(len(self._parent)):
+            found.setdefault(self.find(item), []).append(item)
+        return found
+
+
+def clusters(count: int, pairs: Iterable[NearPair]) -> Groups:
+    """Join what resembles each other, directly or through others."""
+    groups = Groups(count)
+    for pair in pairs:
+        groups.union(pair.first, pair.second)
+    return groups

@@ -1,0 +1,171 @@
+"""`pydocs`: a real corpus on every machine that has this project's dependencies, made of their docstrings.
+
+The query is an object's summary sentence; the document is its signature, without the name, and the rest of the docstring.
+Packages and their versions are fixed, never "whatever is installed". Near-duplicates collapse; train, development and
+test are split by module, and what resembles something in another split is dropped from the split that matters less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.data.dataset import Corpus, Dataset, DatasetInfo
+from bench.data.docstrings import Docstring, read_package, source_files, source_folder
+from bench.data.duplicates import Groups, clusters, near_pairs
+from bench.errors import DataError
+
+EXTRACTION = 1
+"""Version of the extraction and the splits: raise it when either changes, since the cache is keyed by it."""
+SHARES = {"test": 0.35, "dev": 0.15, "train": 0.5}
+"""Share of the pairs a split gets, in order of importance: a resemblance across splits costs the later one its pair."""
+COPY = 0.8
+"""Documents with this Jaccard index (three-word shingles) are copies: one is kept."""
+RESEMBLES_DOCUMENT = 0.5
+RESEMBLES_QUERY = 0.6
+"""Documents (three-word shingles) and summaries (words) this much alike must not lie in different splits."""
+
+SMALLEST = 20
+"""Fewest pairs that give each split some."""
+
+Split = dict[str, list[Docstring]]
+
+
+def read_pydocs(info: DatasetInfo, packages: Mapping[str, str], size: int | None, cache: Path | None = None) -> Dataset:
+    """Read the docstrings of packages as a retrieval dataset with the splits train, dev and test.
+
+    Args:
+        info: name and settings of the dataset.
+        packages: distribution -> the version that scores are made with, or "" where none is fixed.
+        size: number of pairs, which is also the number of documents; smaller sizes are contained in larger ones. None
+            takes all there are.
+        cache: a folder for the parsed pairs, which take some seconds to make; None makes them anew.
+
+    Raises:
+        DataError: a package is missing, or the size is not between 20 and what there is.
+    """
+    splits = _cached(packages, cache)
+    total = sum(map(len, splits.values()))
+    if size is not None and not SMALLEST <= size <= total:
+        raise DataError(f"dataset {info.name!r}: size {size} is not between {SMALLEST} and {total}")
+    chosen = _sample(splits, size if size is not None else total)
+    entries = sorted((entry for found in chosen.values() for entry in found), key=lambda entry: entry.name)
+    return Dataset(
+        info,
+        Corpus([entry.name for entry in entries], [entry.document for entry in entries]),
+        {_query_id(entry): entry.query for entry in entries},
+        {split: {_query_id(entry): {entry.name: 1} for entry in found} for split, found in chosen.items()},
+        tuple(_version_warnings(packages)),
+        {_query_id(entry): entry.module for entry in entries},
+    )
+
+
+def make_splits(entries: Sequence[Docstring]) -> Split:
+    """Collapse near-duplicates and split by module, such that nothing resembles an entry of another split.
+
+    Modules go, in an order drawn by a hash of their names, to the split that is furthest below its share. Each split's
+    entries come in an order drawn by hash too, so that any prefix is a sample of it.
+    """
+    kept, alike = _collapse(sorted(entries, key=lambda entry: entry.name))
+    modules: dict[str, list[int]] = {}
+    for position, entry in enumerate(kept):
+        modules.setdefault(entry.module, []).append(position)
+    sizes = dict.fromkeys(SHARES, 0)
+    assigned: dict[int, str] = {}
+    for module in sorted(modules, key=_hash):
+        split = min(SHARES, key=lambda split: sizes[split] / SHARES[split])
+        sizes[split] += len(modules[module])
+        assigned.update(dict.fromkeys(modules[module], split))
+    found: Split = {split: [] for split in SHARES}
+    for members in alike.members().values():
+        first = min((assigned[member] for member in members), key=list(SHARES).index)
+        found[first].extend(kept[member] for member in members if assigned[member] == first)
+    return {split: sorted(found[split], key=lambda entry: _hash(entry.name)) for split in SHARES}
+
+
+def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
+    """Keep one of each set of copies (equal summaries, or documents nearly equal); say which of these resemble others."""
+    documents = near_pairs([entry.document for entry in entries], RESEMBLES_DOCUMENT)
+    queries = near_pairs([entry.query for entry in entries], RESEMBLES_QUERY, size=1)
+    copies = clusters(len(entries), (pair for pair in documents if pair.similarity >= COPY))
+    for pair in queries:
+        if pair.similarity == 1.0:
+            copies.union(pair.first, pair.second)
+    place = {position: number for number, position in enumerate(sorted(copies.members()))}
+    alike = Groups(len(place))
+    for pair in documents + queries:
+        alike.union(place[copies.find(pair.first)], place[copies.find(pair.second)])
+    return [entries[position] for position in place], alike
+
+
+def _sample(splits: Split, size: int) -> Split:
+    """Return the first `size` pairs of all splits, drawn from each in proportion to its share for as long as it lasts."""
+    order = sorted(
+        ((rank + 0.5) / SHARES[split], split, entry)
+        for split, entries in splits.items()
+        for rank, entry in enumerate(entries)
+    )
+    found: Split = {split: [] for split in SHARES}
+    for _, split, entry in order[:size]:
+        found[split].append(entry)
+    return found
+
+
+def _query_id(entry: Docstring) -> str:
+    return f"q-{entry.name}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _version_warnings(packages: Mapping[str, str]) -> list[str]:
+    warnings = []
+    for package, pinned in packages.items():
+        found = importlib.metadata.version(package)
+        if not pinned:
+            warnings.append(f"pydocs fixes no version of {package} (found {found}): scores hold for this version alone")
+        elif found != pinned:
+            warnings.append(
+                f"pydocs is made from {package} {pinned}, found {found}: compare scores with no other machine's"
+            )
+    return warnings
+
+
+def _cached(packages: Mapping[str, str], cache: Path | None) -> Split:
+    folders = {package: source_folder(package) for package in packages}
+    digest = hashlib.sha256(str(EXTRACTION).encode())
+    for package, folder in sorted(folders.items()):
+        digest.update(package.encode())
+        for path in source_files(folder):
+            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+    path = cache / f"pydocs-{digest.hexdigest()[:16]}.json" if cache else None
+    if path and (splits := _read_cache(path)) is not None:
+        return splits
+    splits = make_splits([entry for folder in folders.values() for entry in read_package(folder)])
+    if path:
+        _write_cache(path, splits)
+    return splits
+
+
+def _read_cache(path: Path) -> Split | None:
+    """Return what the cache holds; None where it holds nothing that can be used, and is then made again."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {split: [Docstring(**entry) for entry in raw[split]] for split in SHARES}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write_cache(path: Path, splits: Split) -> None:
+    from bench.data.files import write_atomically
+
+    text = json.dumps({split: [dataclasses.asdict(entry) for entry in found] for split, found in splits.items()})
+    try:
+        write_atomically(path, text.encode())
+    except OSError:
+        return  # a cache folder that cannot be written costs seconds next time, nothing else

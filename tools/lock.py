@@ -1,7 +1,7 @@
-"""Write `requirements.lock`: what this project needs, with all that those packages need, at the versions installed here.
+"""Write `requirements.lock`: what this project needs, and what that needs in turn, at the versions installed here.
 
-To move a version: install it into `.venv`, run the tests, then `make lock`. Only what `pyproject.toml` asks for is locked,
-so a package that somebody tried out in the same environment stays out.
+To move a version: install it into `.venv`, run the tests, then `make lock`. Only what `pyproject.toml` asks for is
+locked, so a package that somebody tried out in the same environment stays out.
 """
 
 from __future__ import annotations

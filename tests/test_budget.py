@@ -1,0 +1,188 @@
+"""Budgets refuse nonsense and describe themselves; the meter charges what the budget pays for, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import BudgetError
+from bench.training import budget as module
+from bench.training.budget import SHAPES, STOPS, Budget, Meter, parse_amount
+
+
+class Clock:
+    """A clock that moves when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(module.time, "perf_counter", lambda: self.now)
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+# --- Budget ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*SHAPES, *STOPS])
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_a_limit_must_be_above_zero(name: str, value: float) -> None:
+    with pytest.raises(BudgetError, match=name):
+        Budget(**{"steps": 10, "usd_per_hour": 1.0, name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_shapes_a_fit_needs_something_that_stops_it(shape: str) -> None:
+    with pytest.raises(BudgetError, match="does not stop it: add one of --budget-steps"):
+        Budget(**{shape: 50})  # type: ignore[arg-type]
+    assert Budget(**{shape: 50, "steps": 10}).limits == {shape: 50, "steps": 10}  # type: ignore[arg-type]
+
+
+def test_money_needs_a_price() -> None:
+    with pytest.raises(BudgetError, match="usd-per-hour"):
+        Budget(usd=1.0)
+
+
+def test_no_limit_is_a_budget_too() -> None:
+    assert Budget().limits == {}
+    assert Budget().max_seconds is None
+    assert Budget().describe() == "no limit"
+
+
+def test_a_price_alone_limits_nothing() -> None:
+    assert Budget(steps=10, usd_per_hour=2.0).limits == {"steps": 10}
+
+
+def test_money_and_seconds_together_hold_both() -> None:
+    assert Budget(usd=1.0, usd_per_hour=2.0).max_seconds == 1800
+    assert Budget(usd=1.0, usd_per_hour=2.0, seconds=60).max_seconds == 60
+    assert Budget(usd=0.01, usd_per_hour=2.0, seconds=60).max_seconds == pytest.approx(18)
+
+
+@pytest.mark.parametrize(
+    ("budget", "bound"),
+    [
+        (Budget(seconds=5), True),
+        (Budget(usd=1, usd_per_hour=1), True),
+        (Budget(steps=5), False),
+        (Budget(flops=1e15), False),
+    ],
+)
+def test_only_time_and_money_depend_on_the_machine(budget: Budget, bound: bool) -> None:
+    assert budget.machine_bound is bound
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(steps=150), "150 steps"),
+        (Budget(examples=1200, seconds=60), "1,200 examples, 60 seconds"),
+        (Budget(trainable_params=0.005, steps=10), "0.005 trainable params, 10 steps"),
+        (Budget(flops=2e15), "2e+15 flops"),
+    ],
+)
+def test_a_budget_describes_itself(budget: Budget, words: str) -> None:
+    assert budget.describe() == words
+
+
+# --- amounts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("200", 200), ("0.5", 0.5), (".5", 0.5), ("1e15", 1e15), ("2.5E-3", 0.0025), ("2G", 2e9), ("10 k", 1e4),
+        ("8GB", 8e9), ("8GiB", 8 * 1024**3), ("512mib", 512 * 1024**2), ("0.5%", 0.005), (" 7 ", 7), ("300B", 300),
+    ],
+)  # fmt: skip
+def test_amounts_as_people_write_them(text: str, amount: float) -> None:
+    assert parse_amount(text, "memory") == pytest.approx(amount, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "many", "-5", "5 apples", "1e", "nan", "inf", "5.", "1,000", "%"])
+def test_what_is_not_an_amount_is_refused_with_the_budget_s_name(text: str) -> None:
+    with pytest.raises(BudgetError, match="budget memory"):
+        parse_amount(text, "memory")
+
+
+@given(st.floats(min_value=1e-9, max_value=1e18))
+def test_any_positive_number_is_read_back(value: float) -> None:
+    assert parse_amount(repr(value), "flops") == value
+
+
+# --- Meter ----------------------------------------------------------------------------------------------------------
+
+
+def test_seconds_between_start_and_stop_are_charged(clock: Clock) -> None:
+    meter = Meter()
+    clock.pass_(5)
+    meter.start()
+    clock.pass_(3)
+    assert meter.seconds == 3
+    meter.stop()
+    clock.pass_(10)
+    assert meter.seconds == 3
+
+
+def test_a_meter_goes_on_where_it_stopped(clock: Clock) -> None:
+    meter = Meter()
+    for _ in range(2):
+        meter.start()
+        clock.pass_(2)
+        meter.stop()
+        clock.pass_(7)
+    assert meter.seconds == 4
+
+
+def test_free_blocks_cost_nothing_even_while_they_are_open(clock: Clock) -> None:
+    meter = Meter()
+    meter.start()
+    clock.pass_(1)
+    with meter.free():
+        clock.pass_(4)
+        assert meter.seconds == 1
+        with meter.free():
+            clock.pass_(4)
+        clock.pass_(4)
+        assert meter.seconds == 1
+    clock.pass_(2)
+    meter.stop()
+    assert meter.seconds == 3
+
+
+def test_a_free_block_that_fails_is_closed(clock: Clock) -> None:
+    meter = Meter()
+    meter.start()
+    with pytest.raises(ZeroDivisionError), meter.free():
+        clock.pass_(4)
+        raise ZeroDivisionError
+    clock.pass_(1)
+    assert meter.seconds == 1
+
+
+def test_a_free_block_before_the_start_changes_nothing(clock: Clock) -> None:
+    meter = Meter()
+    with meter.free():
+        clock.pass_(4)
+    meter.start()
+    clock.pass_(1)
+    assert meter.seconds == 1
+
+
+def test_what_a_cache_spared_is_charged_at_its_price(clock: Clock) -> None:
+    meter = Meter()
+    meter.start()
+    clock.pass_(1)
+    meter.charge(20)
+    with meter.free():
+        meter.charge(100)
+    meter.stop()
+    assert meter.seconds == 21

@@ -27,6 +27,7 @@ measures. Importing a strategy's module must not import torch; import it inside 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,6 +176,7 @@ class EncoderStrategy(Strategy):
         super().__init__(config, context, parts)
         self._model: SentenceTransformer | None = None
         self._encoder: Encoder | None = None
+        self._digest: str | None = None  # of the saved parameters; None while they may still change
 
     # --- what a subclass says -------------------------------------------------------------------------------------
 
@@ -240,15 +242,13 @@ class EncoderStrategy(Strategy):
             raise NotApplicableError(
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
-        report = train(self, data, budget, seed)
-        self._encoder = None
-        return report
+        return train(self, data, budget, seed)
 
     @property
     def encoder(self) -> Encoder:
-        """Encodes texts with the adapted model, cached under its weights."""
+        """Encodes texts with the adapted model; cached under its weights once they are loaded from an artefact."""
         if self._encoder is None:
-            self._encoder = self.context.encoder_for(self.model)
+            self._encoder = self.context.encoder_for(self.model, self._digest)
         return self._encoder
 
     def index(self, corpus: Corpus) -> Index:
@@ -289,6 +289,8 @@ class EncoderStrategy(Strategy):
         from safetensors.torch import load_file
 
         self._model, self._encoder = None, None
+        trained = hashlib.sha256((folder / "trained.safetensors").read_bytes()).hexdigest()
+        self._digest = _digest(self.context.model.fingerprint, self.name, self.version, self.config, trained)
         saved = load_file(folder / "trained.safetensors")
         wanted = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if saved.keys() != wanted.keys():
@@ -297,6 +299,10 @@ class EncoderStrategy(Strategy):
         with torch.no_grad():
             for name, parameter in wanted.items():
                 parameter.copy_(saved[name])
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def freeze_unreachable(model: SentenceTransformer) -> None:

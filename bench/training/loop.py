@@ -144,7 +144,7 @@ class _Work:
                 limit = min(self.context.max_length or 10**9, model.max_seq_length or 512)
                 self._flops = flop_model(model)
                 self._lengths = {
-                    name: np.minimum([len(ids) for ids in model.tokenizer(texts)["input_ids"]], limit)
+                    name: np.minimum([len(ids) for ids in model.tokenizer(texts, verbose=False)["input_ids"]], limit)
                     for name, texts in self.columns.items()
                 }
         return self._lengths
@@ -184,15 +184,16 @@ class _Work:
                 report_to="none",
                 disable_tqdm=True,
             )
-            trainer = _Trainer(
-                model=model,
-                args=arguments,
-                train_dataset=Table.from_dict(self.columns),
-                loss=self.strategy.loss(model),
-                callbacks=[callback],
-            )
+            with context.meter.free():
+                trainer = _Trainer(
+                    model=model,
+                    args=arguments,
+                    train_dataset=Table.from_dict(self.columns),
+                    loss=self.strategy.loss(model),
+                    callbacks=[callback],
+                )
+                trainer.dropout = settings.dropout
             trainer.remove_callback(PrinterCallback)
-            trainer.dropout = settings.dropout
             trainer.train()
         model.eval()
 
@@ -219,6 +220,9 @@ class _Trainer(SentenceTransformerTrainer):
 
     dropout = False
     last_loss = math.nan
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """No model card: nothing is uploaded, and its examples cost seconds."""
 
     def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.dropout:

@@ -1,0 +1,162 @@
+"""What things cost, measured: memory peaks, throughput, query latency, the machine they were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle, islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import psutil
+
+if TYPE_CHECKING:
+    from bench.retrieval.encode import Encoder
+    from bench.strategy import Index, Strategy
+
+THROUGHPUT_DOCS = 512
+LATENCY_QUERIES = 200
+_WARM_UP_QUERIES = 10
+_SAMPLING_SECONDS = 0.02
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft", "bm25s", "numpy", "scipy", "faiss-cpu")
+
+
+class PeakMemory:
+    """Peak memory of a block, in bytes, net of what the process used before it. Resident on the CPU, allocated on CUDA.
+
+    Sampled every 20 ms: `ru_maxrss` never falls, so it cannot tell one phase from another.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.bytes = 0
+        self._cuda = device.startswith("cuda")
+        self._stop = threading.Event()
+        self._process = psutil.Process()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+            return self
+        self._before = self._peak = self._process.memory_info().rss
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cuda:
+            import torch
+
+            self.bytes = torch.cuda.max_memory_allocated() - self._before
+            return
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        self.bytes = self._peak - self._before
+
+    def _sample(self) -> None:
+        while not self._stop.wait(_SAMPLING_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        self._peak = max(self._peak, self._process.memory_info().rss)
+
+
+def throughput(encoder: Encoder, texts: Sequence[str]) -> float:
+    """Return documents/s, uncached, on a fixed sample of 512 documents (all, where there are fewer)."""
+    stride = max(1, len(texts) // THROUGHPUT_DOCS)
+    sample = list(texts[::stride][:THROUGHPUT_DOCS])
+    encoder.uncached(sample[:8], "document")
+    start = time.perf_counter()
+    encoder.uncached(sample, "document")
+    return len(sample) / (time.perf_counter() - start)
+
+
+def latency(strategy: Strategy, index: Index, queries: Mapping[str, str], top_k: int = 100) -> tuple[float, float]:
+    """Return the median and 95th percentile of milliseconds from a query's text to its ranking, one query at a time.
+
+    Over 200 queries after ten for warm-up; a smaller set is gone through again. The vector cache is out of play.
+    """
+    cache, strategy.context.cache = strategy.context.cache, None
+    try:
+        milliseconds = []
+        for query, text in islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES):
+            start = time.perf_counter()
+            strategy.search({query: text}, index, top_k)
+            milliseconds.append((time.perf_counter() - start) * 1000)
+    finally:
+        strategy.context.cache = cache
+    p50, p95 = np.percentile(milliseconds[_WARM_UP_QUERIES:], [50, 95])
+    return float(p50), float(p95)
+
+
+def machine_class(device: str = "cpu") -> str:
+    """Return the kind of machine that times belong to: processor or GPU, and the threads in use."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {os.environ.get('OMP_NUM_THREADS') or os.cpu_count()} threads"
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return what is recorded, not hashed: machine, threads, library versions."""
+    versions = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {
+        "machine": machine_class(device),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "libraries": versions,
+    }
+
+
+class Contention:
+    """How much other work the machine did meanwhile: wall-clock seconds beyond processor seconds per thread."""
+
+    THRESHOLD = 0.10
+    """Share above which times are flagged."""
+
+    def __init__(self) -> None:
+        self._reference = _reference_seconds()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def measure(self) -> dict[str, float]:
+        """Return wall and processor seconds since the start, and how much a reference product has slowed down."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        after = _reference_seconds()
+        slowdown = max(self._reference, after) / min(self._reference, after) - 1
+        return {"wall_seconds": wall, "cpu_seconds": cpu, "reference_slowdown": slowdown}
+
+
+def _reference_seconds() -> float:
+    """Return the best of five times of a small matrix product."""
+    matrix = np.ones((384, 384), dtype=np.float32)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -73,7 +73,7 @@ def _wanted_splits(folder: Path, splits: Sequence[str] | None) -> list[str]:
     for split in splits or ():
         if split not in present:
             raise DataError(
-                f"{folder / 'qrels' / f'{split}.tsv'}: no split {split!r}{did_you_mean(split, present)} "
+                f"{folder / 'qrels' / f'{split}.tsv'}: no split {split!r}{did_you_mean(split, present) or '.'} "
                 f"Present: {', '.join(present) or 'none'}."
             )
     if not present:
@@ -126,7 +126,8 @@ def _read_queries(path: Path, warnings: list[str]) -> tuple[dict[str, str], dict
 def _text(path: Path, number: int, row: Mapping[str, Any], key: str, needed: bool = True) -> str:
     """Return a text field; null counts as empty."""
     if key not in row and needed:
-        raise DataError(f"{path}:{number}: no {key!r}{did_you_mean(key, row)} Fields: {', '.join(sorted(row)) or 'none'}.")
+        hint = did_you_mean(key, row) or "."
+        raise DataError(f"{path}:{number}: no {key!r}{hint} Fields: {', '.join(sorted(row)) or 'none'}.")
     value = row.get(key)
     if value is None:
         return ""
@@ -200,7 +201,8 @@ class _QrelsReader:
         if not qrels:
             raise DataError(f"{path}: the split has no judgements")
         if repeated:
-            self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows, counted once ({_at_lines(repeated)})")
+            where = _at_lines(repeated)
+            self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows, counted once ({where})")
         fruitless = sum(all(grade <= 0 for grade in docs.values()) for docs in qrels.values())
         if fruitless:
             self.warnings.append(f"qrels/{path.name}: {fruitless} queries have no relevant document, and score 0")

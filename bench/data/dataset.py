@@ -181,7 +181,7 @@ class TrainingData:
 
     @property
     def labels(self) -> int:
-        """Labelled pairs in all, the development pairs included: what a budget of examples counts. Pseudo-pairs are none."""
+        """Labelled pairs, the development pairs included: what a budget of examples counts. Pseudo-pairs are none."""
         if self.pseudo:
             return 0
         return len(self.pairs) + sum(sum(grade > 0 for grade in docs.values()) for docs in self.dev_qrels.values())

@@ -45,7 +45,7 @@ def source_folder(distribution: str) -> Path:
     spec = importlib.util.find_spec(module)
     locations = list(spec.submodule_search_locations or ()) if spec else []
     if not locations or not Path(locations[0]).is_dir():
-        raise DataError(f"pydocs reads the sources of {distribution}, which is not installed: pip install {distribution}")
+        raise DataError(f"pydocs reads {distribution}, which is not installed (pip install {distribution})")
     return Path(locations[0])
 
 

@@ -1,8 +1,9 @@
 """`pydocs`: a real corpus on every machine that has this project's dependencies, made of their docstrings.
 
-The query is an object's summary sentence; the document is its signature, without the name, and the rest of the docstring.
-Packages and their versions are fixed, never "whatever is installed". Near-duplicates collapse; train, development and
-test are split by module, and what resembles something in another split is dropped from the split that matters less.
+The query is an object's summary sentence; the document is its signature, without the name, and the rest of the
+docstring. Packages and their versions are fixed, never "whatever is installed". Near-duplicates collapse; train,
+development and test are split by module, and what resembles something in another split is dropped from the split that
+matters less.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def make_splits(entries: Sequence[Docstring]) -> Split:
 
 
 def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
-    """Keep one of each set of copies (equal summaries, or documents nearly equal); say which of these resemble others."""
+    """Keep one of each set of copies (equal summaries, or nearly equal documents); say which of them are alike."""
     documents = near_pairs([entry.document for entry in entries], RESEMBLES_DOCUMENT)
     queries = near_pairs([entry.query for entry in entries], RESEMBLES_QUERY, size=1)
     copies = clusters(len(entries), (pair for pair in documents if pair.similarity >= COPY))
@@ -103,7 +104,7 @@ def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
 
 
 def _sample(splits: Split, size: int) -> Split:
-    """Return the first `size` pairs of all splits, drawn from each in proportion to its share for as long as it lasts."""
+    """Return the first `size` pairs, drawn from each split in proportion to its share for as long as it lasts."""
     order = sorted(
         ((rank + 0.5) / SHARES[split], split, entry)
         for split, entries in splits.items()
@@ -144,10 +145,10 @@ def _cached(packages: Mapping[str, str], cache: Path | None) -> Split:
         for path in source_files(folder):
             digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
     path = cache / f"pydocs-{digest.hexdigest()[:16]}.json" if cache else None
-    if path and (splits := _read_cache(path)) is not None:
+    if path is not None and (splits := _read_cache(path)) is not None:
         return splits
     splits = make_splits([entry for folder in folders.values() for entry in read_package(folder)])
-    if path:
+    if path is not None:
         _write_cache(path, splits)
     return splits
 

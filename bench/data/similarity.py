@@ -28,7 +28,7 @@ def read_similarity(folder: Path, info: DatasetInfo, split: str = "test") -> Sim
     if path is None:
         present = [name for name in SPLITS if find_file(folder, f"{name}.jsonl")]
         raise DataError(
-            f"{folder / f'{split}.jsonl'}: no split {split!r}{did_you_mean(split, present)} "
+            f"{folder / f'{split}.jsonl'}: no split {split!r}{did_you_mean(split, present) or '.'} "
             f"Present: {', '.join(present) or 'none'}."
         )
     first: list[str] = []

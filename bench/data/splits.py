@@ -1,4 +1,4 @@
-"""From a dataset to what a fit may see: repeats of test queries removed, labels sampled, development queries set apart."""
+"""From a dataset to what a fit may see: test queries kept out, labels sampled, development queries set apart."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def training_data(
 ) -> TrainingData:
     """Return the training pairs and development queries of a dataset. What was left out is said in `notes`.
 
-    Without a budget of `examples` the dataset's own development split is used; where it has none, or the budget is set, a
-    fifth of the training pairs is set apart by seed: by query, and queries that share a relevant document or are the same
-    question stay on one side. A budget counts labelled pairs, development pairs included; a smaller sample of the same
-    seed is contained in a larger one, and every sample is drawn by query, in proportion to the groups where there are any.
+    Without a budget of `examples` the dataset's own development split is used; where it has none, or the budget is
+    set, a fifth of the training pairs is set apart by seed: by query, and queries that share a relevant document or are
+    the same question stay on one side. A budget counts labelled pairs, development pairs included; a smaller sample of
+    the same seed is contained in a larger one, and every sample is drawn by query, in proportion to the groups if any.
 
     A dataset that has a development split but no train split (Quora) is trained on its development split.
 
@@ -92,7 +92,8 @@ def sample_pairs(
 ) -> list[Pair]:
     """Draw labelled pairs by seed and by query; a smaller sample of the same seed is contained in a larger one.
 
-    Groups (query id -> group) are drawn from in proportion to their size. Only the last query may keep a part of its pairs.
+    Groups (query id -> group) are drawn from in proportion to their size. Only the last query may keep a part of its
+    pairs.
 
     Returns:
         At most `count` pairs, ordered by query and document id.

@@ -34,7 +34,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield sentences, split after `.`, `!` or `?` before a capital or a digit. Rough: for first sentences and spans."""
+    """Yield sentences, split after `.`, `!` or `?` before a capital or a digit. Rough."""
     for part in _SENTENCE_END.split(text):
         if part.strip():
             yield part.strip()

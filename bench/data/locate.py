@@ -1,0 +1,200 @@
+"""From a name to a dataset: where folders are looked for, what options mean, and what a folder says of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from bench.data.beir import is_beir, read_beir
+from bench.data.catalogue import Entry, catalogue, catalogue_folders, read_entry
+from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
+from bench.data.files import cache_folder
+from bench.data.similarity import is_similarity, read_similarity
+from bench.errors import DataError, did_you_mean
+
+DESCRIPTION = "dataset.toml"
+"""A file in a dataset's folder that describes it, in the form of the catalogue's files."""
+_OPTIONS = {"retrieval": ("max_length",), "similarity": ("max_length",), "pydocs": ("max_length", "packages", "size")}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a user wrote: `name[:variant][?option=value&...]`."""
+
+    name: str
+    variant: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Split a dataset's name from its variant and options. What exists as a folder is a folder, whatever its name.
+
+        Raises:
+            DataError: an option has no value, or is given twice.
+        """
+        if Path(text).is_dir():
+            return cls(text)
+        head, _, query = text.partition("?")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        except ValueError as error:
+            raise DataError(f"dataset {text!r}: options are written name?option=value&option=value") from error
+        options = dict(pairs)
+        if len(options) < len(pairs) or not all(options.values()):
+            raise DataError(f"dataset {text!r}: an option is empty or given twice")
+        if _is_path(head):
+            return cls(head, options=options)
+        name, _, variant = head.partition(":")
+        return cls(name, variant, options)
+
+    @property
+    def text(self) -> str:
+        """The name in one fixed spelling: options sorted."""
+        variant = f":{self.variant}" if self.variant else ""
+        options = "&".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name}{variant}{'?' if options else ''}{options}"
+
+
+def load(text: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset:
+    """Load a dataset: see `bench.data.catalogue.load_dataset`."""
+    spec = Spec.parse(text)
+    known = catalogue()
+    if _is_path(spec.name) or (spec.name not in known and not spec.variant and is_dataset(Path(spec.name))):
+        return _load_folder(Path(spec.name), None, spec)
+    entry = known.get(spec.name)
+    if entry and entry.kind == "pydocs":
+        return _load_pydocs(entry, spec)
+    if spec.variant:
+        raise DataError(f"dataset {text!r}: {spec.name} has no variants")
+    places = search_places(spec.name, entry, data_dir)
+    found = next((place for place in places if is_dataset(place)), None)
+    if found:
+        return _load_folder(found, entry, spec)
+    if entry is None:
+        raise _unknown(spec.name, known, places)
+    return _load_folder(_fetch(entry, places), entry, spec)
+
+
+def search_places(name: str, entry: Entry | None, data_dir: Path | None = None) -> list[Path]:
+    """Return the folders in which a dataset is looked for, in order, the network excepted."""
+    bases = [data_dir, Path(env) if (env := os.environ.get("BENCH_DATA")) else None, Path("datasets").resolve()]
+    bases += [*catalogue_folders(), cache_folder() / "datasets"]
+    names = [name]
+    if entry and entry.archive and entry.archive.folder != name:
+        names.append(entry.archive.folder)
+    return list(dict.fromkeys(base / folder for base in bases if base for folder in names))
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder has the form of a dataset, BEIR's or the similarity one."""
+    return folder.is_dir() and (is_beir(folder) or is_similarity(folder))
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "~")) or "/" in name or os.sep in name
+
+
+def _unknown(name: str, known: Mapping[str, Entry], places: list[Path]) -> DataError:
+    return DataError(
+        f"unknown dataset {name!r}{did_you_mean(name, known) or '.'} It is not in the catalogue, and no folder of that name "
+        f"holds a dataset. Looked in:\n{_listed(places)}\nKnown: {', '.join(known)}."
+    )
+
+
+def _listed(places: list[Path]) -> str:
+    return "\n".join(f"  {place}{'' if place.exists() else ' (not there)'}" for place in places)
+
+
+def _fetch(entry: Entry, places: list[Path]) -> Path:
+    """Download what was found nowhere.
+
+    Raises:
+        DataError: there is nowhere to download it from, or the download failed.
+    """
+    if entry.archive is None and entry.hub is None:
+        raise DataError(
+            f"dataset {entry.name!r} is not on this machine, and the catalogue knows no address for it.\n"
+            f"Looked in:\n{_listed(places)}\nIts source: {entry.info.source or 'unknown'}"
+        )
+    from bench.data.download import fetch
+
+    try:
+        return fetch(entry, cache_folder() / "datasets")
+    except DataError as error:
+        raise DataError(f"{error}\nLooked in, before the network:\n{_listed(places)}") from error
+
+
+def _load_folder(folder: Path, entry: Entry | None, spec: Spec) -> Dataset | SimilarityDataset:
+    """Read a folder; what it says of itself counts before the catalogue."""
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise DataError(f"dataset {spec.text!r}: no such folder: {folder}")
+    if not is_dataset(folder):
+        raise DataError(
+            f"{folder}: not a dataset: neither corpus.jsonl (a BEIR folder) nor test.jsonl (sentence pairs) is there; "
+            "`python -m bench import` makes a dataset folder from tables and documents"
+        )
+    name = folder.resolve().name
+    if (folder / DESCRIPTION).is_file():
+        entry = read_entry(folder / DESCRIPTION, name)
+    info = _with_options(entry.info if entry else DatasetInfo(name), spec, "retrieval")
+    if is_similarity(folder):
+        return read_similarity(folder, info)
+    dataset = read_beir(folder, info)
+    if entry is None:
+        return _recognised(dataset, spec)
+    if entry.documents and len(dataset.corpus) != entry.documents:
+        warning = f"{folder}: the catalogue says {entry.documents} documents, found {len(dataset.corpus)}"
+        dataset = replace(dataset, warnings=(*dataset.warnings, warning))
+    return dataset
+
+
+def _recognised(dataset: Dataset, spec: Spec) -> Dataset:
+    """Give a folder the facts of the catalogue where it has both the name and the size of a known dataset."""
+    entry = catalogue().get(dataset.name.partition("?")[0])
+    if entry and entry.documents == len(dataset.corpus):
+        return replace(dataset, info=_with_options(entry.info, spec, "retrieval"))
+    return dataset
+
+
+def _with_options(info: DatasetInfo, spec: Spec, kind: str) -> DatasetInfo:
+    for option in spec.options:
+        if option not in _OPTIONS[kind]:
+            known = _OPTIONS[kind]
+            hint = did_you_mean(option, known) or "."
+            raise DataError(f"dataset {spec.text!r}: unknown option {option!r}{hint} Known: {', '.join(known)}.")
+    name = replace(spec, name=info.name).text
+    length = _whole_number(spec, "max_length")
+    return replace(info, name=name, max_length=length if length is not None else info.max_length)
+
+
+def _whole_number(spec: Spec, option: str) -> int | None:
+    if option not in spec.options:
+        return None
+    value = spec.options[option]
+    if not value.isascii() or not value.isdigit() or int(value) == 0:
+        raise DataError(f"dataset {spec.text!r}: {option}={value} is not a whole number above 0")
+    return int(value)
+
+
+def _load_pydocs(entry: Entry, spec: Spec) -> Dataset:
+    from bench.data.pydocs import read_pydocs
+
+    info = _with_options(entry.info, spec, "pydocs")
+    variant = spec.variant or "default"
+    if variant not in entry.packages:
+        raise DataError(
+            f"dataset {spec.text!r}: unknown variant {variant!r}{did_you_mean(variant, entry.packages) or '.'} "
+            f"Known: {', '.join(entry.packages)}."
+        )
+    packages: Mapping[str, str] = entry.packages[variant]
+    if "packages" in spec.options:
+        versions = {name: version for pinned in entry.packages.values() for name, version in pinned.items()}
+        packages = {name: versions.get(name, "") for name in spec.options["packages"].split(",")}
+    size = entry.size
+    if "size" in spec.options:
+        size = None if spec.options["size"] == "all" else _whole_number(spec, "size")
+    return read_pydocs(info, packages, size, cache_folder() / "pydocs")

@@ -35,7 +35,7 @@ class StrategyConfig:
         for name, value in values.items():
             if name not in known:
                 raise unknown("option", name, known)
-            parsed[name] = _typed(value, known[name].default, name)
+            parsed[name] = typed(value, known[name].default, name)
         return cls(**parsed)
 
     def changed(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class EncoderConfig(StrategyConfig):
     """Peak learning rate of AdamW; the schedule (linear, 10% warm-up) is the same for all."""
 
 
-def _typed(value: Any, default: Any, name: str) -> Any:
+def typed(value: Any, default: Any, name: str) -> Any:
     """Return `value` as the type of `default`; a field whose default is None takes anything."""
     if default is None or default is MISSING:
         return value

@@ -95,6 +95,8 @@ class Strategy(ABC):
     """What a corpus that was indexed with the base model needs once this strategy is chosen."""
     parts_wanted: ClassVar[int] = 0
     """How many parts its expression takes."""
+    part_options: ClassVar[tuple[str, ...]] = ()
+    """Options that may name a strategy (`teacher=hybrid(full)`): it is then fitted too, and follows in `parts`."""
 
     def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
         self.config: Any = config if config is not None else self.Config()

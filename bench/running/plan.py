@@ -1,0 +1,302 @@
+"""From a configuration to fits and cells: every strategy on every dataset, model, budget and seed, each made once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import TRAINING, ConfigError, RunConfig
+from bench.errors import BenchError, unknown
+from bench.expression import Expression, ExpressionError, parse
+from bench.running.provenance import machine_class
+from bench.running.spec import CellSpec, FitSpec, named, relevant_training
+from bench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from bench.data.dataset import Dataset, SimilarityDataset
+    from bench.models import BaseModel
+    from bench.registry import Registry
+    from bench.strategy import Strategy
+
+_FORMAT = 1
+"""Of identities: raised when what is hashed changes, so that old names cannot be mistaken for new ones."""
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What planning needs of a dataset, so that its texts need not stay in memory."""
+
+    asked: str
+    name: str
+    fingerprint: str
+    max_length: int
+    similarity: bool
+    splits: tuple[str, ...] = ()
+    n_docs: int = 0
+    n_queries: int = 0
+    doc_chars: float = 0.0
+    """Mean characters of a document."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Fits, parts before what is composed of them, then cells, each of a fit in the plan."""
+
+    fits: tuple[FitSpec, ...]
+    cells: tuple[CellSpec, ...]
+    datasets: dict[str, DatasetFacts] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: a baseline that was added."""
+
+
+def plan(
+    config: RunConfig,
+    registry: Registry | None = None,
+    load_dataset: Callable[[str, Path | None], Dataset | SimilarityDataset] | None = None,
+    base_model: Callable[..., BaseModel] | None = None,
+) -> Plan:
+    """Lay out a run. Reads every dataset once and hashes every model, but loads no model.
+
+    Raises:
+        BenchError: a strategy, option, dataset, split or model is not known; a strategy has too few or too many parts.
+    """
+    if registry is None:
+        from bench.registry import Registry
+
+        registry = Registry(config.strategy_files)
+    if load_dataset is None:
+        from bench.data.catalogue import load_dataset
+    if base_model is None:
+        from bench.models import base_model
+    return _Planner(config, registry, load_dataset, base_model).plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        config: RunConfig,
+        registry: Registry,
+        load_dataset: Callable[[str, Path | None], Dataset | SimilarityDataset],
+        base_model: Callable[..., BaseModel],
+    ) -> None:
+        self.config, self.registry = config, registry
+        self._load_dataset, self._base_model = load_dataset, base_model
+        self.datasets: dict[str, DatasetFacts] = {}
+        self.models: dict[str, BaseModel] = {}
+        self.fits: dict[str, FitSpec] = {}
+        self.cells: dict[str, CellSpec] = {}
+        self.heads: set[str] = set()
+        self.training = config.training()
+
+    def plan(self) -> Plan:
+        config = self.config
+        asked = [parse(text) for text in config.strategies]
+        notes = []
+        if parse(config.baseline) not in asked:
+            asked.insert(0, parse(config.baseline))
+            notes.append(f"{config.baseline} is added: it is what the others are tested against (--baseline)")
+        for expression in asked:
+            self.check(expression)
+        self.check_overrides()
+        targets = [self.dataset(name) for name in config.datasets]
+        probes = [self.dataset(name) for name in config.probes]
+        for facts in targets:
+            if facts.similarity:
+                raise ConfigError(f"{facts.asked} holds sentence pairs, not a corpus to search: give it as --probes")
+        for facts in targets:
+            for model in config.model:
+                for budget in config.budgets():
+                    for seed in config.seeds:
+                        for expression in self.ordered(asked, budget, seed):
+                            fit = self.fit(expression, facts, model, model, budget, seed)
+                            self.cell(fit, facts, "target")
+                            for probe in probes:
+                                if probe.fingerprint != facts.fingerprint:
+                                    self.cell(fit, probe, "probe")
+        return Plan(tuple(self.fits.values()), tuple(self.cells.values()), self.datasets, tuple(notes))
+
+    def ordered(self, asked: list[Expression], budget: Budget, seed: int) -> Iterable[Expression]:
+        """Shuffle under a time budget, so that a machine that slows down over the day favours no strategy."""
+        return random.Random(seed).sample(asked, len(asked)) if budget.machine_bound else asked
+
+    # --- strategies -----------------------------------------------------------------------------------------------
+
+    def check(self, expression: Expression) -> None:
+        """Refuse what cannot be built, before anything is read."""
+        strategy = self.registry.get(expression.name)
+        self.heads.add(strategy.name)
+        parts, _ = self.arguments(expression, strategy)
+        for part in parts:
+            self.check(part)
+        self.options(expression, strategy)
+
+    def check_overrides(self) -> None:
+        for key in self.config.set:
+            owner = key.partition(".")[0]
+            if owner not in self.heads and owner != TRAINING:
+                raise unknown(f"strategy of this run in 'set {key}':", owner, [*self.heads, TRAINING])
+
+    def arguments(self, expression: Expression, strategy: type[Strategy]) -> tuple[list[Expression], str | None]:
+        """Return the parts of an expression, and the base model that it names instead of the run's.
+
+        A positional argument is a part where the strategy takes parts, else a base model: `frozen(NAME)`.
+        """
+        given, wanted = list(expression.parts), strategy.parts_wanted
+        model = None
+        if wanted == 0 and len(given) == 1 and given[0].is_name:
+            model = given.pop().name
+        if len(given) != wanted:
+            shape = f"{expression.name}({', '.join(['lora', 'full', 'frozen'][:wanted])})" if wanted else expression.name
+            raise ExpressionError(f"{expression}: {expression.name} takes {wanted} part(s), such as {shape}")
+        known = self.registry.names()
+        options = dict(expression.options)
+        given += [options[key] for key in strategy.part_options if key in options and options[key].name in known]
+        return given, model
+
+    def options(self, expression: Expression, strategy: type[Strategy]) -> dict[str, Any]:
+        """Return the hyperparameters that differ from their defaults: what `set` and the expression say."""
+        values: dict[str, Any] = dict(self.config.overrides(strategy.name))
+        for key, value in expression.options:
+            values[key] = value.name if value.is_name else str(value)
+        try:
+            return strategy.Config.parse(values).changed()
+        except BenchError as error:
+            raise ConfigError(f"{expression}: {error}") from error
+
+    # --- datasets and models --------------------------------------------------------------------------------------
+
+    def dataset(self, asked: str) -> DatasetFacts:
+        """Read a dataset and keep what planning needs of it."""
+        if asked not in self.datasets:
+            found = self._load_dataset(asked, Path(self.config.data_dir) if self.config.data_dir else None)
+            common: dict[str, Any] = {
+                "asked": asked,
+                "name": found.name,
+                "fingerprint": found.fingerprint,
+                "max_length": self.config.max_length or found.info.max_length or 0,
+            }
+            if hasattr(found, "corpus"):
+                qrels = found.qrels(self.config.split)
+                characters = sum(map(len, found.corpus.texts)) / max(len(found.corpus), 1)
+                facts = DatasetFacts(
+                    **common,
+                    similarity=False,
+                    splits=tuple(sorted(found.splits)),
+                    n_docs=len(found.corpus),
+                    n_queries=len(qrels),
+                    doc_chars=characters,
+                    warnings=tuple(found.warnings),
+                )
+            else:
+                texts = [*found.first, *found.second]
+                characters = sum(map(len, texts)) / max(len(texts), 1)
+                facts = DatasetFacts(**common, similarity=True, n_docs=len(texts), doc_chars=characters)
+            self.datasets[asked] = facts
+        return self.datasets[asked]
+
+    def model(self, asked: str) -> BaseModel:
+        """Find a base model."""
+        if asked not in self.models:
+            self.models[asked] = self._base_model(asked or None, trust_remote_code=self.config.trust_remote_code)
+        return self.models[asked]
+
+    # --- fits and cells -------------------------------------------------------------------------------------------
+
+    def fit(
+        self, expression: Expression, facts: DatasetFacts, model: str, axis: str, budget: Budget, seed: int
+    ) -> FitSpec:
+        """Return the fit of an expression, its parts planned first.
+
+        Args:
+            expression: what to fit.
+            facts: the target dataset.
+            model: the base model in force here.
+            axis: the run's base model, in whose table the fit stands: another one where the expression names a model.
+            budget: what it may use.
+            seed: of this repetition.
+        """
+        strategy = self.registry.get(expression.name)
+        arguments, own_model = self.arguments(expression, strategy)
+        model = own_model or model
+        parts = [self.fit(part, facts, model, axis, budget, seed) for part in arguments]
+        trains = bool(strategy.needs) or any(part.seed is not None for part in parts)
+        budget, repetition = (budget, seed) if trains else (Budget(), None)
+        training = replace(self.training, max_length=facts.max_length)
+        config = self.options(expression, strategy)
+        fingerprints = {"dataset": facts.fingerprint, "model": self.model(model).fingerprint}
+        identity = {
+            "format": _FORMAT,
+            "strategy": strategy.name,
+            "version": strategy.version,
+            "parts": [part.name for part in parts],
+            "config": config,
+            "training": relevant_training(training, trains),
+            "dataset": [facts.name, facts.fingerprint],
+            "model": [self.model(axis).name, fingerprints["model"]],
+            "budget": budget.limits | ({"usd_per_hour": budget.usd_per_hour} if budget.usd is not None else {}),
+            "seed": repetition,
+            "split": self.config.split,
+        }
+        if budget.machine_bound:
+            identity["machine"] = machine_class()
+        if code := self.registry.entry(expression.name).code:
+            identity["code"] = fingerprints["code"] = code[:16]
+        details = [str(expression), facts.name, *([budget.describe()] if trains else [])]
+        spec = FitSpec(
+            name=named("--".join([*details, *([f"s{seed}"] if trains else [])]), identity),
+            strategy=str(expression),
+            head=expression.name,
+            dataset=facts.asked,
+            dataset_name=facts.name,
+            model=model,
+            model_name=self.model(axis).name,
+            seed=repetition,
+            budget=budget,
+            training=training,
+            config=config,
+            parts=tuple(part.name for part in parts),
+            needs=tuple(sorted(strategy.needs)),
+            version=strategy.version,
+            test_split=self.config.split,
+            fingerprints=fingerprints,
+        )
+        return self.fits.setdefault(spec.name, spec)
+
+    def cell(self, fit: FitSpec, facts: DatasetFacts, role: str) -> CellSpec:
+        """Return the cell of a fit on a dataset."""
+        config = self.config
+        measures = () if facts.similarity else config.measures
+        identity = {
+            "format": _FORMAT,
+            "fit": fit.name,
+            "dataset": [facts.name, facts.fingerprint],
+            "role": role,
+            "split": config.split,
+            "measures": sorted(measures),
+            "top_k": config.top_k,
+            "max_length": facts.max_length,
+        }
+        where = "" if fit.seed is None else f"--s{fit.seed}"
+        probe = f"--on-{facts.name}" if role == "probe" else ""
+        spec = CellSpec(
+            name=named(f"{fit.strategy}--{fit.dataset_name}{probe}{where}", identity),
+            fit=fit.name,
+            strategy=fit.strategy,
+            dataset=facts.asked,
+            dataset_name=facts.name,
+            trained_on=fit.dataset_name,
+            model_name=fit.model_name,
+            seed=fit.seed,
+            role=role,
+            split=config.split,
+            measures=measures,
+            top_k=config.top_k,
+            max_length=facts.max_length,
+            fingerprint=facts.fingerprint,
+        )
+        return self.cells.setdefault(spec.name, spec)
+

@@ -1,0 +1,85 @@
+"""Where a run was made: machine, versions, state of the code. Recorded, not hashed. Does not import torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = (
+    "torch", "sentence-transformers", "transformers", "peft", "tokenizers", "numpy", "bm25s", "pytrec-eval-terrier",
+)  # fmt: skip
+
+
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def machine_class() -> str:
+    """Return what decides how fast a machine is: processor, cores, accelerator. Part of the identity of timed fits."""
+    return " ".join(part for part in (_processor(), f"x{cores()}", _accelerator()) if part)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _accelerator() -> str:
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    names = [line.strip() for line in found.stdout.splitlines() if line.strip()] if found.returncode == 0 else []
+    return f"+ {len(names)} {names[0]}" if names else ""
+
+
+def provenance() -> dict[str, Any]:
+    """Return machine, versions and the state of the code, for `run.json`."""
+    return {
+        "machine_class": machine_class(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": cores(),
+        "versions": {name: found for name in ("adaptbench", *_LIBRARIES) if (found := _version(name))},
+        "git": git_state(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Return the commit of the checkout that this code runs from and whether it was changed; empty outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return {}
+    commit = _git(root, "rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", "bench", "strategies"))}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
+
+
+def command_line() -> list[str]:
+    """Return the arguments that this process was started with, without the path of the program."""
+    return list(sys.argv[1:])

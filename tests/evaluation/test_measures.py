@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 
 import ir_measures
 import numpy as np
@@ -127,7 +128,7 @@ def test_a_constant_scorer_gains_nothing_from_its_ties() -> None:
 def test_scores_that_differ_beyond_32_bits_are_ties_whatever_the_order_of_the_hits() -> None:
     qrels = {"q": {"b": 1}}
     for hits in ([("a", 0.5 + 1e-12), ("b", 0.5)], [("b", 0.5), ("a", 0.5 + 1e-12)]):
-        for measure in ("mrr@10", "recall@1", "nDCG(dcg='exp-log2')@10"):
+        for measure in ("mrr@10", "recall@1", "Success@1"):
             assert evaluate(Ranking({"q": hits}), qrels, [measure])[parse_measure(measure).key][0] == 1
     assert evaluate(Ranking({"q": [("a", 0.5 + 1e-6), ("b", 0.5)]}), qrels)["recall@1"][0] == 0
 
@@ -169,11 +170,18 @@ def test_names_of_ir_measures_are_read(name: str, key: str) -> None:
 def test_measures_of_ir_measures_are_computed_over_all_judged_queries() -> None:
     qrels = {"a query": {"a doc": 1, "b": 0}, "q2": {"a doc": 1}}
     run = {"a query": {"b": 1.0, "a doc": 1.0}}
-    scores = evaluate(Ranking.from_run(run), qrels, ["Success@1", "Success@2", "ERR@10", "ndcg@10"])
+    scores = evaluate(Ranking.from_run(run), qrels, ["Success@1", "Success@2", "ndcg@10"])
     assert scores["Success@1"].tolist() == [0, 0]
     assert scores["Success@2"].tolist() == [1, 0]
-    assert scores["ERR@10"][0] > 0 and scores["ERR@10"][1] == 0
-    assert list(scores.values) == ["Success@1", "Success@2", "ERR@10", "ndcg@10"]
+    assert list(scores.values) == ["Success@1", "Success@2", "ndcg@10"]
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="this backend of ir_measures is a Perl script")
+def test_ids_that_a_program_could_not_read_are_no_hindrance() -> None:
+    qrels = {"a query": {"a doc": 1, "b": 0}, "q2": {"a doc": 1}}
+    scores = evaluate(Ranking.from_run({"a query": {"b": 1.0, "a doc": 1.0}}), qrels, ["ERR@10"])
+    assert scores["ERR@10"][0] > 0
+    assert scores["ERR@10"][1] == 0
 
 
 def test_a_measure_whose_package_is_missing_says_which() -> None:

@@ -52,10 +52,10 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
     below = True
     first_layer: int | None = None
     for name, module in transformer.named_modules():
-        own = list(module.parameters(recurse=False))
-        if below and any(parameter.requires_grad for parameter in own):
+        own = dict(module.named_parameters(recurse=False))  # PEFT's wrappers show their base layer's weight as theirs
+        if below and any(parameter.requires_grad for parameter in own.values()):
             below, first_layer = False, _layer_number(name)
-        weight = getattr(module, "weight", None)
+        weight = own.get("weight")
         if weight is None or weight.ndim != 2 or "embedding" in type(module).__name__.lower() or ".pooler" in name:
             continue
         linear += weight.numel()

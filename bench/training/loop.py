@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,7 @@ class _Work:
             restore(model, state)
         return float(np.mean(timer.seconds[_WARM_UP_STEPS:]))
 
-    def run(self, steps: int, seed: int, callback: TrainerCallback) -> None:
+    def run(self, steps: int, seed: int, callback: _Timer) -> None:
         """Run the optimiser for `steps` steps."""
         model, settings, context = self.strategy.model, self.settings, self.context
         batches = list(islice(self.batches(), steps))
@@ -184,7 +184,9 @@ class _Work:
                 report_to="none",
                 disable_tqdm=True,
             )
-            with context.meter.free():
+            with ExitStack() as setting_up:
+                setting_up.enter_context(context.meter.free())
+                callback.on_first_step = setting_up.close
                 trainer = _Trainer(
                     model=model,
                     args=arguments,
@@ -193,8 +195,8 @@ class _Work:
                     callbacks=[callback],
                 )
                 trainer.dropout = settings.dropout
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
+                trainer.remove_callback(PrinterCallback)
+                trainer.train()
         model.eval()
 
 
@@ -237,10 +239,13 @@ class _Timer(TrainerCallback):
     """Measures steps."""
 
     def __init__(self) -> None:
+        self.on_first_step: Callable[[], None] = lambda: None  # ends what is not charged: the trainer's setting up
         self.seconds: list[float] = []
         self._begin = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 0:
+            self.on_first_step()
         self._begin = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

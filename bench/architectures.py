@@ -54,6 +54,16 @@ class Architecture:
         """Whether query, key and value are one linear layer (in this order of its output features)."""
         return self.query == self.key
 
+    @property
+    def linear(self) -> list[str]:
+        """Names of all linear layers of a block, as PEFT's `target_modules` takes them."""
+        return self.targets(ROLES)
+
+    @property
+    def query_value(self) -> list[str]:
+        """Names of the query and value projections, where LoRA's authors put it (Hu et al., 2022, section 4.2)."""
+        return self.targets(("query", "value"))
+
     def targets(self, roles: Sequence[str]) -> list[str]:
         """Return the module names of some roles, each once, in the form that PEFT's `target_modules` takes.
 

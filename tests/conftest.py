@@ -1,8 +1,8 @@
 """Shared fixtures: tiny random models of six families, a tiny dataset, contexts. Nothing is downloaded.
 
-The models have two blocks of width 32 and 64 positions, weights wide enough (standard deviation .2) that attention is far from
-uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions from the
-padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
+The models have two blocks of width 32 and 64 positions, weights wide enough (standard deviation .2) that attention is
+far from uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions from
+the padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def _transformer(family: str, vocabulary: int, pad: int) -> Any:
             "dim": WIDTH, "n_layers": BLOCKS, "n_heads": 4, "hidden_dim": 48, "initializer_range": 0.2,
             "max_position_embeddings": MAX_LENGTH,
         },
-        "modernbert": {**wide, "local_attention": 16, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3},
+        "modernbert": {
+            **wide, "local_attention": 16, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3,
+        },
     }  # fmt: skip
     config = AutoConfig.for_model(
         family, vocab_size=vocabulary, pad_token_id=pad, bos_token_id=None, eos_token_id=None, **options[family]

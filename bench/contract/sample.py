@@ -44,7 +44,7 @@ def sample_dataset() -> Dataset:
 
 
 def sample_training(dataset: Dataset | None = None, seed: int = 0, most: int = 64) -> TrainingData:
-    """Return what `fit` may see of a dataset: up to `most` of its training pairs, its development queries, its corpus."""
+    """Return what `fit` may see of a dataset: at most `most` training pairs, development queries, the corpus."""
     dataset = dataset or sample_dataset()
     pairs = list(positive_pairs(dataset.qrels("train"), dataset.queries, dataset.corpus))[:most]
     qrels: Qrels = dataset.splits.get("dev", {})

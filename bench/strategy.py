@@ -4,10 +4,10 @@ A strategy is one way of getting good rankings on a domain: leave the model froz
 attachment, do without a model. `Strategy` is what the harness calls. `EncoderStrategy` implements it for everything
 that changes the embedding model: there, a new parameter-efficient method is a `Config` and an `attach`.
 
-    class BitFit(EncoderStrategy):
+    class Biases(EncoderStrategy):
         '''Train the bias terms alone (Ben Zaken et al., 2022, section 3).'''
 
-        name = "bitfit"
+        name = "biases"
 
         @dataclass(frozen=True)
         class Config(EncoderConfig):
@@ -18,8 +18,8 @@ that changes the embedding model: there, a new parameter-efficient method is a `
                 parameter.requires_grad = name.endswith(".bias")
             return model
 
-Put it into one file and try it: `python -m bench check --strategy-file bitfit.py` runs the contract (`bench.contract`),
-`python -m bench run --strategy-file bitfit.py --strategies frozen,bitfit` compares it.
+Put it into one file and try it: `python -m bench check --strategy-file biases.py` runs the contract (`bench.contract`),
+`python -m bench run --strategy-file biases.py --strategies frozen,biases` compares it.
 
 A strategy never scores itself, and never sees a test query: `fit` is given `TrainingData`, the harness ranks and
 measures. Importing a strategy's module must not import torch; import it inside the methods.
@@ -244,6 +244,7 @@ class EncoderStrategy(Strategy):
             raise NotApplicableError(
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
+        self._model, self._encoder = None, None  # a model looked at before began at random numbers of no seed
         return train(self, data, budget, seed)
 
     @property

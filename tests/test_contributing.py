@@ -1,0 +1,70 @@
+"""CONTRIBUTING.md followed to the letter yields a strategy that passes the contract in under 60 lines."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.contract import CLAUSES, Subject, check
+from bench.errors import NotApplicableError
+
+if TYPE_CHECKING:
+    from bench.models import BaseModel
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NAME = "values"
+
+
+@pytest.fixture
+def my_file(tmp_path: Path) -> Path:
+    """The example of the page, saved under the name that the page gives it."""
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "my.py"
+    path.write_text(example, encoding="utf-8")
+    return path
+
+
+def test_the_example_is_short(my_file: Path) -> None:
+    assert len(my_file.read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_the_example_keeps_the_house_rules(my_file: Path) -> None:
+    ruff = [sys.executable, "-m", "ruff"]
+    settings = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(my_file)]
+    for command in ([*ruff, "check", *settings], [*ruff, "format", "--check", *settings]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) -> None:
+    findings = check(Subject.of(NAME, files=[my_file]), tiny_bert)
+    assert [finding.clause for finding in findings] == list(CLAUSES)
+    assert [str(finding) for finding in findings if not finding.ok] == []
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -> None:
+    from bench.context import Context
+    from bench.registry import Registry
+
+    strategy = Registry([my_file]).get(NAME)
+    width = 32
+    made = strategy(strategy.Config.parse({"blocks": blocks}), Context(tiny_bert))
+    assert made.trainable_params == blocks * width * (width + 1)
+
+
+def test_it_refuses_where_it_cannot_work(my_file: Path, tiny_base: Callable[[str], BaseModel]) -> None:
+    with pytest.raises(NotApplicableError, match="modernbert has none"):
+        check(Subject.of(NAME, files=[my_file]), tiny_base("modernbert"))
+
+
+def test_the_page_s_commands_name_the_example() -> None:
+    assert "python -m bench check --strategy-file my.py" in PAGE
+    assert f"--strategy-file my.py --strategies frozen,lora,{NAME}" in PAGE

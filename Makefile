@@ -45,9 +45,9 @@ $(STAMP): requirements.lock pyproject.toml
 	    echo "making .venv with $$found"; \
 	    "$$found" -m venv --clear .venv; \
 	fi
-	@echo "installing what requirements.lock names into .venv"
-	@$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "installing what requirements.lock names into .venv (minutes, the first time)"
+	@$(BIN)/python -m pip install --quiet --quiet --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 format: setup

@@ -36,14 +36,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_a_limit_must_be_above_zero(name: str, value: float) -> None:
     with pytest.raises(BudgetError, match=name):
-        Budget(**{"steps": 10, "usd_per_hour": 1.0, name: value})  # type: ignore[arg-type]
+        Budget(**{"steps": 10, "usd_per_hour": 1.0, name: value})
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_shapes_a_fit_needs_something_that_stops_it(shape: str) -> None:
     with pytest.raises(BudgetError, match="does not stop it: add one of --budget-steps"):
-        Budget(**{shape: 50})  # type: ignore[arg-type]
-    assert Budget(**{shape: 50, "steps": 10}).limits == {shape: 50, "steps": 10}  # type: ignore[arg-type]
+        Budget(**{shape: 50})
+    assert Budget(**{shape: 50, "steps": 10}).limits == {shape: 50, "steps": 10}
 
 
 def test_money_needs_a_price() -> None:

@@ -36,7 +36,7 @@ def lock_tool() -> ModuleType:
 
 
 def locked() -> dict[str, str]:
-    return dict(line.split("==") for line in LOCK)  # type: ignore[misc]
+    return dict(line.split("==") for line in LOCK)
 
 
 def all_declared() -> list[Requirement]:

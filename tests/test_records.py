@@ -20,14 +20,14 @@ def cell(**changes: object) -> CellResult:
         "cell": "lora-tiny-1a2b", "fit": "lora-tiny-9c", "strategy": "lora", "dataset": "tiny", "split": "test",
         "model": "mini", "seed": 0, "status": "ok",
     }  # fmt: skip
-    return CellResult(**(values | changes))  # type: ignore[arg-type]
+    return CellResult(**(values | changes))
 
 
 def fit(**changes: object) -> FitRecord:
     values = {
         "fit": "lora-tiny-9c", "strategy": "lora", "dataset": "tiny", "model": "mini", "seed": 0, "status": "ok",
     }  # fmt: skip
-    return FitRecord(**(values | changes))  # type: ignore[arg-type]
+    return FitRecord(**(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_something_without_a_version_is_not_a_record(version: object) -> None:
 
 
 def test_older_records_pass_through_every_migration_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(version: int):  # type: ignore[no-untyped-def]
+    def step(version: int):
         return lambda record: {**record, "schema_version": version + 1, "path": [*record["path"], version]}
 
     monkeypatch.setattr(records, "SCHEMA_VERSION", 3)

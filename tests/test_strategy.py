@@ -138,12 +138,12 @@ def test_no_size_may_fit() -> None:
 
 def test_a_strategy_cannot_be_made_without_its_methods() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        Strategy(None, no_context)  # type: ignore[abstract]
+        Strategy(None, no_context)
 
 
 def test_what_does_not_train_has_no_parameters_and_no_before() -> None:
     class Plain(Sized):
-        trainable_params = Strategy.trainable_params  # type: ignore[assignment]
+        trainable_params = Strategy.trainable_params
 
     strategy = Plain(None, no_context)
     assert (strategy.trainable_params, strategy.before(), strategy.needs, strategy.reindex) == (

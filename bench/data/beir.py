@@ -49,10 +49,10 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
+    corpus_file, query_file = _required(folder, "corpus.jsonl"), _required(folder, "queries.jsonl")
     wanted = _wanted_splits(folder, splits)
     warnings: list[str] = []
-    corpus = _read_corpus(_required(folder, "corpus.jsonl"), warnings)
-    query_file = _required(folder, "queries.jsonl")
+    corpus = _read_corpus(corpus_file, warnings)
     queries, groups = _read_queries(query_file, warnings)
     reader = _QrelsReader(queries, corpus.positions, warnings)
     found = {split: reader.read(_required(folder, f"qrels/{split}.tsv")) for split in wanted}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -141,7 +141,7 @@ def _entry(path: Path, name: str, raw: Mapping[str, Any]) -> Entry:
         for key, kind in (("archive", Archive), ("hub", Hub)):
             if key in values:
                 values[key] = _build(kind, values[key])
-        entry = _build(Entry, values | {"info": info})
+        entry = _build(Entry, values | {"info": info}, also=described)
     except _FormError as error:
         raise DataError(f"{path}: {error}") from error
     for key, value, known in (("kind", entry.kind, get_args(Kind)), ("role", info.role, ROLES)):
@@ -154,15 +154,17 @@ class _FormError(Exception):
     """A key of a catalogue file is unknown, missing or of the wrong type."""
 
 
-def _build(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+def _build(kind: Callable[..., Any], values: Mapping[str, Any], also: Set[str] = frozenset()) -> Any:
+    """Build a dataclass from a table; `also` are keys of the table that were taken before, for suggestions."""
     if not isinstance(values, Mapping):
         raise _FormError(f"expected a table, found {values!r}")
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     built: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            hint = did_you_mean(key, known) or "."
-            raise _FormError(f"unknown key {key!r}{hint} Known: {', '.join(sorted(known))}.")
+            names = sorted((known.keys() | also) - {"info", "name"})
+            hint = did_you_mean(key, names) or "."
+            raise _FormError(f"unknown key {key!r}{hint} Known: {', '.join(names)}.")
         built[key] = _typed(key, value, str(known[key].type))
     missing = [f.name for f in known.values() if _required(f) and f.name not in built]
     if missing:

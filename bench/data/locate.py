@@ -99,8 +99,8 @@ def _is_path(name: str) -> bool:
 
 def _unknown(name: str, known: Mapping[str, Entry], places: list[Path]) -> DataError:
     return DataError(
-        f"unknown dataset {name!r}{did_you_mean(name, known) or '.'} It is not in the catalogue, and no folder of that name "
-        f"holds a dataset. Looked in:\n{_listed(places)}\nKnown: {', '.join(known)}."
+        f"unknown dataset {name!r}{did_you_mean(name, known) or '.'} It is not in the catalogue, and no folder of that "
+        f"name holds a dataset. Looked in:\n{_listed(places)}\nKnown: {', '.join(known)}."
     )
 
 

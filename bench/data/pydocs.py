@@ -142,9 +142,9 @@ def _cached(packages: Mapping[str, str], cache: Path | None) -> Split:
     digest = hashlib.sha256(str(EXTRACTION).encode())
     for package, folder in sorted(folders.items()):
         digest.update(package.encode())
-        for path in source_files(folder):
-            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-    path = cache / f"pydocs-{digest.hexdigest()[:16]}.json" if cache else None
+        for source in source_files(folder):
+            digest.update(f"{source.relative_to(folder).as_posix()} {source.stat().st_size}\n".encode())
+    path = cache / f"pydocs-{digest.hexdigest()[:16]}.json" if cache is not None else None
     if path is not None and (splits := _read_cache(path)) is not None:
         return splits
     splits = make_splits([entry for folder in folders.values() for entry in read_package(folder)])

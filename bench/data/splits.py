@@ -87,9 +87,7 @@ def training_data(
     )
 
 
-def sample_pairs(
-    pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[str, str] | None = None
-) -> list[Pair]:
+def sample_pairs(pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[str, str] | None = None) -> list[Pair]:
     """Draw labelled pairs by seed and by query; a smaller sample of the same seed is contained in a larger one.
 
     Groups (query id -> group) are drawn from in proportion to their size. Only the last query may keep a part of its

@@ -204,7 +204,7 @@ class EncoderStrategy(Strategy):
         return contrastive_loss(model, self.context.training)
 
     def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
-        """Called after each optimiser step, from 1 to `total` planned steps (AdaLoRA allocates its ranks here)."""
+        """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there."""
 
     def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
         """Called once after training, on the best checkpoint; returns what it chose, for the record."""

@@ -283,13 +283,16 @@ class _Watch(_Timer):
             self._base = self.pool.scores(before if before is not None else self.strategy)
         self.report.base_dev = float(self._base.mean())
 
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After the optimiser's step and before the gradients are cleared: AdaLoRA reads them."""
+        self.strategy.on_step(self.strategy.model, state.global_step + 1, self.steps)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
         report, strategy = self.report, self.strategy
         report.steps = state.global_step
         report.train_seconds += self.seconds[-1]
         self._losses.append(_Trainer.last_loss)
-        strategy.on_step(strategy.model, report.steps, self.steps)
         if not math.isfinite(_Trainer.last_loss):
             report.diverged = f"the loss was {_Trainer.last_loss} at step {report.steps}"
             report.stopped_by = "divergence"

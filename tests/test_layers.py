@@ -113,7 +113,8 @@ def test_the_report_imports_no_model_library_inside_a_function_either(path: Path
 
 
 def test_importing_strategies_loads_no_model_library() -> None:
-    names = [dotted(path) for path in modules("strategies")]
+    """Shared code (`_x.py`) may, as a torch module derives from torch's: strategies import it inside their methods."""
+    names = [dotted(path) for path in modules("strategies") if not path.stem.startswith("_") or path.stem == "__init__"]
     assert loaded_after("".join(f"import {name}\n" for name in names)).isdisjoint(MODEL_LIBRARIES)
 
 

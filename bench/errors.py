@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something a user can put right. The command line prints its text without a traceback and exits with `exit_code`."""
+    """Something a user can put right. The command line prints its text, no traceback, and exits with `exit_code`."""
 
     exit_code = 2
 

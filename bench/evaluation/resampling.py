@@ -1,6 +1,8 @@
 """Resampling: bootstrap intervals and sign-flip tests over queries, or over groups of queries that belong together.
 
-All functions are pure: the same arguments, `seed` included, give the same result on every machine.
+All functions are pure: the same arguments, `seed` included, give the same result. Several columns of values (several
+comparisons over the same queries) share their random numbers, so that a comparison alone gets the figure that it gets
+within a family.
 """
 
 from __future__ import annotations
@@ -11,28 +13,31 @@ import numpy as np
 
 RESAMPLES = 10_000
 _CELLS = 2_000_000
-"""Random numbers drawn at once: bounds memory to some tens of megabytes."""
+"""Random numbers held at once: bounds memory to some tens of megabytes."""
 
 
 def bootstrap_means(
     values: np.ndarray, groups: Sequence[str] | np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
-    """Return the means of bootstrap samples, shape (resamples,).
+    """Return the means of bootstrap samples, shape (resamples,) or (resamples, columns).
 
     Args:
-        values: shape (n,).
-        groups: a label for each value. Whole groups are drawn then (cluster bootstrap), as the values of a group are
+        values: shape (n,) or (n, columns).
+        groups: a label for each of the n. Whole groups are drawn then (cluster bootstrap), as the values of a group are
             not independent; a sample's mean is over the values it holds.
         resamples: how many samples.
         seed: of the random numbers.
     """
     sums, counts = group_sums(values, groups)
+    n = len(sums)
     rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for part in _parts(resamples, len(sums)):
-        drawn = rng.integers(0, len(sums), size=(part.stop - part.start, len(sums)))
-        means[part] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return means
+    means = np.empty((resamples, sums.shape[1]))
+    for part in _parts(resamples, n):
+        rows = part.stop - part.start
+        drawn = rng.integers(0, n, size=(rows, n)) + np.arange(rows)[:, None] * n
+        times = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
+        means[part] = (times @ sums) / (times @ counts)[:, None]
+    return means[:, 0] if np.ndim(values) == 1 else means
 
 
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -59,42 +64,52 @@ def sign_flip_p(
         resamples: random sign vectors, if not all are tried.
         seed: of the random numbers.
     """
+    return float(sign_flip_ps(np.asarray(differences)[:, None], groups, resamples, seed)[0])
+
+
+def sign_flip_ps(
+    differences: np.ndarray,
+    groups: Sequence[str] | np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return `sign_flip_p` of each column of differences, shape (n, columns) -> (columns,)."""
     sums, _ = group_sums(differences, groups)
-    sums = sums[sums != 0]
-    if not len(sums):
-        return 1.0
     # A sum of flipped signs that equals the observed one in exact arithmetic must count as extreme.
-    threshold = abs(sums.sum()) - 1e-9 * np.abs(sums).sum()
-    if 2 ** len(sums) <= resamples:
-        codes = np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1
-        return float((np.abs((1 - 2 * codes) @ sums) >= threshold).mean())
+    thresholds = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)
     rng = np.random.default_rng(seed)
-    extreme = 0
+    extreme = np.zeros(sums.shape[1])
     for part in _parts(resamples, len(sums)):
-        rows = part.stop - part.start
-        bits = np.unpackbits(
-            np.frombuffer(rng.bytes(rows * len(sums) // 8 + 1), dtype=np.uint8), count=rows * len(sums)
-        )
-        flipped = (1.0 - 2.0 * bits.reshape(rows, len(sums))) @ sums
-        extreme += int((np.abs(flipped) >= threshold).sum())
-    return (1 + extreme) / (1 + resamples)
+        cells = (part.stop - part.start) * len(sums)
+        bits = np.unpackbits(np.frombuffer(rng.bytes(cells // 8 + 1), dtype=np.uint8), count=cells)
+        extreme += (np.abs((1.0 - 2.0 * bits.reshape(-1, len(sums))) @ sums) >= thresholds).sum(axis=0)
+    ps = (1 + extreme) / (1 + resamples)
+    for column, terms in enumerate(sums.T):
+        moving = terms[terms != 0]
+        if 2 ** len(moving) <= resamples:
+            codes = np.arange(2 ** len(moving))[:, None] >> np.arange(len(moving)) & 1
+            ps[column] = (np.abs((1 - 2 * codes) @ moving) >= thresholds[column]).mean()
+    return ps
 
 
 def group_sums(values: np.ndarray, groups: Sequence[str] | np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum and the number of values of each group, in order of label; each value alone without groups.
+    """Return the sums (groups, columns) and sizes (groups,) of each group; each row alone without groups.
 
     Raises:
         ValueError: there are no values, or not one label for each.
     """
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"resampling takes one value or more in one dimension, got shape {values.shape}")
+    if values.ndim not in (1, 2) or not len(values):
+        raise ValueError(f"resampling takes one value or more, shape (n,) or (n, columns), got shape {values.shape}")
+    values = values.reshape(len(values), -1)
     if groups is None:
         return values, np.ones(len(values))
     if len(groups) != len(values):
         raise ValueError(f"{len(groups)} groups for {len(values)} values")
     _, codes = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(codes, weights=values), np.bincount(codes).astype(float)
+    sums = np.zeros((codes.max() + 1, values.shape[1]))
+    np.add.at(sums, codes, values)
+    return sums, np.bincount(codes).astype(float)
 
 
 def _parts(resamples: int, width: int) -> Iterator[slice]:

@@ -65,7 +65,9 @@ class RunConfig:
     split: str = option("test", "split to measure on", metavar="NAME")
     top_k: int = option(100, "documents to retrieve for a query, at least 100", metavar="N")
     precision: str = option("auto", "auto (bf16 where the hardware computes it faster), bf16 or fp32", metavar="NAME")
-    max_length: int = option(0, "tokens a text is cut to; 0 is the dataset's own limit, or else the model's", metavar="N")
+    max_length: int = option(
+        0, "tokens a text is cut to; 0 is the dataset's own limit, or else the model's", metavar="N"
+    )
     device: str = option("auto", "auto, cpu, cuda or mps", metavar="NAME")
     threads: int = option(0, "CPU threads of a fit or cell; 0 shares the machine's cores among the jobs", metavar="N")
     jobs: int = option(1, "fits and cells at a time on this machine; timings are only sound with 1", metavar="N")
@@ -283,7 +285,9 @@ def _settings(value: Any) -> dict[str, str]:
     for key, each in _pairs(value):
         owner, _, name = key.partition(".")
         if not owner.strip() or not name.strip() or each is None:
-            raise ConfigError(f"set {key}: expected strategy.option=value, such as lora.r=16, or {TRAINING}.option=value")
+            raise ConfigError(
+                f"set {key}: expected strategy.option=value, such as lora.r=16, or {TRAINING}.option=value"
+            )
         result[f"{owner.strip()}.{name.strip()}"] = str(each).strip()
     return result
 

@@ -2,7 +2,7 @@
 
     expression = name [ "(" argument { "," argument } ")" ]
     argument   = expression | key "=" expression
-    name       = a strategy, a `module:Class`, a base model's name or folder, a value; quoted if it holds , ( ) = or spaces
+    name       = a strategy, a `module:Class`, a base model, a value; quoted if it holds , ( ) = or spaces
 
 `run:FILE` is short for `run(file=FILE)`. What an argument means (a part, a base model, a plain value) depends on the
 strategy at the head: `bench.running.plan` decides it.

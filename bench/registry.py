@@ -1,4 +1,4 @@
-"""Finds strategies: the `strategies` package, entry points, `module:Class`, a file. Finding one does not import torch."""
+"""Finds strategies: the `strategies` package, entry points, `module:Class`, a file. None of it imports torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOW = "To use a strategy of your own, name its file: --strategy-file my.py (or 
 
 
 class StrategyError(BenchError):
-    """A strategy cannot be found or its file cannot be used; the text names the file and, where there is one, the line."""
+    """A strategy cannot be found or its file cannot be used; the text names the file, and the line if there is one."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _package() -> list[Entry]:
     if getattr(package, "OWNER", None) != OWNER:
         place = package.__file__ or ", ".join(package.__path__)
         raise StrategyError(
-            f"the folder 'strategies' at {place} is not AdaptBench's and comes first on the path: rename it, or run from "
-            f"another folder. {_HOW}"
+            f"the folder 'strategies' at {place} is not AdaptBench's and comes first on the path: rename it, or "
+            f"run from another folder. {_HOW}"
         )
     return [
         Entry(stem.replace("_", "-"), OWNER, lambda stem=stem: _of_module(stem))  # type: ignore[misc]
@@ -108,7 +108,9 @@ def _of_module(stem: str) -> type[Strategy]:
     name = stem.replace("_", "-")
     found = {strategy.name: strategy for strategy in _strategies_in(module)}
     if name not in found:
-        raise StrategyError(f"{module.__file__}: no strategy named {name!r} in it (found: {', '.join(found) or 'none'})")
+        raise StrategyError(
+            f"{module.__file__}: no strategy named {name!r} in it (found: {', '.join(found) or 'none'})"
+        )
     return found[name]
 
 
@@ -137,7 +139,9 @@ def _file(path: Path) -> list[Entry]:
     module, code = load_file(path)
     found = _strategies_in(module)
     if not found:
-        raise StrategyError(f"{path}: no strategy in it. A strategy is a class that derives from bench.strategy.Strategy.")
+        raise StrategyError(
+            f"{path}: no strategy in it. A strategy is a class that derives from bench.strategy.Strategy."
+        )
     return [Entry(strategy.name, str(path), lambda strategy=strategy: strategy, code) for strategy in found]  # type: ignore[misc]
 
 
@@ -195,5 +199,7 @@ def _checked(value: object) -> type[Strategy]:
     if not (inspect.isclass(value) and issubclass(value, Strategy)):
         raise StrategyError(f"{value!r} is not a strategy: it must derive from bench.strategy.Strategy")
     if not isinstance(getattr(value, "name", None), str):
-        raise StrategyError(f"{value.__module__}.{value.__name__}: a strategy needs a name: name = \"{value.__name__.lower()}\"")
+        raise StrategyError(
+            f'{value.__module__}.{value.__name__}: a strategy needs a name: name = "{value.__name__.lower()}"'
+        )
     return value

@@ -13,6 +13,7 @@ from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.running.provenance import machine_class
 from bench.running.spec import CellSpec, FitSpec, named, relevant_training
+from bench.running.workshop import Setup
 from bench.training.budget import Budget
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ class _Planner:
         if wanted == 0 and len(given) == 1 and given[0].is_name:
             model = given.pop().name
         if len(given) != wanted:
-            shape = f"{expression.name}({', '.join(['lora', 'full', 'frozen'][:wanted])})" if wanted else expression.name
-            raise ExpressionError(f"{expression}: {expression.name} takes {wanted} part(s), such as {shape}")
+            shape = f"{expression.name}({', '.join(['STRATEGY'] * wanted)})" if wanted else expression.name
+            raise ExpressionError(f"{expression}: {expression.name} takes {wanted} part(s): {shape}")
         known = self.registry.names()
         options = dict(expression.options)
         given += [options[key] for key in strategy.part_options if key in options and options[key].name in known]
@@ -242,7 +243,7 @@ class _Planner:
             "split": self.config.split,
         }
         if budget.machine_bound:
-            identity["machine"] = machine_class()
+            identity["machine"] = machine_class(Setup.of(self.config).threads)
         if code := self.registry.entry(expression.name).code:
             identity["code"] = fingerprints["code"] = code[:16]
         details = [str(expression), facts.name, *([budget.describe()] if trains else [])]
@@ -299,4 +300,3 @@ class _Planner:
             fingerprint=facts.fingerprint,
         )
         return self.cells.setdefault(spec.name, spec)
-

@@ -23,9 +23,9 @@ def cores() -> int:
 
 
 @cache
-def machine_class() -> str:
-    """Return what decides how fast a machine is: processor, cores, accelerator. Part of the identity of timed fits."""
-    return " ".join(part for part in (_processor(), f"x{cores()}", _accelerator()) if part)
+def machine_class(threads: int = 0) -> str:
+    """Return what decides how fast a machine is: processor, threads, accelerator. In the identity of timed fits."""
+    return ", ".join(part for part in (_processor(), f"{threads or cores()} threads", accelerator()) if part)
 
 
 def _processor() -> str:
@@ -37,13 +37,15 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _accelerator() -> str:
+@cache
+def accelerator() -> str:
+    """Return the GPUs of this machine, as `2 x NVIDIA H100`; empty where there is none."""
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     names = [line.strip() for line in found.stdout.splitlines() if line.strip()] if found.returncode == 0 else []
-    return f"+ {len(names)} {names[0]}" if names else ""
+    return f"{len(names)} x {names[0]}" if names else ""
 
 
 def provenance() -> dict[str, Any]:

@@ -4,9 +4,9 @@
     fits/<fit>/                    fit.json, curve.parquet, model/
     cells/<cell>/                  result.json, per_query.parquet, ranking.trec.gz
 
-`fit.json` and `result.json` are the commit marks: written last, in one put, with the size and SHA-256 of everything beside
-them. A folder without its mark does not exist for a reader, so a process may die at any moment and leaves nothing that
-could be mistaken for a result. No rename is relied on (object stores have none).
+`fit.json` and `result.json` are the commit marks: written last, in one put, with the size and SHA-256 of everything
+beside them. A folder without its mark does not exist for a reader, so a process may die at any moment and leaves
+nothing that could be mistaken for a result. No rename is relied on (object stores have none).
 """
 
 from __future__ import annotations
@@ -99,6 +99,14 @@ class Store:
         """Whether the fit stands: its mark can be read, and all it lists is there in the right size."""
         return _stands(self.fit, name)
 
+    def has_artefact(self, fit: str) -> bool:
+        """Whether the fit stands with all that `Strategy.load` reads, content checked."""
+        try:
+            self.artefact(fit)
+        except (_MissingError, _DamagedError, _ArtefactError):
+            return False
+        return True
+
     def has_cell(self, name: str) -> bool:
         """Whether the cell stands: its mark can be read, and all it lists is there in the right size."""
         return _stands(self.cell, name)
@@ -114,7 +122,7 @@ class Store:
         return pd.read_parquet(self._whole(self.cell_folder(cell), self.cell(cell).files, "per_query.parquet"))
 
     def curve(self, fit: str) -> pd.DataFrame:
-        """Return the learning curve of a fit: columns `step, seconds, loss, learning_rate, dev`; no rows if untrained."""
+        """Return the learning curve of a fit: columns `step, seconds, loss, learning_rate, dev`."""
         import pandas as pd
 
         record = self.fit(fit)
@@ -181,7 +189,9 @@ class Store:
             import pandas as pd
 
             frame = pd.DataFrame([asdict(point) for point in curve])
-            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(folder / "curve.parquet")
+            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(
+                folder / "curve.parquet"
+            )
         _commit(folder, FIT_MARK, record)
 
     def put_cell(
@@ -233,8 +243,10 @@ class Store:
         """Return the path of a listed file after comparing its content with the record."""
         if name not in listed:
             raise StoreError(f"{folder.name} has no {name}")
+        if not (folder / name).is_file():
+            raise _ArtefactError(f"{folder / name} is missing: run again to make it")
         if _sha256(folder / name) != listed[name]["sha256"]:
-            raise StoreError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
+            raise _ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
         return folder / name
 
     def _read_invocations(self, name: str) -> list[dict[str, Any]]:
@@ -249,6 +261,10 @@ class Store:
 
 class _MissingError(StoreError):
     """There is no such record."""
+
+
+class _ArtefactError(StoreError):
+    """A record stands, but a file beside it is missing or is not what was written."""
 
 
 class _DamagedError(StoreError):
@@ -276,8 +292,11 @@ def _read(mark: Path, record: type[Record]) -> Record:
     except StoreError as error:
         kind = StoreError if newer else _DamagedError
         raise kind(f"{mark}: {error}") from error
+    without_weights = not (mark.parent / MODEL).is_dir()
     for name, facts in result.files.items():
         path = mark.parent / name
+        if name.startswith(f"{MODEL}/") and without_weights:
+            continue  # records are kept, and committed, without weights; who needs those makes the fit again
         if not path.is_file() or path.stat().st_size != facts["bytes"]:
             raise _DamagedError(f"{path} is missing or cut short: run again to repair it")
     return result

@@ -1,0 +1,133 @@
+"""`adaptbench list`: the strategies, datasets and models that can be named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bench.errors import unknown
+
+SUMMARY = "list strategies, datasets or models"
+
+Row = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to list."""
+    parser.add_argument("what", nargs="?", default="strategies", help="strategies (the default), datasets or models")
+    parser.add_argument("--strategy-file", action="append", default=[], metavar="FILE", help="a file of your own, too")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds dataset folders")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one table."""
+    tables: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+        "strategies": _strategies,
+        "datasets": _datasets,
+        "models": _models,
+    }
+    if args.what not in tables:
+        raise unknown("list", args.what, tables)
+    rows = tables[args.what](args)
+    from bench.commands._console import console, emit_json
+
+    if args.json:
+        emit_json(rows)
+        return 0
+    from rich.table import Table
+
+    names = list(rows[0]) if rows else ["name"]
+    table = Table(*(name.replace("_", " ") for name in names), box=None)
+    for row in rows:
+        table.add_row(*(_plain(row[name]) for name in names))
+    console().print(table)
+    return 0
+
+
+def _strategies(args: argparse.Namespace) -> list[Row]:
+    from bench.registry import Registry
+
+    registry = Registry(args.strategy_file)
+    rows = []
+    for name in registry.names():
+        strategy = registry.get(name)
+        options = ", ".join(f"{field.name}={field.default}" for field in fields(strategy.Config))
+        shape = f"{name}({', '.join(['x', 'y', 'z'][: strategy.parts_wanted])})" if strategy.parts_wanted else name
+        rows.append(
+            {
+                "name": shape,
+                "what it is": strategy.summary,
+                "trains": strategy.trains,
+                "reindex": strategy.reindex,
+                "options": options,
+                "from": registry.entry(name).origin,
+            }
+        )
+    return rows
+
+
+def _datasets(args: argparse.Namespace) -> list[Row]:
+    from bench.data.catalogue import catalogue
+
+    rows = []
+    for name, entry in catalogue().items():
+        rows.append(
+            {
+                "name": name,
+                "what it is": entry.info.title,
+                "role": entry.info.role,
+                "documents": entry.documents or None,
+                "queries": ", ".join(f"{split} {count:,}" for split, count in entry.queries.items()),
+                "licence": entry.info.licence,
+                "here": _place(name, args.data_dir),
+            }
+        )
+    return rows
+
+
+def _place(name: str, data_dir: str | None) -> str:
+    from bench.data.catalogue import catalogue
+
+    if catalogue()[name].kind == "pydocs":
+        return "embedded"
+    places = [Path(data_dir)] if data_dir else []
+    places.append(Path("datasets"))
+    return next((str(place / name) for place in places if (place / name).is_dir()), "-")
+
+
+def _models(args: argparse.Namespace) -> list[Row]:
+    from bench.models import DEFAULT_MODEL, base_model
+
+    found = base_model()
+    facts = _facts(found.path)
+    return [{"name": DEFAULT_MODEL, **facts, "licence": "Apache-2.0", "where": "embedded: the default"}]
+
+
+def _facts(folder: Path) -> Row:
+    """Return dimension, length and parameters of a model, read from its files; no model is loaded."""
+    import json
+    import struct
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = folder / "sentence_bert_config.json"
+    length = json.loads(settings.read_text(encoding="utf-8")).get("max_seq_length") if settings.is_file() else None
+    with (folder / "model.safetensors").open("rb") as stream:
+        header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+    count = 0
+    for name, tensor in header.items():
+        if name != "__metadata__" and tensor["dtype"].startswith(("F", "BF")):
+            size = 1
+            for extent in tensor["shape"]:
+                size *= extent
+            count += size
+    return {"dimension": config.get("hidden_size"), "max_length": length, "parameters": count}
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("[", "\\[")

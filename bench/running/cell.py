@@ -1,0 +1,223 @@
+"""One cell: a fit on a dataset, from index to ranking to measures, what serving it costs and what it has forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.context import Progress, silent
+from bench.data.dataset import Dataset, SimilarityDataset
+from bench.errors import NotApplicableError
+from bench.records import PRIMARY_MEASURE, USABLE, CellResult, FitRecord
+from bench.running.outcome import explain
+from bench.running.spec import CellSpec
+from bench.running.store import Store
+from bench.running.workshop import Setup, Workshop, encoder_of, merged, uncached
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from bench.evaluation.measures import PerQuery
+    from bench.retrieval.ranking import Ranking
+    from bench.strategy import Strategy
+
+_COSTS_OF_FIT = (
+    "fit_seconds", "total_fit_seconds", "train_seconds", "steps", "wall_seconds", "cpu_seconds", "peak_memory_bytes",
+    "trainable_params", "train_flops", "artifact_bytes", "reindex", "usd",
+)  # fmt: skip
+_QUERY_SAMPLE = 200
+
+
+def run_cell(spec: CellSpec, store: Store, setup: Setup | None = None, report: Progress = silent) -> CellResult:
+    """Measure one cell and put it into the store. A failure is a record too: its status says what happened.
+
+    Args:
+        spec: the cell.
+        store: where it goes, and where its fit is.
+        setup: how the work is done.
+        report: called with what happens.
+    """
+    try:
+        with Workshop(store, setup or Setup(), report) as workshop:
+            fit = store.fit(spec.fit)
+            if fit.status not in USABLE:
+                return put_failed_cell(spec, store, fit.status, fit.reason or f"its fit ended as {fit.status}")
+            return _measure(spec, fit, workshop)
+    except Exception as error:  # whatever a strategy raises: the other cells go on, and the reason is in the record
+        status, reason = explain(error, spec.name)
+        return put_failed_cell(spec, store, status, reason)
+
+
+def put_failed_cell(spec: CellSpec, store: Store, status: Any, reason: str) -> CellResult:
+    """Record a cell without measurements."""
+    store.begin_cell(spec.name)
+    fit = store.fit(spec.fit) if store.has_fit(spec.fit) else None
+    cell = _cell(spec, fit, status, reason)
+    store.put_cell(cell)
+    return cell
+
+
+def _measure(spec: CellSpec, fit: FitRecord, workshop: Workshop) -> CellResult:
+    store = workshop.store
+    store.begin_cell(spec.name)
+    dataset = workshop.dataset(spec.dataset)
+    workshop.progress("stage", {"name": "load"})
+    strategy = workshop.strategy(spec.fit, spec.max_length)
+    cell = _cell(spec, fit, fit.status, fit.reason)
+    frame: pd.DataFrame | None = None
+    ranking: Ranking | None = None
+    if isinstance(dataset, SimilarityDataset):
+        _similarity(cell, dataset, strategy, workshop)
+    else:
+        frame, ranking = _retrieval(cell, spec, fit, dataset, strategy, workshop)
+    cell.environment = workshop.environment() | {"contention": fit.environment.get("contention")}
+    store.put_cell(cell, frame, ranking)
+    return cell
+
+
+def _cell(spec: CellSpec, fit: FitRecord | None, status: Any, reason: str) -> CellResult:
+    report = fit.report if fit else {}
+    cell = CellResult(
+        cell=spec.name,
+        fit=spec.fit,
+        strategy=spec.strategy,
+        dataset=spec.dataset_name,
+        split=spec.split,
+        model=spec.model_name,
+        seed=spec.seed,
+        status=status,
+        reason=reason,
+        role=spec.role,
+        trained_on=spec.trained_on,
+        fingerprints={"dataset": spec.fingerprint},
+    )
+    if fit is not None:
+        cell.hyperparameters = fit.hyperparameters
+        cell.budget = fit.budget
+        cell.cost = {name: fit.cost[name] for name in _COSTS_OF_FIT if name in fit.cost}
+        cell.overfitting = {
+            "train_measure": report.get("train_measure"),
+            "dev_measure": report.get("best_dev"),
+            "best_step": report.get("best_step"),
+            "dev_prefers_base": report.get("dev_prefers_base"),
+        }
+        cell.notes = list(report.get("notes", ()))
+        cell.fingerprints = {**fit.fingerprints, "trained_on": fit.fingerprints.get("dataset", ""), **cell.fingerprints}
+    return cell
+
+
+def _retrieval(
+    cell: CellResult, spec: CellSpec, fit: FitRecord, dataset: Dataset, strategy: Strategy, workshop: Workshop
+) -> tuple[pd.DataFrame, Ranking]:
+    """Index, search, score; returns the values per query and the ranking as scored."""
+    from bench.evaluation.strata import seen_queries, strata
+
+    scores, ranking, index = _searched(strategy, spec, dataset, workshop)
+    qrels = dataset.qrels(spec.split)
+    # ids of another corpus mean other documents, so on a probe nothing counts as seen
+    positives = fit.train_relevant if spec.role == "target" else ()
+    seen = seen_queries(qrels, positives)
+    cell.metrics, cell.n_queries, cell.n_docs = scores.means(), len(scores), len(dataset.corpus)
+    cell.strata = strata(scores, seen)
+    if spec.role == "target":
+        workshop.progress("stage", {"name": "cost"})
+        queries = _queries(dataset, spec.split)
+        cell.cost |= _serving_cost(strategy, index, dataset, queries, spec.top_k, workshop)
+    else:
+        cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
+        _forgotten(cell, spec, scores, dataset, strategy, workshop)
+    frame = scores.to_frame()
+    frame.insert(1, "group", [dataset.groups.get(query) for query in scores.queries])
+    frame.insert(2, "seen", [query in seen for query in scores.queries])
+    return frame, ranking
+
+
+def _searched(
+    strategy: Strategy, spec: CellSpec, dataset: Dataset, workshop: Workshop
+) -> tuple[PerQuery, Ranking, Any]:
+    """Return the scores, the ranking that was scored, and the index."""
+    from bench.evaluation.measures import evaluate
+
+    workshop.progress("stage", {"name": "index"})
+    index = strategy.index(dataset.corpus)
+    workshop.progress("stage", {"name": "search"})
+    drop = dataset.info.drop_same_id
+    ranking = strategy.search(_queries(dataset, spec.split), index, spec.top_k + drop)
+    ranking = (ranking.without_same_id() if drop else ranking).top(spec.top_k)
+    return evaluate(ranking, dataset.qrels(spec.split), spec.measures), ranking, index
+
+
+def _queries(dataset: Dataset, split: str) -> dict[str, str]:
+    return {query: dataset.queries[query] for query in dataset.judged(split)}
+
+
+def _forgotten(
+    cell: CellResult, spec: CellSpec, after: PerQuery, dataset: Dataset, strategy: Strategy, workshop: Workshop
+) -> None:
+    """Compare a probe with the same composition around the untouched base encoder."""
+    from bench.evaluation.forgetting import forgetting
+
+    base = strategy.before()
+    if base is None:
+        return
+    before = after if spec.seed is None else _searched(base, spec, dataset, workshop)[0]
+    cell.forgetting[spec.dataset_name] = dict(forgetting(before, after, PRIMARY_MEASURE, dataset.groups or None))
+
+
+def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy, workshop: Workshop) -> None:
+    """Spearman's rho of cosine similarities, and how it differs from the base model's."""
+    import numpy as np
+
+    from bench.evaluation.forgetting import similarity_forgetting
+    from bench.evaluation.similarity import similarity
+
+    encoder = encoder_of(strategy)
+    if encoder is None or strategy.parts:
+        raise NotApplicableError(f"{cell.strategy} ranks documents and has no similarity of two sentences")
+    workshop.progress("stage", {"name": "similarity"})
+    gold = np.asarray(dataset.scores, dtype=float)
+    with merged(strategy):
+        after = _cosines(encoder, dataset)
+    found = similarity(after, gold)
+    cell.metrics = {"spearman": found["spearman"]}
+    cell.n_queries = len(gold)
+    before = after if encoder is strategy.context.encoder else _cosines(strategy.context.encoder, dataset)
+    cell.forgetting[dataset.name] = dict(similarity_forgetting(before, after, gold))
+
+
+def _cosines(encoder: Any, dataset: SimilarityDataset) -> np.ndarray:
+    from bench.evaluation.similarity import cosines
+
+    first, _ = encoder.documents(dataset.first)
+    second, _ = encoder.documents(dataset.second)
+    return cosines(first, second)
+
+
+def _serving_cost(
+    strategy: Strategy, index: Any, dataset: Dataset, queries: Mapping[str, str], top_k: int, workshop: Workshop
+) -> dict[str, Any]:
+    """Return the part of the cost that the cell determines: index, throughput, latency, operations a query."""
+    from bench.evaluation.cost import latency, throughput
+
+    encoder = encoder_of(strategy)
+    cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
+    with merged(strategy), uncached(strategy):
+        cost["query_ms_p50"], cost["query_ms_p95"] = latency(strategy, index, queries, top_k)
+        if encoder is None:
+            return cost | {"total_params": 0, "query_flops": None, "encode_docs_per_second": None}
+        cost["encode_docs_per_second"] = throughput(encoder, dataset.corpus.texts)
+    cost["total_params"] = sum(parameter.numel() for parameter in encoder.model.parameters())
+    cost["query_flops"] = _query_flops(encoder, list(queries.values())[:_QUERY_SAMPLE])
+    return cost
+
+
+def _query_flops(encoder: Any, texts: list[str]) -> float:
+    """Return the operations to encode one query of mean length, by formula."""
+    from bench.evaluation.flops import flop_model
+
+    model = encoder.model
+    flops = flop_model(model)
+    lengths = [min(len(ids), encoder.max_length) for ids in model.tokenizer(texts)["input_ids"]]
+    tokens = sum(lengths) / len(lengths) + flops.virtual_tokens
+    return flops.forward(tokens, tokens)

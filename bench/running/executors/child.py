@@ -1,0 +1,89 @@
+"""The process of one job: its threads, its log, its messages to the parent, and its end when the parent is gone."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from bench.running.jobs import Job, run_job
+from bench.running.store import Store
+from bench.running.workshop import Setup
+
+_MESSAGE_SECONDS = 0.1
+"""Steps are reported at most this often, so that a display never slows down what it shows."""
+
+
+def main(connection: Connection, job: Job, folder: Path, setup: Setup, log: Path) -> None:
+    """Do one job; the last message is `ended` with the record's status and reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    _end_with_parent()
+    _write_to(log)
+    set_threads(setup.threads)
+    record = run_job(job, Store(folder), setup, _Messages(connection))
+    connection.send(("ended", {"status": record.status, "reason": record.reason}))
+    connection.close()
+
+
+def set_threads(threads: int) -> None:
+    """Limit the threads of every library that has some of its own; 0 leaves them alone."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads != 1 else "false"
+    if not threads:
+        return
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:  # imported by the fork server, which read no variable of ours
+        sys.modules["torch"].set_num_threads(threads)
+    if "faiss" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(threads)
+
+
+class _Messages:
+    """Sends events to the parent; of the steps only so many a second."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._last = 0.0
+
+    def __call__(self, event: str, values: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if event == "step" and now - self._last < _MESSAGE_SECONDS and values.get("step") != values.get("total"):
+            return
+        self._last = now
+        self.connection.send((event, values))
+
+
+def _write_to(log: Path) -> None:
+    """Send what libraries print into the job's log: the terminal belongs to the parent."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
+
+
+def _end_with_parent() -> None:
+    """Watch the parent from a thread of its own: a job whose parent was killed must not go on writing."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -1,0 +1,261 @@
+"""One fit: what the budget allows, what was spent, whether anything came of it, and its place in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bench.context import Progress, silent
+from bench.data.dataset import Dataset, TrainingData
+from bench.errors import BenchError, NotApplicableError
+from bench.records import USABLE, FitRecord, FitReport
+from bench.running.outcome import PartFailedError, explain
+from bench.running.spec import FitSpec
+from bench.running.store import MODEL, Store
+from bench.running.workshop import Setup, Workshop, encoder_of, uncached
+from bench.training.budget import OVERRUN, Budget
+
+if TYPE_CHECKING:
+    from bench.context import Context
+    from bench.hyperparameters import StrategyConfig
+    from bench.strategy import Strategy
+
+_PROBE_TEXTS = 16
+_MOVED = 1e-6
+"""Largest difference of two embeddings that counts as none."""
+
+
+def run_fit(spec: FitSpec, store: Store, setup: Setup | None = None, report: Progress = silent) -> FitRecord:
+    """Make one fit and put it into the store. A failure is a record too: its status says what happened.
+
+    Args:
+        spec: the fit.
+        store: where it goes, and where its parts are.
+        setup: how the work is done.
+        report: called with what happens.
+    """
+    try:
+        with Workshop(store, setup or Setup(), report) as workshop:
+            return _make(spec, workshop)
+    except Exception as error:  # whatever a strategy raises: the other fits go on, and the reason is in the record
+        status, reason = explain(error, spec.name)
+        return put_failed_fit(spec, store, status, reason)
+
+
+def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> FitRecord:
+    """Record a fit of which nothing came."""
+    store.begin_fit(spec.name)
+    record = _record(spec, status, reason)
+    store.put_fit(record)
+    return record
+
+
+def _make(spec: FitSpec, workshop: Workshop) -> FitRecord:
+    began, processor = time.perf_counter(), time.process_time()
+    from bench.evaluation.cost import Contention, PeakMemory
+
+    store, meter = workshop.store, workshop.meter
+    _check_parts(spec, store)
+    folder = store.begin_fit(spec.name)
+    data = _data(spec, workshop)
+    context = workshop.context(spec.model, spec.training)
+    parts = [workshop.strategy(part) for part in spec.parts]
+    kind = workshop.registry.get(spec.head)
+    config = _sized(kind, kind.Config.parse(spec.config), spec.budget, context)
+    strategy = kind(config, context, parts)
+    workshop.progress("stage", {"name": "fit"})
+    contention = Contention()
+    with PeakMemory(workshop.device) as memory, _counted(workshop):
+        fitted = strategy.fit(data, spec.budget, spec.seed or 0)
+    load = contention.measure()
+    workshop.progress("stage", {"name": "save"})
+    strategy.save(folder / MODEL)
+
+    record = _record(spec, "ok")
+    record.trains, record.reindex = strategy.trains, strategy.reindex
+    record.hyperparameters = asdict(strategy.config)
+    spent = {
+        "seconds": meter.seconds,
+        "steps": fitted.steps,
+        "flops": fitted.train_flops,
+        "examples": fitted.examples,
+        "trainable_params": fitted.trainable_params,
+        "memory": memory.bytes,
+    }
+    total = meter.seconds + sum(store.fit(part).cost["fit_seconds"] for part in _closure(spec.parts, store))
+    price = spec.budget.usd_per_hour
+    if price:
+        spent["usd"] = meter.seconds / 3600 * price
+    record.budget |= {"spent": spent, "stopped_by": fitted.stopped_by, "total_seconds": total}
+    record.report = _plain_report(fitted, data, workshop)
+    record.cost = {
+        "fit_seconds": meter.seconds,
+        "total_fit_seconds": total,
+        "train_seconds": fitted.train_seconds,
+        "steps": fitted.steps,
+        "wall_seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - processor,
+        "peak_memory_bytes": memory.bytes,
+        "trainable_params": fitted.trainable_params,
+        "train_flops": fitted.train_flops,
+        "artifact_bytes": sum(path.stat().st_size for path in (folder / MODEL).rglob("*") if path.is_file()),
+        "reindex": strategy.reindex,
+        "usd": spent.get("usd"),
+    }
+    record.train_relevant = sorted(data.train_relevant)
+    idle = max(0.0, 1.0 - load["cpu_seconds"] / load["wall_seconds"]) if workshop.device == "cpu" else 0.0
+    record.environment |= workshop.environment() | {"contention": max(load["reference_slowdown"], idle)}
+    record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
+    store.put_fit(record, fitted.curve)
+    return record
+
+
+@contextmanager
+def _counted(workshop: Workshop) -> Iterator[None]:
+    workshop.meter.start()
+    try:
+        yield
+    finally:
+        workshop.meter.stop()
+
+
+def _record(spec: FitSpec, status: Any, reason: str = "") -> FitRecord:
+    return FitRecord(
+        fit=spec.name,
+        strategy=spec.strategy,
+        dataset=spec.dataset_name,
+        model=spec.model_name,
+        seed=spec.seed,
+        status=status,
+        reason=reason,
+        parts=list(spec.parts),
+        strategy_version=spec.version,
+        hyperparameters=dict(spec.config),
+        training=asdict(spec.training),
+        budget={"limits": spec.budget.limits},
+        fingerprints=dict(spec.fingerprints or {}),
+        environment={"model_source": spec.model},
+    )
+
+
+def _check_parts(spec: FitSpec, store: Store) -> None:
+    for part in spec.parts:
+        record = store.fit(part)
+        if record.status not in USABLE:
+            raise PartFailedError(record)
+
+
+def _closure(parts: tuple[str, ...] | list[str], store: Store) -> set[str]:
+    """Return the fits that something is composed of, theirs included, each once."""
+    found = set(parts)
+    for part in parts:
+        found |= _closure(store.fit(part).parts, store)
+    return found
+
+
+def _data(spec: FitSpec, workshop: Workshop) -> TrainingData:
+    """Return what `fit` may see: nothing but the corpus for a strategy that declares no need of labels."""
+    from bench.data.splits import training_data
+
+    workshop.progress("stage", {"name": "data"})
+    dataset = workshop.dataset(spec.dataset)
+    if dataset.fingerprint != (spec.fingerprints or {}).get("dataset", dataset.fingerprint):
+        raise BenchError(f"dataset {spec.dataset} changed after the run was planned: run again")
+    if not isinstance(dataset, Dataset):
+        raise NotApplicableError(f"{spec.dataset} holds sentence pairs, not a corpus")
+    if "pairs" not in spec.needs:
+        return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
+    return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split)
+
+
+def _sized(kind: type[Strategy], config: StrategyConfig, budget: Budget, context: Context) -> StrategyConfig:
+    """Turn the strategy's size knob to the largest that the budget of trainable parameters allows."""
+    if budget.trainable_params is None or kind.trains == "none":
+        return config
+    limit = budget.trainable_params
+    if limit < 1:
+        limit *= sum(parameter.numel() for parameter in context.encoder.model.parameters())
+    sized = kind.resize(config, int(limit), context)
+    if sized is None:
+        raise NotApplicableError(f"{kind.name} has no size of {int(limit):,} trainable parameters or fewer")
+    return sized
+
+
+def _plain_report(fitted: FitReport, data: TrainingData, workshop: Workshop) -> dict[str, Any]:
+    report = asdict(fitted)
+    del report["curve"]
+    report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes, *workshop.notes]))
+    report["dev_prefers_base"] = fitted.dev_prefers_base
+    report["data"] = {
+        "labels": data.labels,
+        "train_pairs": len(data.pairs),
+        "dev_queries": len(data.dev_queries),
+        "pseudo": data.pseudo,
+    }
+    return report
+
+
+def _verdict(
+    strategy: Strategy, fitted: FitReport, spec: FitSpec, spent: dict[str, float], data: TrainingData
+) -> tuple[Any, str]:
+    """Return status and reason."""
+    if fitted.diverged:
+        return "diverged", fitted.diverged
+    if strategy.trains != "none" and not moves(strategy, data.corpus.texts[:_PROBE_TEXTS]):
+        return "no_effect", f"the embeddings of {_PROBE_TEXTS} documents are those of the base model"
+    over = overrun(spec.budget, spent)
+    return ("over_budget", over) if over else ("ok", "")
+
+
+def overrun(budget: Budget, spent: dict[str, float]) -> str:
+    """Return what was used beyond the budget, in words; empty where every limit holds.
+
+    A budget in seconds is a plan, so it is overrun at 1.25 times; one in operations may end with the step that
+    crosses it.
+    """
+    steps = max(spent["steps"], 1)
+    allowed = {
+        "examples": budget.examples,
+        "steps": budget.steps,
+        "flops": budget.flops * (1 + 1 / steps) if budget.flops is not None else None,
+        "memory": budget.memory,
+        "seconds": budget.max_seconds * OVERRUN if budget.max_seconds is not None else None,
+    }
+    for name, limit in allowed.items():
+        if limit is not None and spent[name] > limit:
+            return f"{name}: {spent[name]:,.4g} used, {budget.limits.get(name, limit / OVERRUN):,.4g} allowed"
+    return ""
+
+
+def moves(strategy: Strategy, texts: Any) -> bool:
+    """Whether a trained strategy's embeddings, or the scores made of them, differ from the base model's.
+
+    The vector cache is out of play: the same texts in the same batches give the same bits where nothing has changed.
+    """
+    import numpy as np
+
+    from bench.data.dataset import Corpus
+
+    texts = list(texts)
+    with uncached(strategy):
+        if strategy.trains == "encoder" and hasattr(strategy, "encoder"):
+            after, before = strategy.encoder, strategy.context.encoder
+            return any(
+                float(np.abs(after.uncached(texts, kind) - before.uncached(texts, kind)).max()) >= _MOVED
+                for kind in ("document", "query")
+            )
+        base = strategy.before()
+        if base is None:
+            return encoder_of(strategy) is None
+        corpus = Corpus([str(number) for number in range(len(texts))], texts)
+        queries = dict(zip(corpus.ids, texts, strict=True))
+        after_run = strategy.search(queries, strategy.index(corpus), len(texts)).as_run()
+        before_run = base.search(queries, base.index(corpus), len(texts)).as_run()
+    return any(
+        abs(score - before_run[query].get(doc, 0.0)) >= _MOVED
+        for query, scores in after_run.items()
+        for doc, score in scores.items()
+    )

@@ -1,0 +1,180 @@
+"""What a run shows while it works: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rich.markup import escape
+
+from bench.records import USABLE
+from bench.running.jobs import Job, Listener
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+_LINE_SECONDS = 30.0
+_MARKS = {"ok": "[green]done[/]", "over_budget": "[yellow]over budget[/]", "not_applicable": "[dim]not applicable[/]"}
+
+
+class Display(Listener, Protocol):
+    """A listener that is shown for the length of a `with` block."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: Any) -> None: ...
+
+
+def display(console: Console, jobs: int, quiet: bool = False) -> Display:
+    """Return a live display where the console is a terminal, else plain lines; nothing but failures where quiet."""
+    if quiet:
+        return Quiet(console, jobs)
+    return Live(console, jobs) if console.is_terminal else Lines(console, jobs)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: `4.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Lines:
+    """One line when a job starts and when it ends, and one every half minute of training between."""
+
+    def __init__(self, console: Console, jobs: int) -> None:
+        self.console, self.jobs, self.done = console, jobs, 0
+        self._began = time.monotonic()
+        self._said: dict[str, float] = {}
+        self._dev: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def started(self, job: Job) -> None:
+        """Say what begins."""
+        self._said[job.name] = time.monotonic()
+        self.console.print(f"\\[{self.done + 1}/{self.jobs}] {escape(job.title)}")
+
+    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        """Say now and then how training goes."""
+        if name == "dev" and values.get("dev") is not None:
+            self._dev[job.name] = values["dev"]
+        now = time.monotonic()
+        if name in ("step", "encode") and now - self._said.get(job.name, 0.0) >= _LINE_SECONDS:
+            self._said[job.name] = now
+            self.console.print(f"      {escape(in_words(name, values, self._dev.get(job.name)))}")
+
+    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        """Say how it ended, and how long the rest may take."""
+        self.done += 1
+        self.console.print(f"      {closing(job, status, reason, seconds, title=False)}{self._left()}")
+
+    def _left(self) -> str:
+        rest = self.jobs - self.done
+        spent = time.monotonic() - self._began
+        return f", about {duration(spent / self.done * rest)} left" if rest and self.done else ""
+
+
+class Quiet(Lines):
+    """Failures alone."""
+
+    def started(self, job: Job) -> None:
+        """Say nothing."""
+
+    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        """Say nothing."""
+
+    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        """Say what failed."""
+        self.done += 1
+        if status not in USABLE:
+            self.console.print(closing(job, status, reason, seconds))
+
+
+class Live:
+    """A bar for the run and one for each job at work: stage, step, loss, development score, time left."""
+
+    def __init__(self, console: Console, jobs: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = console
+        self.progress: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._all: TaskID = self.progress.add_task("[bold]run[/]", total=jobs, note=f"0/{jobs}")
+        self._tasks: dict[str, TaskID] = {}
+        self._dev: dict[str, float] = {}
+        self._jobs, self._done = jobs, 0
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def started(self, job: Job) -> None:
+        """Show a bar for the job."""
+        self._tasks[job.name] = self.progress.add_task(escape(job.title), total=None, note="starting")
+
+    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        """Move its bar."""
+        task = self._tasks.get(job.name)
+        if task is None:
+            return
+        if name == "dev" and values.get("dev") is not None:
+            self._dev[job.name] = values["dev"]
+            return
+        note = in_words(name, values, self._dev.get(job.name))
+        if name in ("step", "encode"):
+            self.progress.update(
+                task, total=values.get("total"), completed=values.get("step", values.get("done")), note=note
+            )
+        elif note:
+            self.progress.reset(task, total=None, note=note, start=True)
+
+    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        """Take its bar away and leave a line."""
+        self._done += 1
+        self.progress.remove_task(self._tasks.pop(job.name))
+        self.progress.update(self._all, completed=self._done, note=f"{self._done}/{self._jobs}")
+        self.progress.console.print(closing(job, status, reason, seconds))
+
+
+def in_words(name: str, values: dict[str, Any], dev: float | None) -> str:
+    """Return an event as a few words: `step 40/60, loss 0.412, dev .583`."""
+    if name == "step":
+        loss, total = values.get("loss"), values.get("total")
+        parts = [f"step {values.get('step')}" + (f"/{total}" if total else "")]
+        parts += [f"loss {loss:.3f}"] if loss is not None else []
+        parts += [f"dev {dev:.3f}"] if dev is not None else []
+        return ", ".join(parts)
+    if name == "encode":
+        return f"encoding {values.get('done', 0):,}/{values.get('total', 0):,} texts"
+    return str(values.get("name") or values.get("text") or "")
+
+
+def closing(job: Job, status: str, reason: str, seconds: float, title: bool = True) -> str:
+    """Return the line for a job that has ended, as rich markup."""
+    mark = _MARKS.get(status, f"[red]{status.replace('_', ' ')}[/]")
+    what = f"{escape(job.title)}: " if title else ""
+    why = f": {escape(reason)}" if reason else ""
+    return f"{what}{mark} in {duration(seconds)}{why}"

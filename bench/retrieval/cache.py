@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ class VectorSpace:
             with np.load(segment) as stored:
                 keys = [bytes(key) for key in stored["keys"]]
                 self._add(keys, stored["vectors"], float(stored["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             segment.unlink(missing_ok=True)  # damaged or deleted by another process: encoded again
 
     def _add(self, keys: list[bytes], vectors: np.ndarray, seconds: float) -> None:

@@ -1,0 +1,154 @@
+"""Encoding: order, cache, precision, length, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.context import Context
+from bench.models import BaseModel
+from bench.precision import weights_in
+from bench.retrieval.cache import VectorCache
+from bench.retrieval.encode import plan_batches
+
+Contexts = Callable[..., Context]
+TEXTS = ["bread and salt", "a river", "the long history of the tools with which gardens are kept in order", "salt", ""]
+
+
+def test_vectors_come_in_the_order_of_the_texts_and_equal_the_librarys(
+    tiny_model: BaseModel, tiny_context: Contexts
+) -> None:
+    encoder = tiny_context(tiny_model).encoder
+    vectors, seconds = encoder.documents(TEXTS)
+    plain = tiny_model.load().encode(TEXTS, convert_to_numpy=True)
+    np.testing.assert_allclose(vectors, plain, atol=1e-5)
+    assert seconds > 0
+
+
+def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
+    tiny_bert: BaseModel, tiny_context: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    vectors, cost = first.encoder.documents(TEXTS)
+    second = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    monkeypatch.setattr(type(second.encoder), "_batches", lambda *args: pytest.fail("encoded again"))
+    second.meter.start()
+    again, charged = second.encoder.documents(list(reversed(TEXTS)))
+    second.meter.stop()
+    np.testing.assert_array_equal(again, vectors[::-1])
+    assert charged == pytest.approx(cost, rel=0.01)
+    assert second.meter.seconds >= charged
+
+
+def test_an_interrupted_encoding_goes_on_where_it_was(
+    tiny_bert: BaseModel, tiny_context: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.retrieval.encode._SEGMENT", 2)
+    context = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    encode, calls = type(context.encoder)._batches, []
+
+    def stops_after_two(self: Any, texts: Any, kind: Any) -> Any:
+        calls.append(list(texts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, texts, kind)
+
+    monkeypatch.setattr(type(context.encoder), "_batches", stops_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        context.encoder.documents(TEXTS)
+    context.encoder.documents(TEXTS)
+    assert sum(map(len, calls)) == len(TEXTS) + 2  # the segment that was interrupted, and nothing else, twice
+
+
+def test_other_weights_lengths_and_precisions_do_not_share_vectors(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path)
+    cache.space("weights", 64, "fp32", None).put([b"k" * 16], np.ones((1, 2), dtype=np.float32), 1.0)
+    assert b"k" * 16 in cache.space("weights", 64, "fp32", None)
+    for other in [("others", 64, "fp32", None), ("weights", 32, "fp32", None), ("weights", 64, "bf16", None)]:
+        assert b"k" * 16 not in cache.space(*other)
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
+    one, two = VectorCache(tmp_path).space("w"), VectorCache(tmp_path).space("w")
+    one.put([b"a" * 16], np.full((1, 2), 1, dtype=np.float32), 0.5)
+    two.put([b"b" * 16], np.full((1, 2), 2, dtype=np.float32), 0.25)
+    out = np.empty((2, 2), dtype=np.float32)
+    missing, seconds = VectorCache(tmp_path).space("w").get([b"a" * 16, b"b" * 16], out)
+    assert (missing, seconds) == ([], 0.75)
+    np.testing.assert_array_equal(out, [[1, 1], [2, 2]])
+
+
+def test_a_damaged_segment_is_encoded_again(tmp_path: Path) -> None:
+    space = VectorCache(tmp_path).space("w")
+    space.put([b"a" * 16], np.ones((1, 2), dtype=np.float32), 1.0)
+    segment = next(space.folder.glob("*.npz"))
+    segment.write_bytes(segment.read_bytes()[:40])
+    assert b"a" * 16 not in VectorCache(tmp_path).space("w")
+
+
+def test_the_cache_stays_below_its_bound_and_drops_the_oldest(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path, max_bytes=30_000)
+    for number in range(4):
+        cache.space(number).put([bytes([number]) * 16], np.zeros((1, 2500), dtype=np.float32), 1.0)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.npz")) <= 30_000
+    assert bytes([3]) * 16 in cache.space(3)
+    assert bytes([0]) * 16 not in cache.space(0)
+
+
+def test_bf16_is_close_and_leaves_the_weights_bit_for_bit(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    exact = tiny_context(tiny_bert).encoder.uncached(TEXTS, "document")
+    context = tiny_context(tiny_bert, precision="bf16")
+    before = {name: p.clone() for name, p in context.encoder.model.named_parameters()}
+    rough = context.encoder.uncached(TEXTS, "document")
+    assert np.all((exact * rough).sum(axis=1) > 0.999)
+    assert not np.array_equal(exact, rough)
+    for name, parameter in context.encoder.model.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_weights_come_back_when_a_block_fails(tiny_bert: BaseModel) -> None:
+    model = tiny_bert.load()
+    with pytest.raises(RuntimeError), weights_in(model, "bf16"):
+        raise RuntimeError
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_texts_are_cut_to_the_length_asked_for(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    long = "river bread salt tool garden " * 20
+    cut = tiny_context(tiny_bert, max_length=8).encoder.uncached([long, long + " more"], "document")
+    np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
+    whole = tiny_context(tiny_bert).encoder.uncached([long], "document")
+    assert not np.allclose(cut[0], whole[0], atol=1e-3)
+
+
+def test_a_models_own_prompts_are_put_before_texts(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    encoder = tiny_context(tiny_bert).encoder
+    plain = encoder.uncached(["query: salt", "salt"], "query")
+    encoder.model.prompts = {"query": "query: ", "document": "passage: "}
+    np.testing.assert_allclose(encoder.uncached(["salt"], "query")[0], plain[0], atol=1e-6)
+    assert encoder.prompt("document") == "passage: "
+
+
+def test_encoding_leaves_training_mode_and_length_as_they_were(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    encoder = tiny_context(tiny_bert, max_length=8).encoder
+    encoder.model.train()
+    length = encoder.model.max_seq_length
+    encoder.uncached(TEXTS, "document")
+    assert encoder.model.training
+    assert encoder.model.max_seq_length == length
+
+
+def test_batches_hold_every_text_once_longest_first_within_the_tokens() -> None:
+    lengths = [400, 10, 4000, 80, 80, 2000]
+    batches = list(plan_batches(lengths, max_length=256, tokens=512))
+    assert sorted(position for batch in batches for position in batch) == list(range(6))
+    assert batches[0][0] == 2
+    for batch in batches:
+        longest = min(256, max(lengths[position] for position in batch) / 4 + 2)
+        assert len(batch) == 1 or len(batch) * longest <= 512

@@ -1,1 +1,63 @@
 """Tables, plots and pages from what a store holds. Never imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.report.frames import RunStore
+    from bench.running.store import Store
+
+
+def write_report(store: RunStore, out: Path, baseline: str | None = None, min_gain: float = 0.02) -> list[Path]:
+    """Write `report.md` and `plots/*.png` of a run into the folder `out`.
+
+    Args:
+        store: the run, as `bench.running.store.Store` reads it.
+        out: folder to write into; made where it does not exist.
+        baseline: the strategy that the others are tested against; by default what the run was asked for.
+        min_gain: the gain in nDCG@10 that answers "how many labels?".
+
+    Returns:
+        The files written, the pages first.
+
+    Raises:
+        StoreError: the store holds no result.
+        BenchError: `baseline` is not in the run.
+    """
+    from bench.report import markdown
+    from bench.report.build import build
+    from bench.report.findings import Analysis
+    from bench.report.load import load_run
+    from bench.report.plots import draw
+
+    run = load_run(store, baseline)
+    analysis = Analysis(run, min_gain)
+    report = build(run, analysis)
+    plots = out / markdown.PLOTS
+    plots.mkdir(parents=True, exist_ok=True)
+    written = [out / "report.md"]
+    for plot in draw(run, analysis):
+        written.append(plots / f"{plot.name}.png")
+        plot.save(written[-1])
+    markdown.write(report, written[0])
+    return written
+
+
+def open_run(folder: Path | None = None) -> Store:
+    """Open the folder of a run; the default is where `run` writes.
+
+    Raises:
+        StoreError: the folder does not exist.
+    """
+    from bench.config import DEFAULT_OUT
+    from bench.errors import StoreError, did_you_mean
+    from bench.running.store import Store
+
+    chosen = Path(DEFAULT_OUT) if folder is None else folder
+    if not chosen.is_dir():
+        near = sorted(path.name for path in chosen.parent.iterdir() if path.is_dir()) if chosen.parent.is_dir() else []
+        hint = did_you_mean(chosen.name, near)
+        raise StoreError(f"{chosen} is not a folder{hint or '.'} 'run' writes one, and --out says where.")
+    return Store(chosen)

@@ -1,0 +1,45 @@
+"""`report DIR`: tables and plots of a run as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "write the report of a run: report.md, report.html and plots"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", nargs="?", default=None, help="folder of the run (default: that of 'run')"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="DIR", help="folder to write into (default: the run's own)"
+    )
+    parser.add_argument(
+        "--baseline", default=None, metavar="STRATEGY", help="strategy that the others are tested against"
+    )
+    parser.add_argument(
+        "--min-gain",
+        type=float,
+        default=0.02,
+        metavar="X",
+        help="gain in nDCG@10 that 'how many labels?' asks for (default .02)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the paths written, and the answer, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report and say where it is."""
+    from bench.commands._console import console, emit_json
+    from bench.report import open_run, write_report
+
+    store = open_run(args.folder)
+    out = args.out or store.folder
+    written = write_report(store, out, args.baseline, args.min_gain)
+    if args.json:
+        emit_json({"written": [str(path) for path in written]})
+    else:
+        for path in written[:2]:
+            console().print(str(path), markup=False, highlight=False)
+    return 0

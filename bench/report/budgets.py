@@ -1,0 +1,118 @@
+"""Curves over budgets: how the gain grows with labels, steps or seconds, and how many labels are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.records import PRIMARY_MEASURE
+from bench.report import numbers
+from bench.report.text import code, to_plain
+
+if TYPE_CHECKING:
+    from bench.report.findings import Analysis
+    from bench.report.frames import Setting
+
+
+@dataclass(frozen=True)
+class BudgetPoint:
+    """The gain of one strategy over the baseline under one budget, with its 95% interval."""
+
+    amount: float
+    budget: str
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass
+class BudgetCurve:
+    """All strategies of one dataset and model over amounts of one kind of budget."""
+
+    dataset: str
+    model: str
+    unit: str
+    """`examples`, `steps`, `seconds`, ..."""
+    queries: str
+    lines: dict[str, list[BudgetPoint]] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+
+    @property
+    def alt(self) -> str:
+        """The curve in words."""
+        parts = [
+            f"{label}: " + ", ".join(f"{numbers.signed(at.gain)} at {at.budget}" for at in points)
+            for label, points in self.lines.items()
+        ]
+        return f"Gain over the baseline by {self.unit.replace('_', ' ')}. " + "; ".join(parts) + "."
+
+
+def budget_curves(analysis: Analysis) -> list[BudgetCurve]:
+    """Return the curves that the run's settings make: same dataset, model and machine, one unit varied."""
+    curves = []
+    for unit in sorted({unit for setting in analysis.run.settings for unit in setting.limits}):
+        families: dict[tuple[object, ...], list[Setting]] = {}
+        for setting in analysis.run.settings:
+            rest = tuple(sorted((name, value) for name, value in setting.limits.items() if name != unit))
+            if unit in setting.limits and analysis.against_baseline(setting, "all"):
+                families.setdefault((setting.dataset, setting.split, setting.model, setting.machine, rest), []).append(
+                    setting
+                )
+        for members in families.values():
+            if len({setting.limits[unit] for setting in members}) > 1:
+                curves.append(_curve(analysis, sorted(members, key=lambda setting: setting.limits[unit]), unit))
+    return curves
+
+
+def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> BudgetCurve:
+    """Compare on the queries that no budget's training has seen, if any budget asks for it; n is one for all points."""
+    from bench.evaluation.significance import compare
+    from bench.report.findings import design
+
+    first = settings[0]
+    mask = np.ones(first.n(), dtype=bool)
+    if any(setting.headline == "unseen" for setting in settings):
+        mask = ~np.any([setting.seen for setting in settings], axis=0)
+    kind = "unseen test" if not mask.all() else "test"
+    curve = BudgetCurve(
+        first.dataset, first.model, unit, numbers.plural(int(mask.sum()), f"{kind} query", f"{kind} queries")
+    )
+    if mask.sum() < 2:
+        return curve
+    for setting in settings:
+        base = setting.scores(setting.baseline)[:, mask]
+        for label in setting.compared:
+            if label != setting.baseline and setting.entries[label].trained:
+                names = (setting.baseline, label)
+                found = compare(base, setting.scores(label)[:, mask], names, design(setting, names))
+                point = BudgetPoint(setting.limits[unit], setting.budget, found.difference, found.ci_low, found.ci_high)
+                curve.lines.setdefault(label, []).append(point)
+    for label, points in curve.lines.items():
+        curve.answers.append(_answer(label, points, curve, first.baseline, analysis.min_gain))
+    return curve
+
+
+def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, baseline: str, least: float) -> str:
+    """The smallest amount whose lower bound exceeds the gain asked for."""
+    noun = "labels" if curve.unit == "examples" else curve.unit.replace("_", " ")
+    asked = f"a gain over {code(baseline)} of more than {numbers.score(least)} in {_primary()}"
+    enough = next((at for at in points if at.low > least), None)
+    if enough is not None:
+        return (
+            f"{code(label)}: {numbers.count(enough.amount)} {noun} are the fewest tried that show {asked} "
+            f"({numbers.signed(enough.gain)}, lower bound {numbers.signed(enough.low)}; {curve.queries})."
+        )
+    most = points[-1]
+    return (
+        f"{code(label)}: no amount tried (up to {numbers.count(most.amount)} {noun}) shows {asked}; the last gives "
+        f"{numbers.signed(most.gain)}, 95% interval {numbers.interval(most.low, most.high)} ({curve.queries})."
+    )
+
+
+def _primary() -> str:
+    from bench.report.findings import measure_name
+
+    return to_plain(measure_name(PRIMARY_MEASURE))

@@ -1,0 +1,133 @@
+"""What all plots share: a canvas in the report's look, axes with units, points that say what they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.report.colours import GRID, INK, MUTED, PAPER, Style
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOOK: dict[str, Any] = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a strategy's or dataset's name may hold a dollar sign
+    "svg.fonttype": "none",
+    "svg.hashsalt": "adaptbench",
+}
+
+
+@dataclass
+class Plot:
+    """A figure, and for each marked element (by its SVG id) the words to show on hover."""
+
+    name: str
+    figure: Figure
+    hints: dict[str, str] = field(default_factory=dict)
+
+    def mark(self, artist: Any, hint: str) -> None:
+        """Give an artist an id and the words that belong to it."""
+        gid = f"{self.name}-mark-{len(self.hints)}"
+        artist.set_gid(gid)
+        self.hints[gid] = hint
+
+    def save(self, path: Path) -> None:
+        """Write the figure; the suffix says as what. Bytes do not depend on the time of writing."""
+        import matplotlib as mpl
+
+        with mpl.rc_context(LOOK):
+            metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+            self.figure.savefig(path, dpi=150, metadata=metadata)
+
+
+@contextmanager
+def canvas(name: str, width: float, height: float, columns: int = 1) -> Iterator[tuple[Plot, list[Axes]]]:
+    """Open a figure of `columns` axes side by side; sizes in inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        yield Plot(name, figure), list(axes)
+
+
+def point(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, hint: str, large: bool = False) -> None:
+    """Draw one strategy's point."""
+    artists = axes.plot(
+        [x],
+        [y],
+        marker=style.marker,
+        color=style.colour,
+        linestyle="none",
+        markersize=9 if large else 7,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.8,
+        label=label,
+        zorder=4,
+    )
+    plot.mark(artists[0], hint)
+
+
+def legend(plot: Plot, axes: list[Axes], columns: int = 6) -> None:
+    """Put one legend for all axes under the figure, each label once."""
+    handles: dict[str, Any] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        plot.figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside lower center",
+            ncols=min(columns, len(handles)),
+            fontsize=8.5,
+            handletextpad=0.4,
+            columnspacing=1.4,
+        )
+
+
+def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) -> None:
+    """Make the x axis logarithmic, ticks written by `show`; where a cost is 0, linear near 0 so that it has a place."""
+    positive = sorted(value for value in values if value > 0)
+    if not positive:
+        return
+    if min(values) > 0:
+        axes.set_xscale("log")
+    else:
+        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
+    axes.margins(x=0.12)
+    with_zero = min(values) <= 0
+    low, high = math.floor(math.log10(positive[0])) + with_zero, math.ceil(math.log10(positive[-1]))
+    step = max(1, math.ceil((high - low) / 3))
+    ticks = [10.0**power for power in range(low, high + 1, step)]
+    axes.set_xticks(([0.0] if with_zero else []) + ticks)
+    axes.xaxis.set_major_formatter(lambda value, _: show(value))
+    axes.minorticks_off()

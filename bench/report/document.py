@@ -1,0 +1,120 @@
+"""What a report is made of, before it is Markdown or HTML: sections of paragraphs, lists, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.report.text import to_plain
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a table: what is shown, what it sorts by, whether it is the best of its column."""
+
+    text: str
+    """Words in the markup of `bench.report.text`."""
+    value: float | str | None = None
+    """What the column is sorted by; the text where it is None."""
+    best: bool = False
+    hint: str = ""
+    """More about the figure, shown on hover and read by screen readers."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column; `unit` stands beside the name, so that no figure travels without it."""
+
+    name: str
+    unit: str = ""
+    numeric: bool = True
+    hint: str = ""
+
+    @property
+    def head(self) -> str:
+        """Name and unit."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns. The first column names the row."""
+
+    name: str
+    """Identifier, unique in the report: file name of its exports, anchor in HTML."""
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+    """Sentences under the table: how to read it, what a mark means."""
+    facets: tuple[str, ...] = ()
+    """Values of the switches (dataset, budget) under which HTML shows it; empty: always."""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; `role` is `lead` (the answer), `note`, `warning` or empty."""
+
+    text: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of sentences."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot by its file stem. `alt` says in words what it shows, for those who cannot see it."""
+
+    name: str
+    caption: str
+    alt: str
+    facets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below the section's."""
+
+    text: str
+
+
+Block = Paragraph | Items | Table | Figure | Heading
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the report."""
+
+    name: str
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    title: str
+    sections: list[Section]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables, in order."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+
+    @property
+    def words(self) -> str:
+        """All paragraphs and lists as plain text: what the report claims."""
+        lines: list[str] = []
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, Paragraph):
+                    lines.append(block.text)
+                elif isinstance(block, Items):
+                    lines += block.items
+        return to_plain("\n".join(lines))

@@ -1,0 +1,168 @@
+"""From a store to settings: which records may stand in one table.
+
+A setting is one comparison: dataset (by content), split, base model and budget; under a budget in seconds or usd the
+machine class too, as results then depend on it: machine classes under a time budget never share a table. What does not
+train has neither budget nor seed, and stands in every setting of its dataset and model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bench.errors import StoreError, unknown
+from bench.records import CellResult, FitRecord
+from bench.report.frames import Entry, RunStore, Setting
+from bench.report.numbers import count, plain
+from bench.training.budget import MACHINE_BOUND
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a store holds, arranged for the report."""
+
+    store: RunStore = field(repr=False)
+    results: list[CellResult]
+    fits: dict[str, FitRecord]
+    settings: list[Setting]
+    invocations: list[dict[str, Any]]
+    baseline: str
+
+    @property
+    def labels(self) -> list[str]:
+        """Every entry's label, sorted."""
+        return sorted({label for setting in self.settings for label in setting.entries})
+
+
+def load_run(store: RunStore, baseline: str | None = None) -> Run:
+    """Read a store and arrange it into settings.
+
+    Args:
+        store: the run.
+        baseline: what the others are tested against; by default what the run was asked for, else the configured one.
+
+    Raises:
+        StoreError: there is no result in the store.
+        BenchError: `baseline` is not among the strategies of the run.
+    """
+    results, invocations = store.results(), store.invocations()
+    if not results:
+        raise StoreError("there is no result in this folder yet: `run` writes them, and --out says where")
+    fits = {record.fit: record for record in store.fits()}
+    strategies = {cell.strategy for cell in results}
+    if baseline is not None and baseline not in strategies:
+        raise unknown("baseline", baseline, strategies)
+    chosen = baseline or _asked_baseline(invocations)
+    settings = [
+        Setting(
+            key.dataset,
+            key.split,
+            key.model,
+            budget_label(dict(key.limits)),
+            dict(key.limits),
+            key.machine,
+            entries,
+            chosen,
+            store,
+        )
+        for key, entries in _settings(results, fits).items()
+    ]
+    return Run(store, results, fits, settings, invocations, chosen)
+
+
+def budget_label(limits: Mapping[str, float]) -> str:
+    """Return a budget in words: `150 steps`, `200 examples, 60 seconds`."""
+    return ", ".join(
+        f"{count(value) if value >= 1 and float(value).is_integer() else plain(value)} {name.replace('_', ' ')}"
+        for name, value in limits.items()
+    )
+
+
+def machine_class(record: CellResult | FitRecord) -> str:
+    """Return the machine class that a record was made on; empty where it does not say."""
+    return str(record.environment.get("machine_class") or record.environment.get("machine") or "")
+
+
+def _asked_baseline(invocations: Sequence[Mapping[str, Any]]) -> str:
+    from bench.config import BASELINE
+
+    asked = [call.get("config", {}).get("baseline") for call in invocations if isinstance(call.get("config"), Mapping)]
+    return next((str(name) for name in reversed(asked) if name), BASELINE)
+
+
+class Key(NamedTuple):
+    """What makes a setting."""
+
+    dataset: str
+    split: str
+    model: str
+    content: str
+    """Fingerprint of the dataset."""
+    limits: tuple[tuple[str, float], ...]
+    machine: str
+
+
+def _settings(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[Key, dict[str, Entry]]:
+    """Group cells by setting; what does not train joins every setting of its dataset, split, model and content."""
+    trained: dict[Key, list[CellResult]] = {}
+    untrained: dict[Key, list[CellResult]] = {}
+    for cell in results:
+        where = (cell.dataset, cell.split, cell.model, cell.fingerprints.get("dataset", ""))
+        limits = tuple((cell.budget.get("limits") or {}).items())
+        timed = any(name in MACHINE_BOUND for name, _ in limits)
+        if cell.seed is None:
+            untrained.setdefault(Key(*where, (), ""), []).append(cell)
+        else:
+            trained.setdefault(Key(*where, limits, machine_class(cell) if timed else ""), []).append(cell)
+    for key in untrained:
+        if not any(_joins(key, known) for known in trained):
+            trained[key] = []
+    ordered = sorted(trained, key=lambda key: (*key[:3], sorted(key.limits), key.machine))
+    return {
+        key: _entries(
+            [*trained[key], *(cell for other, cells in untrained.items() if _joins(other, key) for cell in cells)], fits
+        )
+        for key in ordered
+    }
+
+
+def _joins(untrained: Key, setting: Key) -> bool:
+    """Whether what does not train belongs to a setting. A cell that failed early has no fingerprint to compare."""
+    return untrained[:3] == setting[:3] and untrained.content in ("", setting.content)
+
+
+def _entries(cells: Iterable[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, Entry]:
+    """Make one entry a strategy, or one a variant where a strategy was run with several sets of options."""
+    strategies: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        strategies.setdefault(cell.strategy, []).append(cell)
+    entries = {}
+    for strategy, members in sorted(strategies.items()):
+        for suffix, chosen in _variants(members, fits).items():
+            ordered = sorted(chosen, key=lambda cell: (cell.seed is not None, cell.seed or 0, cell.cell))
+            entries[strategy + suffix] = Entry(strategy + suffix, tuple(ordered))
+    return entries
+
+
+def _variants(cells: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, list[CellResult]]:
+    """Split cells of one strategy where a seed appears twice, by the options in which they differ."""
+    if len({cell.seed for cell in cells}) == len(cells):
+        return {"": list(cells)}
+    options = {}
+    for cell in cells:
+        record = fits.get(cell.fit)
+        training = {f"train.{name}": value for name, value in (record.training if record else {}).items()}
+        version = {"version": record.strategy_version} if record else {}
+        options[cell.cell] = {**cell.hyperparameters, **training, **version}
+    names = sorted({name for values in options.values() for name in values})
+    varying = [name for name in names if len({repr(values.get(name)) for values in options.values()}) > 1]
+    variants: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        settings = ", ".join(f"{name}={options[cell.cell].get(name)}" for name in varying)
+        variants.setdefault(f" [{settings or cell.fit}]", []).append(cell)
+    doubled = [key for key, members in variants.items() if len({cell.seed for cell in members}) < len(members)]
+    for key in doubled:
+        for cell in variants.pop(key):
+            variants.setdefault(f" [{cell.fit}]", []).append(cell)
+    return variants

@@ -1,0 +1,87 @@
+"""Lucky seeds: a gain that one seed shows and the others do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report import numbers
+from bench.report.text import code, strong
+
+if TYPE_CHECKING:
+    from bench.report.findings import Analysis
+    from bench.report.frames import Setting
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class SeedFinding:
+    """An entry whose reading hangs on one seed."""
+
+    label: str
+    baseline: str
+    seed: int | None
+    gain: float
+    """Of this seed alone over the baseline."""
+    others: float
+    """Mean gain of the other seeds."""
+    established: bool
+    """Whether the gain over all seeds is established nonetheless."""
+    seeds: int
+
+    def sentence(self) -> str:
+        """Say it."""
+        start = (
+            f"{code(self.label)} has a {strong('lucky seed')}: seed {self.seed} alone gains "
+            f"{numbers.signed(self.gain)} over "
+            f"{code(self.baseline)}, the other {numbers.plural(self.seeds - 1, 'seed')} "
+            f"{numbers.signed(self.others)} on average."
+        )
+        if self.established:
+            return start + (
+                " Over all seeds a gain is established, but without this one it would not be: do not report "
+                "the best seed."
+            )
+        return start + " Over all seeds no gain is established: the best seed must not be reported as the result."
+
+
+def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
+    """Return the entries of which one seed alone would be called a gain that the others do not bear out.
+
+    A seed is called lucky if it gains over the baseline by itself (p below .05 over queries), stands out from the mean
+    of the other seeds (p below .05, Bonferroni over the seeds, as the best of several was looked for), and the gain
+    without it is not established.
+    """
+    from bench.evaluation.significance import Design, compare
+
+    found = []
+    for finding in analysis.against_baseline(setting):
+        scores = setting.scores(finding.label, stratum=setting.headline)
+        if len(scores) < 2:
+            continue
+        base = setting.scores(setting.baseline, stratum=setting.headline)
+        best = int(scores.mean(axis=1).argmax())
+        rest = np.delete(scores, best, axis=0)
+        alone = compare(base.mean(axis=0), scores[best])
+        apart = compare(rest.mean(axis=0), scores[best])
+        without = compare(base.mean(axis=0), rest, design=Design(untrained=("baseline",)))
+        stands_out = apart.difference > 0 and apart.p * len(scores) < ALPHA
+        gains_alone = alone.p < ALPHA and alone.ci_low > 0
+        borne_out = without.p < ALPHA and without.ci_low > 0
+        if stands_out and gains_alone and not borne_out:
+            cells = setting.entries[finding.label].usable
+            found.append(
+                SeedFinding(
+                    finding.label,
+                    setting.baseline,
+                    cells[best].seed,
+                    alone.difference,
+                    without.difference,
+                    finding.verdict == "better",
+                    len(scores),
+                )
+            )
+    return found

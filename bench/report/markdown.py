@@ -1,0 +1,67 @@
+"""The report as one Markdown page beside its plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Report, Table
+from bench.report.text import strong, to_markdown, to_plain
+
+PLOTS = "plots"
+
+
+def render(report: Report, plots: str = PLOTS) -> str:
+    """Return the page; `plots` is the folder of the figures, relative to it."""
+    lines = [f"# {to_markdown(report.title)}", ""]
+    for section in report.sections:
+        lines += [f"## {to_markdown(section.title)}", ""]
+        for block in section.blocks:
+            lines += [*_block(block, plots), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the page."""
+    path.write_text(render(report), encoding="utf-8", newline="\n")
+
+
+def _block(block: Block, plots: str) -> Iterator[str]:
+    match block:
+        case Heading(text):
+            yield f"### {to_markdown(text)}"
+        case Paragraph(text, role):
+            yield f"> **Note.** {to_markdown(text)}" if role == "warning" else to_markdown(text)
+        case Items(items):
+            yield from (f"- {to_markdown(item)}" for item in items)
+        case Figure(name, caption, alt):
+            yield f"![{to_markdown(to_plain(alt))}]({plots}/{name}.png)"
+            yield ""
+            yield f"*{to_markdown(caption)}*"
+        case Table():
+            yield from _table(block)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield strong_line(table.caption)
+    yield ""
+    yield "| " + " | ".join(to_markdown(column.head) for column in table.columns) + " |"
+    yield "|" + "|".join(_rule(column) for column in table.columns) + "|"
+    for row in table.rows:
+        yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
+    for note in table.notes:
+        yield ""
+        yield to_markdown(note)
+
+
+def strong_line(text: str) -> str:
+    """Return a table's caption."""
+    return to_markdown(strong(text)) + "  "
+
+
+def _rule(column: Column) -> str:
+    return "---:" if column.numeric else "---"
+
+
+def _cell(cell: Cell) -> str:
+    return to_markdown(strong(cell.text) if cell.best else cell.text)

@@ -1,0 +1,307 @@
+"""The answer in words: what to take, how sure that is, what it costs and forgets, what would change it.
+
+Every sentence is made from a statistic, and none says more than the test behind it supports.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.records import PRIMARY_MEASURE
+from bench.report import numbers
+from bench.report.choice import Choice, choose
+from bench.report.document import Block, Heading, Items, Paragraph, Section
+from bench.report.findings import Analysis, Finding, measure_name, per_query_means
+from bench.report.frames import Setting
+from bench.report.load import Run
+from bench.report.sections.cost import REINDEX, typical
+from bench.report.text import code, strong
+
+_MEASURE = measure_name(PRIMARY_MEASURE)
+
+
+def section(run: Run, analysis: Analysis) -> Section:
+    """Return the first section."""
+    blocks: list[Block] = []
+    for setting in run.settings:
+        if len(run.settings) > 1:
+            blocks.append(Heading(analysis.title(setting)))
+        if not setting.compared:
+            blocks.append(
+                Paragraph(f"No strategy has a usable result on {code(setting.dataset)}: see the last section.", "lead")
+            )
+            continue
+        if setting.baseline not in setting.compared:
+            blocks.append(
+                Paragraph(
+                    f"The baseline {code(setting.baseline)} has no usable result on {code(setting.dataset)}, so "
+                    "nothing can be "
+                    "said about gains.",
+                    "lead",
+                )
+            )
+            continue
+        choice = choose(run, analysis, setting)
+        blocks.append(Paragraph(lead(setting, choice, analysis), "lead"))
+        items = [
+            *_how_chosen(setting, choice),
+            *_others(setting, choice, analysis),
+            *_memory(setting, analysis),
+            *_concentration(setting, choice, analysis),
+            *_cost(setting, choice),
+            *_forgotten(setting, choice, analysis),
+            *(finding.sentence() for finding in analysis.luck(setting)),
+            *_no_effect(setting),
+            *_change(setting, choice, analysis),
+        ]
+        blocks.append(Items(items))
+    for curve in analysis.budget_curves():
+        if curve.unit == "examples" and curve.answers:
+            blocks += [Heading(f"How many labels? {code(curve.dataset)}"), Items(curve.answers)]
+    return Section("answer", "The answer", blocks)
+
+
+def lead(setting: Setting, choice: Choice, analysis: Analysis) -> str:
+    """Return the first sentence or two."""
+    where = f"On {code(setting.dataset)}" + (f" under a budget of {setting.budget}" if setting.budget else "")
+    base = numbers.score(setting.mean(setting.baseline, stratum=setting.headline))
+    stay = strong(f"stay {setting.baseline}")
+    if choice.finding is not None and choice.label != setting.baseline:
+        score = numbers.score(setting.mean(choice.label, stratum=setting.headline))
+        return (
+            f"{where}, {strong(f'take {code(choice.label)}')}: {_MEASURE} {score} against {base} of "
+            f"{code(setting.baseline)} "
+            f"({choice.finding.figures}) over {analysis.queries(setting)} and {_seeds(setting, choice.label)}."
+        )
+    if choice.by == "none":
+        return (
+            f"{where}, {stay}: nothing else within the budget has a usable result ({_MEASURE} {base}, "
+            f"{analysis.queries(setting)})."
+        )
+    if choice.finding is None:
+        return (
+            f"{where}, {stay}: no strategy scored above the base model on development data. "
+            f"{code(setting.baseline)} has "
+            f"{_MEASURE} {base} over {analysis.queries(setting)}."
+        )
+    found = choice.finding
+    reason = {
+        "worse": "is worse on the test set",
+        "equivalent": f"is equivalent to it within {numbers.score(found.comparison.margin)}",
+    }.get(found.verdict, "shows no gain that the test set can establish")
+    return (
+        f"{where}, {stay}: {code(choice.picked)}, the best on {choice.by} data, {reason} ({found.figures}; "
+        f"{_MEASURE} {base} for "
+        f"{code(setting.baseline)}, {analysis.queries(setting)}, {_seeds(setting, choice.picked)})."
+    )
+
+
+def _seeds(setting: Setting, label: str) -> str:
+    entry = setting.entries[label]
+    return numbers.plural(len(entry.usable), "seed") if entry.trained else "one fit, as nothing is trained by seed"
+
+
+def _how_chosen(setting: Setting, choice: Choice) -> list[str]:
+    if choice.by == "development":
+        ranked = sorted(choice.scores, key=lambda score: -score.gain)
+        shown = ", ".join(
+            f"{code(score.label)} {numbers.signed(score.gain)}"
+            + (f" (SE {numbers.score(score.noise)})" if score.noise is not None else "")
+            for score in ranked[:4]
+        )
+        return [
+            f"Chosen on development data (gain over the base model in {_MEASURE}, mean over seeds): {shown}. Test "
+            "figures only report it."
+        ]
+    if choice.by == "test":
+        return [
+            f"No strategy here has a development score, so {code(choice.picked)} was picked as the highest on test: "
+            "the best of several "
+            "looks better than it is, and its gain should be confirmed on other queries."
+        ]
+    return []
+
+
+def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+    """What else is established, what cannot be told from the pick, what loses."""
+    found = [finding for finding in analysis.against_baseline(setting) if finding.label != choice.label]
+    within = [finding for finding in found if finding.ranked]
+    sentences = []
+    better = [finding for finding in within if finding.verdict == "better"]
+    if better:
+        sentences.append(
+            f"Also better than {code(setting.baseline)}: "
+            + "; ".join(f"{code(f.label)} ({f.figures})" for f in better)
+            + "."
+        )
+    if choice.label != setting.baseline:
+        pairs = [(f, analysis.pair(setting, choice.label, f.label)) for f in better]
+        ahead = [f for f, pair in pairs if pair and _sign(pair, f.label) == "better"]
+        untold = [f for f, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
+        if ahead:
+            names = ", ".join(code(f.label) for f in ahead)
+            sentences.append(
+                f"On test {names} scored higher than {code(choice.label)}, by an established difference; "
+                "development data had not shown it."
+            )
+        if untold:
+            names = ", ".join(code(f.label) for f in untold)
+            sentences.append(
+                f"Not told apart from {code(choice.label)} by these queries and seeds: {names}. The cheaper of them "
+                "is as defensible."
+            )
+    worse = [finding for finding in found if finding.verdict == "worse"]
+    if worse:
+        sentences.append(
+            f"Worse than {code(setting.baseline)}: " + "; ".join(f"{code(f.label)} ({f.figures})" for f in worse) + "."
+        )
+    level = [finding for finding in within if finding.verdict == "equivalent" and finding.label != choice.picked]
+    if level:
+        sentences.append(
+            f"Equivalent to {code(setting.baseline)} within the margin that the test set supports: "
+            + "; ".join(f"{code(f.label)} ({f.figures}, margin {numbers.score(f.comparison.margin)})" for f in level)
+            + "."
+        )
+    undecided = [finding for finding in within if finding.verdict == "undecided" and finding.label != choice.picked]
+    if undecided:
+        sentences.append(
+            "Not settled, neither a difference nor its absence: "
+            + "; ".join(
+                f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)})"
+                for f in undecided
+            )
+            + "."
+        )
+    over = [label for label in setting.compared if setting.entries[label].over_budget]
+    if over:
+        sentences.append(f"Over budget, so shown and not ranked: {', '.join(map(code, over))}.")
+    return sentences
+
+
+def _sign(pair: Finding, label: str) -> str:
+    """The verdict of a pair, seen from `label`."""
+    if pair.label == label or pair.verdict not in ("better", "worse"):
+        return pair.verdict
+    return "worse" if pair.verdict == "better" else "better"
+
+
+def _memory(setting: Setting, analysis: Analysis) -> list[str]:
+    """Name strategies that gain on seen queries and not on unseen ones."""
+    if not 1 < setting.n("seen") < setting.n() - 1:
+        return []
+    sentences = []
+    for finding in analysis.against_baseline(setting, "seen"):
+        unseen = analysis.finding(setting, finding.label, "unseen")
+        if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
+            sentences.append(
+                f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "
+                "queries whose relevant "
+                f"documents it was trained on, and no gain is established on the {setting.n('unseen'):,} others "
+                f"({numbers.signed(unseen.difference)}, {numbers.interval(unseen.low, unseen.high)}): what it shows "
+                "is memory of documents."
+            )
+    return sentences
+
+
+def _concentration(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+    """Say where much of the gain comes from one group of queries."""
+    if setting.groups is None or choice.finding is None or choice.finding.verdict != "better":
+        return []
+    groups = setting.groups[setting.mask(setting.headline)]
+    change = per_query_means(setting, choice.picked) - per_query_means(setting, setting.baseline)
+    sums = {str(group): float(change[groups == group].sum()) for group in np.unique(groups)}
+    top = max(sums, key=lambda group: sums[group])
+    share, size = sums[top] / change.sum(), float((groups == top).mean())
+    macro = setting.macro(choice.picked, stratum=setting.headline) - setting.macro(
+        setting.baseline, stratum=setting.headline
+    )
+    text = f"Averaged over {len(sums)} groups of queries instead of queries, its difference is {numbers.signed(macro)}."
+    if share > 0.2 and share > 1.5 * size:
+        text += (
+            f" {numbers.percent(share)} of the gain comes from one group, {code(top)}, which holds "
+            f"{numbers.percent(size)} of the queries."
+        )
+    return [text]
+
+
+def _cost(setting: Setting, choice: Choice) -> list[str]:
+    entry = setting.entries[choice.label]
+    if choice.label == setting.baseline:
+        entry = setting.entries.get(choice.picked, entry)
+    facts = [
+        ("fit_seconds", "{} charged to the fit", numbers.seconds),
+        ("trainable_params", "{} trainable parameters", numbers.count),
+        ("peak_memory_bytes", "{} of memory at the peak", numbers.size),
+        ("artifact_bytes", "an artefact of {}", numbers.size),
+        ("query_ms_p50", "{} ms a query", numbers.plain),
+        ("usd", "{} USD", numbers.plain),
+    ]
+    said = [words.format(show(value)) for key, words, show in facts if (value := typical(entry, key)) is not None]
+    needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
+    if needed in REINDEX:
+        said.append(
+            {
+                "none": "an existing index stays as it is",
+                "transform": "stored vectors must be transformed once",
+                "encode": "the corpus must be encoded again",
+            }[needed]
+        )
+    return [f"What {code(entry.label)} costs: {', '.join(said)}."] if said else []
+
+
+def _forgotten(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+    changes = analysis.probes(setting)
+    if not changes:
+        return ["No probe was run: what is forgotten outside the domain is unknown."]
+    sentences = [sentence for change in changes if (sentence := change.sentence())]
+    own = [change for change in changes if change.label == choice.picked and not change.forgets]
+    if own:
+        sentences.append(
+            f"No loss of {code(choice.picked)} is established on "
+            + "; ".join(
+                f"{code(change.probe)} ({numbers.signed(change.delta)}, "
+                f"{numbers.interval(change.low, change.high)}, n = {change.n:,})"
+                for change in own
+            )
+            + "."
+        )
+    return sentences
+
+
+def _no_effect(setting: Setting) -> list[str]:
+    return [
+        f"{code(label)} had {strong('no effect')}: after training its embeddings are still those of the base model. "
+        "It counts as "
+        "not run, and its scores are not shown."
+        for label, entry in setting.entries.items()
+        if entry.no_effect
+    ]
+
+
+def _change(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+    """What would change the answer."""
+    reasons = []
+    sizes = [
+        f.comparison.detectable for f in analysis.against_baseline(setting) if numbers.known(f.comparison.detectable)
+    ]
+    if sizes:
+        reasons.append(
+            f"differences below some {numbers.score(max(sizes))}, which {analysis.queries(setting)} and these seeds "
+            "cannot detect reliably"
+        )
+    trained = [entry for entry in setting.entries.values() if entry.trained and entry.usable]
+    if trained and max(len(entry.usable) for entry in trained) == 1:
+        reasons.append("other seeds: with one seed, the interval knows nothing of how much another would differ")
+    if choice.by == "development" and len(choice.scores) > 1:
+        first, second = sorted(choice.scores, key=lambda score: -score.gain)[:2]
+        if first.noise is not None and first.best - second.best < 2 * first.noise:
+            reasons.append(
+                f"another development sample: {code(second.label)} is within two standard errors of "
+                f"{code(first.label)} there"
+            )
+    missing = [label for label, entry in setting.entries.items() if not entry.usable]
+    if missing:
+        reasons.append(f"results of what failed: {', '.join(map(code, missing))}")
+    if setting.headline == "seen":
+        reasons.append("test queries whose documents were not in training: there are none here")
+    return [f"What would change this answer: {'; '.join(reasons)}."] if reasons else []

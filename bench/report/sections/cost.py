@@ -1,0 +1,190 @@
+"""What each strategy cost to fit, to keep and to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from bench.records import FitRecord
+from bench.report import numbers
+from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
+from bench.report.findings import Analysis
+from bench.report.frames import Entry, Setting
+from bench.report.load import Run, machine_class
+from bench.report.text import code
+
+
+@dataclass(frozen=True)
+class CostColumn:
+    """How one key of `CellResult.cost` is shown."""
+
+    key: str
+    name: str
+    unit: str
+    show: Callable[[float | None], str]
+
+
+COLUMNS: tuple[CostColumn, ...] = (
+    CostColumn("fit_seconds", "fit", "charged time", numbers.seconds),
+    CostColumn("train_seconds", "of that, training", "time", numbers.seconds),
+    CostColumn("steps", "steps", "optimiser steps", numbers.count),
+    CostColumn("peak_memory_bytes", "peak memory", "bytes", numbers.size),
+    CostColumn("trainable_params", "trainable", "parameters", numbers.count),
+    CostColumn("train_flops", "training compute", "FLOPs", numbers.scaled),
+    CostColumn("artifact_bytes", "artefact", "bytes on disk", numbers.size),
+    CostColumn("usd", "price", "USD", numbers.plain),
+    CostColumn("index_seconds", "index", "time", numbers.seconds),
+    CostColumn("index_bytes", "index", "bytes", numbers.size),
+    CostColumn("encode_docs_per_second", "encoding", "documents/s", numbers.plain),
+    CostColumn("query_ms_p50", "query p50", "ms", numbers.plain),
+    CostColumn("query_ms_p95", "query p95", "ms", numbers.plain),
+    CostColumn("query_flops", "query compute", "FLOPs", numbers.scaled),
+)
+REINDEX = {
+    "none": "no: the index stays",
+    "transform": "transform the stored vectors",
+    "encode": "encode the corpus again",
+}
+
+
+CONTENDED = 0.1
+"""Slowdown above which times are flagged."""
+
+
+def _contention(fit: str, fits: Mapping[str, FitRecord]) -> float:
+    """How much the machine had slowed down around a fit; 0 where it was not measured."""
+    measured = fits[fit].environment.get("contention") if fit in fits else None
+    if isinstance(measured, Mapping):
+        measured = measured.get("reference_slowdown")
+    return float(measured) if numbers.known(measured) else 0.0  # type: ignore[arg-type]
+
+
+def typical(entry: Entry, key: str) -> float | None:
+    """Return the median of a cost over the entry's usable cells; None where none has measured it."""
+    values = [cell.cost.get(key) for cell in entry.usable]
+    measured = [float(value) for value in values if numbers.known(value)]  # type: ignore[arg-type]
+    return median(measured) if measured else None
+
+
+def total_fit_seconds(entry: Entry, fits: Mapping[str, FitRecord]) -> float | None:
+    """Return the charged seconds of a fit and of every fit it is composed of, median over seeds; None if unknown."""
+    totals = []
+    for cell in entry.usable:
+        closure = _closure(cell.fit, fits)
+        spent = [fits[fit].cost.get("fit_seconds") for fit in closure if fit in fits]
+        if closure <= fits.keys() and all(numbers.known(value) for value in spent):
+            totals.append(sum(float(value) for value in spent if value is not None))
+    return median(totals) if totals else None
+
+
+def _closure(fit: str, fits: Mapping[str, FitRecord]) -> set[str]:
+    found, waiting = set(), [fit]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += fits[name].parts if name in fits else []
+    return found
+
+
+def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
+    """Whether the entry is composed of other fits."""
+    return any(fits[cell.fit].parts for cell in entry.cells if cell.fit in fits)
+
+
+def section(run: Run, analysis: Analysis) -> Section:
+    """Return the cost section: one table a setting, plots of quality against cost."""
+    blocks: list[Block] = []
+    for number, setting in enumerate(run.settings):
+        if not setting.compared:
+            continue
+        blocks += [Heading(analysis.title(setting)), _table(run, setting, number)]
+        blocks.append(
+            Figure(
+                f"quality-cost-{number + 1}",
+                f"Quality against cost on {code(setting.dataset)}: mean nDCG@10 over {analysis.queries(setting)}; "
+                "the line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the "
+                "difference "
+                "from the baseline, drawn around the strategy's own score.",
+                _alt(setting),
+                (setting.name,),
+            )
+        )
+    classes = sorted({name for cell in run.results if cell.usable and (name := machine_class(cell))})
+    if len(classes) > 1:
+        blocks.append(
+            Paragraph(
+                f"These costs were measured on {len(classes)} classes of machine ({', '.join(map(code, classes))}): "
+                "compare "
+                "seconds and latencies within one class only.",
+                "warning",
+            )
+        )
+    contended = sorted({cell.strategy for cell in run.results if _contention(cell.fit, run.fits) > CONTENDED})
+    if contended:
+        blocks.append(
+            Paragraph(
+                f"The machine was shared while {', '.join(map(code, contended))} ran (contention above 10%): their "
+                "times "
+                "are too long by an unknown amount.",
+                "warning",
+            )
+        )
+    return Section("cost", "Cost", blocks)
+
+
+def _table(run: Run, setting: Setting, number: int) -> Table:
+    entries = [setting.entries[label] for label in setting.compared]
+    shown = [column for column in COLUMNS if any(typical(entry, column.key) is not None for entry in entries)]
+    composites = any(is_composite(entry, run.fits) for entry in entries)
+    columns = [Column("strategy", numeric=False)]
+    columns += [Column(column.name, column.unit) for column in shown]
+    if composites:
+        columns.insert(2, Column("with its parts", "charged time"))
+    columns.append(Column("corpus to re-encode?", numeric=False))
+    limit = setting.limits.get("seconds")
+    rows, over = [], False
+    for entry in entries:
+        row = [Cell(code(entry.label) + (" †" if entry.over_budget else ""), entry.label)]
+        row += [Cell(column.show(value), value) for column in shown for value in [typical(entry, column.key)]]
+        if composites:
+            total = total_fit_seconds(entry, run.fits)
+            beyond = limit is not None and total is not None and total > limit
+            over = over or beyond
+            row.insert(2, Cell(numbers.seconds(total) + (" ‡" if beyond else ""), total))
+        needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
+        row.append(Cell(REINDEX.get(needed, needed or numbers.MISSING)))
+        rows.append(row)
+    seeds = max(len(entry.usable) for entry in entries)
+    notes = [
+        f"Median over {numbers.plural(seeds, 'seed')} (one fit where nothing is trained). Charged time covers all "
+        "that a fit "
+        "does, not loading, warm-up or the scheduled development evaluations. Memory is the peak of fitting, net "
+        "of the "
+        "process before it. Work spared by a cache is charged at what it cost when it was done. Query times are "
+        "from text "
+        "to ranking, one query at a time."
+    ]
+    if any(entry.over_budget for entry in entries):
+        notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
+    if over:
+        notes.append("‡ with the parts it is made of, it used more than the budget that each of them had.")
+    whole = [cell.cost.get("total_params") for entry in entries for cell in entry.usable]
+    sizes = {value for value in whole if numbers.known(value) and value}
+    if len(sizes) == 1:
+        notes.append(
+            f"The embedding model has {numbers.count(sizes.pop())} parameters. What is cheap on a model of this "
+            "size need "
+            "not be on another: on small models an adapter's step can take longer than a full one."
+        )
+    return Table(f"cost-{number + 1}", f"Cost on {code(setting.dataset)}", columns, rows, notes, (setting.name,))
+
+
+def _alt(setting: Setting) -> str:
+    points = [
+        f"{label} {numbers.score(setting.mean(label, stratum=setting.headline))} after "
+        f"{numbers.seconds(typical(setting.entries[label], 'fit_seconds'))} of fitting"
+        for label in setting.compared
+    ]
+    return "Scatter of nDCG@10 against costs. " + "; ".join(points) + "."

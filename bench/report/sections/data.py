@@ -1,0 +1,62 @@
+"""The data: sizes, labels, and what test shares with training."""
+
+from __future__ import annotations
+
+from bench.report import numbers
+from bench.report.document import Block, Cell, Column, Items, Paragraph, Section, Table
+from bench.report.findings import Analysis
+from bench.report.frames import Setting
+from bench.report.load import Run
+from bench.report.text import clean, code
+
+
+def section(run: Run, analysis: Analysis) -> Section:
+    """Return the data section."""
+    rows, sentences = [], []
+    for setting in run.settings:
+        if not setting.queries:
+            continue
+        cell = next(cell for entry in setting.entries.values() for cell in entry.usable)
+        labels = _labels(run, setting)
+        seen = setting.n("seen")
+        groups = len(set(setting.groups)) if setting.groups is not None else None
+        rows.append(
+            [
+                Cell(code(setting.dataset), setting.dataset),
+                Cell(setting.budget or numbers.MISSING),
+                Cell(numbers.count(cell.n_docs), cell.n_docs),
+                Cell(numbers.count(setting.n()), setting.n()),
+                Cell(labels),
+                Cell(f"{numbers.count(seen)} ({numbers.percent(seen / setting.n())})", seen),
+                Cell(numbers.count(groups), groups),
+                Cell(code(clean(cell.fingerprints.get("dataset", "")) or "not recorded")),
+            ]
+        )
+        sentences += analysis.detectable(setting)
+    columns = [
+        Column("dataset", numeric=False),
+        Column("budget", numeric=False),
+        Column("corpus", "documents"),
+        Column("test", "judged queries"),
+        Column("labels used", "pairs, development included"),
+        Column("seen test queries", "number and share"),
+        Column("groups", "templates, sources, modules"),
+        Column("content fingerprint", numeric=False),
+    ]
+    table = Table("data", "The data of each comparison", columns, rows)
+    notes = sorted({clean(note) for cell in run.results for note in cell.notes})
+    blocks: list[Block] = [table] if rows else [Paragraph("No cell was scored.")]
+    if sentences:
+        blocks.append(Items(sentences))
+    if notes:
+        blocks += [Paragraph("Noted while running:"), Items(notes)]
+    return Section("data", "Data", blocks)
+
+
+def _labels(run: Run, setting: Setting) -> str:
+    """How many labelled pairs the fits used, development pairs included."""
+    fits = [run.fits[cell.fit] for entry in setting.entries.values() for cell in entry.usable if cell.fit in run.fits]
+    used = {int(record.report["examples"]) for record in fits if record.report.get("examples")}
+    if not used:
+        return "none"
+    return numbers.count(used.pop()) if len(used) == 1 else f"{numbers.count(min(used))} to {numbers.count(max(used))}"

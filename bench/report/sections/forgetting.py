@@ -1,0 +1,86 @@
+"""What adaptation made the model forget: the difference on probes outside the domain."""
+
+from __future__ import annotations
+
+from bench.report import numbers
+from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
+from bench.report.findings import Analysis, measure_name
+from bench.report.frames import Setting
+from bench.report.load import Run
+from bench.report.probes import ProbeChange
+from bench.report.text import code
+
+
+def section(run: Run, analysis: Analysis) -> Section:
+    """Return the forgetting section: a table a setting, a plot of learning against forgetting."""
+    blocks: list[Block] = []
+    for number, setting in enumerate(run.settings):
+        changes = analysis.probes(setting)
+        if not changes:
+            continue
+        blocks += [Heading(analysis.title(setting)), _table(setting, changes, number)]
+        said = [sentence for change in changes if (sentence := change.sentence())]
+        if said:
+            blocks.append(Items(said))
+        blocks.append(
+            Figure(
+                f"forgetting-{number + 1}",
+                f"Learning against forgetting on {code(setting.dataset)}: the gain in the domain over "
+                f"{code(setting.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
+                "Scatter of the change on each probe against the gain in the domain. "
+                + "; ".join(f"{c.label} on {c.probe} {numbers.signed(c.delta)}" for c in changes),
+                (setting.name,),
+            )
+        )
+    if not blocks:
+        blocks.append(
+            Paragraph(
+                "No probe was run, so this report cannot say what was forgotten. `--probes` takes any dataset "
+                "outside the "
+                "domain."
+            )
+        )
+    return Section("forgetting", "Forgetting", blocks)
+
+
+def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:
+    columns = [
+        Column("strategy", numeric=False),
+        Column("probe", numeric=False),
+        Column("measure", numeric=False),
+        Column("n", "queries or pairs"),
+        Column("before", "mean"),
+        Column("after", "mean over seeds"),
+        Column("change", "after − before"),
+        Column("95% interval"),
+        Column("p", "Holm-adjusted"),
+        Column("reading", numeric=False),
+    ]
+    rows = [
+        [
+            Cell(code(change.label), change.label),
+            Cell(code(change.probe), change.probe),
+            Cell(measure_name(change.measure)),
+            Cell(numbers.count(change.n), change.n),
+            Cell(numbers.score(change.before), change.before),
+            Cell(numbers.score(change.after), change.after),
+            Cell(numbers.signed(change.delta), change.delta),
+            Cell(numbers.interval(change.low, change.high), change.low),
+            Cell(numbers.p_value(change.p), change.p),
+            Cell(change.reading),
+        ]
+        for change in changes
+    ]
+    notes = [
+        "Before: the same composition with the untouched base encoder. Several seeds without values per query are "
+        "given by "
+        "the widest of their intervals and the largest of their p-values."
+    ]
+    return Table(
+        f"forgetting-{number + 1}",
+        f"Change on probes, trained on {code(setting.dataset)}",
+        columns,
+        rows,
+        notes,
+        (setting.name,),
+    )

@@ -1,0 +1,118 @@
+"""Retrieval quality: means over queries and seeds, the strata, the groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.records import PRIMARY_MEASURE
+from bench.report import numbers
+from bench.report.document import Block, Cell, Column, Heading, Paragraph, Section, Table
+from bench.report.findings import Analysis, measure_name
+from bench.report.frames import Setting
+from bench.report.load import Run
+from bench.report.text import code
+
+SHOWN = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
+
+
+def section(run: Run, analysis: Analysis) -> Section:
+    """Return the quality section: one table a setting."""
+    blocks: list[Block] = []
+    for number, setting in enumerate(run.settings):
+        blocks.append(Heading(analysis.title(setting)))
+        if setting.compared:
+            blocks.append(_table(setting, number, analysis))
+        missing = [label for label, entry in setting.entries.items() if not entry.usable]
+        if missing:
+            blocks.append(
+                Paragraph(f"Without a usable result here: {', '.join(map(code, missing))} (see the last section).")
+            )
+    return Section("quality", "Quality", blocks)
+
+
+def _table(setting: Setting, number: int, analysis: Analysis) -> Table:
+    labels = setting.compared
+    head = setting.headline
+    split = 0 < setting.n("seen") < setting.n()
+    columns = [
+        Column("strategy", numeric=False),
+        Column("fits", "seeds"),
+        Column("SD over seeds", measure_name(PRIMARY_MEASURE)),
+    ]
+    values: list[list[float]] = []
+    if split:
+        for stratum in sorted(("unseen", "seen"), key=lambda name: name != head):
+            unit = f"{measure_name(PRIMARY_MEASURE)}, n = {setting.n(stratum):,}"
+            columns.append(Column(f"{stratum} queries" + (" (headline)" if stratum == head else ""), unit))
+            values.append([setting.mean(label, stratum=stratum) for label in labels])
+    for measure in [name for name in SHOWN if name in setting.measures]:
+        mark = " (headline)" if head == "all" and split and measure == PRIMARY_MEASURE else ""
+        columns.append(Column(f"all queries{mark}" if split else measure_name(measure), _unit(measure, setting, split)))
+        values.append([setting.mean(label, measure) for label in labels])
+    if setting.groups is not None:
+        groups = len(set(setting.groups[setting.mask(head)]))
+        unit = f"{measure_name(PRIMARY_MEASURE)}, {groups} groups"
+        columns.append(Column("macro average" + (f", {head} queries" if head != "all" else ""), unit))
+        values.append([setting.macro(label, stratum=head) for label in labels])
+    best = [_best(setting, labels, column) for column in values]
+    rows = []
+    for row, label in enumerate(labels):
+        entry = setting.entries[label]
+        name = code(label) + (" †" if entry.over_budget else "") + (" (baseline)" if label == setting.baseline else "")
+        means = setting.scores(label, stratum=head).mean(axis=1)
+        spread = float(means.std(ddof=1)) if len(means) > 1 else None
+        cells = [
+            Cell(name, label),
+            Cell(str(len(entry.usable)) if entry.trained else numbers.MISSING, len(entry.usable)),
+            Cell(numbers.score(spread, 4), spread),
+        ]
+        cells += [
+            Cell(numbers.score(column[row]), column[row], best=row in winners)
+            for column, winners in zip(values, best, strict=True)
+        ]
+        rows.append(cells)
+    caption = f"Quality on {code(setting.dataset)}, split {code(setting.split)}: {analysis.conditions(setting)}"
+    return Table(f"quality-{number + 1}", caption, columns, rows, _notes(setting, split), (setting.name,))
+
+
+def _unit(measure: str, setting: Setting, split: bool) -> str:
+    return f"{measure_name(measure)}, n = {setting.n():,}" if split else f"n = {setting.n():,}"
+
+
+def _best(setting: Setting, labels: Sequence[str], column: Sequence[float]) -> set[int]:
+    """The rows that share the highest shown figure, among those within the budget."""
+    allowed = [row for row, label in enumerate(labels) if setting.entries[label].ranked and not math.isnan(column[row])]
+    if not allowed:
+        return set()
+    top = max(column[row] for row in allowed)
+    return {row for row in allowed if numbers.score(column[row]) == numbers.score(top)}
+
+
+def _notes(setting: Setting, split: bool) -> list[str]:
+    notes = [
+        "Means over all judged queries and over seeds; a query without results counts 0. The highest figure is bold, "
+        "which says nothing about chance: see the next section."
+    ]
+    if split:
+        share = numbers.percent(setting.n("seen") / setting.n())
+        sentence = (
+            f"{share} of the test queries are seen: one of their relevant documents was a positive in training of a "
+            "fit here."
+        )
+        if setting.headline == "unseen":
+            sentence += (
+                " Above 5%, so the unseen queries are the headline: gains on seen ones may be memory of the documents."
+            )
+        notes.append(sentence)
+    elif setting.n("seen"):
+        notes.append(
+            "Every test query is seen (one of its relevant documents was a positive in training): this test set "
+            "cannot tell "
+            "learning from memory."
+        )
+    if setting.groups is not None:
+        notes.append("The macro average counts each group of queries (template, source or module) once, however large.")
+    if any(entry.over_budget for entry in setting.entries.values()):
+        notes.append("† over budget: shown, not ranked, never bold.")
+    return notes

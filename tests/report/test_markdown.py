@@ -1,0 +1,142 @@
+"""The Markdown page: complete, escaped, and its figures where it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from bench.report import numbers, write_report
+from bench.report.colours import styles
+from bench.report.plots import pareto
+from bench.report.text import clean, code, strong, to_html, to_markdown
+
+
+def test_a_report_is_written_with_every_plot_that_it_shows(planter, plant, untrained, tmp_path):
+    probes = {"web": 0.0}
+    planter.run(
+        {
+            "base": untrained(probes=probes),
+            "big": plant(gains=(0.1,), dev_gain=0.1, probes={"web": -0.05}),
+            "small": plant(),
+        },
+        seen=0.3,
+        groups=5,
+    )
+    written = write_report(planter.store, tmp_path / "out")
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\]\((plots/[^)]+\.png)\)", page))
+    assert shown == {path.relative_to(tmp_path / "out").as_posix() for path in written if path.suffix == ".png"}
+    assert len(shown) == 6
+    for path in shown:
+        assert (tmp_path / "out" / path).stat().st_size > 5_000
+    order = [
+        page.index(f"## {title}")
+        for title in (
+            "The answer",
+            "Quality",
+            "Significance",
+            "Cost",
+            "Forgetting",
+            "Budgets and curves",
+            "Data",
+            "How it was run",
+        )
+    ]
+    assert order == sorted(order)
+    assert (
+        "abcdef012345" in page
+        and "uncommitted" in page
+        and "Processor X" in page
+        and "run --strategies base,big" in page
+    )
+
+
+def test_the_same_store_gives_the_same_page(planter, plant, untrained, tmp_path):
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
+    for name in ("a", "b"):
+        write_report(planter.store, tmp_path / name)
+    pages = [sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("a", "b")]
+    assert [path.read_bytes() for path in pages[0]] == [path.read_bytes() for path in pages[1]]
+
+
+def test_every_row_of_every_table_has_as_many_fields_as_its_head(planter, plant, untrained, tmp_path):
+    planter.run({"base": untrained(), "a|b": plant(status="failed", reason="x | y\nz"), "big": plant()})
+    write_report(planter.store, tmp_path / "out")
+    width = None
+    for line in (tmp_path / "out" / "report.md").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("|"):
+            width = None
+            continue
+        fields = len(re.findall(r"(?<!\\)\|", line))
+        width = fields if width is None else width
+        assert fields == width, line
+
+
+def test_markup_in_names_and_reasons_is_escaped(planter, plant, untrained, tmp_path):
+    hostile = "<script>alert(1)</script>"
+    planter.run(
+        {"base": untrained(), "big": plant(status="failed", reason=f"{hostile} [x](javascript:1) **b**")},
+        dataset="d<img src=x>",
+    )
+    write_report(planter.store, tmp_path / "out")
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    outside_code = re.sub(r"`[^`]*`", "", page)
+    assert not re.search(r"(?<!\\)<(script|img)", outside_code)
+    assert r"\[x\](javascript:1) \*\*b\*\*" in page
+
+
+def test_marks_in_data_cannot_forge_markup():
+    assert to_html(code("\ue002<b>")) == "<code>&lt;b&gt;</code>"
+    assert to_html(clean("a\ue000b\nc\x00")) == "ab c"
+    assert to_markdown(strong(f"take {code('x')}")) == "**take `x`**"
+    assert to_markdown("# not a heading") == "\\# not a heading"
+    assert to_markdown("1. not a list") == "1\\. not a list"
+
+
+def test_names_with_backticks_stay_code():
+    assert to_markdown(code("a`b")) == "``a`b``"
+
+
+def test_the_report_never_imports_torch():
+    script = (
+        "import sys, bench.report.build, bench.report.plots, bench.report.markdown; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_strategy_has_the_same_style_whatever_else_is_shown():
+    alone, among = styles(["big"], "base"), styles(["big", "base"], "base")
+    assert alone["big"] == among["big"]
+    many = styles([f"s{number}" for number in range(30)], "base")
+    assert len({(style.colour, style.dash) for style in many.values()}) > 24
+    assert styles(list(many), "base") == many
+
+
+def test_the_pareto_front_holds_what_nothing_beats():
+    points = {
+        "free": (0.0, 0.5),
+        "dear": (100.0, 0.7),
+        "beaten": (100.0, 0.6),
+        "mid": (10.0, 0.6),
+        "worse": (20.0, 0.55),
+    }
+    assert pareto(points) == ["free", "mid", "dear"]
+
+
+def test_numbers_are_written_with_sign_and_unit():
+    assert numbers.signed(0.15) == "+0.150" and numbers.signed(-0.0001) == "0.000" and numbers.signed(-0.1) == "−0.100"
+    assert numbers.interval(-0.01, 0.02) == "−0.010 to +0.020"
+    assert (
+        numbers.p_value(0.0002) == "<0.001"
+        and numbers.p_words(0.0002) == "p < 0.001"
+        and numbers.p_value(0.04) == "0.040"
+    )
+    assert (
+        numbers.seconds(200) == "3 min 20 s"
+        and numbers.seconds(0.0123) == "12.3 ms"
+        and numbers.seconds(7500) == "2 h 05 min"
+    )
+    assert numbers.size(0) == "0 B" and numbers.size(1536) == "1.5 KiB" and numbers.size(90_000_000) == "85.8 MiB"
+    assert numbers.count(73728) == "73,728" and numbers.scaled(5.6e9) == "5.6 G" and numbers.percent(0.0033) == "0.33%"
+    assert numbers.score(None) == numbers.score(float("nan")) == numbers.MISSING

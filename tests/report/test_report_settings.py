@@ -1,0 +1,100 @@
+"""What may stand in one table: settings, variants, strata, groups."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.errors import StoreError
+from bench.report.build import build
+from bench.report.findings import Analysis
+from bench.report.load import load_run
+
+SLOW = {"machine_class": "Processor Y, 2 threads"}
+
+
+def test_machine_classes_under_a_time_budget_never_share_a_table(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant()}, limits={"seconds": 60})
+    planter.run({"big": plant()}, limits={"seconds": 60}, environment=SLOW, tag="-slow")
+    run = load_run(planter.store)
+    assert [setting.machine for setting in run.settings] == ["Processor X, 2 threads", "Processor Y, 2 threads"]
+    assert all(len(setting.entries["big"].cells) == 3 for setting in run.settings)
+    assert "each class has its own tables" in build(run, Analysis(run)).words
+
+
+def test_machine_classes_under_a_budget_in_steps_share_a_table_and_costs_are_flagged(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant()})
+    planter.run({"small": plant()}, environment=SLOW)
+    run = load_run(planter.store)
+    assert len(run.settings) == 1
+    assert "2 classes of machine" in build(run, Analysis(run)).words
+
+
+def test_what_does_not_train_stands_in_every_budget_of_its_dataset_and_model(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant()}, limits={"steps": 50})
+    planter.run({"big": plant()}, limits={"steps": 150})
+    planter.run({"base": untrained()}, model="other")
+    run = load_run(planter.store)
+    assert [(setting.model, setting.budget) for setting in run.settings] == [
+        ("base", "50 steps"), ("base", "150 steps"), ("other", ""),
+    ]  # fmt: skip
+    assert all("base" in setting.entries for setting in run.settings)
+
+
+def test_variants_of_a_strategy_are_told_apart_by_what_differs(planter, plant, untrained):
+    planter.run({"base": untrained(), "low": plant(hyperparameters={"r": 8, "alpha": 16})})
+    planter.run({"low": plant(hyperparameters={"r": 64, "alpha": 16})}, tag="-r64")
+    setting = load_run(planter.store).settings[0]
+    assert set(setting.entries) == {"base", "low [r=64]", "low [r=8]"}
+    assert all(len(setting.entries[label].cells) == 3 for label in ("low [r=64]", "low [r=8]"))
+
+
+def test_a_query_is_seen_for_all_rows_once_any_fit_was_trained_on_its_document(planter, plant, untrained):
+    setting = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).settings[0]
+    assert setting.n("seen") == 40 and setting.n("unseen") == 120
+    assert setting.scores("base", stratum="unseen").shape == (1, 120)
+    assert setting.scores("big", stratum="seen").shape == (3, 40)
+    assert setting.headline == "unseen"
+
+
+def test_strata_add_up_to_the_whole(planter, plant, untrained):
+    setting = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).settings[0]
+    parts = 40 * setting.mean("big", stratum="seen") + 120 * setting.mean("big", stratum="unseen")
+    assert parts / 160 == pytest.approx(setting.mean("big"))
+
+
+def test_the_macro_average_counts_each_group_once(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant()}, groups=7)
+    setting = load_run(planter.store).settings[0]
+    values = setting.scores("big").mean(axis=0)
+    by_hand = np.mean([values[setting.groups == group].mean() for group in set(setting.groups)])
+    assert setting.macro("big") == pytest.approx(by_hand)
+    assert len(set(setting.groups)) == 7
+
+
+def test_without_groups_there_is_no_macro_average(planter, plant, untrained):
+    setting = load_run(planter.run({"base": untrained(), "big": plant()})).settings[0]
+    assert setting.groups is None and math.isnan(setting.macro("big"))
+
+
+def test_scores_of_different_queries_are_refused(planter, plant, untrained):
+    planter.run({"base": untrained()})
+    whole = planter.frame
+    planter.frame = lambda *args: whole(*args).iloc[:100]
+    planter.run({"big": plant()})
+    with pytest.raises(StoreError, match="other queries"):
+        load_run(planter.store).settings[0].compared  # noqa: B018
+
+
+def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter, plant, untrained):
+    for labels, gain in ((50, 0.0), (200, 0.06), (800, 0.1)):
+        more = {"base": untrained()} if labels == 50 else {}
+        planter.run({**more, "big": plant(gains=(gain,))}, limits={"examples": labels, "steps": 100})
+    run = load_run(planter.store)
+    (curve,) = Analysis(run).budget_curves()
+    assert curve.unit == "examples" and [point.amount for point in curve.lines["big"]] == [50, 200, 800]
+    assert "200 labels are the fewest tried" in build(run, Analysis(run)).words
+    strict = Analysis(run, min_gain=0.3).budget_curves()[0]
+    assert "no amount tried (up to 800 labels)" in strict.answers[0].replace("\ue000", "").replace("\ue001", "")

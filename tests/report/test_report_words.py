@@ -1,0 +1,170 @@
+"""What the report says: each planted behaviour is called out in words, and nothing is claimed that is not supported."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import BenchError, StoreError
+from bench.report.build import build
+from bench.report.document import Report
+from bench.report.findings import Analysis
+from bench.report.load import load_run
+
+
+def report(store, **options) -> Report:
+    run = load_run(store, **options)
+    return build(run, Analysis(run))
+
+
+def answer(store) -> str:
+    return report(store).words.split("Means over all judged")[0]
+
+
+def first(store) -> str:
+    return answer(store).splitlines()[0]
+
+
+def test_an_established_gain_is_taken_with_interval_n_and_seeds(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)})
+    said = first(store)
+    assert "take big" in said
+    assert "95% interval" in said and "160 test queries" in said and "3 seeds" in said and "150 steps" in said
+
+
+def test_stay_with_the_baseline_where_nothing_is_gained(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01), "other": plant(dev_gain=0.005)})
+    said = first(store)
+    assert "stay base" in said and "take" not in said
+
+
+def test_stay_with_the_baseline_where_development_prefers_it(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=-0.01)})
+    assert "stay base" in first(store)
+    assert "no strategy scored above the base model on development data" in first(store)
+    assert "development preferred the base model in 3 of 3 seeds" in report(store).words
+
+
+def test_what_development_data_chose_is_reported_even_where_test_prefers_another(planter, plant, untrained):
+    store = planter.run(
+        {"base": untrained(), "a": plant(gains=(0.05,), dev_gain=0.1), "b": plant(gains=(0.12,), dev_gain=0.05)}
+    )
+    assert "take a" in first(store)
+    assert "On test b scored higher than a, by an established difference" in answer(store)
+
+
+def test_a_pick_by_test_scores_is_called_flattering(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
+    assert "No strategy here has a development score" in answer(store)
+
+
+def test_a_loss_is_given_with_its_interval(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "bad": plant(gains=(-0.05,))})
+    said = answer(store)
+    assert "stay base" in said and "is worse on the test set" in said
+    assert "−0.0" in said and "95% interval" in said
+    assert "not significant" not in report(store).words
+
+
+def test_a_strategy_without_effect_is_called_out_and_not_scored(planter, plant, untrained):
+    made = report(planter.run({"base": untrained(), "stuck": plant(status="no_effect", gains=(0.3,)), "ok": plant()}))
+    assert "stuck had no effect" in made.words
+    quality = next(table for table in made.tables if table.name == "quality-1")
+    assert all("stuck" not in row[0].text for row in quality.rows)
+
+
+def test_forgetting_is_called_out(planter, plant, untrained):
+    probes = {"web": 0.0}
+    store = planter.run(
+        {
+            "base": untrained(probes=probes),
+            "big": plant(gains=(0.1,), dev_gain=0.1, probes={"web": -0.06}),
+            "kind": plant(gains=(0.1,), dev_gain=0.05, probes=probes),
+        }
+    )
+    said = answer(store)
+    assert "big forgets on web" in said
+    assert "kind forgets" not in said
+
+
+def test_without_probes_the_answer_says_that_forgetting_is_unknown(planter, plant, untrained):
+    assert "No probe was run" in answer(planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}))
+
+
+def test_a_lucky_seed_is_called_out_and_not_taken(planter, plant, untrained):
+    store = planter.run(
+        {"base": untrained(), "lucky": plant(gains=(0.0, 0.09, 0.0), dev_gain=0.05), "even": plant(gains=(0.09,))}
+    )
+    said = answer(store)
+    assert "stay base" in first(store)
+    assert "lucky has a lucky seed: seed 1 alone gains" in said
+    assert "even has a lucky seed" not in said
+
+
+def test_memory_of_documents_is_called_out_and_the_unseen_queries_lead(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "memory": plant(seen_gain=0.12, dev_gain=0.05)}, seen=0.6)
+    assert "stay base" in first(store) and "64 unseen test queries" in first(store)
+    assert "what it shows is memory of documents" in answer(store)
+
+
+def test_a_few_seen_queries_leave_all_queries_in_the_lead(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}, seen=0.04)
+    assert "over 160 test queries" in first(store)
+
+
+def test_one_seed_is_said_to_know_nothing_of_others(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, seeds=(0,))})
+    assert "with one seed, the interval knows nothing of how much another would differ" in answer(store)
+    assert "better, for this trained model" in [row[-1].text for row in report(store).tables[1].rows]
+
+
+def test_over_budget_is_shown_and_never_taken_nor_bold(planter, plant, untrained):
+    store = planter.run(
+        {
+            "base": untrained(),
+            "rich": plant(status="over_budget", gains=(0.2,), dev_gain=0.2),
+            "big": plant(gains=(0.1,), dev_gain=0.1),
+        }
+    )
+    assert "take big" in first(store)
+    assert "Over budget, so shown and not ranked: rich" in answer(store)
+    quality = next(table for table in report(store).tables if table.name == "quality-1")
+    rich = next(row for row in quality.rows if "rich" in row[0].text)
+    assert "†" in rich[0].text and not any(cell.best for cell in rich)
+
+
+def test_failures_stand_with_their_reason(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "broken": plant(status="failed", reason="needs more memory")})
+    made = report(store)
+    assert "stay base" in made.words.splitlines()[0]
+    troubles = next(table for table in made.tables if table.name == "troubles")
+    assert {row[-1].text for row in troubles.rows} == {"needs more memory"}
+
+
+def test_a_gain_that_comes_from_one_group_is_called_out(planter, plant, untrained):
+    planter.frame_without_groups = planter.frame
+
+    def frame(name, *rest):
+        made = planter.frame_without_groups(name, *rest)
+        if name == "narrow":
+            made.loc[made["group"] == "template 3", "ndcg@10"] = 1.0
+        return made
+
+    planter.frame = frame
+    store = planter.run({"base": untrained(), "narrow": plant(gains=(0.02,), dev_gain=0.1)}, groups=8)
+    assert "of the gain comes from one group, template 3" in answer(store)
+
+
+def test_an_empty_run_is_an_error_that_says_what_to_do(planter):
+    with pytest.raises(StoreError, match="no result"):
+        load_run(planter.store)
+
+
+def test_an_unknown_baseline_gets_a_suggestion(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant()})
+    with pytest.raises(BenchError, match="did you mean 'base'"):
+        load_run(store, baseline="bas")
+
+
+def test_without_the_baseline_nothing_is_said_about_gains(planter, plant, untrained):
+    store = planter.run({"base": untrained(status="failed", reason="x"), "big": plant(gains=(0.1,))})
+    assert "nothing can be said about gains" in first(store)

@@ -1,0 +1,108 @@
+"""Small modules on linear layers of a block, put there by hooks: nothing is wrapped, no name of the base model changes.
+
+Imports torch: strategies import this module inside their methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Switchable(nn.Module):
+    """A module that `switched_off` can take out of the forward pass."""
+
+    enabled: bool = True
+
+
+class Bottleneck(Switchable):
+    """h + W_up relu(W_down h). W_up starts at zero, so the start is the identity.
+
+    Args:
+        width: features of h.
+        reduction: W_down has width // reduction output features, at least one.
+    """
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, max(1, width // reduction))
+        self.up = nn.Linear(max(1, width // reduction), width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map (..., width) to (..., width)."""
+        result: torch.Tensor = hidden + self.up(torch.relu(self.down(hidden)))
+        return result
+
+
+class Scale(Switchable):
+    """Multiply some features by a learned vector that starts at one.
+
+    Args:
+        width: features of the input.
+        part: the features that are scaled; the others pass.
+    """
+
+    def __init__(self, width: int, part: slice) -> None:
+        super().__init__()
+        self.width, self.part = width, part
+        self.vector = nn.Parameter(torch.ones(part.stop - part.start))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map (..., width) to (..., width)."""
+        vector = self.vector.to(hidden.dtype)
+        if len(vector) < self.width:
+            before, after = self.part.start, self.width - self.part.stop
+            vector = nn.functional.pad(vector, (before, after), value=1.0)
+        return hidden * vector
+
+
+def on_output(linear: nn.Module, name: str, module: Switchable) -> None:
+    """Put a module behind a linear layer."""
+    linear.add_module(name, module)
+    linear.register_forward_hook(_Output(name))
+
+
+def on_input(linear: nn.Module, name: str, module: Switchable) -> None:
+    """Put a module in front of a linear layer."""
+    linear.add_module(name, module)
+    linear.register_forward_pre_hook(_Input(name))
+
+
+class _Output:
+    """Looks the module up by name when called, so that a deep copy of the model uses its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, linear: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        module = linear.get_submodule(self.name)
+        result: torch.Tensor = module(output) if module.enabled else output
+        return result
+
+
+class _Input:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, linear: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        module = linear.get_submodule(self.name)
+        return (module(args[0]), *args[1:]) if module.enabled else args
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """Take every `Switchable` of a model out of the forward pass for the length of a block."""
+    modules = [module for module in model.modules() if isinstance(module, Switchable)]
+    for module in modules:
+        module.enabled = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.enabled = True

@@ -1,0 +1,66 @@
+"""Prefix tuning: trained keys and values in every block (Li and Liang, 2021, section 4; P-tuning v2, Liu et al., 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Prefix(EncoderStrategy):
+    """Every block attends to `tokens` keys and values that are trained, and to nothing else that is new.
+
+    Starts near the base model on every family and takes no position from the text: `strategies/_virtual.py` says how.
+    With `reparametrise` the offsets come from a table through two layers (section 4.3 of the paper).
+    """
+
+    name = "prefix"
+    summary = "trained keys and values in every block"
+    removable = True
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`start` scales the noise at the start, in standard deviations of keys and values."""
+
+        lr: float = 1e-2
+        tokens: int = 20
+        reparametrise: bool = False
+        hidden: int = 128
+        start: float = 0.5
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 5e-2), "tokens": Choice((5, 10, 20, 50, 100))}
+        size: ClassVar[str | None] = "tokens"
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Give each block's attention its keys and values."""
+        import torch
+        from torch import nn
+
+        from strategies import _virtual as virtual
+
+        config, architecture = self.config, family(model)
+        keys = list(architecture.linears(model, "key"))
+        width = keys[0].in_features
+        if config.reparametrise:
+            body = virtual.Body(config.tokens, width, nn.Linear(width, config.hidden), nn.Tanh())
+            offsets: list[nn.Module] = [virtual.Reparametrised(body, config.hidden, 2 * width) for _ in keys]
+        else:
+            # a layer norm's output has unit variance: what a projection makes of it has this deviation
+            scales = [config.start * float(key.weight.std()) * width**0.5 for key in keys]
+            tables = [[virtual.centred_noise(config.tokens, width, scale) for _ in range(2)] for scale in scales]
+            offsets = [virtual.Offsets(torch.cat(pair, dim=1)) for pair in tables]
+        virtual.attach_prefixes(model, [virtual.Prefix(offset, config.tokens) for offset in offsets])
+        return model
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Attend to the text alone."""
+        from strategies._hooks import switched_off
+
+        return switched_off(self.model)

@@ -1,0 +1,54 @@
+"""Prompt tuning: trained token embeddings before the text (Lester et al., 2021, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family, transformer_of
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Prompt(EncoderStrategy):
+    """`tokens` trained embeddings stand before the text at the input, and are cut off before pooling.
+
+    Starts near the base model on every family and takes no position from the text: `strategies/_virtual.py` says how.
+    """
+
+    name = "prompt"
+    summary = "trained token embeddings before the text"
+    removable = True
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`start` scales the noise at the start, in standard deviations of the token embeddings."""
+
+        lr: float = 1e-2
+        tokens: int = 20
+        start: float = 0.5
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
+        size: ClassVar[str | None] = "tokens"
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Put the embeddings before the text's."""
+        from strategies import _virtual as virtual
+
+        config = self.config
+        table = transformer_of(model).get_input_embeddings().weight
+        offsets = virtual.Offsets(
+            virtual.centred_noise(config.tokens, table.shape[1], config.start * float(table.std()))
+        )
+        virtual.attach_prompt(model, virtual.Prompt(offsets, config.tokens, family(model).position_offset))
+        return model
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Leave the text alone."""
+        from strategies._hooks import switched_off
+
+        return switched_off(self.model)

@@ -1,0 +1,57 @@
+"""P-tuning: prompt embeddings that a small network makes from a trained table (Liu et al., 2021, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family, transformer_of
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class PTuning(EncoderStrategy):
+    """Like `prompt`, but the virtual tokens depend on each other through three linear layers with ReLU between them.
+
+    The paper's network has an LSTM in front; this is the variant without it, which PEFT uses by default. The last layer
+    starts at zero: the start is exactly the base model.
+    """
+
+    name = "ptuning"
+    summary = "prompt embeddings made by a small network"
+    removable = True
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`hidden` is the width of the network between its layers."""
+
+        lr: float = 1e-3
+        tokens: int = 20
+        hidden: int = 128
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
+        size: ClassVar[str | None] = "hidden"
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Put the network's output before the text's embeddings."""
+        from torch import nn
+
+        from strategies import _virtual as virtual
+
+        config = self.config
+        width = transformer_of(model).get_input_embeddings().weight.shape[1]
+        first, second = nn.Linear(width, config.hidden), nn.Linear(config.hidden, config.hidden)
+        body = virtual.Body(config.tokens, width, first, nn.ReLU(), second, nn.ReLU())
+        offsets = virtual.Reparametrised(body, config.hidden, width)
+        virtual.attach_prompt(model, virtual.Prompt(offsets, config.tokens, family(model).position_offset))
+        return model
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Leave the text alone."""
+        from strategies._hooks import switched_off
+
+        return switched_off(self.model)

@@ -45,8 +45,8 @@ class Hub:
     revision: str = ""
     queries: str = "queries"
     corpus: str = "corpus"
-    qrels: str = "default"
-    """Names of the configurations that hold queries, corpus and qrels."""
+    qrels: str = ""
+    """Names of the configurations that hold queries, corpus and qrels; qrels are sought as `qrels` and `default`."""
     qrels_repo: str = ""
     """The repository of the qrels where it is not `repo` (BeIR/scifact-qrels)."""
     splits: Mapping[str, str] = field(default_factory=dict)
@@ -113,8 +113,8 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
     """Load a dataset by name or folder, downloading it where it is found nowhere.
 
     Args:
-        name: a name of the catalogue or of a folder in `data_dir`; a path; `pydocs`, `pydocs:tune`; each with options
-            after a question mark: `pydocs?size=800`, `scifact?max_length=128`.
+        name: a name of the catalogue or of a folder in `data_dir`; a path; `hub:owner/name`; `pydocs`, `pydocs:tune`;
+            each with options after a question mark: `pydocs?size=800`, `scifact?max_length=128`.
         data_dir: looked into first, before `$BENCH_DATA`, `./datasets`, the user's cache and the network.
 
     Raises:

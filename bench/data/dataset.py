@@ -47,6 +47,10 @@ class Pair:
     query: str
     doc_id: str
     document: str
+    negatives: tuple[str, ...] = ()
+    """Texts to compare the document with, as many for each example; empty leaves them to the training settings."""
+    scores: tuple[float, ...] = ()
+    """A teacher's scores of the document and of each of `negatives`, for a loss that takes them."""
 
 
 @dataclass(frozen=True)

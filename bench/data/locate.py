@@ -45,7 +45,7 @@ class Spec:
         options = dict(pairs)
         if len(options) < len(pairs) or not all(options.values()):
             raise DataError(f"dataset {text!r}: an option is empty or given twice")
-        if _is_path(head):
+        if _is_path(head) and not head.startswith("hub:"):
             return cls(head, options=options)
         name, _, variant = head.partition(":")
         return cls(name, variant, options)
@@ -62,6 +62,8 @@ def load(text: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset
     """Load a dataset: see `bench.data.catalogue.load_dataset`."""
     spec = Spec.parse(text)
     known = catalogue()
+    if spec.name == "hub":
+        return _load_folder(_fetch_hub(spec.variant), None, spec)
     if _is_path(spec.name) or (spec.name not in known and not spec.variant and is_dataset(Path(spec.name))):
         return _load_folder(Path(spec.name), None, spec)
     entry = known.get(spec.name)
@@ -127,6 +129,12 @@ def _fetch(entry: Entry, places: list[Path]) -> Path:
         raise DataError(f"{error}\nLooked in, before the network:\n{_listed(places)}") from error
 
 
+def _fetch_hub(repo: str) -> Path:
+    from bench.data.hub import fetch_hub, hub_of
+
+    return fetch_hub(hub_of(repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
+
+
 def _load_folder(folder: Path, entry: Entry | None, spec: Spec) -> Dataset | SimilarityDataset:
     """Read a folder; what it says of itself counts before the catalogue."""
     folder = folder.expanduser()
@@ -166,7 +174,7 @@ def _with_options(info: DatasetInfo, spec: Spec, kind: str) -> DatasetInfo:
             known = _OPTIONS[kind]
             hint = did_you_mean(option, known) or "."
             raise DataError(f"dataset {spec.text!r}: unknown option {option!r}{hint} Known: {', '.join(known)}.")
-    name = replace(spec, name=info.name).text
+    name = replace(spec, name=info.name, variant=spec.variant if kind == "pydocs" else "").text
     length = _whole_number(spec, "max_length")
     return replace(info, name=name, max_length=length if length is not None else info.max_length)
 

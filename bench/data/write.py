@@ -1,0 +1,94 @@
+"""Writing datasets as BEIR folders: whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.data.beir import HEADER
+from bench.data.dataset import Dataset
+from bench.data.locate import DESCRIPTION
+from bench.errors import DataError
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` that becomes `path` when the block ends well, or else vanishes.
+
+    Raises:
+        DataError: `path` is there already and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write a dataset as a BEIR folder with a `dataset.toml` that describes it.
+
+    Raises:
+        DataError: the folder is there already.
+    """
+    with new_folder(folder) as temporary:
+        write_files(dataset, temporary)
+
+
+def write_files(dataset: Dataset, folder: Path) -> None:
+    """Write the files of a dataset into a folder that exists: documents in order, queries and judgements sorted."""
+    corpus = dataset.corpus
+    titles = corpus.titles or [""] * len(corpus)
+    bodies = corpus.bodies or corpus.texts
+    with (folder / "corpus.jsonl").open("w", encoding="utf-8", newline="\n") as stream:
+        for doc, title, body in zip(corpus.ids, titles, bodies, strict=True):
+            stream.write(json.dumps({"_id": doc, "title": title, "text": body}, ensure_ascii=False) + "\n")
+    with (folder / "queries.jsonl").open("w", encoding="utf-8", newline="\n") as stream:
+        for query, text in sorted(dataset.queries.items()):
+            metadata = {"group": dataset.groups[query]} if query in dataset.groups else {}
+            stream.write(json.dumps({"_id": query, "text": text, "metadata": metadata}, ensure_ascii=False) + "\n")
+    (folder / "qrels").mkdir()
+    for split, qrels in dataset.splits.items():
+        with (folder / "qrels" / f"{split}.tsv").open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write("\t".join(HEADER) + "\n")
+            for query, docs in sorted(qrels.items()):
+                stream.writelines(f"{query}\t{doc}\t{grade}\n" for doc, grade in sorted(docs.items()))
+    (folder / DESCRIPTION).write_text(description(dataset), encoding="utf-8")
+
+
+def description(dataset: Dataset) -> str:
+    """Return what a dataset's folder says of itself, in the form of the catalogue's files."""
+    info = dataset.info
+    values: dict[str, object] = {
+        "kind": "retrieval",
+        "title": info.title,
+        "role": info.role,
+        "licence": info.licence,
+        "source": info.source,
+        "splits": list(dataset.splits),
+        "documents": len(dataset.corpus),
+        "drop_same_id": info.drop_same_id,
+        "pseudo": info.pseudo,
+    }
+    if info.max_length is not None:
+        values["max_length"] = info.max_length
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+    counts: Mapping[str, int] = {split: len(qrels) for split, qrels in dataset.splits.items()}
+    lines += ["", "[queries]", *(f"{json.dumps(split)} = {count}" for split, count in counts.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Write a value as TOML; its strings, numbers, booleans and lists are JSON's, but for the delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

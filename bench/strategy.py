@@ -173,6 +173,8 @@ class EncoderStrategy(Strategy):
     reindex = "encode"
     removable: ClassVar[bool] = False
     """Whether `detached` can give the base model back without loading it again."""
+    query_only: ClassVar[bool] = False
+    """Whether documents keep the base model's vectors, so that training costs them no backward pass."""
 
     def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
         super().__init__(config, context, parts)

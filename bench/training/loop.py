@@ -31,18 +31,20 @@ from bench import precision
 from bench.context import Context, TrainingSettings
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import FlopModel, flop_model
-from bench.records import CurvePoint, FitReport
+from bench.records import FitReport
 from bench.retrieval.encode import prompt_of
 from bench.training.batches import contrastive_batches
-from bench.training.budget import OVERRUN, Budget
+from bench.training.budget import Budget
 from bench.training.negatives import mine
-from bench.training.planning import check_shape, evaluation_steps, planned_steps, shared_step_seconds
-from bench.training.selection import DevelopmentPool, training_pool
+from bench.training.planning import check_shape, planned_steps, shared_step_seconds
+from bench.training.selection import training_pool
+from bench.training.watch import Watch, restore, snapshot
 
 if TYPE_CHECKING:
     from bench.strategy import EncoderStrategy
 
-State = dict[str, torch.Tensor]
+__all__ = ["contrastive_loss", "restore", "snapshot", "train"]
+
 _WARM_UP_STEPS, _MEASURED_STEPS = 2, 6
 
 
@@ -88,9 +90,17 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
         examples=data.labels,
         trainable_params=strategy.trainable_params,
     )
-    watch = _Watch(strategy, pool, steps, settings.evaluations, budget.max_seconds, report)
-    watch.before()
-    work.run(steps, seed, watch)
+    watch = Watch(
+        context,
+        report,
+        budget.max_seconds,
+        None if pool is None else lambda: pool.scores(strategy),
+        lambda: snapshot(model),
+    )
+    if pool is not None:
+        base = strategy.before() or strategy
+        watch.before(lambda: pool.scores(base))
+    work.run(steps, seed, _Watching(strategy, watch))
     if watch.best is not None:
         restore(model, watch.best)
     report.train_flops = sum(islice(work.step_flops(), report.steps))
@@ -109,10 +119,13 @@ class _Work:
         self.context: Context = strategy.context
         self.settings = strategy.context.training
         columns = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
-        if self.settings.hard_negatives:
+        mined: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
+        if self.settings.hard_negatives and not any(mined):
             mined = mine(data, examples, self.settings.hard_negatives, seed, self.context)
+        if any(mined):
             columns |= {f"negative_{n + 1}": list(texts) for n, texts in enumerate(zip(*mined, strict=True))}
         self.columns = columns
+        self.labels = [list(pair.scores) for pair in examples if pair.scores]
         self._lengths: dict[str, np.ndarray] | None = None
         self._flops: FlopModel | None = None
 
@@ -122,7 +135,9 @@ class _Work:
     def identity(self) -> tuple[object, ...]:
         """What a measured step time belongs to; the seed is not part of it."""
         strategy = self.strategy
-        return (strategy.name, strategy.version, strategy.config, self.settings, self.data.dataset, self.context.model.name)
+        parts = [(part.name, part.version, part.config) for part in strategy.parts]
+        named = strategy.name, strategy.version, strategy.config, parts
+        return (*named, self.settings, self.data.dataset, self.context.model.name)
 
     def step_flops(self) -> Iterator[float]:
         """Yield the operations of each step, from the token counts of its batch."""
@@ -130,9 +145,10 @@ class _Work:
             lengths, flops = self.lengths, self._flops
             assert flops is not None
             step = 0.0
-            for column in lengths.values():
+            for name, column in lengths.items():
                 longest = float(column[batch].max()) + flops.virtual_tokens
-                step += flops.training(longest * len(batch), longest)
+                trained = name == "anchor" or not self.strategy.query_only
+                step += (flops.training if trained else flops.forward)(longest * len(batch), longest)
             yield step
 
     @property
@@ -190,7 +206,7 @@ class _Work:
                 trainer = _Trainer(
                     model=model,
                     args=arguments,
-                    train_dataset=Table.from_dict(self.columns),
+                    train_dataset=Table.from_dict(self.columns | ({"label": self.labels} if self.labels else {})),
                     loss=self.strategy.loss(model),
                     callbacks=[callback],
                 )
@@ -254,90 +270,22 @@ class _Timer(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._begin)
 
 
-class _Watch(_Timer):
-    """Counts, evaluates at equal shares of the budget, keeps the best checkpoint, stops what must not go on."""
+class _Watching(_Timer):
+    """Tells a `Watch` of each step, and the strategy too."""
 
-    def __init__(
-        self,
-        strategy: EncoderStrategy,
-        pool: DevelopmentPool | None,
-        steps: int,
-        evaluations: int,
-        max_seconds: float | None,
-        report: FitReport,
-    ) -> None:
+    def __init__(self, strategy: EncoderStrategy, watch: Watch) -> None:
         super().__init__()
-        self.strategy, self.pool, self.steps, self.report = strategy, pool, steps, report
-        self.max_seconds = max_seconds
-        self.due = evaluation_steps(steps, evaluations)
-        self.best: State | None = None
-        self._base: np.ndarray | None = None
-        self._losses: list[float] = []
-
-    def before(self) -> None:
-        """Score the model as it is before the first step, on the same pool."""
-        if self.pool is None:
-            return
-        before = self.strategy.before()
-        with self.strategy.context.meter.free():
-            self._base = self.pool.scores(before if before is not None else self.strategy)
-        self.report.base_dev = float(self._base.mean())
+        self.strategy, self.watch = strategy, watch
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After the optimiser's step and before the gradients are cleared: AdaLoRA reads them."""
-        self.strategy.on_step(self.strategy.model, state.global_step + 1, self.steps)
+        self.strategy.on_step(self.strategy.model, state.global_step + 1, self.watch.report.planned_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
-        report, strategy = self.report, self.strategy
-        report.steps = state.global_step
-        report.train_seconds += self.seconds[-1]
-        self._losses.append(_Trainer.last_loss)
-        if not math.isfinite(_Trainer.last_loss):
-            report.diverged = f"the loss was {_Trainer.last_loss} at step {report.steps}"
-            report.stopped_by = "divergence"
+        rate = float(kwargs["lr_scheduler"].get_last_lr()[0])
+        if self.watch.step(_Trainer.last_loss, self.seconds[-1], rate):
             control.should_training_stop = True
-            return
-        if self.max_seconds is not None and strategy.context.meter.seconds > OVERRUN * self.max_seconds:
-            report.stopped_by = "hard stop"
-            control.should_training_stop = True
-        if report.steps in self.due or control.should_training_stop:
-            self._look(kwargs["lr_scheduler"].get_last_lr()[0])
-        strategy.context.progress(
-            "step", {"step": report.steps, "total": self.steps, "loss": self._losses[-1] if self._losses else None}
-        )
-
-    def _look(self, learning_rate: float) -> None:
-        report, strategy = self.report, self.strategy
-        seconds = strategy.context.meter.seconds
-        loss = float(np.mean(self._losses)) if self._losses else None
-        self._losses.clear()
-        point = CurvePoint(report.steps, seconds, loss, learning_rate)
-        report.curve.append(point)
-        if self.pool is None:
-            return
-        with strategy.context.meter.free():
-            scores = self.pool.scores(strategy)
-            point.dev = report.last_dev = float(scores.mean())
-            if report.best_dev is None or point.dev > report.best_dev:
-                report.best_dev, report.best_step = point.dev, report.steps
-                self.best = snapshot(strategy.model)
-                if self._base is not None and len(scores) > 1:
-                    report.dev_noise = float(np.std(scores - self._base, ddof=1) / math.sqrt(len(scores)))
-        strategy.context.progress("dev", {"step": report.steps, "dev": point.dev})
-
-
-def snapshot(model: SentenceTransformer) -> State:
-    """Copy the trainable parameters to the CPU."""
-    return {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
-
-
-def restore(model: SentenceTransformer, state: State) -> None:
-    """Put the trainable parameters back."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in state:
-                parameter.copy_(state[name])
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""What every training does besides its steps: count, evaluate at equal shares of the budget, keep the best, stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.context import Context
+from bench.records import CurvePoint, FitReport
+from bench.training.budget import OVERRUN
+from bench.training.planning import evaluation_steps
+
+if TYPE_CHECKING:
+    import torch
+
+State = dict[str, Any]
+"""Names of trainable parameters and their values, on the CPU."""
+
+
+class Watch:
+    """Fills a `FitReport` while a model is trained, and remembers its best checkpoint.
+
+    Args:
+        context: meter, progress display, number of evaluations.
+        report: filled in place; `planned_steps` must be set.
+        max_seconds: charged seconds that the budget allows; at 1.25 times the training is stopped.
+        scores: nDCG@10 of each development query (n,) with the model as it is; None where there is no selection.
+        snapshot: copies what is trained.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        report: FitReport,
+        max_seconds: float | None,
+        scores: Callable[[], np.ndarray] | None,
+        snapshot: Callable[[], State],
+    ) -> None:
+        self.context, self.report, self.max_seconds = context, report, max_seconds
+        self.scores, self.snapshot = scores, snapshot
+        self.due = evaluation_steps(report.planned_steps, context.training.evaluations)
+        self.best: State | None = None
+        self._base: np.ndarray | None = None
+        self._losses: list[float] = []
+
+    def before(self, scores: Callable[[], np.ndarray]) -> None:
+        """Score the same composition around the untouched base model, on the same development queries."""
+        if self.scores is None:
+            return
+        with self.context.meter.free():
+            self._base = scores()
+        self.report.base_dev = float(self._base.mean())
+
+    def step(self, loss: float, seconds: float, learning_rate: float) -> bool:
+        """Take note of a step: its loss, the seconds it took, the learning rate after it.
+
+        Returns:
+            Whether training must stop, the loss being no number or the budget overrun.
+        """
+        report = self.report
+        report.steps += 1
+        report.train_seconds += seconds
+        self._losses.append(loss)
+        if not math.isfinite(loss):
+            report.diverged = f"the loss was {loss} at step {report.steps}"
+            report.stopped_by = "divergence"
+            return True
+        stop = self.max_seconds is not None and self.context.meter.seconds > OVERRUN * self.max_seconds
+        if stop:
+            report.stopped_by = "hard stop"
+        if stop or report.steps in self.due:
+            self._look(learning_rate)
+        self.context.progress("step", {"step": report.steps, "total": report.planned_steps, "loss": loss})
+        return stop
+
+    def _look(self, learning_rate: float) -> None:
+        report = self.report
+        seconds = self.context.meter.seconds
+        point = CurvePoint(report.steps, seconds, float(np.mean(self._losses)), learning_rate)
+        self._losses.clear()
+        report.curve.append(point)
+        if self.scores is None:
+            return
+        with self.context.meter.free():
+            scores = self.scores()
+            point.dev = report.last_dev = float(scores.mean())
+            if report.best_dev is None or point.dev > report.best_dev:
+                report.best_dev, report.best_step = point.dev, report.steps
+                self.best = self.snapshot()
+                if self._base is not None and len(scores) > 1:
+                    report.dev_noise = float(np.std(scores - self._base, ddof=1) / math.sqrt(len(scores)))
+        self.context.progress("dev", {"step": report.steps, "dev": point.dev})
+
+
+def snapshot(model: torch.nn.Module) -> State:
+    """Copy the trainable parameters to the CPU."""
+    return {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+
+
+def restore(model: torch.nn.Module, state: State) -> None:
+    """Put the trainable parameters back."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in state:
+                parameter.copy_(state[name])

@@ -1,7 +1,7 @@
 """The command line: which commands there are. Each is a module in `bench/commands` that does the work.
 
-A command's module has `SUMMARY` (one line), `add_arguments(parser)` and `run(args) -> exit code`, and imports what it needs
-when it runs. The table is made without importing any of them: `--help` reads their summaries from the source.
+A command's module has `SUMMARY` (one line), `add_arguments(parser)` and `run(args) -> exit code`, and imports what it
+needs when it runs. The table is made without importing any of them: `--help` reads their summaries from the source.
 
 Exit codes: 0 all is well, 1 some cells failed or a check did not pass, 2 a mistake of the user's, 130 interrupted.
 """

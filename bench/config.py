@@ -102,7 +102,8 @@ class RunConfig:
         """
         names = list(self.budget)
         combinations = itertools.product(*(self.budget[name] for name in names))
-        return [Budget(**dict(zip(names, each, strict=True)), usd_per_hour=self.usd_per_hour) for each in combinations]
+        limits: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in combinations]
+        return [Budget(**each, usd_per_hour=self.usd_per_hour) for each in limits]
 
     def training(self) -> TrainingSettings:
         """Return the training settings that all strategies of this run share.
@@ -155,7 +156,7 @@ def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, i
             elif name not in known:
                 raise unknown("setting", name, [*known, *(f"budget_{limit}" for limit in (*SHAPES, *STOPS))])
             else:
-                values[name] = _value(name, value, known[name].type)
+                values[name] = _value(name, value, str(known[name].type))
         except BenchError as error:
             raise ConfigError(f"{where}{error}") from error
     if budget:

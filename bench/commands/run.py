@@ -29,7 +29,6 @@ _LIMITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Make an option of every field of `RunConfig`, and one of every limit of a budget."""
-    parser.set_defaults(**{})
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with the same settings, or the run.json of an earlier run"
     )
@@ -167,7 +166,7 @@ def _show(outcome: Outcome, config: RunConfig, report: Path | None) -> None:
     screen = console()
     screen.print(table)
     for name, status, reason in outcome.failed:
-        screen.print(f"{name}: {status.replace('_', ' ')}: {reason}", style="red", markup=False)
+        screen.print(f"{name}: {status.replace('_', ' ')}: {reason}", style=_style(status), markup=False)
     if report is not None:
         screen.print(f"report: {report}", markup=False)
     if any(status == "failed" for _, status, _ in outcome.failed):
@@ -176,3 +175,7 @@ def _show(outcome: Outcome, config: RunConfig, report: Path | None) -> None:
 
 def _score(value: float) -> str:
     return f"{value:.4f}" if value == value else "-"
+
+
+def _style(status: str) -> str:
+    return "dim" if status == "not_applicable" else "red"

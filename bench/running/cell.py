@@ -173,7 +173,7 @@ def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy
     from bench.evaluation.similarity import similarity
 
     encoder = encoder_of(strategy)
-    if encoder is None or strategy.parts:
+    if encoder is None or strategy.parts or (strategy.trains == "head" and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{cell.strategy} ranks documents and has no similarity of two sentences")
     workshop.progress("stage", {"name": "similarity"})
     gold = np.asarray(dataset.scores, dtype=float)
@@ -182,6 +182,8 @@ def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy
     found = similarity(after, gold)
     cell.metrics = {"spearman": found["spearman"]}
     cell.n_queries = len(gold)
+    if cell.role == "target":
+        return
     before = after if encoder is strategy.context.encoder else _cosines(strategy.context.encoder, dataset)
     cell.forgetting[dataset.name] = dict(similarity_forgetting(before, after, gold))
 

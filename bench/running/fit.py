@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.context import Progress, silent
-from bench.data.dataset import Dataset, TrainingData
+from bench.data.dataset import Corpus, Dataset, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.records import USABLE, FitRecord, FitReport
 from bench.running.outcome import PartFailedError, explain
@@ -165,7 +165,9 @@ def _data(spec: FitSpec, workshop: Workshop) -> TrainingData:
     if dataset.fingerprint != (spec.fingerprints or {}).get("dataset", dataset.fingerprint):
         raise BenchError(f"dataset {spec.dataset} changed after the run was planned: run again")
     if not isinstance(dataset, Dataset):
-        raise NotApplicableError(f"{spec.dataset} holds sentence pairs, not a corpus")
+        if spec.needs:
+            raise NotApplicableError(f"{spec.dataset} holds sentence pairs, not a corpus")
+        return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
     if "pairs" not in spec.needs:
         return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
     return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split)
@@ -236,8 +238,6 @@ def moves(strategy: Strategy, texts: Any) -> bool:
     The vector cache is out of play: the same texts in the same batches give the same bits where nothing has changed.
     """
     import numpy as np
-
-    from bench.data.dataset import Corpus
 
     texts = list(texts)
     with uncached(strategy):

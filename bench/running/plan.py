@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import TRAINING, ConfigError, RunConfig
+from bench.data.dataset import Dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.running.provenance import machine_class
@@ -17,7 +18,7 @@ from bench.running.workshop import Setup
 from bench.training.budget import Budget
 
 if TYPE_CHECKING:
-    from bench.data.dataset import Dataset, SimilarityDataset
+    from bench.data.dataset import SimilarityDataset
     from bench.models import BaseModel
     from bench.registry import Registry
     from bench.strategy import Strategy
@@ -59,8 +60,16 @@ def plan(
     registry: Registry | None = None,
     load_dataset: Callable[[str, Path | None], Dataset | SimilarityDataset] | None = None,
     base_model: Callable[..., BaseModel] | None = None,
+    role: str = "target",
 ) -> Plan:
     """Lay out a run. Reads every dataset once and hashes every model, but loads no model.
+
+    Args:
+        config: the run.
+        registry: the strategies; None finds them.
+        load_dataset: reads a dataset by name, given the data folder; None is the catalogue's.
+        base_model: finds a base model; None is the harness's own.
+        role: of the cells on target datasets; `probe` leaves out what serving costs.
 
     Raises:
         BenchError: a strategy, option, dataset, split or model is not known; a strategy has too few or too many parts.
@@ -69,11 +78,11 @@ def plan(
         from bench.registry import Registry
 
         registry = Registry(config.strategy_files)
-    if load_dataset is None:
-        from bench.data.catalogue import load_dataset
-    if base_model is None:
-        from bench.models import base_model
-    return _Planner(config, registry, load_dataset, base_model).plan()
+    from bench.data import catalogue
+    from bench.models import base_model as find_model
+
+    planner = _Planner(config, registry, load_dataset or catalogue.load_dataset, base_model or find_model)
+    return planner.plan(role)
 
 
 class _Planner:
@@ -91,9 +100,10 @@ class _Planner:
         self.fits: dict[str, FitSpec] = {}
         self.cells: dict[str, CellSpec] = {}
         self.heads: set[str] = set()
+        self.owners: set[str] = set()
         self.training = config.training()
 
-    def plan(self) -> Plan:
+    def plan(self, role: str) -> Plan:
         config = self.config
         asked = [parse(text) for text in config.strategies]
         notes = []
@@ -105,8 +115,9 @@ class _Planner:
         self.check_overrides()
         targets = [self.dataset(name) for name in config.datasets]
         probes = [self.dataset(name) for name in config.probes]
+        adapting = [name for name in self.heads if self.registry.get(name).needs]
         for facts in targets:
-            if facts.similarity:
+            if facts.similarity and adapting:
                 raise ConfigError(f"{facts.asked} holds sentence pairs, not a corpus to search: give it as --probes")
         for facts in targets:
             for model in config.model:
@@ -114,7 +125,7 @@ class _Planner:
                     for seed in config.seeds:
                         for expression in self.ordered(asked, budget, seed):
                             fit = self.fit(expression, facts, model, model, budget, seed)
-                            self.cell(fit, facts, "target")
+                            self.cell(fit, facts, role)
                             for probe in probes:
                                 if probe.fingerprint != facts.fingerprint:
                                     self.cell(fit, probe, "probe")
@@ -129,7 +140,8 @@ class _Planner:
     def check(self, expression: Expression) -> None:
         """Refuse what cannot be built, before anything is read."""
         strategy = self.registry.get(expression.name)
-        self.heads.add(strategy.name)
+        self.heads.add(expression.name)
+        self.owners.add(strategy.name)
         parts, _ = self.arguments(expression, strategy)
         for part in parts:
             self.check(part)
@@ -138,8 +150,8 @@ class _Planner:
     def check_overrides(self) -> None:
         for key in self.config.set:
             owner = key.partition(".")[0]
-            if owner not in self.heads and owner != TRAINING:
-                raise unknown(f"strategy of this run in 'set {key}':", owner, [*self.heads, TRAINING])
+            if owner not in self.owners and owner != TRAINING:
+                raise unknown(f"strategy of this run in 'set {key}':", owner, [*self.owners, TRAINING])
 
     def arguments(self, expression: Expression, strategy: type[Strategy]) -> tuple[list[Expression], str | None]:
         """Return the parts of an expression, and the base model that it names instead of the run's.
@@ -180,7 +192,7 @@ class _Planner:
                 "fingerprint": found.fingerprint,
                 "max_length": self.config.max_length or found.info.max_length or 0,
             }
-            if hasattr(found, "corpus"):
+            if isinstance(found, Dataset):
                 qrels = found.qrels(self.config.split)
                 characters = sum(map(len, found.corpus.texts)) / max(len(found.corpus), 1)
                 facts = DatasetFacts(
@@ -281,7 +293,7 @@ class _Planner:
             "top_k": config.top_k,
             "max_length": facts.max_length,
         }
-        where = "" if fit.seed is None else f"--s{fit.seed}"
+        where = "" if fit.seed is None else f"--{fit.budget.describe()}--s{fit.seed}"
         probe = f"--on-{facts.name}" if role == "probe" else ""
         spec = CellSpec(
             name=named(f"{fit.strategy}--{fit.dataset_name}{probe}{where}", identity),

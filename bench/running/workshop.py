@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -191,11 +191,16 @@ def encoder_of(strategy: Strategy) -> Any:
 
 @contextmanager
 def merged(strategy: Strategy) -> Iterator[None]:
-    """Fold attachments into the weights where the strategy can, as one would before serving."""
-    if hasattr(strategy, "merged"):
-        with strategy.merged():
-            yield
-    else:
+    """Fold attachments into the weights, those of all parts too, as one would before serving.
+
+    `index` and `search` fold and unfold at each call; inside this block they find it done.
+    """
+    with ExitStack() as stack:
+        for each in _with_parts(strategy):
+            if hasattr(each, "merged"):
+                stack.enter_context(each.merged())
+                each.merged = nullcontext
+                stack.callback(delattr, each, "merged")
         yield
 
 

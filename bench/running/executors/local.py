@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from bench.records import USABLE
 from bench.running.executors import child
 from bench.running.jobs import Job, Listener, put_failure
 from bench.running.provenance import accelerator
@@ -149,8 +150,8 @@ def _finish(each: _Running, store: Store, listener: Listener) -> None:
         status, reason = _cause_of_death(each)
         put_failure(each.job, store, status, reason)
         each.ended = {"status": status, "reason": reason}
-    if each.log.is_file() and not each.log.stat().st_size:
-        each.log.unlink()
+    if each.ended["status"] in (*USABLE, "not_applicable"):
+        each.log.unlink(missing_ok=True)  # nothing but libraries' warnings
     listener.ended(each.job, each.ended["status"], each.ended["reason"], time.monotonic() - each.began)
 
 

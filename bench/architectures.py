@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.errors import NotApplicableError, did_you_mean
+from bench.errors import NotApplicableError, unknown
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -54,35 +54,25 @@ class Architecture:
         """Whether query, key and value are one linear layer (in this order of its output features)."""
         return self.query == self.key
 
-    @property
-    def linear(self) -> list[str]:
-        """Names of all linear layers of a block, as PEFT's `target_modules` takes them."""
-        return self.targets(ROLES)
-
-    @property
-    def query_value(self) -> list[str]:
-        """Names of the query and value projections, where LoRA's authors put it (Hu et al., 2022, section 4.2)."""
-        return self.targets(("query", "value"))
-
     def targets(self, roles: Sequence[str]) -> list[str]:
-        """Return the module names of some roles, each once, in the form that PEFT's `target_modules` takes.
-
-        PEFT matches by suffix, and BERT's `output.dense` is a suffix of `attention.output.dense`: use `pattern` where
-        the two must be told apart.
+        """Return the module names of some roles, each once.
 
         Raises:
-            NotApplicableError: a role is unknown.
+            BenchError: a role is unknown.
         """
         for role in roles:
             if role not in ROLES:
-                known = ", ".join(ROLES)
-                raise NotApplicableError(f"unknown module role {role!r}{did_you_mean(role, ROLES)} Known: {known}.")
+                raise unknown("module role", role, ROLES)
         return list(dict.fromkeys(getattr(self, role) for role in roles))
 
     def pattern(self, roles: Sequence[str]) -> str:
-        """Return a regular expression that matches exactly the full names of these roles' modules."""
+        """Return a regular expression that matches the full names of these roles' modules and nothing else.
+
+        PEFT matches a list of names by suffix, and BERT's `output.dense` is a suffix of `attention.output.dense`.
+        """
         names = "|".join(name.replace(".", r"\.") for name in self.targets(roles))
-        return rf"(.*\.)?{self.layers.replace('.', chr(92) + '.')}\.\d+\.({names})"
+        layers = self.layers.replace(".", r"\.")
+        return rf"(.*\.)?{layers}\.\d+\.({names})"
 
     def blocks(self, model: SentenceTransformer) -> list[nn.Module]:
         """Return the encoder's blocks, the one nearest the input first."""
@@ -91,7 +81,7 @@ class Architecture:
     def linears(self, model: SentenceTransformer, role: Role) -> Iterator[nn.Linear]:
         """Yield the linear layer of a role in each block. Where projections are fused, three roles give the same."""
         for block in self.blocks(model):
-            yield block.get_submodule(getattr(self, role))  # type: ignore[misc]
+            yield block.get_submodule(getattr(self, role))
 
     def slice_of(self, role: Role, width: int) -> slice:
         """Return the part of a linear layer's output features that belongs to a role; `width` is their number."""

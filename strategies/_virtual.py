@@ -1,4 +1,4 @@
-"""Virtual tokens: trained vectors that every text attends to, before its own tokens (prompts) or in each block (prefixes).
+"""Virtual tokens: trained vectors that a text attends to, before its own tokens (prompts) or in each block (prefixes).
 
 Three things go wrong with virtual tokens as they are usually built, all of them silently:
 
@@ -6,10 +6,10 @@ Three things go wrong with virtual tokens as they are usually built, all of them
 - They take positions from the text, so that texts of full length fail or are cut.
 - They reach attention by ways that some architectures swallow (`past_key_values`), or are pooled into the embedding.
 
-Here each of the p virtual tokens *stands beside the first token of the text*: it is a copy of it (its key and value in a
-block, or its input embedding) plus a trained offset, it has the first token's position, it is visible where the first
-token is, and p + 1 tokens share the attention that one had (log(p + 1) is subtracted from their scores). With offsets of
-zero this is the base model exactly, whatever the family's positions (a table, rotations, relative biases, windows).
+Here each of the p virtual tokens *stands beside the first token of the text*: it is a copy of it (its key and value in
+a block, or its input embedding) plus a trained offset, it has the first token's position, it is visible where the first
+token is, and p + 1 tokens share the attention that one had (log(p + 1) is subtracted from their scores). With offsets
+of zero this is the base model exactly, whatever the family's positions (a table, rotations, relative biases, windows).
 Offsets start as noise that sums to zero over the p tokens, so that it moves the start in second order only, but the
 tokens differ and each gets a gradient of its own.
 
@@ -105,7 +105,7 @@ class Offsets(nn.Module):
 
 
 class Reparametrised(nn.Module):
-    """Offsets computed from a trained table by a network whose last layer, which starts at zero, is this module's own."""
+    """Offsets computed from a trained table by a network. Its last layer starts at zero and is this module's own."""
 
     def __init__(self, body: nn.Module, hidden: int, width: int) -> None:
         super().__init__()
@@ -196,7 +196,9 @@ def attend(
 
     Args:
         module: the attention module; its `virtual` is a `Prefix` or a `Prompt`.
-        query, key, value: (batch, heads, length, d); of a prompt, `length` includes its tokens.
+        query: (batch, heads, length, d); under a prompt, `length` includes its tokens.
+        key: the same.
+        value: the same.
         attention_mask: (batch or 1, heads or 1, length or 1, length), boolean or added to the scores; None is all.
         dropout: of attention probabilities.
         scaling: of the scores; None is d^-1/2.

@@ -1,4 +1,4 @@
-"""Prefix tuning: trained keys and values in every block (Li and Liang, 2021, section 4; P-tuning v2, Liu et al., 2022)."""
+"""Prefix tuning: trained keys and values in every block (Li and Liang, 2021, section 4)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Shared fixtures: tiny random models of six families, a tiny dataset, contexts. Nothing is downloaded.
 
 The models have two blocks of width 32 and 64 positions, weights wide enough (standard deviation .2) that attention is
-far from uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions from
-the padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
+far from uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions
+from the padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def frozen(trial: Trial) -> Finding:
             name,
             False,
             f"{len(moved)} of {len(before)} frozen tensors changed while it was trained and used: "
-            f"{', '.join(moved[:3])}. Does `on_step`, `finish` or `merged` change weights? (Unmerging by subtraction does "
-            "not give the same bits back: keep the weights.)",
+            f"{', '.join(moved[:3])}. Does `on_step`, `finish` or `merged` change weights? (Unmerging by subtraction "
+            "does not give the same bits back: keep the weights.)",
         )
     trainable = {plain_name(key) for key, p in strategy.model.named_parameters() if p.requires_grad}
     kept = set(after.values())

@@ -1,0 +1,83 @@
+"""AdaLoRA: low-rank updates whose ranks go where they matter (Zhang et al., 2023, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.data.dataset import TrainingData
+from bench.errors import unknown
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig
+from strategies._peft import PeftStrategy
+from strategies.lora import TARGETS
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+    from bench.architectures import Architecture
+
+
+class AdaLora(PeftStrategy):
+    """Updates P x Lambda x Q of rank 1.5 r, pruned to r a layer on average: the layers that matter less keep fewer.
+
+    Importance is read from the gradients after each step. Ranks stay whole for a tenth of the planned steps, fall along
+    a cubic curve until seven tenths, and then stay as they are (section 3.3).
+    """
+
+    name = "adalora"
+    summary = "low-rank updates, ranks allocated while training"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`r` is the rank left on average; `orthogonal` weighs the term that keeps P and Q orthogonal (eq. 4)."""
+
+        lr: float = 2e-3
+        r: int = 8
+        alpha: float = 32.0
+        orthogonal: float = 0.1
+        targets: str = "all"
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(2e-4, 2e-2), "r": Choice((2, 4, 8, 16, 32))}
+        size: ClassVar[str | None] = "r"
+
+    def peft_config(self, architecture: Architecture) -> PeftConfig:
+        """The schedule is laid out in `on_step`, when the number of steps is known."""
+        from peft import AdaLoraConfig
+
+        if self.config.targets not in TARGETS:
+            raise unknown("adalora.targets", self.config.targets, TARGETS)
+        return AdaLoraConfig(
+            target_r=self.config.r,
+            init_r=self.config.r + (self.config.r + 1) // 2,
+            lora_alpha=self.config.alpha,
+            target_modules=architecture.pattern(TARGETS[self.config.targets]),
+            total_step=2,
+        )
+
+    def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
+        """Update the importance of every rank, and prune."""
+        wrapped = model[0].model
+        schedule = wrapped.peft_config["default"]
+        if step == 1:
+            schedule.total_step = total
+            schedule.tinit, schedule.tfinal = total // 10, total - max(1, 7 * total // 10)
+            schedule.deltaT = max(1, total // 100)
+        wrapped.base_model.update_and_allocate(step)
+
+    def loss(self, model: SentenceTransformer) -> nn.Module:
+        """The shared loss plus the orthogonality term."""
+        from strategies._orthogonal import WithOrthogonality
+
+        return WithOrthogonality(super().loss(model), self.config.orthogonal)
+
+    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
+        """Report the ranks that are left in each layer."""
+        ranks = {
+            name.removeprefix("0.model.base_model.model.").removesuffix(".lora_E.default"): int((p != 0).sum())
+            for name, p in model.named_parameters()
+            if name.endswith("lora_E.default")
+        }
+        return {"ranks": ranks}

@@ -1,0 +1,60 @@
+"""Bottleneck adapters in the blocks (Houlsby et al., 2019, section 2.1; Pfeiffer et al., 2021, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import Role, family
+from bench.errors import unknown
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+PLACEMENTS: dict[str, tuple[Role, ...]] = {"pfeiffer": ("output",), "houlsby": ("attention_output", "output")}
+
+
+class Adapter(EncoderStrategy):
+    """A small two-layer network behind the feed-forward part of each block, before its residual connection.
+
+    `placement=houlsby` puts a second one behind attention. Both start as the identity.
+    """
+
+    name = "adapter"
+    summary = "small two-layer networks inside the blocks"
+    removable = True
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`reduction` is the model's width over the network's; its values are ordered from small networks to large."""
+
+        lr: float = 1e-3
+        reduction: int = 16
+        placement: str = "pfeiffer"
+        space: ClassVar[Mapping[str, Param]] = {
+            "lr": LogUniform(1e-4, 1e-2),
+            "reduction": Choice((128, 64, 32, 16, 8, 4, 2)),
+            "placement": Choice(("pfeiffer", "houlsby")),
+        }
+        size: ClassVar[str | None] = "reduction"
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Put the networks behind the linear layers of the placement."""
+        from strategies._hooks import Bottleneck, on_output
+
+        if self.config.placement not in PLACEMENTS:
+            raise unknown("adapter.placement", self.config.placement, PLACEMENTS)
+        for role in PLACEMENTS[self.config.placement]:
+            for linear in family(model).linears(model, role):
+                on_output(linear, "adapter", Bottleneck(linear.out_features, self.config.reduction))
+        return model
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Pass the networks by."""
+        from strategies._hooks import switched_off
+
+        return switched_off(self.model)

@@ -1,0 +1,40 @@
+"""BitFit: the bias terms alone are trained (Ben Zaken et al., 2022, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import FAMILIES, family, refuse
+from bench.space import LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class BitFit(EncoderStrategy):
+    """Train every bias, those of layer norms included. Keys' biases cannot matter: softmax takes them out again."""
+
+    name = "bitfit"
+    summary = "the bias terms alone are trained"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """A learning rate some 20 times that of full fine-tuning, as in the paper's section 4."""
+
+        lr: float = 1e-3
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make the biases trainable."""
+        biases = [parameter for name, parameter in model.named_parameters() if name.endswith(".bias")]
+        if not biases:
+            found = family(model)
+            raise refuse(
+                self.name, found, "its layers have no biases", [name for name in FAMILIES if name != found.family]
+            )
+        for parameter in biases:
+            parameter.requires_grad = True
+        return model

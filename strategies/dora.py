@@ -1,0 +1,25 @@
+"""DoRA: low-rank updates of a weight's direction, and its magnitude apart (Liu et al., 2024, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strategies.lora import Lora
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+    from bench.architectures import Architecture
+
+
+class Dora(Lora):
+    """LoRA that trains the length of each weight row by itself. The start is the base model."""
+
+    name = "dora"
+    summary = "low-rank updates of directions, magnitudes apart"
+
+    def peft_config(self, architecture: Architecture) -> PeftConfig:
+        """LoRA's configuration, with magnitudes."""
+        config = super().peft_config(architecture)
+        config.use_dora = True
+        return config

@@ -1,0 +1,68 @@
+"""Weights averaged between base and tuned model: WiSE-FT (Wortsman et al., 2022, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.data.dataset import TrainingData
+from bench.errors import BenchError
+from bench.space import LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+WITHOUT_SELECTION = 0.5
+"""The share that the paper recommends where nothing can be chosen (section 4)."""
+
+
+class FullMerge(EncoderStrategy):
+    """Full fine-tuning, then (1 - share) x base + share x tuned: the cheap remedy against forgetting.
+
+    The share is the best one on the development pool, the smaller one among equals; below the number of labels at which
+    checkpoints are selected it is one half.
+    """
+
+    name = "full-merge"
+    summary = "full fine-tuning, averaged with the base model"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`share` below 0 chooses it on development data."""
+
+        lr: float = 5e-5
+        share: float = -1.0
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make everything trainable."""
+        if self.config.share > 1:
+            raise BenchError(f"option share: {self.config.share:g} is not a share between 0 and 1")
+        return model.requires_grad_(True)
+
+    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
+        """Mix the weights; what this takes is charged."""
+        import torch
+
+        base = dict(self.context.model.load(self.context.device).named_parameters())
+        tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+        def mix(share: float) -> None:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if name in tuned:
+                        parameter.copy_(torch.lerp(base[name], tuned[name], share))
+
+        scores: dict[float, float] = {}
+        share = self.config.share if self.config.share >= 0 else WITHOUT_SELECTION
+        if self.config.share < 0 and data.dev_qrels and data.labels >= self.context.training.selection_floor:
+            pool = self.context.development(data)
+            for candidate in SHARES:
+                mix(candidate)
+                scores[candidate] = float(pool.scores(self).mean())
+            share = max(SHARES, key=lambda candidate: (scores[candidate], -candidate))
+        mix(share)
+        return {"share": share, "scores": scores}

@@ -1,0 +1,57 @@
+"""IA3: activations times learned vectors (Liu et al., 2022, "Few-Shot Parameter-Efficient ...", section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family
+from bench.space import LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class IA3(EncoderStrategy):
+    """Scale keys, values and the inner activations of the feed-forward part; all scales start at one.
+
+    Our own module, as PEFT's scales the queries too where a family keeps query, key and value in one layer
+    (ModernBERT). By default also the input of attention's output layer, as PEFT does on BERT; the paper's three are left with
+    `attention_output=false`.
+    """
+
+    name = "ia3"
+    summary = "activations times learned vectors"
+    removable = True
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """The learning rate is the paper's."""
+
+        lr: float = 3e-3
+        attention_output: bool = True
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(3e-4, 5e-2)}
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Put a vector behind key and value and in front of the output layers."""
+        from strategies._hooks import Scale, on_input, on_output
+
+        architecture = family(model)
+        for role in ("key", "value"):
+            for linear in architecture.linears(model, role):
+                part = architecture.slice_of(role, linear.out_features)
+                on_output(linear, f"ia3_{role}", Scale(linear.out_features, part))
+        for role in ("attention_output", "output"):
+            if role == "output" or self.config.attention_output:
+                for linear in architecture.linears(model, role):
+                    on_input(linear, "ia3_input", Scale(linear.in_features, slice(0, linear.in_features)))
+        return model
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Scale nothing."""
+        from strategies._hooks import switched_off
+
+        return switched_off(self.model)

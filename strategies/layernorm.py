@@ -1,0 +1,34 @@
+"""Layer norms alone are trained (Zhao et al., 2024, "Tuning LayerNorm in Attention", section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family
+from bench.space import LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class LayerNorm(EncoderStrategy):
+    """Train scale and shift of every layer norm, that of the embeddings included."""
+
+    name = "layernorm"
+    summary = "scale and shift of the layer norms are trained"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """Only the learning rate."""
+
+        lr: float = 1e-3
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make the layer norms trainable."""
+        for norm in family(model).layer_norms(model):
+            norm.requires_grad_(True)
+        return model

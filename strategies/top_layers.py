@@ -1,0 +1,39 @@
+"""The last blocks alone are trained (Lee et al., 2019, "What Would Elsa Do?", section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.architectures import family
+from bench.errors import NotApplicableError
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, EncoderStrategy
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class TopLayers(EncoderStrategy):
+    """Train the `layers` blocks nearest the output, all of them where there are no more."""
+
+    name = "top-layers"
+    summary = "the last blocks alone are trained"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """The learning rate is that of full fine-tuning."""
+
+        lr: float = 5e-5
+        layers: int = 2
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 5e-4), "layers": Choice((1, 2, 3, 4, 6))}
+        size: ClassVar[str | None] = "layers"
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Make the last blocks trainable."""
+        if self.config.layers < 1:
+            raise NotApplicableError(f"top-layers needs at least one layer, not {self.config.layers}")
+        for block in family(model).blocks(model)[-self.config.layers :]:
+            block.requires_grad_(True)
+        return model

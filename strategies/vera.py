@@ -1,0 +1,55 @@
+"""VeRA: shared random matrices, trained scaling vectors (Kopiczko et al., 2024, section 3)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.errors import unknown
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig
+from strategies._peft import PeftStrategy
+from strategies.lora import TARGETS
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+    from bench.architectures import Architecture
+
+
+class Vera(PeftStrategy):
+    """One pair of frozen random matrices for all layers; each layer trains a vector of r and one of its output width.
+
+    The matrices are drawn anew from `key` when an artefact is loaded: only the vectors are saved.
+    """
+
+    name = "vera"
+    summary = "shared random matrices, trained scaling vectors"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`key` seeds the random matrices; it is no training seed."""
+
+        lr: float = 1e-2
+        r: int = 256
+        key: int = 0
+        targets: str = "all"
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-3, 1e-1), "r": Choice((16, 64, 256, 1024))}
+        size: ClassVar[str | None] = "r"
+
+    def peft_config(self, architecture: Architecture) -> PeftConfig:
+        """Vectors on the modules of `targets`."""
+        from peft import VeraConfig
+
+        if self.config.targets not in TARGETS:
+            raise unknown("vera.targets", self.config.targets, TARGETS)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Specified to not save vera_A", category=UserWarning)
+            return VeraConfig(
+                r=self.config.r,
+                target_modules=architecture.pattern(TARGETS[self.config.targets]),
+                projection_prng_key=self.config.key,
+                save_projection=False,
+            )

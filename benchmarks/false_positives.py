@@ -1,6 +1,6 @@
 """Does the comparison keep its promise? Simulated null comparisons, and intervals of a known difference.
 
-    python benchmarks/false_positives.py [--comparisons 1000] [--figure docs/figures/false-positives.png]
+    python benchmarks/false_positives.py [--comparisons 4000] [--figure docs/figures/false-positives.png]
 
 A simulated strategy ranks one relevant document a query; its log rank is the query's difficulty, what the strategy
 makes of that query, an effect of the seed and noise. nDCG@10 follows from the rank, so that scores are discrete, skewed
@@ -171,19 +171,35 @@ def measure(n: int, progress: bool = True) -> list[Row]:
 
 
 def table(rows: Sequence[Row], n: int) -> str:
-    """Return the rows as Markdown, with what they were made by."""
+    """Return, as Markdown, the range over queries and seed deviations for each design, with what it was made by."""
     lines = [
-        f"{n:,} comparisons a row (standard error of a rate of .05: {math.sqrt(0.05 * 0.95 / n):.4f}), "
-        f"Python {platform.python_version()}, numpy {np.__version__}; "
-        f"`python benchmarks/false_positives.py --comparisons {n}`.",
+        f"{n:,} comparisons a world (standard error of a rate of .05: {math.sqrt(0.05 * 0.95 / n):.4f}). A cell is the "
+        f"range over {' / '.join(map(str, QUERIES))} queries and SDs of {' / '.join(map(str, SEED_SDS))}; every world "
+        f"is a row of `figures/false-positives.csv`. Python {platform.python_version()}, numpy {np.__version__}, "
+        f"one core; `python benchmarks/false_positives.py --comparisons {n}`.",
         "",
-        "| baseline | seeds | queries | SD between seeds | part of seeds in the variance | false positives "
-        "| with Satterthwaite's d.f. | t-test over queries | interval covers |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| baseline | seeds | false positives | by Satterthwaite's d.f. | over queries alone | interval covers |",
+        "|---|---|---|---|---|---|",
+    ]
+    for baseline, n_seeds in itertools.product(DESIGNS, SEEDS):
+        here = [row for row in rows if (row.world.baseline, row.world.n_seeds) == (baseline, n_seeds)]
+        spans = [
+            f"{min(values):.3f} to {max(values):.3f}"
+            for values in zip(*((row.rate, row.satterthwaite, row.naive, row.covered) for row in here), strict=True)
+        ]
+        lines.append(f"| {baseline} | {n_seeds} | {' | '.join(spans)} |")
+    return "\n".join(lines) + "\n"
+
+
+def csv(rows: Sequence[Row]) -> str:
+    """Return every world as a line of comma-separated values."""
+    lines = [
+        "baseline,seeds,queries,seed_sd,seed_share,false_positives,false_positives_satterthwaite,"
+        "false_positives_over_queries,coverage"
     ]
     lines += [
-        f"| {row.world.baseline} | {row.world.n_seeds} | {row.world.n_queries:,} | {row.world.seed_sd:.3f} "
-        f"| {row.seed_share:.2f} | {row.rate:.3f} | {row.satterthwaite:.3f} | {row.naive:.3f} | {row.covered:.3f} |"
+        f"{row.world.baseline},{row.world.n_seeds},{row.world.n_queries},{row.world.seed_sd},{row.seed_share:.4f},"
+        f"{row.rate:.4f},{row.satterthwaite:.4f},{row.naive:.4f},{row.covered:.4f}"
         for row in rows
     ]
     return "\n".join(lines) + "\n"
@@ -211,6 +227,7 @@ def draw_figure(rows: Sequence[Row], n: int, path: Path) -> None:
         panel.set_title(f"baseline {baseline}, {n_seeds} seed{'s' if n_seeds > 1 else ''}", fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in axes[-1]:
+        panel.set_xticks(SEED_SDS, [f"{sd:g}" for sd in SEED_SDS])
         panel.set_xlabel("SD of mean nDCG@10 between seeds", fontsize=9)
     for panel in axes[:, 0]:
         panel.set_ylabel("false positives at .05", fontsize=9)
@@ -227,13 +244,14 @@ def main() -> None:
     """Simulate, draw the figure and put the table into the page between its two marks."""
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--comparisons", type=int, default=1000, help="null comparisons a row")
+    parser.add_argument("--comparisons", type=int, default=4000, help="null comparisons a row")
     parser.add_argument("--figure", type=Path, default=root / "docs/figures/false-positives.png")
     parser.add_argument("--page", type=Path, default=root / "docs/statistics.md", help="page that holds the table")
     options = parser.parse_args()
     rows = measure(options.comparisons)
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     draw_figure(rows, options.comparisons, options.figure)
+    options.figure.with_suffix(".csv").write_text(csv(rows), encoding="utf-8")
     begin, end = "<!-- simulation: begin -->\n", "<!-- simulation: end -->"
     before, rest = options.page.read_text(encoding="utf-8").split(begin)
     _, after = rest.split(end)

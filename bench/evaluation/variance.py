@@ -9,7 +9,7 @@ first term, and take a lucky seed for a better strategy.
 Few seeds say little about `var(seed)`: with 3 there are 2 degrees of freedom. The degrees of freedom of the whole lie
 between S - 1 and Q - 1: `1/df` is the average of theirs, weighted by each part's share of the variance. Satterthwaite's
 formula (1946) squares these shares, which is right for known ones; with estimated ones and three seeds it rejects a
-true null hypothesis in up to 8% of cases instead of 5% (docs/statistics.md).
+true null hypothesis in up to 9% of cases instead of 5% (docs/statistics.md).
 """
 
 from __future__ import annotations

@@ -142,6 +142,15 @@ class Strategy(ABC):
         return 0
 
     @classmethod
+    def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
+        """Return files besides dataset and base model that decide the result: their content is part of the identity.
+
+        Raises:
+            BenchError: one that `config` names is not there.
+        """
+        return ()
+
+    @classmethod
     def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
         """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits."""
         for candidate in cls.sizes(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -100,6 +101,7 @@ class _Planner:
         self.fits: dict[str, FitSpec] = {}
         self.cells: dict[str, CellSpec] = {}
         self.heads: set[str] = set()
+        self.digests: dict[Path, str] = {}
         self.owners: set[str] = set()
         self.training = config.training()
 
@@ -180,6 +182,13 @@ class _Planner:
         except BenchError as error:
             raise ConfigError(f"{expression}: {error}") from error
 
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file that decides a strategy's result, read once a plan."""
+        if path not in self.digests:
+            with path.open("rb") as stream:
+                self.digests[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return self.digests[path]
+
     # --- datasets and models --------------------------------------------------------------------------------------
 
     def dataset(self, asked: str) -> DatasetFacts:
@@ -256,6 +265,8 @@ class _Planner:
         }
         if budget.machine_bound:
             identity["machine"] = machine_class(Setup.of(self.config).threads)
+        if inputs := strategy.inputs(strategy.Config.parse(config)):
+            identity["inputs"] = [self.digest(path) for path in inputs]
         if code := self.registry.entry(expression.name).code:
             identity["code"] = fingerprints["code"] = code[:16]
         details = [str(expression), facts.name, *([budget.describe()] if trains else [])]

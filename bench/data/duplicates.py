@@ -18,6 +18,9 @@ _WEIGHTS = (0.1, 0.9)
 """Candidates are sought well below the threshold, a miss weighing nine times a false candidate: at 128 permutations a
 pair right at a threshold of .5 is missed with probability .004, at .8 with less than .0001."""
 
+_ESTIMATE_ERROR = 0.15
+"""Candidates whose estimate is this far below the threshold are not compared: more than three standard errors."""
+
 
 class NearPair(NamedTuple):
     """Two texts that resemble each other, by position, the first below the second."""
@@ -39,6 +42,7 @@ def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> l
         threshold: Jaccard index in (0, 1].
         size: words a shingle; 3 suits passages, 1 suits questions.
     """
+    import numpy as np
     from datasketch import MinHash, MinHashLSH
 
     first_seen: dict[str, int] = {}
@@ -54,25 +58,30 @@ def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> l
             first_seen[key] = position
             originals.append(position)
 
-    @lru_cache(maxsize=1 << 16)
-    def shingles_of(position: int) -> frozenset[str]:
-        return frozenset(shingles(texts[position], size))
+    @lru_cache(maxsize=1 << 15)
+    def shingles_of(position: int) -> frozenset[int]:
+        return frozenset(map(hash, shingles(texts[position], size)))
 
     index = MinHashLSH(threshold=max(0.05, threshold * _MARGIN), num_perm=PERMUTATIONS, weights=_WEIGHTS)
     template = MinHash(num_perm=PERMUTATIONS, seed=1)
-    for position in originals:
-        found = shingles_of(position)
-        if not found:
+    sketches = np.empty((len(originals), PERMUTATIONS), dtype=template.hashvalues.dtype)
+    for row, position in enumerate(originals):
+        own = shingles(texts[position], size)
+        if not own:
             continue
         sketch = template.copy()
-        sketch.update_batch([shingle.encode() for shingle in found])
-        for candidate in index.query(sketch):
-            other = shingles_of(candidate)
+        sketch.update_batch([shingle.encode() for shingle in own])
+        sketches[row] = sketch.hashvalues
+        candidates = np.fromiter(index.query(sketch), dtype=np.intp)
+        estimates = (sketches[candidates] == sketches[row]).mean(axis=1)
+        for candidate in candidates[estimates >= threshold - _ESTIMATE_ERROR]:
+            first = originals[candidate]
+            found, other = shingles_of(position), shingles_of(first)
             shared = len(found & other)
             similarity = shared / (len(found) + len(other) - shared)
             if similarity >= threshold:
-                pairs.append(NearPair(candidate, position, similarity))
-        index.insert(position, sketch, check_duplication=False)
+                pairs.append(NearPair(first, position, similarity))
+        index.insert(row, sketch, check_duplication=False)
     return sorted(pairs)
 
 

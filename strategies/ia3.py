@@ -19,8 +19,8 @@ class IA3(EncoderStrategy):
     """Scale keys, values and the inner activations of the feed-forward part; all scales start at one.
 
     Our own module, as PEFT's scales the queries too where a family keeps query, key and value in one layer
-    (ModernBERT). By default also the input of attention's output layer, as PEFT does on BERT; the paper's three are left with
-    `attention_output=false`.
+    (ModernBERT). By default the input of attention's output layer is scaled as well, as PEFT does on BERT;
+    `attention_output=false` leaves the paper's three vectors a block.
     """
 
     name = "ia3"

@@ -34,7 +34,7 @@ class Prefix(EncoderStrategy):
         tokens: int = 20
         reparametrise: bool = False
         hidden: int = 128
-        start: float = 0.5
+        start: float = 0.25
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 5e-2), "tokens": Choice((5, 10, 20, 50, 100))}
         size: ClassVar[str | None] = "tokens"
 

@@ -31,7 +31,7 @@ class Prompt(EncoderStrategy):
 
         lr: float = 1e-2
         tokens: int = 20
-        start: float = 0.5
+        start: float = 2.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
         size: ClassVar[str | None] = "tokens"
 

@@ -23,18 +23,19 @@ _TINY = 1e-5
 
 def trains(trial: Trial) -> Finding:
     """1. Not a no-op: the declared number of parameters is trainable, a gradient reaches all, the result moves."""
-    name, strategy, report = "trains", trial.fitted.strategy, trial.fitted.report
+    name, strategy = "trains", trial.fresh()
     if strategy.trains == "none":
         return Finding(name, True, "trains nothing, and says so")
     declared = strategy.trainable_params
+    if isinstance(strategy, EncoderStrategy):
+        problem = _unreached(trial, strategy, declared)
+        if problem:
+            return Finding(name, False, problem)
+    report = trial.fitted.report
     if report.trainable_params != declared:
         return Finding(
             name, False, f"declares {declared:,} trainable parameters, but its report says {report.trainable_params:,}"
         )
-    if isinstance(strategy, EncoderStrategy):
-        problem = _unreached(trial, declared)
-        if problem:
-            return Finding(name, False, problem)
     if trial.moved is not None and trial.moved <= _MOVED:
         return Finding(
             name,
@@ -46,12 +47,10 @@ def trains(trial: Trial) -> Finding:
     return Finding(name, True, f"{declared:,} trainable parameters, {moved}")
 
 
-def _unreached(trial: Trial, declared: int) -> str:
+def _unreached(trial: Trial, strategy: EncoderStrategy, declared: int) -> str:
     """Say which trainable parameters get no gradient in one backward pass; empty where all do."""
     import torch
 
-    strategy = trial.fresh()
-    assert isinstance(strategy, EncoderStrategy)
     model = strategy.model
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     count = sum(parameter.numel() for parameter in trainable.values())
@@ -66,7 +65,8 @@ def _unreached(trial: Trial, declared: int) -> str:
             parameter.add_(noise.to(parameter.device, parameter.dtype))
     vectors = embed(model, trial.sample_texts)
     direction = torch.randn(vectors.shape, generator=generator).to(vectors.device)
-    (vectors * direction).sum().backward()
+    if vectors.requires_grad:
+        (vectors * direction).sum().backward()
     families: dict[str, bool] = defaultdict(bool)
     for name, parameter in trainable.items():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):

@@ -83,9 +83,14 @@ class Trial:
             context.meter.stop()
         return Fitted(strategy, report, steps[0], context.meter.seconds, frozen)
 
+    @cached_property
+    def parts(self) -> list[Strategy]:
+        """The subject's fitted parts."""
+        return [self.fit(part).strategy for part in self.subject.parts]
+
     def fresh(self) -> Strategy:
-        """Return a new, unfitted instance around the fitted one's parts."""
-        return self.subject.build(self.context(), self.fitted.strategy.parts)
+        """Return a new, unfitted instance around fitted parts."""
+        return self.subject.build(self.context(), self.parts)
 
     @cached_property
     def fitted(self) -> Fitted:

@@ -1,0 +1,270 @@
+"""The contract finds strategies that are broken in ways that scores do not show. Each class here has one fault."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.contract import CLAUSES, Finding, check
+from bench.contract.elsewhere import OtherProcess
+from bench.data.dataset import TrainingData
+from bench.errors import BenchError
+from bench.hyperparameters import EncoderConfig
+from bench.models import BaseModel
+from bench.records import FitReport
+from bench.strategy import EncoderStrategy
+from bench.training.budget import Budget
+
+
+class Honest(EncoderStrategy):
+    """Trains the biases: the smallest strategy that keeps the contract."""
+
+    name = "honest"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        lr: float = 1e-3
+
+    def attach(self, model: Any) -> Any:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = name.endswith(".bias")
+        return model
+
+
+class AttachesNothing(Honest):
+    def attach(self, model: Any) -> Any:
+        return model
+
+
+class IsNotUsed(Honest):
+    """Besides the biases it has a parameter that no forward pass reads."""
+
+    def attach(self, model: Any) -> Any:
+        model[0].register_parameter("unused", nn.Parameter(torch.zeros(3)))
+        return super().attach(model).requires_grad_(True)
+
+
+class GoesToTheWrongAttribute(EncoderStrategy):
+    """sentence-transformers 6 accepts `auto_model` and goes on using `model`."""
+
+    name = "wrong-attribute"
+
+    def attach(self, model: Any) -> Any:
+        from peft import PromptTuningConfig, get_peft_model
+
+        config = PromptTuningConfig(num_virtual_tokens=4, task_type="FEATURE_EXTRACTION")
+        model[0].auto_model = get_peft_model(model[0].model, config)
+        return model
+
+
+class Miscounts(Honest):
+    @property
+    def trainable_params(self) -> int:
+        return super().trainable_params + 1
+
+
+class DoesNotMove(Honest):
+    def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
+        base = dict(self.context.model.load().named_parameters())
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(base[name])
+        return {}
+
+
+class MovesTheFrozenPart(Honest):
+    def on_step(self, model: Any, step: int, total: int) -> None:
+        with torch.no_grad():
+            model[0].model.embeddings.word_embeddings.weight[0, 0] += 1e-7
+
+
+class ReplacesTheFrozenPart(Honest):
+    def attach(self, model: Any) -> Any:
+        with torch.no_grad():
+            model[0].model.embeddings.word_embeddings.weight.mul_(1.001)
+        return super().attach(model)
+
+
+class UnmergesBySubtraction(Honest):
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        weight = self.model[0].model.embeddings.word_embeddings.weight
+        weight.data += 0.1234
+        yield
+        weight.data -= 0.1234
+
+
+class ChangesTheLentModel(Honest):
+    def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
+        self.context.encoder.model[0].model.embeddings.word_embeddings.weight.data += 1.0
+        return {}
+
+
+class PoolsPadding(Honest):
+    def attach(self, model: Any) -> Any:
+        model[0].register_forward_hook(_whole_mask)
+        return super().attach(model)
+
+
+def _whole_mask(module: Any, args: Any, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {**features, "attention_mask": torch.ones_like(features["attention_mask"])}
+
+
+class TakesPositions(Honest):
+    """Lets texts be longer than the model has positions."""
+
+    def attach(self, model: Any) -> Any:
+        model.max_seq_length += 4
+        return super().attach(model)
+
+
+class ForgetsOnLoad(Honest):
+    def load(self, folder: Path) -> None:
+        """Nothing is read."""
+
+
+class ForgetsOnSave(Honest):
+    def save(self, folder: Path) -> None:
+        """Nothing is written."""
+
+
+class StaysAttached(Honest):
+    removable = True
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        yield
+
+
+class NeverComesBack(Honest):
+    removable = True
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        base = dict(self.context.model.load().named_parameters())
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(base[name])
+        yield
+
+
+class Overruns(Honest):
+    """Trains two steps more than it may, and reports what it was allowed."""
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        assert budget.steps is not None
+        report = super().fit(data, replace(budget, steps=budget.steps + 2), seed)
+        report.steps = budget.steps
+        return report
+
+
+class HidesSteps(Honest):
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        report = super().fit(data, budget, seed)
+        report.steps -= 1
+        return report
+
+
+class HidesSeconds(Honest):
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        with self.context.meter.free():
+            return super().fit(data, budget, seed)
+
+
+class IgnoresTheSeed(Honest):
+    calls = 0
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        type(self).calls += 1
+        return super().fit(data, budget, seed + self.calls)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[OtherProcess]:
+    with OtherProcess() as process:
+        yield process
+
+
+def find(strategy: type[EncoderStrategy], model: BaseModel, *names: str, process: OtherProcess | None = None) -> Finding:
+    (finding,) = check(strategy, model, names=names, elsewhere=process, steps=2)
+    return finding
+
+
+def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewhere: OtherProcess) -> None:
+    findings = check(Honest, tiny_bert, elsewhere=elsewhere)
+
+    assert [finding.clause for finding in findings] == list(CLAUSES)
+    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "clause", "says"),
+    [
+        (AttachesNothing, "trains", "attaches nothing"),
+        (IsNotUsed, "trains", "no gradient reaches 0.unused"),
+        (GoesToTheWrongAttribute, "trains", "wrong attribute"),
+        (Miscounts, "trains", "have requires_grad"),
+        (DoesNotMove, "trains", "no answer differs from the base model's"),
+        (MovesTheFrozenPart, "frozen", "frozen tensors changed while it was trained"),
+        (ReplacesTheFrozenPart, "frozen", "neither trainable nor as they were"),
+        (UnmergesBySubtraction, "frozen", "Unmerging by subtraction"),
+        (ChangesTheLentModel, "frozen", "lent to it has changed"),
+        (PoolsPadding, "batch", "padding"),
+        (TakesPositions, "batch", "raised"),
+        (ForgetsOnLoad, "reload", "`load` does not put it back"),
+        (ForgetsOnSave, "reload", "raised"),
+        (StaysAttached, "detach", "differ from the base model's"),
+        (NeverComesBack, "detach", "are not back"),
+        (Overruns, "budget", "took 4 optimiser steps with a budget of 2"),
+        (HidesSteps, "budget", "took 2 optimiser steps and reports 1"),
+        (HidesSeconds, "budget", "must not run under `meter.free()`"),
+        (IgnoresTheSeed, "repeat", "does not follow the seed"),
+    ],
+)
+def test_a_fault_is_found_and_named(
+    strategy: type[EncoderStrategy], clause: str, says: str, tiny_bert: BaseModel, elsewhere: OtherProcess
+) -> None:
+    finding = find(strategy, tiny_bert, clause, process=elsewhere)
+
+    assert not finding.ok
+    assert says in finding.detail, finding.detail
+
+
+def test_loading_happens_in_another_process_from_the_authors_own_file(
+    tmp_path: Path, tiny_bert: BaseModel, elsewhere: OtherProcess
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from bench.strategy import EncoderConfig, EncoderStrategy\n\n\n"
+        "class Mine(EncoderStrategy):\n"
+        '    name = "mine"\n\n'
+        "    def attach(self, model):\n"
+        "        model[0].model.encoder.layer[1].requires_grad_(True)\n"
+        "        return model\n",
+        encoding="utf-8",
+    )
+
+    (finding,) = check("mine(lr=1e-3)", tiny_bert, files=[file], names=["reload"], elsewhere=elsewhere)
+
+    assert finding.ok, finding.detail
+
+
+def test_a_mistyped_clause_or_strategy_is_an_error(tiny_bert: BaseModel) -> None:
+    with pytest.raises(BenchError, match="did you mean 'budget'"):
+        check(Honest, tiny_bert, names=["bugdet"])
+    with pytest.raises(BenchError, match="did you mean 'prefix'"):
+        check("prefx", tiny_bert)
+
+
+@pytest.mark.parametrize("make", [lambda: Finding("batch", True, "fine"), lambda: Finding("batch", False, "fault")])
+def test_a_finding_reads_as_one_line(make: Callable[[], Finding]) -> None:
+    finding = make()
+
+    assert str(finding).startswith("ok" if finding.ok else "FAIL")
+    assert finding.detail in str(finding)
+    assert "\n" not in str(finding)

@@ -1,0 +1,44 @@
+"""Every strategy that trains an encoder keeps the contract on every family, or refuses it with a reason."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.contract import check
+from bench.contract.elsewhere import OtherProcess
+from bench.errors import NotApplicableError
+from bench.models import BaseModel, base_model
+
+STRATEGIES = (
+    "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix", "prefix(reparametrise=true, hidden=8)",
+    "prompt", "ptuning", "ia3", "bitfit", "layernorm", "dora", "adalora", "vera", "top-layers(layers=1)", "full-merge",
+)  # fmt: skip
+REFUSED = {("bitfit", "modernbert"): "no biases"}
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[OtherProcess]:
+    with OtherProcess() as process:
+        yield process
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_contract_holds(strategy: str, tiny_model: BaseModel, family_name: str, elsewhere: OtherProcess) -> None:
+    reason = REFUSED.get((strategy, family_name))
+    if reason is not None:
+        with pytest.raises(NotApplicableError, match=f"{reason}.*It works on bert"):
+            check(strategy, tiny_model, elsewhere=elsewhere)
+        return
+
+    findings = check(strategy, tiny_model, elsewhere=elsewhere)
+
+    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: OtherProcess) -> None:
+    names = ("trains", "frozen", "batch", "detach", "budget")
+
+    findings = check(strategy, base_model(), names=names, steps=1, elsewhere=elsewhere)
+
+    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))

@@ -206,7 +206,7 @@ def _verdict(
     """Return status and reason."""
     if fitted.diverged:
         return "diverged", fitted.diverged
-    if strategy.trains != "none" and not moves(strategy, data.corpus.texts[:_PROBE_TEXTS]):
+    if strategy.trains != "none" and not moves(strategy, data.corpus.subset(data.corpus.ids[:_PROBE_TEXTS])):
         return "no_effect", f"the embeddings of {_PROBE_TEXTS} documents are those of the base model"
     over = overrun(spec.budget, spent)
     return ("over_budget", over) if over else ("ok", "")
@@ -232,14 +232,14 @@ def overrun(budget: Budget, spent: dict[str, float]) -> str:
     return ""
 
 
-def moves(strategy: Strategy, texts: Any) -> bool:
+def moves(strategy: Strategy, corpus: Corpus) -> bool:
     """Whether a trained strategy's embeddings, or the scores made of them, differ from the base model's.
 
     The vector cache is out of play: the same texts in the same batches give the same bits where nothing has changed.
     """
     import numpy as np
 
-    texts = list(texts)
+    texts = list(corpus.texts)
     with uncached(strategy):
         if strategy.trains == "encoder" and hasattr(strategy, "encoder"):
             after, before = strategy.encoder, strategy.context.encoder
@@ -250,7 +250,6 @@ def moves(strategy: Strategy, texts: Any) -> bool:
         base = strategy.before()
         if base is None:
             return encoder_of(strategy) is None
-        corpus = Corpus([str(number) for number in range(len(texts))], texts)
         queries = dict(zip(corpus.ids, texts, strict=True))
         after_run = strategy.search(queries, strategy.index(corpus), len(texts)).as_run()
         before_run = base.search(queries, base.index(corpus), len(texts)).as_run()

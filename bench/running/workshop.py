@@ -179,14 +179,13 @@ def settings_of(values: Mapping[str, Any]) -> TrainingSettings:
 
 
 def encoder_of(strategy: Strategy) -> Any:
-    """Return the encoder that embeds documents for a strategy: its own, a part's or the base model's; None for none."""
+    """Return the encoder that embeds documents for a strategy: its own, the base model's or a part's; None for none."""
+    from bench.baseline import BaseEncoder
+
     own = getattr(strategy, "encoder", None)
-    if own is not None:
-        return own
-    for part in strategy.parts:
-        if (found := encoder_of(part)) is not None:
-            return found
-    return None if strategy.before() is None else strategy.context.encoder
+    if own is not None or isinstance(strategy, BaseEncoder):
+        return own or strategy.context.encoder
+    return next((found for part in strategy.parts if (found := encoder_of(part)) is not None), None)
 
 
 @contextmanager

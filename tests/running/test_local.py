@@ -1,0 +1,201 @@
+"""One process a job: whatever happens to it, or to the parent, is recorded, and nothing that stood is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunConfig
+from bench.errors import BenchError
+from bench.running.driver import Outcome, execute
+from bench.running.executors import executor
+from bench.running.executors.local import LocalExecutor, start_method
+from bench.running.jobs import Job
+from bench.running.store import Store
+from bench.running.workshop import Setup
+
+ROOT = Path(__file__).resolve().parents[2]
+PRELOAD = ("torch", "pandas", "scipy.stats", "pytrec_eval", "bench.running.executors.child")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+Configure = Callable[..., RunConfig]
+
+
+class Watch:
+    """A listener that keeps times and outcomes, and may act."""
+
+    def __init__(self, on_start: Callable[[Job], None] | None = None) -> None:
+        self.on_start = on_start
+        self.spans: dict[str, list[float]] = {}
+        self.outcomes: dict[str, tuple[str, str]] = {}
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def started(self, job: Job) -> None:
+        self.spans[job.name] = [time.monotonic()]
+        if self.on_start:
+            self.on_start(job)
+
+    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        self.events.append((name, values))
+
+    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        self.spans[job.name].append(time.monotonic())
+        self.outcomes[job.name] = (status, reason)
+
+
+def local(jobs: int = 1, timeout: float | None = None) -> LocalExecutor:
+    return LocalExecutor(jobs, timeout, preload=PRELOAD)
+
+
+def run(config: RunConfig, watch: Watch | None = None, workers: LocalExecutor | None = None) -> Outcome:
+    return execute(config, watch or Watch(), workers=workers or local())
+
+
+def test_every_job_has_a_process_of_its_own_and_reports(toy_config: Configure, tmp_path: Path) -> None:
+    marker, watch = tmp_path / "pids", Watch()
+    outcome = run(toy_config(seeds="0,1", set=f"toy.marker={marker}"), watch)
+    pids = marker.read_text().split()
+    assert len(set(pids)) == 2 and str(os.getpid()) not in pids
+    assert outcome.statuses == {"ok": 2}
+    assert ("step", {"step": 5, "total": 5, "loss": 0.5}) in watch.events
+    assert not list((outcome.store.folder / "logs").glob("*.log")), "what went well leaves no log"
+
+
+def test_a_process_that_is_killed_is_a_failed_fit_and_the_others_go_on(toy_config: Configure) -> None:
+    outcome = run(toy_config(strategies="toy(does=die),toy(does=exit),toy", baseline="toy"))
+    fits = {fit.strategy: fit for fit in outcome.store.fits()}
+    assert fits["toy(does=die)"].status in ("failed", "oom")
+    assert "SIGKILL" in fits["toy(does=die)"].reason or fits["toy(does=die)"].status == "oom"
+    assert "code 3" in fits["toy(does=exit)"].reason
+    assert fits["toy"].status == "ok"
+    cells = {cell.strategy: cell.status for cell in outcome.store.results()}
+    assert cells["toy"] == "ok" and cells["toy(does=exit)"] == "failed"
+    assert outcome.exit_code == 1 and len(outcome.failed) == 2
+
+
+def test_an_unforeseen_error_leaves_its_traceback_in_the_log(toy_config: Configure) -> None:
+    outcome = run(toy_config(set="toy.does=raise"))
+    name = outcome.store.fits()[0].fit
+    log = (outcome.store.folder / "logs" / f"{name}.log").read_text()
+    assert "Traceback" in log and "ValueError: the first line" in log
+
+
+def test_a_job_that_takes_too_long_is_ended(toy_config: Configure) -> None:
+    outcome = run(toy_config(set="toy.does=wait"), workers=local(timeout=2))
+    fit = outcome.store.fits()[0]
+    assert fit.status == "timeout" and "2 s" in fit.reason
+
+
+def test_a_composite_waits_for_its_parts(toy_config: Configure) -> None:
+    watch = Watch()
+    outcome = run(toy_config(strategies="both(both(toy)),words", baseline="words"), watch, local(jobs=3))
+    fits = {fit.strategy: fit.fit for fit in outcome.store.fits()}
+    spans = watch.spans
+    assert spans[fits["toy"]][1] <= spans[fits["both(toy)"]][0]
+    assert spans[fits["both(toy)"]][1] <= spans[fits["both(both(toy))"]][0]
+    assert spans[fits["words"]][0] < spans[fits["toy"]][1], "what depends on nothing does not wait"
+
+
+def test_fits_under_a_budget_of_time_run_alone(toy_config: Configure) -> None:
+    watch = Watch()
+    strategies = ",".join(f"toy(bonus={number})" for number in range(3))
+    outcome = run(
+        toy_config(strategies=strategies, baseline="toy(bonus=0)", budget={"seconds": 60}), watch, local(jobs=3)
+    )
+    for fit in outcome.plan.fits:
+        begin, end = watch.spans[fit.name]
+        others = [span for name, span in watch.spans.items() if name != fit.name]
+        assert all(other[1] <= begin or other[0] >= end for other in others)
+
+
+def test_ctrl_c_ends_every_process_and_keeps_what_stands(toy_config: Configure, tmp_path: Path) -> None:
+    """Pressed twice, too, and with a process that does not want to go: the second finds the first at work."""
+    marker, ready = tmp_path / "pids", tmp_path / "pids.ready"
+    config = toy_config(strategies="toy,head(does=cling)", baseline="toy", set=f"head.marker={marker}")
+
+    def press_twice() -> None:
+        wait_for(ready.exists)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    def interrupt(job: Job) -> None:
+        if "head" in job.name:
+            threading.Thread(target=press_twice, daemon=True).start()
+
+    before = signal.getsignal(signal.SIGINT)
+    outcome = run(config, Watch(interrupt))
+    assert outcome.interrupted and outcome.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert {fit.strategy for fit in outcome.store.fits()} == {"toy"}, "what was interrupted is not recorded as failed"
+    assert all(not alive(int(pid)) for pid in marker.read_text().split())
+    assert outcome.store.invocations()[-1]["exit_code"] == 130
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_path: Path) -> None:
+    """The parent is killed without a word; its child ends too, and the same command does the rest."""
+    marker = tmp_path / "pids"
+    config = toy_config(strategies="toy,head(does=wait)", baseline="toy", set=f"head.marker={marker}")
+    values = config.to_dict()
+    program = (
+        "import sys\n"
+        "from bench.config import from_mapping\n"
+        "from bench.running.driver import execute\n"
+        "from bench.running.executors.local import LocalExecutor\n"
+        "from bench.running.progress import Quiet\n"
+        "from rich.console import Console\n"
+        "if __name__ == '__main__':\n"
+        f"    execute(from_mapping({values!r}), Quiet(Console(), 0), workers=LocalExecutor(preload={PRELOAD!r}))\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(program)
+    parent = subprocess.Popen([sys.executable, str(script)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    wait_for(lambda: marker.exists() and marker.read_text().strip())
+    child = int(marker.read_text())
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not alive(child))
+    store = Store(Path(config.out))
+    assert [fit.strategy for fit in store.fits()] == ["toy"] and store.problems() == []
+    stood = store.fits()[0].environment, store.cells()[0].cost
+    rest = toy_config(strategies="toy,head(bonus=2)", baseline="toy")
+    outcome = run(rest)
+    assert outcome.statuses == {"ok": 2} and outcome.done == 2
+    assert (store.fit(outcome.plan.fits[0].name).environment, store.cell(outcome.plan.cells[0].name).cost) == stood
+
+
+def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
+    assert start_method(Setup(device="cuda")) == "spawn"
+    assert start_method(Setup(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def test_executors_are_named_and_what_is_missing_says_how_to_get_it() -> None:
+    with pytest.raises(BenchError, match="did you mean 'slurm'"):
+        executor("slrum")
+    with pytest.raises(BenchError, match=r"adaptbench\[ray\]"):
+        executor("ray")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="gain in nDCG@10 that 'how many labels?' asks for (default .02)",
     )
+    parser.add_argument(
+        "--no-texts", action="store_true", help="keep the data's texts out of report.html: single queries show ids"
+    )
     parser.add_argument("--json", action="store_true", help="print the paths written, and the answer, as JSON")
 
 
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     store = open_run(args.folder)
     out = args.out or store.folder
-    written = write_report(store, out, args.baseline, args.min_gain)
+    written = write_report(store, out, args.baseline, args.min_gain, not args.no_texts)
     if args.json:
         emit_json({"written": [str(path) for path in written]})
     else:

@@ -10,14 +10,17 @@ if TYPE_CHECKING:
     from bench.running.store import Store
 
 
-def write_report(store: RunStore, out: Path, baseline: str | None = None, min_gain: float = 0.02) -> list[Path]:
-    """Write `report.md` and `plots/*.png` of a run into the folder `out`.
+def write_report(
+    store: RunStore, out: Path, baseline: str | None = None, min_gain: float = 0.02, texts: bool = True
+) -> list[Path]:
+    """Write `report.md`, `report.html` and `plots/*.png` of a run into the folder `out`.
 
     Args:
         store: the run, as `bench.running.store.Store` reads it.
         out: folder to write into; made where it does not exist.
         baseline: the strategy that the others are tested against; by default what the run was asked for.
         min_gain: the gain in nDCG@10 that answers "how many labels?".
+        texts: whether `report.html` may hold texts of the data (queries, the beginnings of documents).
 
     Returns:
         The files written, the pages first.
@@ -26,23 +29,29 @@ def write_report(store: RunStore, out: Path, baseline: str | None = None, min_ga
         StoreError: the store holds no result.
         BenchError: `baseline` is not in the run.
     """
-    from bench.report import markdown
+    from bench.report import html, markdown
     from bench.report.build import build
+    from bench.report.explore import explore
     from bench.report.findings import Analysis
     from bench.report.load import load_run
     from bench.report.plots import draw
+    from bench.report.svg import inline_svg
 
     run = load_run(store, baseline)
     analysis = Analysis(run, min_gain)
     report = build(run, analysis)
     plots = out / markdown.PLOTS
     plots.mkdir(parents=True, exist_ok=True)
-    written = [out / "report.md"]
+    alts = {figure.name: figure.alt for figure in report.figures}
+    drawn, figures = [], {}
     for plot in draw(run, analysis):
-        written.append(plots / f"{plot.name}.png")
-        plot.save(written[-1])
-    markdown.write(report, written[0])
-    return written
+        drawn.append(plots / f"{plot.name}.png")
+        plot.save(drawn[-1])
+        figures[plot.name] = inline_svg(plot, alts[plot.name])
+    pages = [out / "report.md", out / "report.html"]
+    markdown.write(report, pages[0])
+    pages[1].write_text(html.render(report, figures, explore(run, analysis, texts)), encoding="utf-8", newline="\n")
+    return [*pages, *drawn]
 
 
 def open_run(folder: Path | None = None) -> Store:

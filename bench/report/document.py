@@ -47,8 +47,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
     """Sentences under the table: how to read it, what a mark means."""
-    facets: tuple[str, ...] = ()
-    """Values of the switches (dataset, budget) under which HTML shows it; empty: always."""
+    folded: bool = False
+    """Long and seldom read: HTML shows it when asked."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,15 @@ class Figure:
     name: str
     caption: str
     alt: str
-    facets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading below the section's."""
+    """A heading below the section's; it leads the blocks up to the next one."""
 
     text: str
+    facet: str = ""
+    """The setting that these blocks are about; HTML can show one setting alone. Empty: always shown."""
 
 
 Block = Paragraph | Items | Table | Figure | Heading
@@ -106,6 +107,11 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables, in order."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All figures, in order."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
 
     @property
     def words(self) -> str:

@@ -36,14 +36,13 @@ class SeedFinding:
         """Say it."""
         start = (
             f"{code(self.label)} has a {strong('lucky seed')}: seed {self.seed} alone gains "
-            f"{numbers.signed(self.gain)} over "
-            f"{code(self.baseline)}, the other {numbers.plural(self.seeds - 1, 'seed')} "
-            f"{numbers.signed(self.others)} on average."
+            f"{numbers.signed(self.gain)} over {code(self.baseline)}, the other "
+            f"{numbers.plural(self.seeds - 1, 'seed')} {numbers.signed(self.others)} on average."
         )
         if self.established:
             return start + (
-                " Over all seeds a gain is established, but without this one it would not be: do not report "
-                "the best seed."
+                " Over all seeds a gain is established, but without this one it would not be: do not report the best "
+                "seed."
             )
         return start + " Over all seeds no gain is established: the best seed must not be reported as the result."
 

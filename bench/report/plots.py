@@ -216,8 +216,8 @@ def forgetting(name: str, setting: Setting, analysis: Analysis, look: dict[str, 
                 )
                 axes.plot([gain.low, gain.high], [change.delta] * 2, color=style.colour, linewidth=1.2, alpha=0.6)
                 hint = (
-                    f"{change.label}: domain {numbers.signed(gain.difference)}, {probe} {numbers.signed(change.delta)} "
-                    f"{numbers.interval(change.low, change.high)}"
+                    f"{change.label}: domain {numbers.signed(gain.difference)}, {probe} "
+                    f"{numbers.signed(change.delta)} {numbers.interval(change.low, change.high)}"
                 )
                 point(plot, axes, gain.difference, change.delta, style, change.label, hint)
             here = next(change for change in changes if change.probe == probe)

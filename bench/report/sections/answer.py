@@ -25,7 +25,7 @@ def section(run: Run, analysis: Analysis) -> Section:
     blocks: list[Block] = []
     for setting in run.settings:
         if len(run.settings) > 1:
-            blocks.append(Heading(analysis.title(setting)))
+            blocks.append(Heading(analysis.title(setting), setting.name))
         if not setting.compared:
             blocks.append(
                 Paragraph(f"No strategy has a usable result on {code(setting.dataset)}: see the last section.", "lead")
@@ -35,8 +35,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             blocks.append(
                 Paragraph(
                     f"The baseline {code(setting.baseline)} has no usable result on {code(setting.dataset)}, so "
-                    "nothing can be "
-                    "said about gains.",
+                    "nothing can be said about gains.",
                     "lead",
                 )
             )
@@ -70,8 +69,8 @@ def lead(setting: Setting, choice: Choice, analysis: Analysis) -> str:
         score = numbers.score(setting.mean(choice.label, stratum=setting.headline))
         return (
             f"{where}, {strong(f'take {code(choice.label)}')}: {_MEASURE} {score} against {base} of "
-            f"{code(setting.baseline)} "
-            f"({choice.finding.figures}) over {analysis.queries(setting)} and {_seeds(setting, choice.label)}."
+            f"{code(setting.baseline)} ({choice.finding.figures}) over {analysis.queries(setting)} and "
+            f"{_seeds(setting, choice.label)}."
         )
     if choice.by == "none":
         return (
@@ -80,9 +79,8 @@ def lead(setting: Setting, choice: Choice, analysis: Analysis) -> str:
         )
     if choice.finding is None:
         return (
-            f"{where}, {stay}: no strategy scored above the base model on development data. "
-            f"{code(setting.baseline)} has "
-            f"{_MEASURE} {base} over {analysis.queries(setting)}."
+            f"{where}, {stay}: no strategy scored above the base model on development data. {code(setting.baseline)} "
+            f"has {_MEASURE} {base} over {analysis.queries(setting)}."
         )
     found = choice.finding
     reason = {
@@ -90,9 +88,8 @@ def lead(setting: Setting, choice: Choice, analysis: Analysis) -> str:
         "equivalent": f"is equivalent to it within {numbers.score(found.comparison.margin)}",
     }.get(found.verdict, "shows no gain that the test set can establish")
     return (
-        f"{where}, {stay}: {code(choice.picked)}, the best on {choice.by} data, {reason} ({found.figures}; "
-        f"{_MEASURE} {base} for "
-        f"{code(setting.baseline)}, {analysis.queries(setting)}, {_seeds(setting, choice.picked)})."
+        f"{where}, {stay}: {code(choice.picked)}, the best on {choice.by} data, {reason} ({found.figures}; {_MEASURE} "
+        f"{base} for {code(setting.baseline)}, {analysis.queries(setting)}, {_seeds(setting, choice.picked)})."
     )
 
 
@@ -116,8 +113,7 @@ def _how_chosen(setting: Setting, choice: Choice) -> list[str]:
     if choice.by == "test":
         return [
             f"No strategy here has a development score, so {code(choice.picked)} was picked as the highest on test: "
-            "the best of several "
-            "looks better than it is, and its gain should be confirmed on other queries."
+            "the best of several looks better than it is, and its gain should be confirmed on other queries."
         ]
     return []
 
@@ -141,8 +137,8 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
             sentences.append(
-                f"On test {names} scored higher than {code(choice.label)}, by an established difference; "
-                "development data had not shown it."
+                f"On test {names} scored higher than {code(choice.label)}, by an established difference; development "
+                "data had not shown it."
             )
         if untold:
             names = ", ".join(code(f.label) for f in untold)
@@ -195,10 +191,9 @@ def _memory(setting: Setting, analysis: Analysis) -> list[str]:
         if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
             sentences.append(
                 f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "
-                "queries whose relevant "
-                f"documents it was trained on, and no gain is established on the {setting.n('unseen'):,} others "
-                f"({numbers.signed(unseen.difference)}, {numbers.interval(unseen.low, unseen.high)}): what it shows "
-                "is memory of documents."
+                "queries whose relevant documents it was trained on, and no gain is established on the "
+                f"{setting.n('unseen'):,} others ({numbers.signed(unseen.difference)}, "
+                f"{numbers.interval(unseen.low, unseen.high)}): what it shows is memory of documents."
             )
     return sentences
 
@@ -259,8 +254,8 @@ def _forgotten(setting: Setting, choice: Choice, analysis: Analysis) -> list[str
         sentences.append(
             f"No loss of {code(choice.picked)} is established on "
             + "; ".join(
-                f"{code(change.probe)} ({numbers.signed(change.delta)}, "
-                f"{numbers.interval(change.low, change.high)}, n = {change.n:,})"
+                f"{code(change.probe)} ({numbers.signed(change.delta)}, {numbers.interval(change.low, change.high)}, "
+                f"n = {change.n:,})"
                 for change in own
             )
             + "."
@@ -271,8 +266,7 @@ def _forgotten(setting: Setting, choice: Choice, analysis: Analysis) -> list[str
 def _no_effect(setting: Setting) -> list[str]:
     return [
         f"{code(label)} had {strong('no effect')}: after training its embeddings are still those of the base model. "
-        "It counts as "
-        "not run, and its scores are not shown."
+        "It counts as not run, and its scores are not shown."
         for label, entry in setting.entries.items()
         if entry.no_effect
     ]

@@ -99,39 +99,36 @@ def section(run: Run, analysis: Analysis) -> Section:
     for number, setting in enumerate(run.settings):
         if not setting.compared:
             continue
-        blocks += [Heading(analysis.title(setting)), _table(run, setting, number)]
+        blocks += [Heading(analysis.title(setting), setting.name), _table(run, setting, number)]
         blocks.append(
             Figure(
                 f"quality-cost-{number + 1}",
-                f"Quality against cost on {code(setting.dataset)}: mean nDCG@10 over {analysis.queries(setting)}; "
-                "the line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the "
-                "difference "
+                f"Quality against cost on {code(setting.dataset)}: mean nDCG@10 over {analysis.queries(setting)}; the "
+                "line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the difference "
                 "from the baseline, drawn around the strategy's own score.",
                 _alt(setting),
-                (setting.name,),
             )
         )
+    warnings: list[Block] = []
     classes = sorted({name for cell in run.results if cell.usable and (name := machine_class(cell))})
     if len(classes) > 1:
-        blocks.append(
+        warnings.append(
             Paragraph(
                 f"These costs were measured on {len(classes)} classes of machine ({', '.join(map(code, classes))}): "
-                "compare "
-                "seconds and latencies within one class only.",
+                "compare seconds and latencies within one class only.",
                 "warning",
             )
         )
     contended = sorted({cell.strategy for cell in run.results if _contention(cell.fit, run.fits) > CONTENDED})
     if contended:
-        blocks.append(
+        warnings.append(
             Paragraph(
                 f"The machine was shared while {', '.join(map(code, contended))} ran (contention above 10%): their "
-                "times "
-                "are too long by an unknown amount.",
+                "times are too long by an unknown amount.",
                 "warning",
             )
         )
-    return Section("cost", "Cost", blocks)
+    return Section("cost", "Cost", [*warnings, *blocks])
 
 
 def _table(run: Run, setting: Setting, number: int) -> Table:
@@ -159,12 +156,9 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     seeds = max(len(entry.usable) for entry in entries)
     notes = [
         f"Median over {numbers.plural(seeds, 'seed')} (one fit where nothing is trained). Charged time covers all "
-        "that a fit "
-        "does, not loading, warm-up or the scheduled development evaluations. Memory is the peak of fitting, net "
-        "of the "
-        "process before it. Work spared by a cache is charged at what it cost when it was done. Query times are "
-        "from text "
-        "to ranking, one query at a time."
+        "that a fit does, not loading, warm-up or the scheduled development evaluations. Memory is the peak of "
+        "fitting, net of the process before it. Work spared by a cache is charged at what it cost when it was done. "
+        "Query times are from text to ranking, one query at a time."
     ]
     if any(entry.over_budget for entry in entries):
         notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
@@ -174,11 +168,10 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     sizes = {value for value in whole if numbers.known(value) and value}
     if len(sizes) == 1:
         notes.append(
-            f"The embedding model has {numbers.count(sizes.pop())} parameters. What is cheap on a model of this "
-            "size need "
-            "not be on another: on small models an adapter's step can take longer than a full one."
+            f"The embedding model has {numbers.count(sizes.pop())} parameters. What is cheap on a model of this size "
+            "need not be on another: on small models an adapter's step can take longer than a full one."
         )
-    return Table(f"cost-{number + 1}", f"Cost on {code(setting.dataset)}", columns, rows, notes, (setting.name,))
+    return Table(f"cost-{number + 1}", f"Cost on {code(setting.dataset)}", columns, rows, notes)
 
 
 def _alt(setting: Setting) -> str:

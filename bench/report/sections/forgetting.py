@@ -18,7 +18,7 @@ def section(run: Run, analysis: Analysis) -> Section:
         changes = analysis.probes(setting)
         if not changes:
             continue
-        blocks += [Heading(analysis.title(setting)), _table(setting, changes, number)]
+        blocks += [Heading(analysis.title(setting), setting.name), _table(setting, changes, number)]
         said = [sentence for change in changes if (sentence := change.sentence())]
         if said:
             blocks.append(Items(said))
@@ -29,15 +29,13 @@ def section(run: Run, analysis: Analysis) -> Section:
                 f"{code(setting.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
                 "Scatter of the change on each probe against the gain in the domain. "
                 + "; ".join(f"{c.label} on {c.probe} {numbers.signed(c.delta)}" for c in changes),
-                (setting.name,),
             )
         )
     if not blocks:
         blocks.append(
             Paragraph(
                 "No probe was run, so this report cannot say what was forgotten. `--probes` takes any dataset "
-                "outside the "
-                "domain."
+                "outside the domain."
             )
         )
     return Section("forgetting", "Forgetting", blocks)
@@ -73,14 +71,8 @@ def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:
     ]
     notes = [
         "Before: the same composition with the untouched base encoder. Several seeds without values per query are "
-        "given by "
-        "the widest of their intervals and the largest of their p-values."
+        "given by the widest of their intervals and the largest of their p-values."
     ]
     return Table(
-        f"forgetting-{number + 1}",
-        f"Change on probes, trained on {code(setting.dataset)}",
-        columns,
-        rows,
-        notes,
-        (setting.name,),
+        f"forgetting-{number + 1}", f"Change on probes, trained on {code(setting.dataset)}", columns, rows, notes
     )

@@ -134,9 +134,8 @@ def _environments(run: Run) -> list[Block]:
     if len(classes) > 1 and any(setting.machine for setting in run.settings):
         blocks.append(
             Paragraph(
-                "Results under a budget in time depend on the machine: each class has its own tables, and no "
-                "figure of one "
-                "stands beside a figure of another.",
+                "Results under a budget in time depend on the machine: each class has its own tables, and no figure "
+                "of one stands beside a figure of another.",
                 "warning",
             )
         )

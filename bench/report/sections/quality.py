@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
-from bench.report.document import Block, Cell, Column, Heading, Paragraph, Section, Table
+from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
 from bench.report.findings import Analysis, measure_name
 from bench.report.frames import Setting
 from bench.report.load import Run
+from bench.report.plots import recall_cuts
 from bench.report.text import code
 
 SHOWN = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
@@ -20,9 +21,19 @@ def section(run: Run, analysis: Analysis) -> Section:
     """Return the quality section: one table a setting."""
     blocks: list[Block] = []
     for number, setting in enumerate(run.settings):
-        blocks.append(Heading(analysis.title(setting)))
+        blocks.append(Heading(analysis.title(setting), setting.name))
         if setting.compared:
             blocks.append(_table(setting, number, analysis))
+            if len(cuts := recall_cuts(setting)) > 1:
+                caption = f"Recall over k on {code(setting.dataset)}: what a re-ranker could still gain."
+                points = [
+                    f"{label} "
+                    + ", ".join(
+                        f"{numbers.score(setting.mean(label, f'recall@{k}', setting.headline))} at {k}" for k in cuts
+                    )
+                    for label in setting.compared
+                ]
+                blocks.append(Figure(f"recall-{number + 1}", caption, f"Recall over k. {'; '.join(points)}."))
         missing = [label for label, entry in setting.entries.items() if not entry.usable]
         if missing:
             blocks.append(
@@ -73,7 +84,7 @@ def _table(setting: Setting, number: int, analysis: Analysis) -> Table:
         ]
         rows.append(cells)
     caption = f"Quality on {code(setting.dataset)}, split {code(setting.split)}: {analysis.conditions(setting)}"
-    return Table(f"quality-{number + 1}", caption, columns, rows, _notes(setting, split), (setting.name,))
+    return Table(f"quality-{number + 1}", caption, columns, rows, _notes(setting, split))
 
 
 def _unit(measure: str, setting: Setting, split: bool) -> str:
@@ -108,8 +119,7 @@ def _notes(setting: Setting, split: bool) -> list[str]:
     elif setting.n("seen"):
         notes.append(
             "Every test query is seen (one of its relevant documents was a positive in training): this test set "
-            "cannot tell "
-            "learning from memory."
+            "cannot tell learning from memory."
         )
     if setting.groups is not None:
         notes.append("The macro average counts each group of queries (template, source or module) once, however large.")

@@ -8,16 +8,14 @@ from bench.report.document import Block, Cell, Column, Figure, Heading, Items, P
 from bench.report.findings import Analysis, Finding, measure_name
 from bench.report.frames import Setting
 from bench.report.load import Run
-from bench.report.plots import recall_cuts
 from bench.report.text import code
 
 HOW = (
-    "Differences are means over queries and seeds. Intervals and p-values know both sources of chance: which "
-    "queries were "
-    "asked and which seeds were drawn, with the degrees of freedom that few seeds leave; with one seed they know "
-    "the queries "
-    "alone. The permutation test and the t-test over queries stand beside them. p-values are Holm-adjusted within one "
-    "dataset, budget and measure, for the comparisons with the baseline and for all pairs apart."
+    "Differences are means over queries and seeds. Intervals and p-values know both sources of chance: which queries "
+    "were asked and which seeds were drawn, with the degrees of freedom that few seeds leave; with one seed they "
+    "know the queries alone. The permutation test and the t-test over queries stand beside them. p-values are "
+    "Holm-adjusted within one dataset, budget and measure, for the comparisons with the baseline and for all pairs "
+    "apart."
 )
 
 
@@ -29,11 +27,11 @@ def section(run: Run, analysis: Analysis) -> Section:
         if not found:
             if len(setting.compared) > 1:
                 blocks += [
-                    Heading(analysis.title(setting)),
+                    Heading(analysis.title(setting), setting.name),
                     Paragraph(f"The baseline {code(setting.baseline)} has no result here."),
                 ]
             continue
-        blocks += [Heading(analysis.title(setting)), _table(setting, found, number, analysis)]
+        blocks += [Heading(analysis.title(setting), setting.name), _table(setting, found, number, analysis)]
         blocks.append(
             Figure(
                 f"differences-{number + 1}",
@@ -44,7 +42,6 @@ def section(run: Run, analysis: Analysis) -> Section:
                     f"{f.label} {numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}" for f in found
                 )
                 + ".",
-                (setting.name,),
             )
         )
         strata = _strata(setting, analysis, number)
@@ -64,18 +61,8 @@ def section(run: Run, analysis: Analysis) -> Section:
                     f"{f.label} wins {f.comparison.wins}, ties {f.comparison.ties}, loses {f.comparison.losses}"
                     for f in found
                 ),
-                (setting.name,),
             )
         )
-        if len(recall_cuts(setting)) > 1:
-            blocks.append(
-                Figure(
-                    f"recall-{number + 1}",
-                    f"Recall over k on {code(setting.dataset)}: what a re-ranker could still gain.",
-                    "Recall at " + ", ".join(map(str, recall_cuts(setting))) + " for each strategy.",
-                    (setting.name,),
-                )
-            )
     if len(blocks) == 1:
         blocks.append(Paragraph("There are not two strategies with results to compare."))
     return Section("significance", "Significance", blocks)
@@ -117,14 +104,12 @@ def _table(setting: Setting, found: list[Finding], number: int, analysis: Analys
         )
     notes = [
         *analysis.detectable(setting),
-        "Bold: a gain that is established (adjusted p below 0.05). “Equivalent within m” means that a difference "
-        "of m or more is "
-        "ruled out at the 5% level, m being the margin that this test set can support. “Not settled” is neither a "
-        "difference nor its "
-        "absence.",
+        "Bold: a gain that is established (adjusted p below 0.05). “Equivalent within m” means that a difference of "
+        "m or more is ruled out at the 5% level, m being the margin that this test set can support. “Not settled” is "
+        "neither a difference nor its absence.",
     ]
     caption = f"Against {code(setting.baseline)} on {code(setting.dataset)}: {analysis.queries(setting)}"
-    return Table(f"significance-{number + 1}", caption, columns, rows, notes, (setting.name,))
+    return Table(f"significance-{number + 1}", caption, columns, rows, notes)
 
 
 def _strata(setting: Setting, analysis: Analysis, number: int) -> Table | None:
@@ -156,7 +141,7 @@ def _strata(setting: Setting, analysis: Analysis, number: int) -> Table | None:
         f"{measure_name(PRIMARY_MEASURE)}"
     )
     notes = ["Seen: a relevant document of the query was a positive in training. Each stratum is a family of its own."]
-    return Table(f"strata-{number + 1}", caption, columns, rows, notes, (setting.name,))
+    return Table(f"strata-{number + 1}", caption, columns, rows, notes)
 
 
 def _pairs(setting: Setting, analysis: Analysis, number: int) -> Table:
@@ -184,6 +169,4 @@ def _pairs(setting: Setting, analysis: Analysis, number: int) -> Table:
         for found in analysis.pairs(setting)
     ]
     caption = f"All pairs on {code(setting.dataset)}: {analysis.queries(setting)}"
-    return Table(
-        f"pairs-{number + 1}", caption, columns, rows, ["Bold: a difference that is established."], (setting.name,)
-    )
+    return Table(f"pairs-{number + 1}", caption, columns, rows, ["Bold: a difference that is established."], True)

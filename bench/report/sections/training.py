@@ -21,17 +21,15 @@ def section(run: Run, analysis: Analysis) -> Section:
         trained = [label for label in setting.compared if _reports(run, setting.entries[label])]
         if not trained:
             continue
-        blocks += [Heading(analysis.title(setting)), _table(run, setting, trained, number)]
+        blocks += [Heading(analysis.title(setting), setting.name), _table(run, setting, trained, number)]
         blocks += _flags(run, setting, trained)
         if any(has_curve(run, setting.entries[label]) for label in trained):
             blocks.append(
                 Figure(
                     f"curves-{number + 1}",
                     f"Learning curves on {code(setting.dataset)}: nDCG@10 on the fixed development pool and the "
-                    "training "
-                    "loss (nats) over optimiser steps; one line a seed.",
+                    "training loss (nats) over optimiser steps; one line a seed.",
                     "Line plot of development nDCG@10 and training loss over steps for " + ", ".join(trained) + ".",
-                    (setting.name,),
                 )
             )
     curves = analysis.budget_curves()
@@ -103,8 +101,7 @@ def _table(run: Run, setting: Setting, labels: Sequence[str], number: int) -> Ta
     ]
     notes = [
         "Train and development queries are ranked over a small fixed pool, test queries over the whole corpus: the "
-        "levels "
-        "differ; what shows overfitting is a train score that rises while development falls."
+        "levels differ; what shows overfitting is a train score that rises while development falls."
     ]
     return Table(
         f"overfitting-{number + 1}",
@@ -112,7 +109,6 @@ def _table(run: Run, setting: Setting, labels: Sequence[str], number: int) -> Ta
         columns,
         rows,
         notes,
-        (setting.name,),
     )
 
 
@@ -126,16 +122,14 @@ def _flags(run: Run, setting: Setting, labels: Sequence[str]) -> list[Block]:
             sentences.append(
                 f"{code(label)}: development preferred the base model in {len(preferring)} of "
                 f"{numbers.plural(len(cells), 'seed')} (seed {seeds}); step 0 is not eligible, so the best later "
-                "checkpoint "
-                "was kept."
+                "checkpoint was kept."
             )
         fallen = [cell for cell in cells if _fell_back(run.fits[cell.fit].report)]
         if fallen:
             sentences.append(
                 f"{code(label)}: the last checkpoint is worse on development than the best one by more than its "
-                "standard "
-                f"error in {len(fallen)} of {numbers.plural(len(cells), 'seed')}: it overfitted, and selection "
-                "caught it."
+                f"standard error in {len(fallen)} of {numbers.plural(len(cells), 'seed')}: it overfitted, and "
+                "selection caught it."
             )
         notes = {clean(note) for cell in cells for note in run.fits[cell.fit].report.get("notes") or []}
         sentences += [f"{code(label)}: {note}" for note in sorted(notes)]

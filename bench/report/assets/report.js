@@ -1,0 +1,215 @@
+"use strict";
+(() => {
+  const settings = JSON.parse(document.getElementById("page-data").textContent);
+  const byId = (id) => document.getElementById(id);
+  document.documentElement.classList.add("scripts");
+
+  const make = (tag, text, attributes = {}) => {
+    const element = document.createElement(tag);
+    if (text !== undefined && text !== null) element.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return element;
+  };
+  const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(3).replace("-", "−"));
+  const signed = (value) => {
+    if (value === null || value === undefined) return "–";
+    const text = Math.abs(value).toFixed(3);
+    return Number(text) === 0 ? text : (value > 0 ? "+" : "−") + text;
+  };
+
+  // --- sorting: every table with a head; what is missing stays last ---------------------------------------------
+  const keyOf = (row, column) => {
+    const cell = row.cells[column];
+    const raw = cell.dataset.value ?? cell.textContent.trim();
+    const number = Number(raw);
+    if (raw === "" || raw === "–" || raw === "nan") return null;
+    return Number.isNaN(number) ? raw.toLowerCase() : number;
+  };
+  const sort = (table, column) => {
+    const heads = table.tHead.rows[0].cells;
+    const up = heads[column].getAttribute("aria-sort") === "descending";
+    for (const head of heads) head.removeAttribute("aria-sort");
+    heads[column].setAttribute("aria-sort", up ? "ascending" : "descending");
+    const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row, column), row]);
+    rows.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+      return up ? order : -order;
+    });
+    table.tBodies[0].append(...rows.map(([, row]) => row));
+  };
+  const sortable = (table) => {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      const button = make("button", null, { type: "button", title: "Sort by this column" });
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => sort(table, column));
+    });
+  };
+  const headed = (table, names) => {
+    const row = make("tr");
+    names.forEach((name, column) => row.append(make("th", name, { scope: "col", class: column && name !== "stratum" ? "number" : "" })));
+    table.tHead.replaceChildren(row);
+    sortable(table);
+  };
+  document.querySelectorAll("table.sortable").forEach((table) => table.tHead.rows.length && sortable(table));
+
+  // --- words on the marks of a plot, also where a finger has no hover -------------------------------------------
+  const tip = byId("tip");
+  document.querySelectorAll(".mark").forEach((mark) => {
+    mark.querySelector("title")?.remove();
+    mark.setAttribute("aria-label", mark.dataset.hint);
+    const show = (event) => {
+      tip.textContent = mark.dataset.hint;
+      tip.hidden = false;
+      tip.style.left = Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth - 8) + "px";
+      tip.style.top = Math.max(4, event.clientY - tip.offsetHeight - 10) + "px";
+    };
+    mark.addEventListener("pointermove", show);
+    mark.addEventListener("pointerdown", show);
+    mark.addEventListener("pointerleave", () => (tip.hidden = true));
+  });
+  window.addEventListener("scroll", () => (tip.hidden = true), { passive: true });
+
+  // --- one setting at a time ------------------------------------------------------------------------------------
+  const fill = (select, pairs) => {
+    const before = select.value;
+    select.replaceChildren(...pairs.map(([value, text]) => make("option", text, { value })));
+    if (pairs.some(([value]) => String(value) === before)) select.value = before;
+  };
+  byId("facet")?.addEventListener("change", (event) => {
+    const wanted = event.target.value;
+    document.querySelectorAll("[data-facet]").forEach((group) => (group.hidden = wanted !== "" && group.dataset.facet !== wanted));
+    const position = settings.findIndex((setting) => setting.name === wanted);
+    for (const id of ["measure-setting", "single-setting"]) {
+      if (position >= 0 && byId(id)) {
+        byId(id).value = position;
+        byId(id).dispatchEvent(new Event("change"));
+      }
+    }
+  });
+  if (!settings.length) return;
+  const titles = settings.map((setting, position) => [position, setting.title]);
+
+  // --- any measure ----------------------------------------------------------------------------------------------
+  const strata = { all: "all", unseen: "unseen", seen: "seen" };
+  const measureTable = byId("measure-table");
+  const drawMeasures = () => {
+    const setting = settings[byId("measure-setting").value];
+    fill(byId("measure-key"), setting.measures.map((measure) => [measure.key, measure.name]));
+    fill(byId("measure-stratum"), Object.keys(setting.n).map((name) => [name, `${strata[name]} (n = ${setting.n[name]})`]));
+    const [key, stratum] = [byId("measure-key").value, byId("measure-stratum").value];
+    const name = setting.measures.find((measure) => measure.key === key).name;
+    measureTable.caption.textContent = `${name} on ${setting.title}: ${setting.n[stratum]} ${stratum === "all" ? "" : stratum + " "}test queries`;
+    headed(measureTable, ["strategy", name, `difference from ${setting.baseline}`, "95% interval, alone"]);
+    measureTable.tBodies[0].replaceChildren(...setting.strategies.map((strategy, position) => {
+      const [mean, difference, low, high] = setting.table[key][stratum][position];
+      const row = make("tr");
+      const head = make("th", null, { scope: "row", "data-value": strategy });
+      head.append(make("code", strategy));
+      const cell = (text, value) => make("td", text, { class: "number", ...(value === null ? {} : { "data-value": value }) });
+      row.append(head, cell(score(mean), mean), cell(signed(difference), difference),
+        cell(low === null ? "–" : `${signed(low)} to ${signed(high)}`, low));
+      return row;
+    }));
+  };
+  fill(byId("measure-setting"), titles);
+  byId("measure-key").replaceChildren();
+  for (const id of ["measure-setting", "measure-key", "measure-stratum"]) byId(id).addEventListener("change", drawMeasures);
+  byId("measure-stratum").append(make("option", "", { value: settings[0].headline }));
+  byId("measure-stratum").value = settings[0].headline;
+  drawMeasures();
+
+  // --- single queries -------------------------------------------------------------------------------------------
+  const singleTable = byId("single-table");
+  const hitsOf = (setting, query, strategy) => {
+    const { docs } = setting.single;
+    const grades = new Map(query.relevant ?? []);
+    const box = make("div");
+    const title = make("h4");
+    title.append(make("code", setting.strategies[strategy]), ` ${setting.single.measure} ${score(query.scores[strategy])}`);
+    box.append(title);
+    if (query.first) {
+      const rank = query.first[strategy];
+      box.append(make("p", rank === null ? "No relevant document was found." : `First relevant document at rank ${rank}.`, { class: "note" }));
+    }
+    const list = make("ol");
+    for (const position of query.top[strategy]) {
+      const item = make("li");
+      const relevant = grades.has(position);
+      item.append(make("span", docs[position][0] + (relevant ? ` ✓ relevant (${grades.get(position)})` : ""), relevant ? { class: "hit" } : {}));
+      if (docs[position][1]) item.append(make("span", docs[position][1], { class: "doc" }));
+      list.append(item);
+    }
+    box.append(query.top[strategy].length ? list : make("p", "Nothing was found."));
+    return box;
+  };
+  const showQuery = (setting, query, chosen) => {
+    const { docs } = setting.single;
+    const detail = make("div", null, { class: "detail", tabindex: "-1" });
+    detail.append(make("h3", query.text || `Query ${query.id}`));
+    const facts = [`Query ${query.id}`, query.seen ? "seen: a relevant document was a positive in training" : "unseen"];
+    if (query.group) facts.push(`group: ${query.group}`);
+    detail.append(make("p", facts.join(" · "), { class: "note" }));
+    if (query.relevant) {
+      detail.append(make("h4", "What was relevant"));
+      const list = make("ul");
+      for (const [position, grade] of query.relevant) {
+        const item = make("li", `${docs[position][0]} (grade ${grade})`);
+        if (docs[position][1]) item.append(make("span", docs[position][1], { class: "doc" }));
+        list.append(item);
+      }
+      detail.append(list);
+    }
+    const columns = make("div", null, { class: "columns" });
+    const order = [...new Set([...chosen, ...setting.strategies.keys()])];
+    columns.append(...order.map((strategy) => hitsOf(setting, query, strategy)));
+    detail.append(make("h4", "What each strategy ranked first"), columns);
+    byId("single-detail").replaceChildren(detail);
+    detail.focus();
+  };
+  const drawSingle = () => {
+    const setting = settings[byId("single-setting").value];
+    const { single } = setting;
+    const names = setting.strategies.map((name, position) => [position, name]);
+    for (const id of ["single-strategy", "single-other"]) fill(byId(id), names);
+    const [one, other] = [Number(byId("single-strategy").value), Number(byId("single-other").value)];
+    byId("single-note").textContent =
+      `The ${single.queries.length} of ${single.of} test queries on which the strategies differ most. Scores are means over seeds; rankings are those of the first seed.` +
+      (single.reason ? ` Only ids are shown: ${single.reason}.` : "");
+    const wanted = byId("single-find").value.toLowerCase();
+    const found = single.queries
+      .filter((query) => !wanted || [query.text, query.id, query.group ?? ""].some((text) => text.toLowerCase().includes(wanted)))
+      .map((query) => ({ query, change: query.scores[one] - query.scores[other] }))
+      .sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
+    singleTable.caption.textContent = `${found.length} ${found.length === 1 ? "query" : "queries"}: ${single.measure} of ${setting.strategies[one]} and ${setting.strategies[other]}`;
+    headed(singleTable, ["query", setting.strategies[one], setting.strategies[other], "difference", "stratum"]);
+    singleTable.tBodies[0].replaceChildren(...found.map(({ query, change }) => {
+      const row = make("tr");
+      const head = make("th", null, { scope: "row", "data-value": query.text || query.id });
+      const button = make("button", query.text || query.id, { type: "button", class: "query" });
+      button.addEventListener("click", () => showQuery(setting, query, [one, other]));
+      head.append(button);
+      row.append(head);
+      for (const value of [query.scores[one], query.scores[other]]) row.append(make("td", score(value), { class: "number", "data-value": value }));
+      row.append(make("td", signed(change), { class: "number", "data-value": change }), make("td", query.seen ? "seen" : "unseen"));
+      return row;
+    }));
+  };
+  const resetSingle = () => {
+    const setting = settings[byId("single-setting").value];
+    byId("single-strategy").replaceChildren();
+    byId("single-other").replaceChildren();
+    for (const id of ["single-strategy", "single-other"]) fill(byId(id), setting.strategies.map((name, position) => [position, name]));
+    const base = Math.max(0, setting.strategies.indexOf(setting.baseline));
+    byId("single-other").value = base;
+    byId("single-strategy").value = setting.strategies.length > 1 ? (base === 0 ? 1 : 0) : 0;
+    byId("single-detail").replaceChildren();
+    drawSingle();
+  };
+  fill(byId("single-setting"), titles);
+  byId("single-setting").addEventListener("change", resetSingle);
+  for (const id of ["single-strategy", "single-other"]) byId(id).addEventListener("change", drawSingle);
+  byId("single-find").addEventListener("input", drawSingle);
+  resetSingle();
+})();

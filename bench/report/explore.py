@@ -1,0 +1,131 @@
+"""What the HTML page can be asked for: any measure in any stratum, and single queries with what was ranked for them.
+
+Plain values, ready for JSON. Intervals here are for looking around: each stands alone, unadjusted, and the tests that
+count are those of the significance section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.records import PRIMARY_MEASURE
+from bench.report.findings import Analysis, design, measure_name
+from bench.report.frames import STRATA, Setting
+from bench.report.load import Run
+from bench.report.text import clean, to_plain
+from bench.report.texts import Texts, find_texts
+
+QUERIES = 200
+"""Single queries a setting that the page holds: those on which the strategies differ most."""
+TOP = 5
+"""Documents a query and strategy that the page holds."""
+SNIPPET = 320
+"""Characters of a document that the page holds."""
+
+
+def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, Any]]:
+    """Return one object a setting with results.
+
+    Args:
+        run: the run.
+        analysis: its findings.
+        texts: whether the page may hold texts of the data (queries, the beginnings of documents).
+    """
+    found = []
+    for setting in run.settings:
+        if setting.compared:
+            source = find_texts(run, setting) if texts else Texts(reason="texts were not asked for")
+            found.append(
+                {
+                    "name": setting.name,
+                    "title": to_plain(analysis.title(setting)),
+                    "baseline": setting.baseline,
+                    "headline": setting.headline,
+                    "strategies": setting.compared,
+                    "n": {stratum: setting.n(stratum) for stratum in STRATA if setting.n(stratum)},
+                    "measures": [{"key": key, "name": measure_name(key)} for key in setting.measures],
+                    "table": _table(setting),
+                    "single": _single(setting, source),
+                }
+            )
+    return found
+
+
+def _table(setting: Setting) -> dict[str, dict[str, list[list[float | None]]]]:
+    """Measure -> stratum -> for each strategy [mean, difference from the baseline, low, high]."""
+    from bench.evaluation.variance import uncertainty
+
+    table: dict[str, dict[str, list[list[float | None]]]] = {}
+    for measure in setting.measures:
+        for stratum in STRATA:
+            if not setting.n(stratum):
+                continue
+            rows: list[list[float | None]] = []
+            for label in setting.compared:
+                row: list[float | None] = [_rounded(setting.mean(label, measure, stratum)), None, None, None]
+                if label != setting.baseline and setting.baseline in setting.compared and setting.n(stratum) > 1:
+                    base, other = (setting.scores(name, measure, stratum) for name in (setting.baseline, label))
+                    known = design(setting, (setting.baseline, label))
+                    paired = len(base) == len(other) > 1 and known.paired(setting.baseline, label)
+                    difference = uncertainty(base, other, paired)
+                    row[1:] = [_rounded(difference.mean), *map(_rounded, difference.interval())]
+                rows.append(row)
+            table.setdefault(measure, {})[stratum] = rows
+    return table
+
+
+def _single(setting: Setting, source: Texts) -> dict[str, Any]:
+    """Return the queries on which strategies differ most: scores, first documents, what was relevant."""
+    means = np.array([setting.scores(label).mean(axis=0) for label in setting.compared])
+    spread = means.max(axis=0) - means.min(axis=0)
+    chosen = sorted(np.argsort(-spread, kind="stable")[:QUERIES].tolist())
+    rankings = [setting.store.ranking(setting.entries[label].usable[0].cell) for label in setting.compared]
+    dataset = source.dataset
+    qrels: Mapping[str, Mapping[str, int]] = dataset.qrels(setting.split) if dataset is not None else {}
+    docs: dict[str, int] = {}
+    queries = []
+    for position in chosen:
+        query = setting.queries[position]
+        relevant = {doc: grade for doc, grade in qrels.get(query, {}).items() if grade > 0}
+        hits = [ranking.hits.get(query, []) for ranking in rankings]
+        entry: dict[str, Any] = {
+            "id": query,
+            "text": clean(dataset.queries.get(query, "")) if dataset is not None else "",
+            "seen": bool(setting.seen[position]),
+            "scores": [_rounded(float(value)) for value in means[:, position]],
+            "top": [[docs.setdefault(doc, len(docs)) for doc, _ in ranked[:TOP]] for ranked in hits],
+        }
+        if setting.groups is not None:
+            entry["group"] = clean(setting.groups[position])
+        if relevant:
+            entry["relevant"] = [[docs.setdefault(doc, len(docs)), grade] for doc, grade in sorted(relevant.items())]
+            entry["first"] = [
+                next((rank for rank, (doc, _) in enumerate(ranked, start=1) if doc in relevant), None)
+                for ranked in hits
+            ]
+        queries.append(entry)
+    return {
+        "measure": measure_name(PRIMARY_MEASURE),
+        "of": setting.n(),
+        "reason": clean(source.reason),
+        "seeds": [
+            None if seed == -1 else seed for seed in (setting.entries[label].seeds[0] for label in setting.compared)
+        ],
+        "queries": queries,
+        "docs": [[doc, _snippet(dataset, doc)] for doc in docs],
+    }
+
+
+def _snippet(dataset: Any, doc: str) -> str:
+    """The beginning of a document; empty where its text is not at hand."""
+    if dataset is None or doc not in dataset.corpus.positions:
+        return ""
+    text = clean(dataset.corpus.text_of(doc)[: 2 * SNIPPET])
+    return text if len(text) <= SNIPPET else text[:SNIPPET].rsplit(" ", 1)[0] + " …"
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)

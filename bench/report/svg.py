@@ -1,0 +1,64 @@
+"""A matplotlib figure as SVG that belongs into a page: its own ids, the page's colours, words on every mark."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+
+from bench.report.canvas import LOOK, Plot
+from bench.report.colours import BASELINE, GRID, INK, MUTED, PALETTE, PAPER
+
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
+    light: f"c{number}" for number, (light, _) in enumerate(PALETTE)
+}
+_COLOUR = re.compile("|".join(re.escape(colour) for colour in _VARIABLES), re.IGNORECASE)
+_ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
+
+
+def colour_variables() -> tuple[dict[str, str], dict[str, str]]:
+    """Return the page's variables for plots: on a light background, on a dark one."""
+    light = {f"c{number}": colours[0] for number, colours in enumerate(PALETTE)}
+    dark = {f"c{number}": colours[1] for number, colours in enumerate(PALETTE)}
+    return light | {"ink": BASELINE[0]}, dark | {"ink": BASELINE[1]}
+
+
+def inline_svg(plot: Plot, alt: str) -> str:
+    """Return the figure as an `<svg>` element.
+
+    Args:
+        plot: the figure; each element marked in `plot.hints` gets its words as a `<title>`, which browsers show on
+            hover and screen readers read.
+        alt: what the figure shows, in words.
+    """
+    import matplotlib as mpl
+
+    stream = io.StringIO()
+    with mpl.rc_context(LOOK):
+        plot.figure.savefig(
+            stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    raw = stream.getvalue()
+    body = raw[raw.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"\n\s*", "\n", body)
+    names = set(plot.hints)
+    body = _ID.sub(
+        lambda match: match.group() if match.group(2) in names else f"{match.group(1)}{plot.name}-{match.group(2)}",
+        body,
+    )
+    body = _COLOUR.sub(lambda match: f"var(--{_VARIABLES[match.group().lower()]})", body)
+    for name, hint in plot.hints.items():
+        words = html.escape(hint, quote=True)
+        body = body.replace(
+            f'<g id="{name}">', f'<g id="{name}" class="mark" data-hint="{words}"><title>{words}</title>', 1
+        )
+    view = re.search(r'viewBox="([^"]+)"', body)
+    box = view.group(1) if view else "0 0 640 360"
+    width = 1.4 * float(box.split()[2])
+    style = f"max-width:{width:.0f}px;min-width:{width / 2:.0f}px"
+    head = (
+        f'<svg viewBox="{box}" role="img" aria-label="{html.escape(alt, quote=True)}" style="{style}" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    return head + body[body.index(">", body.index("<svg")) + 1 :]

@@ -43,7 +43,8 @@ class Architecture:
     """Layer norms outside the blocks, relative to the transformer."""
     peft_prefix: Literal["works", "ignored", "raises"]
     """What becomes of PEFT's prefix tuning, which goes through `past_key_values` (transformers 5): where it is ignored
-    the model is silently the base model. The strategies here do not go that way."""
+    the model is silently the base model (ModernBERT raises once a text is longer than its window). The strategies here
+    do not go that way."""
     attends_through: Literal["interface", "own code"] = "interface"
     """How attention is computed: through transformers' attention interface, or by the family's own code."""
     position_offset: int = 0

@@ -1,0 +1,71 @@
+"""AdaLoRA's rank allocation runs: ranks fall from the initial to the target budget, unevenly, along the schedule."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from bench.contract import Subject
+from bench.contract.sample import sample_training
+from bench.models import BaseModel
+from bench.training.budget import Budget
+from strategies.adalora import AdaLora
+
+MODULES = 12
+
+
+class Watched(AdaLora):
+    """Notes the sum of ranks after each step."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seen: list[int] = []
+
+    def on_step(self, model: Any, step: int, total: int) -> None:
+        super().on_step(model, step, total)
+        self.seen.append(sum(self.finish(model, sample_training())["ranks"].values()))
+
+
+def fit(model: BaseModel, context: Any, steps: int) -> tuple[Watched, dict[str, int]]:
+    strategy = Watched(AdaLora.Config(r=4, lr=1e-2), context(model))
+    report = strategy.fit(sample_training(), Budget(steps=steps), 0)
+    return strategy, report.chosen["ranks"]
+
+
+def test_ranks_fall_to_the_target_on_average_and_differ_by_layer(tiny_bert: BaseModel, tiny_context: Any) -> None:
+    strategy, ranks = fit(tiny_bert, tiny_context, 20)
+
+    assert len(ranks) == MODULES
+    assert max(strategy.seen) == 6 * MODULES
+    assert strategy.seen == sorted(strategy.seen, reverse=True)
+    assert sum(ranks.values()) == strategy.seen[-1] == 4 * MODULES
+    assert len(set(ranks.values())) > 1
+    assert strategy.seen[13] == strategy.seen[-1], "from seven tenths of the steps on ranks stay as they are"
+    assert strategy.seen[2] > strategy.seen[-1]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_budgets_complete_the_schedule_too(steps: int, tiny_bert: BaseModel, tiny_context: Any) -> None:
+    _, ranks = fit(tiny_bert, tiny_context, steps)
+
+    assert sum(ranks.values()) == 4 * MODULES
+
+
+def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_context: Callable[..., Any]) -> None:
+    from strategies._orthogonal import WithOrthogonality
+
+    strategy = Subject.of("adalora(orthogonal=2)").build(tiny_context(tiny_bert), ())
+    assert isinstance(strategy, AdaLora)
+    loss = strategy.loss(strategy.model)
+    assert isinstance(loss, WithOrthogonality)
+    away = float(loss.orthogonality())
+    with torch.no_grad():
+        for name, parameter in strategy.model.named_parameters():
+            if ".lora_A." in name:
+                torch.nn.init.orthogonal_(parameter)
+            elif ".lora_B." in name:
+                torch.nn.init.orthogonal_(parameter)
+
+    assert away > 1
+    assert float(loss.orthogonality()) == pytest.approx(0, abs=1e-4)

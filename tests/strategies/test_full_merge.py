@@ -1,0 +1,59 @@
+"""Weight averaging: its ends are the base model and the tuned one, and its share comes from development data."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bench.contract.sample import sample_training
+from bench.errors import BenchError
+from bench.models import BaseModel
+from bench.training.budget import Budget
+from strategies.full import Full
+from strategies.full_merge import SHARES, FullMerge
+
+
+def weights(strategy: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in strategy.model.named_parameters()}
+
+
+def fit(strategy: Any) -> Any:
+    return strategy.fit(sample_training(), Budget(steps=3), 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_lie_on_the_line_between_base_and_tuned(share: float, tiny_bert: BaseModel, tiny_context: Any) -> None:
+    full = Full(Full.Config(lr=1e-3), tiny_context(tiny_bert))
+    merged = FullMerge(FullMerge.Config(lr=1e-3, share=share), tiny_context(tiny_bert))
+    fit(full)
+    report = fit(merged)
+
+    assert report.chosen == {"share": share, "scores": {}}
+    base = dict(tiny_bert.load().named_parameters())
+    tuned = weights(full)
+    for name, weight in weights(merged).items():
+        torch.testing.assert_close(weight, (1 - share) * base[name] + share * tuned[name], atol=1e-6, rtol=0)
+
+
+def test_the_share_is_the_best_on_development_data(tiny_bert: BaseModel, tiny_context: Any) -> None:
+    context = tiny_context(tiny_bert, selection_floor=10, dev_docs=20)
+    merged = FullMerge(FullMerge.Config(lr=1e-3), context)
+    report = fit(merged)
+
+    scores = report.chosen["scores"]
+    assert tuple(scores) == SHARES
+    assert scores[report.chosen["share"]] == max(scores.values())
+    assert all(scores[share] < max(scores.values()) for share in SHARES if share < report.chosen["share"])
+    pool = context.development(sample_training())
+    assert float(pool.scores(merged).mean()) == scores[report.chosen["share"]]
+
+
+def test_below_the_selection_floor_it_is_one_half(tiny_bert: BaseModel, tiny_context: Any) -> None:
+    report = fit(FullMerge(None, tiny_context(tiny_bert)))
+
+    assert report.chosen == {"share": 0.5, "scores": {}}
+
+
+def test_a_share_above_one_is_an_error(tiny_bert: BaseModel, tiny_context: Any) -> None:
+    with pytest.raises(BenchError, match="not a share"):
+        _ = FullMerge(FullMerge.Config(share=1.5), tiny_context(tiny_bert)).model

@@ -59,6 +59,15 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
     return Dataset(info, corpus, queries, found, tuple(warnings), groups)
 
 
+def read_corpus(folder: Path) -> Corpus:
+    """Read the corpus of a folder that may have no queries.
+
+    Raises:
+        DataError: as `read_beir`.
+    """
+    return _read_corpus(_required(folder, "corpus.jsonl"), [])
+
+
 def _required(folder: Path, name: str) -> Path:
     path = find_file(folder, name)
     if path is None:

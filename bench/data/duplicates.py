@@ -28,7 +28,9 @@ class NearPair(NamedTuple):
     first: int
     second: int
     similarity: float
-    """Jaccard index of their shingles; 1 where they are equal but for case, punctuation and spacing."""
+    """Jaccard index of their shingles."""
+    copy: bool = False
+    """Whether they are equal but for case, punctuation and spacing. The same words in another order are no copy."""
 
 
 def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> list[NearPair]:
@@ -53,7 +55,7 @@ def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> l
         if not key:
             continue
         if key in first_seen:
-            pairs.append(NearPair(first_seen[key], position, 1.0))
+            pairs.append(NearPair(first_seen[key], position, 1.0, copy=True))
         else:
             first_seen[key] = position
             originals.append(position)

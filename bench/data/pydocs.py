@@ -94,7 +94,7 @@ def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
     queries = near_pairs([entry.query for entry in entries], RESEMBLES_QUERY, size=1)
     copies = clusters(len(entries), (pair for pair in documents if pair.similarity >= COPY))
     for pair in queries:
-        if pair.similarity == 1.0:
+        if pair.copy:
             copies.union(pair.first, pair.second)
     place = {position: number for number, position in enumerate(sorted(copies.members()))}
     alike = Groups(len(place))

@@ -1,0 +1,133 @@
+"""Splits of what a user imported: such that paraphrases do not cross, and pseudo-queries where nothing is labelled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
+from bench.data.duplicates import Groups, near_pairs
+from bench.data.importing import Builder
+from bench.data.pseudo import pseudo_queries
+from bench.data.text import normalise
+from bench.errors import DataError
+
+SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
+PARAPHRASE = 0.8
+"""Questions whose sets of words have this Jaccard index or more are kept in one split."""
+
+
+def assemble(
+    info: DatasetInfo, builder: Builder, seed: int, shares: Mapping[str, float] | None = None, pseudo: bool = False
+) -> Dataset:
+    """Make a dataset of what was read.
+
+    With `pseudo`, training and development queries are made from the corpus, and all that is labelled is for the test;
+    where nothing is labelled the test queries are made from the corpus too, by document, and say so by their group.
+
+    Raises:
+        DataError: a split that the table names is not train, dev or test; there is too little to split; no pseudo-query
+            could be made.
+    """
+    corpus = builder.corpus()
+    notes = list(builder.notes)
+    if pseudo:
+        queries, groups, splits = _with_pseudo(corpus, builder, seed, notes)
+    else:
+        queries, groups = builder.queries, builder.groups
+        splits = _named_splits(builder) if builder.splits else split_by_question(builder, seed, shares or SHARES, notes)
+    return Dataset(info, corpus, queries, splits, tuple(notes), groups)
+
+
+def _with_pseudo(
+    corpus: Corpus, builder: Builder, seed: int, notes: list[str]
+) -> tuple[dict[str, str], dict[str, str], dict[str, Qrels]]:
+    made = pseudo_queries(corpus, seed)
+    if not made:
+        raise DataError("no pseudo-query could be made: the documents have neither titles nor two sentences of text")
+    places = {"train": 0.9, "dev": 0.1} if builder.judged else SHARES
+    splits: dict[str, dict[str, dict[str, int]]] = {split: {} for split in places}
+    for query in made:
+        drawn = int(hashlib.sha256(f"{seed}\0{query.doc}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
+        split = next((name for name, end in _ends(places) if drawn < end), "train")
+        splits[split][query.id] = {query.doc: 1}
+    if builder.judged:
+        splits["test"] = builder.judged
+    else:
+        notes.append("the test queries are pseudo-queries: scores say nothing of real questions")
+    queries = {query.id: query.text for query in made} | builder.queries
+    groups = {query.id: query.group for query in made} | builder.groups
+    return queries, groups, {split: found for split, found in splits.items() if found}
+
+
+def _ends(shares: Mapping[str, float]) -> list[tuple[str, float]]:
+    ends, end = [], 0.0
+    for name, share in shares.items():
+        end += share
+        ends.append((name, end))
+    return ends
+
+
+def _named_splits(builder: Builder) -> dict[str, Qrels]:
+    splits: dict[str, dict[str, dict[str, int]]] = {}
+    for query, docs in builder.judged.items():
+        split = builder.splits.get(query, "")
+        if split not in SHARES:
+            raise DataError(f"question {builder.queries[query][:60]!r}: its split {split!r} is not train, dev or test")
+        splits.setdefault(split, {})[query] = docs
+    return {split: splits[split] for split in SHARES if split in splits}
+
+
+def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], notes: list[str]) -> dict[str, Qrels]:
+    """Split so that no question, paraphrase of it, or other question with the same answer is on two sides.
+
+    Questions are tied by equal text (normalised), by a shared relevant passage, and by resemblance. A kind of tie that
+    would put more than half of the questions into one piece is let go, and said.
+
+    Raises:
+        DataError: there are fewer separate questions than splits.
+    """
+    ids = sorted(builder.judged)
+    texts = [builder.queries[query] for query in ids]
+    same = _by_key(normalise(text) for text in texts)
+    shared: dict[str, list[int]] = {}
+    for position, query in enumerate(ids):
+        for doc, grade in builder.judged[query].items():
+            if grade > 0:
+                shared.setdefault(doc, []).append(position)
+    alike = [[pair.first, pair.second] for pair in near_pairs(texts, PARAPHRASE, size=1)]
+    ties = {"sharing a passage": list(shared.values()), "resemblance": alike}
+    groups = _tie(Groups(len(ids)), same)
+    for name, sets in ties.items():
+        tried = _tie(Groups(len(ids)), [*same, *sets, *groups.members().values()])
+        if max(map(len, tried.members().values())) * 2 > len(ids) and len(ids) > 2:
+            notes.append(f"{name} ties more than half of the questions together, and was let cross the splits")
+        else:
+            groups = tried
+    pieces = sorted(groups.members().values(), key=lambda piece: _drawn(seed, ids[piece[0]]))
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    if len(pieces) < len(wanted):
+        raise DataError(f"{len(pieces)} separate questions cannot be split into {', '.join(wanted)}")
+    splits: dict[str, dict[str, dict[str, int]]] = {split: {} for split in wanted}
+    for piece in pieces:
+        split = min(wanted, key=lambda name: (bool(splits[name]), len(splits[name]) / wanted[name]))
+        splits[split].update({ids[member]: builder.judged[ids[member]] for member in piece})
+    return {split: dict(sorted(found.items())) for split, found in splits.items()}
+
+
+def _by_key(keys: Iterable[str]) -> list[list[int]]:
+    sets: dict[str, list[int]] = {}
+    for position, key in enumerate(keys):
+        sets.setdefault(key, []).append(position)
+    return list(sets.values())
+
+
+def _tie(groups: Groups, sets: Sequence[Sequence[int]]) -> Groups:
+    for members in sets:
+        for member in members[1:]:
+            groups.union(members[0], member)
+    return groups
+
+
+def _drawn(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()

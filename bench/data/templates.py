@@ -1,0 +1,61 @@
+"""Templates among questions: "what are the symptoms of ...", asked of one name after another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.data.text import words
+
+GAP = "..."
+_WORD_SHARE = 0.005
+_WORD_COUNT = 5
+"""A word belongs to a template if it is in at least this share, and this number, of the questions."""
+_TEMPLATE_SHARE = {3: 0.05, 4: 0.01}
+_TEMPLATE_COUNT = 10
+"""A template of three fixed words has at least this share of the questions, a longer one at least that, and each at
+least this number: many natural questions, too, begin with the same three words."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pattern that several questions share."""
+
+    pattern: str
+    """The fixed words; a run of others is `...`."""
+    members: tuple[int, ...]
+    """Positions of the questions."""
+
+
+def find_templates(questions: Sequence[str]) -> list[Template]:
+    """Find templates, the most frequent first: fixed words with a gap that holds what differs.
+
+    A word is fixed if many of the questions have it. Questions that begin with the same three fixed words or more, up to
+    the gap, share a template whatever follows; others if all their fixed words are the same, around one gap.
+    """
+    tokens = [words(question) for question in questions]
+    counts = Counter(word for found in tokens for word in set(found))
+    floor = max(_WORD_COUNT, _WORD_SHARE * len(questions))
+    members: dict[tuple[str, ...], list[int]] = {}
+    for position, found in enumerate(tokens):
+        if pattern := _pattern([word if counts[word] >= floor else GAP for word in found]):
+            members.setdefault(pattern, []).append(position)
+    templates = [
+        Template(" ".join(pattern), tuple(positions))
+        for pattern, positions in members.items()
+        if len(positions) >= max(_TEMPLATE_COUNT, _TEMPLATE_SHARE[min(4, len(pattern) - 1)] * len(questions))
+    ]
+    return sorted(templates, key=lambda template: (-len(template.members), template.pattern))
+
+
+def _pattern(masked: Sequence[str]) -> tuple[str, ...]:
+    """Return the pattern of a question whose other words are gaps; empty where it can have none."""
+    if GAP not in masked:
+        return ()
+    start = masked.index(GAP)
+    if start >= 3:
+        return (*masked[:start], GAP)
+    end = len(masked) - masked[::-1].index(GAP)
+    pattern = (*masked[:start], GAP, *masked[end:])
+    return pattern if len(pattern) > 3 and all(word == GAP for word in masked[start:end]) else ()

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     golden = parser.add_argument_group("scores", "datasets found under --data-dir, against what the catalogue expects")
     golden.add_argument("--data-dir", metavar="DIR", type=Path, help="folder that holds dataset folders")
     golden.add_argument("--datasets", metavar="A,B,...", default="", help="only these")
-    golden.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
+    golden.add_argument("--precision", default="fp32", help="fp32 (as the scores were published), bf16 or auto")
     golden.add_argument("--pooling", help="override the model's pooling (cls, max): shows that a wrong one is noticed")
     contract = parser.add_argument_group("contract", "a strategy that trains what it says, keeps the rest, and reloads")
     contract.add_argument("--strategy-file", action="append", default=[], type=Path, metavar="FILE", help="your own")

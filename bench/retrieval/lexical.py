@@ -48,18 +48,22 @@ class LexicalIndex:
         return Ranking({query: self._hits(tokenize(text), top_k) for query, text in queries.items()})
 
     def _hits(self, terms: list[str], top_k: int) -> Hits:
-        scores = self.scores(terms)
-        found = np.flatnonzero(scores > 0)
-        if len(found) > top_k:
-            floor = np.partition(scores[found], -top_k)[-top_k]
-            found = found[scores[found] >= floor]  # ties at the cut are kept, then ordered by id
-        return trec_order((self.ids[position], float(scores[position])) for position in found)[:top_k]
+        return best(self.ids, self.scores(terms), top_k)
 
     def scores(self, terms: list[str]) -> np.ndarray:
         """Return the score of every document (n,) for a tokenised query."""
         if not terms:
             return np.zeros(len(self.ids), dtype=np.float32)
         return np.asarray(self.engine.get_scores(terms), dtype=np.float32)
+
+
+def best(ids: Sequence[str], scores: np.ndarray, top_k: int) -> Hits:
+    """Return the `top_k` best documents with a score above 0, given the score (n,) of each of `ids`."""
+    found = np.flatnonzero(scores > 0)
+    if len(found) > top_k:
+        floor = np.partition(scores[found], -top_k)[-top_k]
+        found = found[scores[found] >= floor]  # ties at the cut are kept, then ordered by id
+    return trec_order((ids[int(position)], float(scores[position])) for position in found)[:top_k]
 
 
 def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str = "bm25s") -> LexicalIndex:

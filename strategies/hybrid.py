@@ -1,0 +1,198 @@
+"""BM25 fused with any other strategy: by scores (Bruch et al., 2023, section 4) or by ranks (Cormack et al., 2009)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bench.baseline import BaseEncoder
+from bench.data.dataset import Corpus, TrainingData
+from bench.errors import NotApplicableError, unknown
+from bench.records import FitReport
+from bench.retrieval.fusion import convex, reciprocal_rank
+from bench.retrieval.lexical import LexicalIndex, best, build_lexical, tokenize
+from bench.retrieval.ranking import Hits, Ranking
+from bench.space import Choice, Param
+from bench.strategy import EncoderStrategy, Index, Strategy, StrategyConfig
+from bench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from bench.context import Context
+
+METHODS = ("weighted", "rrf")
+WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+DEFAULT_WEIGHT = 0.8
+"""Where there are no development queries: the one that Bruch et al. carry over to other domains."""
+
+
+class Hybrid(Strategy):
+    """The part's ranking and BM25's, fused.
+
+    `weighted` is weight x part + (1 - weight) x BM25, each scaled between the least that its scores can be (0 for BM25,
+    -1 for a cosine, else the least in the list) and the most in the list. A document that only the part found gets its
+    true BM25 score; one that only BM25 found gets the least in the part's list.
+    """
+
+    name = "hybrid"
+    summary = "BM25 fused with another strategy, the weight chosen on development data"
+    needs = frozenset({"pairs"})
+    parts_wanted = 1
+
+    @dataclass(frozen=True)
+    class Config(StrategyConfig):
+        """`weight` is the part's, below 0 chosen on the development pool; `depth` documents of each list are fused."""
+
+        method: str = "weighted"
+        weight: float = -1.0
+        rrf_k: int = 60
+        depth: int = 200
+        k1: float = 1.5
+        b: float = 0.75
+        space: ClassVar[Mapping[str, Param]] = {"method": Choice(METHODS)}
+
+    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, parts)
+        if self.config.method not in METHODS:
+            raise unknown("hybrid.method", self.config.method, METHODS)
+        self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
+        for part in self.parts:
+            self.reindex = part.reindex  # type: ignore[misc]
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Choose the weight: the best nDCG@10 on the development pool, with BM25's statistics of the whole corpus."""
+        report = FitReport(examples=data.labels)
+        weighted = self.config.method == "weighted"
+        choose = weighted and self.config.weight < 0
+        if data.dev_qrels and data.labels >= self.context.training.selection_floor:
+            with self.context.meter.free():
+                pool = self.context.development(data)
+            size = len(pool.corpus)
+            try:
+                dense = self.parts[0].search(pool.queries, self.parts[0].index(pool.corpus), size)
+            except NotApplicableError as error:  # a run of the test queries alone
+                report.notes.append(f"hybrid: no weight was chosen on development data ({error})")
+                report.chosen = {"method": self.config.method, "weight": self.weight}
+                return report
+            lexical = Lexical(self._lexical(data.corpus), pool.corpus.ids)
+            scores = {}
+            for weight in WEIGHTS if choose else (self.weight,):
+                fused = self._fuse(pool.queries, dense, lexical, weight, size)
+                scores[weight] = float(pool.scores_of(fused.top(10)).mean())
+            self.weight = max(scores, key=lambda weight: (scores[weight], -abs(weight - DEFAULT_WEIGHT)))
+            report.best_dev = report.last_dev = scores[self.weight]
+            report.chosen["scores"] = {str(weight): score for weight, score in scores.items()}
+        elif choose:
+            report.notes.append(f"hybrid: too few labels to choose the weight, so it is the default, {DEFAULT_WEIGHT}")
+        report.chosen |= {"method": self.config.method} | ({"weight": self.weight} if weighted else {})
+        return report
+
+    def index(self, corpus: Corpus) -> HybridIndex:
+        """Index the corpus twice."""
+        return HybridIndex(Lexical(self._lexical(corpus), corpus.ids), self.parts[0].index(corpus))
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Fuse the first `depth` documents of both rankings, or `top_k` where that is more."""
+        depth = max(self.config.depth, top_k)
+        dense = self.parts[0].search(queries, index.dense, depth)
+        return self._fuse(queries, dense, index.lexical, self.weight, depth).top(top_k)
+
+    def _lexical(self, corpus: Corpus) -> LexicalIndex:
+        return build_lexical(corpus, self.config.k1, self.config.b)
+
+    def _fuse(
+        self, queries: Mapping[str, str], dense: Ranking, lexical: Lexical, weight: float, depth: int
+    ) -> Ranking:
+        floor = _floor(self.parts[0])
+        fused: dict[str, Hits] = {}
+        for query, text in queries.items():
+            scores, found = lexical.scores(text), dict(dense[query])
+            hits = best(lexical.ids, scores, depth)
+            if self.config.method == "rrf":
+                fused[query] = reciprocal_rank([dense[query], hits], self.config.rrf_k)
+                continue
+            least = min(found.values(), default=0.0)
+            docs = dict.fromkeys([*found, *(doc for doc, _ in hits)])
+            fused[query] = convex(
+                {doc: found.get(doc, least) for doc in docs},
+                {doc: lexical.score(scores, doc) for doc in docs},
+                weight,
+                (least if floor is None else floor, 0.0),
+            )
+        return Ranking(fused)
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Fold the part's attachment into its weights, where it can."""
+        part = self.parts[0]
+        if isinstance(part, EncoderStrategy | Hybrid):
+            with part.merged():
+                yield
+        else:
+            yield
+
+    def before(self) -> Strategy | None:
+        """BM25 fused with the part's untouched base model, at the same weight."""
+        base = self.parts[0].before()
+        if base is None:
+            return None
+        before = Hybrid(self.config, self.context, (base,))
+        before.weight = self.weight
+        return before
+
+    def save(self, folder: Path) -> None:
+        """Write the weight."""
+        (folder / "hybrid.json").write_text(json.dumps({"weight": self.weight}), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self.weight = float(json.loads((folder / "hybrid.json").read_text(encoding="utf-8"))["weight"])
+
+
+class Lexical:
+    """BM25 scores of the documents `ids`, terms counted over all documents of `index`, which may be more."""
+
+    def __init__(self, index: LexicalIndex, ids: Sequence[str]) -> None:
+        self.index, self.ids = index, ids
+        rows = {doc: row for row, doc in enumerate(index.ids)}
+        self._rows = np.array([rows[doc] for doc in ids], dtype=np.int64)
+        self._positions = {doc: position for position, doc in enumerate(ids)}
+
+    def scores(self, text: str) -> np.ndarray:
+        """Return the score of each of `ids` (n,) for a query."""
+        return self.index.scores(tokenize(text))[self._rows]
+
+    def score(self, scores: np.ndarray, doc: str) -> float:
+        """Return a document's score out of `scores`, 0 for one that is not in the corpus."""
+        position = self._positions.get(doc)
+        return 0.0 if position is None else float(scores[position])
+
+
+class HybridIndex:
+    """A corpus indexed for BM25 and for the part."""
+
+    def __init__(self, lexical: Lexical, dense: Index) -> None:
+        self.lexical, self.dense = lexical, dense
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.lexical.index.nbytes + self.dense.nbytes
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that making both cost."""
+        return self.lexical.index.seconds + self.dense.seconds
+
+
+def _floor(part: Strategy) -> float | None:
+    """Return the least that a part's scores can be: -1 where they are cosines; None where there is no such value."""
+    encodes = isinstance(part, EncoderStrategy | BaseEncoder)
+    if encodes and (part.context.encoder.model.similarity_fn_name or "cosine") == "cosine":
+        return -1.0
+    return None

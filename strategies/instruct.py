@@ -1,0 +1,83 @@
+"""A short text before each query, chosen from a list on development data (instructions: Su et al., 2023, section 2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.baseline import BaseEncoder
+from bench.data.dataset import TrainingData
+from bench.errors import BenchError
+from bench.records import FitReport
+from bench.retrieval.ranking import Ranking
+from bench.strategy import StrategyConfig
+from bench.training.budget import Budget
+
+PROMPTS = (
+    "",
+    "query: ",
+    "search query: ",
+    "question: ",
+    "Represent this sentence for searching relevant passages: ",
+    "Find the passage that answers the question: ",
+    "Which document is about this? ",
+)
+_BAR = "|"
+
+
+class Instruct(BaseEncoder):
+    """The frozen model with the prompt before its queries that ranks development data best. Nothing is trained.
+
+    The prompt stands after the model's own, where it has one. The empty prompt, always a candidate, changes nothing.
+    """
+
+    name = "instruct"
+    summary = "the frozen model with a prompt for queries, chosen on development data"
+    needs = frozenset({"pairs"})
+
+    @dataclass(frozen=True)
+    class Config(StrategyConfig):
+        """`prompts` to choose from, parted by `|`; a space at the end of one counts."""
+
+        prompts: str = _BAR.join(PROMPTS)
+
+    prompt: str = ""
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Take the prompt with the best nDCG@10 on the development pool, the empty one where another is no better."""
+        prompts = list(dict.fromkeys(["", *self.config.prompts.split(_BAR)]))
+        if len(prompts) < 2:
+            raise BenchError("instruct.prompts holds no prompt: give some, parted by |")
+        report = FitReport(examples=data.labels)
+        self.prompt = ""
+        if not data.dev_qrels or data.labels < self.context.training.selection_floor:
+            report.notes.append("instruct: too few labels to choose a prompt, so queries stay as they are")
+            report.chosen = {"prompt": ""}
+            return report
+        with self.context.meter.free():
+            pool = self.context.development(data)
+        index = self.index(pool.corpus)
+        scores = {}
+        for prompt in prompts:
+            self.prompt = prompt
+            scores[prompt] = float(pool.scores_of(self.search(pool.queries, index, 10)).mean())
+        self.prompt = max(scores, key=lambda prompt: (scores[prompt], -prompts.index(prompt)))
+        report.best_dev = report.last_dev = scores[self.prompt]
+        report.base_dev = scores[""]
+        report.chosen = {"prompt": self.prompt, "scores": scores}
+        return report
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Rank by the base model's similarity, the prompt before each query."""
+        return super().search({query: self.prompt + text for query, text in queries.items()}, index, top_k)
+
+    def save(self, folder: Path) -> None:
+        """Write the prompt."""
+        (folder / "instruct.json").write_text(json.dumps({"prompt": self.prompt}), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self.prompt = str(json.loads((folder / "instruct.json").read_text(encoding="utf-8"))["prompt"])

@@ -1,0 +1,83 @@
+"""A linear map of query vectors, the documents' left alone: the corpus need not be encoded again.
+
+An affine map, trained with the encoder's own contrastive loss; with `rank`, a residual adapter, x + U V x + b, as
+Houlsby et al. (2019, section 2.1) place it in blocks, here after pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.data.dataset import TrainingData
+from bench.errors import NotApplicableError
+from bench.records import FitReport
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, StrategyConfig
+from bench.training.budget import Budget
+from strategies._head import HeadStrategy
+
+if TYPE_CHECKING:
+    import torch
+
+_WHOLE = 0
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Linear(HeadStrategy):
+    """W x + b on the query's side, trained on cached vectors; at the start W is the identity and b is 0."""
+
+    name = "linear"
+    summary = "a linear map of query vectors; the index of the base model stays"
+    needs = frozenset({"pairs"})
+    trains = "head"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`rank` 0 trains the whole matrix; above that, a residual of this rank."""
+
+        lr: float = 3e-4
+        rank: int = _WHOLE
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
+        size: ClassVar[str | None] = "rank"
+
+    def build(self, dimension: int) -> torch.nn.Module:
+        """Return the identity plus what is trained."""
+        from torch import nn
+
+        rank = self.config.rank
+        if rank == _WHOLE:
+            whole = nn.Linear(dimension, dimension)
+            nn.init.eye_(whole.weight)
+            nn.init.zeros_(whole.bias)
+            return whole
+        down, up = nn.Linear(dimension, rank, bias=False), nn.Linear(rank, dimension)
+        nn.init.zeros_(up.weight)
+        nn.init.zeros_(up.bias)
+        return nn.Sequential(down, up)
+
+    def apply(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the map of vectors (n, d)."""
+        mapped: torch.Tensor = self.module(vectors)
+        return mapped if self.config.rank == _WHOLE else vectors + mapped
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Train the map within the budget and keep the best of ten checkpoints."""
+        import torch
+
+        from bench.training.descent import development_pool, train_module
+        from bench.training.heads import HeadWork
+
+        if not data.pairs:
+            raise NotApplicableError(f"linear trains on labelled pairs, and dataset {data.dataset!r} has none left")
+        torch.manual_seed(seed)
+        self._module = None  # a head looked at before began at random numbers of no seed
+        work = HeadWork(self.module, self.forward, data, self.context, seed)
+        return train_module(self, work, data, budget, development_pool(self, data))
+
+    @classmethod
+    def sizes(cls, config: StrategyConfig) -> Iterator[StrategyConfig]:
+        """Yield the whole matrix, then residuals of falling rank."""
+        for rank in (_WHOLE, *reversed(RANKS)):
+            yield replace(config, rank=rank)  # type: ignore[call-arg]

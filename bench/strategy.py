@@ -136,6 +136,17 @@ class Strategy(ABC):
         """
         return None
 
+    def to_sentence_transformer(self) -> SentenceTransformer:
+        """Return what was fitted as a plain sentence-transformers model on the CPU: what `bench export` writes.
+
+        It loads without this project, and its similarities of queries and documents are this strategy's scores.
+
+        Raises:
+            NotApplicableError: there is no such model; says why.
+        """
+        part = " Its part can be exported." if self.parts else ""
+        raise NotApplicableError(f"{self.name} ranks by more than one embedding model's similarities.{part}")
+
     @property
     def trainable_params(self) -> int:
         """Scalars that training may change and that receive a gradient; 0 where nothing is trained."""
@@ -178,8 +189,8 @@ class EncoderStrategy(Strategy):
 
     Config: type[StrategyConfig] = EncoderConfig
     needs = frozenset({"pairs"})
-    trains = "encoder"
-    reindex = "encode"
+    trains: ClassVar[Trains] = "encoder"
+    reindex: ClassVar[Reindex] = "encode"
     removable: ClassVar[bool] = False
     """Whether `detached` can give the base model back without loading it again."""
     query_only: ClassVar[bool] = False
@@ -284,6 +295,12 @@ class EncoderStrategy(Strategy):
         from bench.baseline import BaseEncoder
 
         return BaseEncoder(None, self.context)
+
+    def to_sentence_transformer(self) -> SentenceTransformer:
+        """Return the base model with the attachment folded into its weights (`merged`)."""
+        from bench.exporting.plain import plain_encoder
+
+        return plain_encoder(self)
 
     def save(self, folder: Path) -> None:
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""

@@ -48,7 +48,9 @@ class Subject:
     def _of_expression(cls, expression: Expression, registry: Registry) -> Self:
         strategy = registry.get(expression.name)
         config = strategy.Config.parse({key: str(value) for key, value in expression.options})
-        return cls(strategy, config, tuple(cls._of_expression(part, registry) for part in expression.parts))
+        options, known = dict(expression.options), registry.names()
+        named = [options[key] for key in strategy.part_options if key in options and options[key].name in known]
+        return cls(strategy, config, tuple(cls._of_expression(part, registry) for part in (*expression.parts, *named)))
 
     def build(self, context: Context, parts: Sequence[Strategy]) -> Strategy:
         """Return a new, unfitted instance around fitted parts."""

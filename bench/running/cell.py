@@ -173,7 +173,8 @@ def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy
     from bench.evaluation.similarity import similarity
 
     encoder = encoder_of(strategy)
-    if encoder is None or strategy.parts or (strategy.trains == "head" and not hasattr(strategy, "encoder")):
+    composed = strategy.parts or strategy.trains == "head"
+    if encoder is None or (composed and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{cell.strategy} ranks documents and has no similarity of two sentences")
     workshop.progress("stage", {"name": "similarity"})
     gold = np.asarray(dataset.scores, dtype=float)

@@ -61,6 +61,9 @@ class RunConfig:
     probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured")
     measures: tuple[str, ...] = option(MEASURES, "measures such as ndcg@10,mrr@10, or names of ir_measures")
     baseline: str = option(BASELINE, "strategy that the others are tested against", metavar="STRATEGY")
+    tune_trials: int = option(
+        0, "trials of tuning on development data, the default among them; the same number for all", metavar="N"
+    )
     set: dict[str, str] = option({}, "hyperparameters (lora.r=16) and training settings (train.batch_size=64)")
     split: str = option("test", "split to measure on", metavar="NAME")
     top_k: int = option(100, "documents to retrieve for a query, at least 100", metavar="N")
@@ -86,7 +89,7 @@ class RunConfig:
         for name, known in (("overwrite", OVERWRITE), ("precision", ("auto", "bf16", "fp32"))):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        for name, least in (("top_k", 100), ("max_length", 0), ("threads", 0), ("jobs", 1)):
+        for name, least in (("top_k", 100), ("tune_trials", 0), ("max_length", 0), ("threads", 0), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.timeout is not None and self.timeout <= 0:

@@ -142,6 +142,8 @@ class FitRecord(_Record):
     """`FitReport` without its curve, which is `curve.parquet`."""
     cost: dict[str, Any] = field(default_factory=dict)
     """The part of `CellResult.cost` that the fit determines."""
+    tuning: dict[str, Any] = field(default_factory=dict)
+    """What the study that chose the hyperparameters found (`bench.tuning.records.Study.summary`); empty without one."""
     train_relevant: list[str] = field(default_factory=list)
     """Documents that were a positive in training: they define the seen stratum."""
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -197,6 +199,7 @@ class CellResult(_Record):
 COST_UNITS: dict[str, str] = {
     "fit_seconds": "s charged to the fit: steps, mining, encoding of training texts, search for weights",
     "train_seconds": "s inside optimiser steps",
+    "tuning_seconds": "s of wall clock of the study that chose the hyperparameters, which all seeds share",
     "steps": "optimiser steps",
     "wall_seconds": "s of wall clock of the fit's process, loading and development evaluations included",
     "cpu_seconds": "s of processor time of the fit's process",

@@ -17,11 +17,11 @@ from bench.running.spec import FitSpec
 from bench.running.store import MODEL, Store
 from bench.running.workshop import Setup, Workshop, encoder_of, uncached
 from bench.training.budget import OVERRUN, Budget
+from bench.training.shape import sized
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.hyperparameters import StrategyConfig
     from bench.strategy import Strategy
+    from bench.tuning.records import Study
 
 _PROBE_TEXTS = 16
 _MOVED = 1e-6
@@ -39,6 +39,11 @@ def run_fit(spec: FitSpec, store: Store, setup: Setup | None = None, report: Pro
     """
     try:
         with Workshop(store, setup or Setup(), report) as workshop:
+            if spec.tuning is not None:
+                from bench.tuning.process import tuned
+
+                spec, study = tuned(spec, workshop)
+                return _make(spec, workshop, study)
             return _make(spec, workshop)
     except Exception as error:  # whatever a strategy raises: the other fits go on, and the reason is in the record
         status, reason = explain(error, spec.name)
@@ -53,7 +58,7 @@ def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> Fit
     return record
 
 
-def _make(spec: FitSpec, workshop: Workshop) -> FitRecord:
+def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention, PeakMemory
 
@@ -64,7 +69,7 @@ def _make(spec: FitSpec, workshop: Workshop) -> FitRecord:
     context = workshop.context(spec.model, spec.training)
     parts = [workshop.strategy(part) for part in spec.parts]
     kind = workshop.registry.get(spec.head)
-    config = _sized(kind, kind.Config.parse(spec.config), spec.budget, context)
+    config = sized(kind, kind.Config.parse(spec.config), spec.budget, context)
     strategy = kind(config, context, parts)
     workshop.progress("stage", {"name": "fit"})
     contention = Contention()
@@ -105,6 +110,9 @@ def _make(spec: FitSpec, workshop: Workshop) -> FitRecord:
         "reindex": strategy.reindex,
         "usd": spent.get("usd"),
     }
+    if study is not None:
+        record.tuning = study.summary()
+        record.cost["tuning_seconds"] = study.seconds
     record.train_relevant = sorted(data.train_relevant)
     idle = max(0.0, 1.0 - load["cpu_seconds"] / load["wall_seconds"]) if workshop.device == "cpu" else 0.0
     record.environment |= workshop.environment() | {"contention": max(load["reference_slowdown"], idle)}
@@ -171,19 +179,6 @@ def _data(spec: FitSpec, workshop: Workshop) -> TrainingData:
     if "pairs" not in spec.needs:
         return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
     return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split)
-
-
-def _sized(kind: type[Strategy], config: StrategyConfig, budget: Budget, context: Context) -> StrategyConfig:
-    """Turn the strategy's size knob to the largest that the budget of trainable parameters allows."""
-    if budget.trainable_params is None or kind.trains == "none":
-        return config
-    limit = budget.trainable_params
-    if limit < 1:
-        limit *= sum(parameter.numel() for parameter in context.encoder.model.parameters())
-    sized = kind.resize(config, int(limit), context)
-    if sized is None:
-        raise NotApplicableError(f"{kind.name} has no size of {int(limit):,} trainable parameters or fewer")
-    return sized
 
 
 def _plain_report(fitted: FitReport, data: TrainingData, workshop: Workshop) -> dict[str, Any]:

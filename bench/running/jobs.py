@@ -87,9 +87,13 @@ def jobs_of(plan: Plan, fits: Iterable[str], cells: Iterable[str]) -> list[Job]:
     """Return the jobs for these fits and cells of a plan: a fit's cells right after it, parts before composites."""
     wanted_fits, wanted_cells = set(fits), set(cells)
     jobs: list[Job] = []
+    tuning: dict[str, str] = {}  # study -> the fit that makes it, which the others of that study wait for
     for fit in plan.fits:
         if fit.name in wanted_fits:
-            jobs.append(Job(fit, frozenset(fit.parts) & wanted_fits, alone=fit.timed))
+            before = set(fit.parts) & wanted_fits
+            if fit.tuning is not None:
+                before.add(tuning.setdefault(fit.tuning.study.name, fit.name))
+            jobs.append(Job(fit, frozenset(before - {fit.name}), alone=fit.timed))
         for cell in plan.cells:
             if cell.fit == fit.name and cell.name in wanted_cells:
                 jobs.append(Job(cell, frozenset({cell.fit}) & wanted_fits))

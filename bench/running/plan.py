@@ -15,8 +15,11 @@ from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.running.provenance import machine_class
 from bench.running.spec import CellSpec, FitSpec, named, relevant_training
+from bench.running.studies import study_of
 from bench.running.workshop import Setup
 from bench.training.budget import Budget
+from bench.tuning.sampling import check_installed
+from bench.tuning.spec import TuningRequest
 
 if TYPE_CHECKING:
     from bench.data.dataset import SimilarityDataset
@@ -82,11 +85,13 @@ def plan(
     from bench.data import catalogue
     from bench.models import base_model as find_model
 
-    planner = _Planner(config, registry, load_dataset or catalogue.load_dataset, base_model or find_model)
+    planner = Planner(config, registry, load_dataset or catalogue.load_dataset, base_model or find_model)
     return planner.plan(role)
 
 
-class _Planner:
+class Planner:
+    """Plans one configuration. Reads each dataset and model once."""
+
     def __init__(
         self,
         config: RunConfig,
@@ -106,7 +111,10 @@ class _Planner:
         self.training = config.training()
 
     def plan(self, role: str) -> Plan:
+        """Return all fits and cells; target cells get this role."""
         config = self.config
+        if config.tune_trials:
+            check_installed()
         asked = [parse(text) for text in config.strategies]
         notes = []
         if parse(config.baseline) not in asked:
@@ -150,6 +158,7 @@ class _Planner:
         self.options(expression, strategy)
 
     def check_overrides(self) -> None:
+        """Refuse settings of strategies that are not in this run."""
         for key in self.config.set:
             owner = key.partition(".")[0]
             if owner not in self.owners and owner != TRAINING:
@@ -229,7 +238,14 @@ class _Planner:
     # --- fits and cells -------------------------------------------------------------------------------------------
 
     def fit(
-        self, expression: Expression, facts: DatasetFacts, model: str, axis: str, budget: Budget, seed: int
+        self,
+        expression: Expression,
+        facts: DatasetFacts,
+        model: str,
+        axis: str,
+        budget: Budget,
+        seed: int,
+        tuning: TuningRequest | None = None,
     ) -> FitSpec:
         """Return the fit of an expression, its parts planned first.
 
@@ -240,13 +256,24 @@ class _Planner:
             axis: the run's base model, in whose table the fit stands: another one where the expression names a model.
             budget: what it may use.
             seed: of this repetition.
+            tuning: the study of what this is a part of; None asks for its own, where the run tunes.
         """
         strategy = self.registry.get(expression.name)
         arguments, own_model = self.arguments(expression, strategy)
         model = own_model or model
-        parts = [self.fit(part, facts, model, axis, budget, seed) for part in arguments]
+        if tuning is None and self.config.tune_trials:
+            tuning = TuningRequest(study_of(self, expression, facts, model, axis, budget), self.config.tune_trials)
+        requests: list[TuningRequest | None] = tuning.of_parts if tuning else [None] * len(arguments)
+        parts = [
+            self.fit(part, facts, model, axis, budget, seed, request)
+            for part, request in zip(arguments, requests, strict=True)
+        ]
         trains = bool(strategy.needs) or any(part.seed is not None for part in parts)
-        budget, repetition = (budget, seed) if trains else (Budget(), None)
+        if tuning is not None and not tuning.node.dimensions:
+            tuning = None
+        if not trains:  # nothing but the labels that tune it can then make two budgets differ
+            budget = budget if tuning and budget.examples is not None else Budget()
+        repetition = seed if trains else None
         training = replace(self.training, max_length=facts.max_length)
         config = self.options(expression, strategy)
         fingerprints = {"dataset": facts.fingerprint, "model": self.model(model).fingerprint}
@@ -269,6 +296,8 @@ class _Planner:
             identity["inputs"] = [self.digest(path) for path in inputs]
         if code := self.registry.entry(expression.name).code:
             identity["code"] = fingerprints["code"] = code[:16]
+        if tuning is not None:
+            identity["tuning"] = [tuning.study.name, tuning.path, tuning.trials]
         details = [str(expression), facts.name, *([budget.describe()] if trains else [])]
         spec = FitSpec(
             name=named("--".join([*details, *([f"s{seed}"] if trains else [])]), identity),
@@ -287,6 +316,7 @@ class _Planner:
             version=strategy.version,
             test_split=self.config.split,
             fingerprints=fingerprints,
+            tuning=tuning,
         )
         return self.fits.setdefault(spec.name, spec)
 

@@ -2,8 +2,9 @@
 
 In the identity of a fit (its name ends in the hash): strategy, parts, hyperparameters, `Strategy.version`, training
 settings as requested, fingerprints of dataset and model, budget, seed (neither of the two for what does not train), and
-under a budget of seconds or usd the machine class. A strategy file's content too, as its author edits it between runs.
-Not in it: machine, threads, paths, executor, commit, library versions. Probes and measures belong to the cell.
+under a budget of seconds or usd the machine class; the tuning request, where there is one. A strategy file's content
+too, as its author edits it between runs. Not in it: machine, threads, paths, executor, commit, library versions.
+Probes and measures belong to the cell.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.context import TrainingSettings
 from bench.training.budget import Budget
+from bench.tuning.spec import TuningRequest
 
 _HASH_DIGITS = 10
 _READABLE = 60
@@ -50,6 +52,8 @@ class FitSpec:
     version: int = 1
     test_split: str = "test"
     fingerprints: dict[str, str] | None = None
+    tuning: TuningRequest | None = None
+    """The study that chooses the hyperparameters which `config` leaves open; None for the shipped defaults."""
 
     @property
     def timed(self) -> bool:
@@ -67,6 +71,8 @@ class FitSpec:
         values["budget"] = Budget(**values["budget"])
         values["training"] = TrainingSettings(**values["training"])
         values["parts"], values["needs"] = tuple(values["parts"]), tuple(values["needs"])
+        if values.get("tuning"):
+            values["tuning"] = TuningRequest.from_dict(values["tuning"])
         return cls(**values)
 
 

@@ -25,7 +25,7 @@ _MESSAGE_SECONDS = 0.1
 def main(connection: Connection, job: Job, folder: Path, setup: Setup, log: Path) -> None:
     """Do one job; the last message is `ended` with the record's status and reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    _end_with_parent()
+    end_with_parent()
     _write_to(log)
     set_threads(setup.threads)
     record = run_job(job, Store(folder), setup, _Messages(connection))
@@ -76,7 +76,7 @@ def _write_to(log: Path) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Watch the parent from a thread of its own: a job whose parent was killed must not go on writing."""
     parent = multiprocessing.parent_process()
     if parent is None:

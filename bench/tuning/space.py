@@ -1,0 +1,80 @@
+"""The dimensions of a study: the options that a strategy and its parts declare in `Config.space`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from bench.space import Choice, LogUniform, Param
+
+if TYPE_CHECKING:
+    from bench.registry import Registry
+    from bench.strategy import StrategyConfig
+    from bench.training.budget import Budget
+    from bench.tuning.spec import Node
+
+DIGITS = 3
+"""Significant digits of what is tried: people can read and repeat it."""
+
+
+def tunable(config: type[StrategyConfig], fixed: Mapping[str, Any], budget: Budget) -> tuple[str, ...]:
+    """Return the options of a strategy that a study varies.
+
+    Those that the user has set are fixed; so is the size knob under a budget of trainable parameters, which turns it to
+    the largest that fits.
+    """
+    held = {*fixed, *([config.size] if budget.trainable_params is not None else [])}
+    return tuple(name for name in config.space if name not in held)
+
+
+def dimensions(root: Node, registry: Registry) -> dict[str, Param]:
+    """Return every dimension of a study by name."""
+    return {
+        node.key(option): registry.get(node.head).Config.space[option] for node in root.walk() for option in node.tuned
+    }
+
+
+def defaults(root: Node, registry: Registry) -> dict[str, Any]:
+    """Return what trial 0 tries: the shipped default of every dimension."""
+    return {
+        node.key(option): getattr(registry.get(node.head).Config(), option)
+        for node in root.walk()
+        for option in node.tuned
+    }
+
+
+def described(space: Mapping[str, Param]) -> dict[str, dict[str, Any]]:
+    """Return dimensions as plain values, for `study.json`."""
+    return {name: {"kind": type(param).__name__, **asdict(param)} for name, param in space.items()}
+
+
+def contains(param: Param, value: Any) -> bool:
+    """Whether a value lies in a dimension."""
+    return value in param.values if isinstance(param, Choice) else param.low <= value <= param.high
+
+
+def size(space: Mapping[str, Param]) -> float:
+    """Return how many combinations there are: infinite where a dimension is continuous."""
+    return math.prod(len(param.values) if isinstance(param, Choice) else math.inf for param in space.values())
+
+
+def combinations(space: Mapping[str, Param]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of a finite space."""
+    choices = [param.values for param in space.values() if isinstance(param, Choice)]
+    for values in product(*choices):
+        yield dict(zip(space, values, strict=True))
+
+
+def rounded(param: Param, value: Any) -> Any:
+    """Return a continuous value in three significant digits, still inside its bounds."""
+    if isinstance(param, Choice):
+        return value
+    return min(max(float(f"{value:.{DIGITS}g}"), param.low), param.high)
+
+
+def is_logarithmic(param: Param) -> bool:
+    """Whether a dimension is uniform in its logarithm."""
+    return isinstance(param, LogUniform)

@@ -80,6 +80,12 @@ class HeadStrategy(BaseEncoder):
         vectors, _ = self.encoder.queries(list(queries.values()))
         return index.search(list(queries), vectors, top_k)
 
+    def to_sentence_transformer(self) -> SentenceTransformer:
+        """Return the base model and the head as a `Dense` module, on a route of its own where it is for one side."""
+        from bench.exporting.plain import with_affine_head
+
+        return with_affine_head(self, self.apply, self.sides)
+
     def save(self, folder: Path) -> None:
         """Write the head's tensors."""
         from safetensors.torch import save_file

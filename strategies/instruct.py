@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.baseline import BaseEncoder
 from bench.data.dataset import TrainingData
@@ -15,6 +15,9 @@ from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
 from bench.strategy import StrategyConfig
 from bench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 PROMPTS = (
     "",
@@ -73,6 +76,15 @@ class Instruct(BaseEncoder):
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank by the base model's similarity, the prompt before each query."""
         return super().search({query: self.prompt + text for query, text in queries.items()}, index, top_k)
+
+    def to_sentence_transformer(self) -> SentenceTransformer:
+        """Return the base model with the prompt for queries in its own configuration."""
+        from bench.exporting.plain import plain_base
+        from bench.retrieval.encode import prompt_of
+
+        model = plain_base(self)
+        model.prompts["query"] = (prompt_of(model, "query") or "") + self.prompt
+        return model
 
     def save(self, folder: Path) -> None:
         """Write the prompt."""

@@ -1,0 +1,33 @@
+"""Serve an exported embedding model: the functions that SageMaker's Hugging Face containers call.
+
+A request is `{"inputs": "text" or ["text", ...], "task": "query" or "document"}`; `task` is `document` where it is left
+out. The answer is `{"embeddings": [[...], ...]}`, one vector for each text. Stands alone: it travels in the archive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+
+def model_fn(model_dir: str, context: Any = None) -> SentenceTransformer:
+    """Load the model from the folder that the archive was unpacked into."""
+    return SentenceTransformer(model_dir)
+
+
+def predict_fn(data: dict[str, Any], model: SentenceTransformer, context: Any = None) -> dict[str, Any]:
+    """Embed the texts of a request.
+
+    Raises:
+        ValueError: the request has no texts, or a task that is neither `query` nor `document`.
+    """
+    texts, task = data.get("inputs"), data.get("task", "document")
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("'inputs' must be a text or a list of texts")
+    if task not in ("query", "document"):
+        raise ValueError(f"'task' must be 'query' or 'document', not {task!r}")
+    encode = model.encode_query if task == "query" else model.encode_document
+    return {"embeddings": encode(texts, show_progress_bar=False).tolist()}

@@ -1,0 +1,112 @@
+"""The transformer of an exported model as ONNX, beside its weights, checked against them.
+
+sentence-transformers' own ONNX export needs a library that has no release for transformers 5 (`optimum-onnx`), so torch
+writes the file. Name, place and tensors are those that sentence-transformers and ONNX Runtime look for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.errors import BenchError, NotApplicableError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+FILE = Path("onnx") / "model.onnx"
+TOLERANCE = 1e-3
+"""Largest difference of a token's vector between ONNX Runtime and torch, relative to the largest value."""
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_TEXTS = ("a short one", "a text that is a little longer than the other, so that the batch is padded")
+
+
+def require_onnx() -> None:
+    """Refuse early where a package is missing.
+
+    Raises:
+        BenchError: names what to install.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BenchError(f"--onnx needs {', '.join(missing)}: pip install 'adaptbench[onnx]'")
+
+
+def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
+    """Write the transformer of a model into a folder and return the file.
+
+    Inputs are (batch, length) of any size; the output `last_hidden_state` is (batch, length, width): pool it as the
+    model does.
+
+    Raises:
+        NotApplicableError: the model has no single transformer, or what was written computes something else.
+    """
+    import torch
+    from sentence_transformers.base.modules import Transformer
+
+    first = model[0]
+    if not isinstance(first, Transformer):
+        raise NotApplicableError("--onnx: queries and documents take different transformers, and one file holds one")
+    features = model.preprocess(list(_TEXTS))
+    inputs = {
+        name: value
+        for name, value in features.items()
+        if isinstance(value, torch.Tensor) and name in first.tokenizer.model_input_names
+    }
+    target = folder / FILE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _last_hidden(first.model),
+            (),
+            kwargs=dict(inputs),
+            dynamo=True,
+            dynamic_shapes={"inputs": dict.fromkeys(inputs, dynamic)},
+            input_names=list(inputs),
+            output_names=["last_hidden_state"],
+            verbose=False,
+        )
+        program.save(str(target), external_data=False)
+    _check(model, target, list(inputs))
+    return target
+
+
+def _check(model: SentenceTransformer, target: Path, names: list[str]) -> None:
+    """Compare with torch on batches of other shapes than the one that was traced."""
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    for texts in (["one"], [*_TEXTS, "and a third text"]):
+        features = model.preprocess(texts)
+        with torch.no_grad():
+            wanted = _last_hidden(model[0].model)(**{name: features[name] for name in names}).numpy()
+        (found,) = session.run(["last_hidden_state"], {name: features[name].numpy() for name in names})
+        mask = features["attention_mask"].numpy().astype(bool)
+        difference = float(np.abs(found - wanted)[mask].max())
+        if not difference <= TOLERANCE * float(np.abs(wanted).max()):
+            raise NotApplicableError(f"--onnx: the file's vectors differ from the model's by up to {difference:.2g}")
+
+
+def _last_hidden(transformer: Any) -> Any:
+    """Return the transformer as a module whose only output is the last hidden state."""
+    import torch
+
+    class LastHidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+            hidden: torch.Tensor = self.transformer(**inputs, return_dict=True).last_hidden_state
+            return hidden
+
+    return LastHidden().eval()

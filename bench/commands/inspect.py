@@ -136,7 +136,7 @@ def _tell(
     say(f"power: {power['queries']} judged queries detect a difference of {power['detectable']:.3f} nDCG@10 "
         f"(80% power, alpha .05; standard deviation over queries {power['query_sd']:g}); "
         f"to detect {power['gain']:g} takes {power['queries_needed']} queries")  # fmt: skip
-    _tell_duplicates(facts, say)
+    _tell_duplicates(args, facts, say)
     for warning in facts.warnings:
         say(f"warning: {warning}")
 
@@ -148,11 +148,11 @@ def _tell_scores(args: argparse.Namespace, scores: dict[str, dict[str, float]], 
         say(f"{name} on {args.split}: {shown}; a re-ranker of its first 100 can lift recall@10 by {reachable:.4f}")
 
 
-def _tell_duplicates(facts: Inspection, say: Any) -> None:
+def _tell_duplicates(args: argparse.Namespace, facts: Inspection, say: Any) -> None:
     say(f"duplicates: {facts.copied_documents} documents are copies; {facts.near_documents} resemble another, in "
         f"{facts.near_clusters} groups")  # fmt: skip
     for split, shared in facts.overlaps.items():
-        say(f"overlap of {split} with test: {shared.sentence().replace('in train', f'in {split}')}")
+        say(f"overlap of {split} with {args.split}: {shared.sentence(split, args.split)}")
     for leak in facts.leaks:
         example = ", ".join(f"{one} and {other}" for one, other in leak.examples[:2])
         say(f"leak: {leak.same} {leak.kind} of {leak.second} are in {leak.first} too, {leak.near} only resemble one "

@@ -12,6 +12,7 @@ from bench.data.beir import is_beir, read_beir
 from bench.data.catalogue import Entry, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
 from bench.data.files import cache_folder
+from bench.data.pseudo import is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
 from bench.errors import DataError, did_you_mean
 
@@ -151,13 +152,24 @@ def _load_folder(folder: Path, entry: Entry | None, spec: Spec) -> Dataset | Sim
     info = _with_options(entry.info if entry else DatasetInfo(name), spec, "retrieval")
     if is_similarity(folder):
         return read_similarity(folder, info)
-    dataset = read_beir(folder, info)
+    dataset = _with_pseudo_warnings(read_beir(folder, info))
     if entry is None:
         return _recognised(dataset, spec)
     if entry.documents and len(dataset.corpus) != entry.documents:
         warning = f"{folder}: the catalogue says {entry.documents} documents, found {len(dataset.corpus)}"
         dataset = replace(dataset, warnings=(*dataset.warnings, warning))
     return dataset
+
+
+def _with_pseudo_warnings(dataset: Dataset) -> Dataset:
+    """Say of a dataset which of its queries were made from its documents."""
+    warnings = []
+    if dataset.info.pseudo:
+        warnings.append("the training queries are pseudo-queries, made from the documents: none is a label")
+    made = sum(is_pseudo(dataset.groups, query) for query in dataset.splits.get("test", ()))
+    if made:
+        warnings.append(f"{made} test queries are pseudo-queries: scores say nothing of real questions")
+    return replace(dataset, warnings=(*dataset.warnings, *warnings)) if warnings else dataset
 
 
 def _recognised(dataset: Dataset, spec: Spec) -> Dataset:

@@ -48,12 +48,12 @@ class Overlap:
         """Share of the test queries that are seen; above .05 the unseen stratum is the headline."""
         return self.seen_queries / self.test_queries if self.test_queries else 0.0
 
-    def sentence(self) -> str:
-        """State the facts as a report does."""
+    def sentence(self, train: str = "train", test: str = "test") -> str:
+        """State the facts as a report does, the splits under their names."""
         return (
-            f"{self.shared_relevant} of {self.test_relevant} test-relevant documents are relevant in train too, and "
-            f"{self.seen_queries} of {self.test_queries} test queries have one; "
-            f"{self.repeated_queries} of {self.train_queries} train queries repeat a test query."
+            f"{self.shared_relevant} of {self.test_relevant} {test}-relevant documents are relevant in {train} too, "
+            f"and {self.seen_queries} of {self.test_queries} {test} queries have one; "
+            f"{self.repeated_queries} of {self.train_queries} {train} queries repeat a {test} query."
         )
 
 

@@ -31,8 +31,8 @@ class Template:
 def find_templates(questions: Sequence[str]) -> list[Template]:
     """Find templates, the most frequent first: fixed words with a gap that holds what differs.
 
-    A word is fixed if many of the questions have it. Questions that begin with the same three fixed words or more, up to
-    the gap, share a template whatever follows; others if all their fixed words are the same, around one gap.
+    A word is fixed if many of the questions have it. Questions that begin with the same three fixed words or more,
+    up to the gap, share a template whatever follows; others if all their fixed words are the same, around one gap.
     """
     tokens = [words(question) for question in questions]
     counts = Counter(word for found in tokens for word in set(found))

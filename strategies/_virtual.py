@@ -147,6 +147,7 @@ def attach_prompt(model: SentenceTransformer, prompt: Prompt) -> None:
     """
     architecture, first = family(model), model[0]
     first.add_module("prompt", prompt)
+    first.virtual_tokens = prompt.count  # read by bench.evaluation.flops
     for block in architecture.blocks(model):
         # not a submodule of each block: it is one module, and has one name
         object.__setattr__(block.get_submodule(architecture.attention), "virtual", prompt)

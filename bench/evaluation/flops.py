@@ -29,6 +29,7 @@ class FlopModel:
     reached_share: float
     """Share of the layers that a gradient passes through."""
     virtual_tokens: int = 0
+    """Tokens that a strategy puts before every text (`virtual_tokens` of the model's first module)."""
 
     def forward(self, tokens: float, length: float) -> float:
         """Return the operations to encode `tokens` tokens (padding included) in sequences of `length`."""
@@ -49,7 +50,8 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
     transformer = model[0]
     config: Any = transformer.model.config
     linear = reached = trained = 0.0
-    below = True
+    virtual = int(getattr(transformer, "virtual_tokens", 0))
+    below = not virtual  # what stands before the text at the input is below every layer
     first_layer: int | None = None
     for name, module in transformer.named_modules():
         own = dict(module.named_parameters(recurse=False))  # PEFT's wrappers show their base layer's weight as theirs
@@ -64,7 +66,7 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0))
     hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0))
     share = 0.0 if below else 1.0 - (first_layer or 0) / max(layers, 1)
-    return FlopModel(linear, reached, trained, float(layers * hidden), share)
+    return FlopModel(linear, reached, trained, float(layers * hidden), share, virtual)
 
 
 def _layer_number(name: str) -> int:

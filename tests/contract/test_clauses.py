@@ -190,7 +190,9 @@ def elsewhere() -> Iterator[OtherProcess]:
         yield process
 
 
-def find(strategy: type[EncoderStrategy], model: BaseModel, *names: str, process: OtherProcess | None = None) -> Finding:
+def find(
+    strategy: type[EncoderStrategy], model: BaseModel, *names: str, process: OtherProcess | None = None
+) -> Finding:
     (finding,) = check(strategy, model, names=names, elsewhere=process, steps=2)
     return finding
 

@@ -31,7 +31,9 @@ def trainable(strategy: EncoderStrategy) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in strategy.model.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize("expression", ["adapter", "adapter(placement=houlsby)", "ia3", "lora", "dora", "vera", "adalora"])
+@pytest.mark.parametrize(
+    "expression", ["adapter", "adapter(placement=houlsby)", "ia3", "lora", "dora", "vera", "adalora"]
+)
 def test_it_starts_as_the_base_model(expression: str, make: Make, tiny_model: BaseModel) -> None:
     with torch.no_grad():
         start, base = embed(make(expression, tiny_model).model, TEXTS), embed(tiny_model.load(), TEXTS)

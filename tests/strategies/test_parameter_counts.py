@@ -39,7 +39,9 @@ def test_count(strategy: str, count: int, context: Context) -> None:
     assert Subject.of(strategy).build(context, ()).trainable_params == count
 
 
-@pytest.mark.parametrize("strategy", ["adapter", "lora", "prefix", "prompt", "ptuning", "adalora", "vera", "top-layers"])
+@pytest.mark.parametrize(
+    "strategy", ["adapter", "lora", "prefix", "prompt", "ptuning", "adalora", "vera", "top-layers"]
+)
 def test_the_size_knob_runs_from_large_to_small(strategy: str, context: Context) -> None:
     cls = Subject.of(strategy).strategy
     sizes = [cls(config, context).trainable_params for config in cls.sizes(cls.Config())]

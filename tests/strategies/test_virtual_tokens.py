@@ -118,3 +118,14 @@ def test_the_default_model_starts_within_a_hair_of_itself(expression: str, make:
     start, frozen = vectors(make(expression, base).model, texts), vectors(base.load(), texts)
 
     assert float(torch.nn.functional.cosine_similarity(start, frozen).min()) > 0.99
+
+
+def test_prompts_cost_operations_for_their_tokens_through_all_layers(make: Make, tiny_bert: BaseModel) -> None:
+    from bench.evaluation.flops import flop_model
+
+    prompt, prefix = flop_model(make("prompt", tiny_bert).model), flop_model(make("prefix", tiny_bert).model)
+
+    assert (prompt.virtual_tokens, prefix.virtual_tokens) == (20, 0)
+    assert prompt.reached == prompt.linear
+    assert prompt.reached_share == prefix.reached_share == 1.0
+    assert prefix.reached < prefix.linear, "below the first block's keys nothing needs a gradient"

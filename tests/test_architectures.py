@@ -88,7 +88,7 @@ def test_an_unknown_family_is_refused_with_those_that_are_known(tiny_bert: BaseM
     model = tiny_bert.load()
     transformer_of(model).config.model_type = "deberta-v2"
 
-    with pytest.raises(NotApplicableError, match="'deberta-v2'.*bert, distilbert, modernbert, mpnet"):
+    with pytest.raises(NotApplicableError, match=r"'deberta-v2'.*bert, distilbert, modernbert, mpnet"):
         family(model)
 
 

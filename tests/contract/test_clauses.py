@@ -190,13 +190,6 @@ def elsewhere() -> Iterator[OtherProcess]:
         yield process
 
 
-def find(
-    strategy: type[EncoderStrategy], model: BaseModel, *names: str, process: OtherProcess | None = None
-) -> Finding:
-    (finding,) = check(strategy, model, names=names, elsewhere=process, steps=2)
-    return finding
-
-
 def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewhere: OtherProcess) -> None:
     findings = check(Honest, tiny_bert, elsewhere=elsewhere)
 
@@ -231,7 +224,7 @@ def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewh
 def test_a_fault_is_found_and_named(
     strategy: type[EncoderStrategy], clause: str, says: str, tiny_bert: BaseModel, elsewhere: OtherProcess
 ) -> None:
-    finding = find(strategy, tiny_bert, clause, process=elsewhere)
+    (finding,) = check(strategy, tiny_bert, names=[clause], elsewhere=elsewhere, steps=2)
 
     assert not finding.ok
     assert says in finding.detail, finding.detail

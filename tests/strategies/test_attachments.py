@@ -76,7 +76,9 @@ def test_bitfit_trains_biases_alone(make: Make, tiny_bert: BaseModel) -> None:
 def test_bitfit_refuses_a_model_without_biases(make: Make, tiny_base: Callable[[str], BaseModel]) -> None:
     strategy = make("bitfit", tiny_base("modernbert"))
 
-    with pytest.raises(NotApplicableError, match="modernbert: its layers have no biases. It works on bert, distilbert"):
+    with pytest.raises(
+        NotApplicableError, match=r"modernbert: its layers have no biases\. It works on bert, distilbert"
+    ):
         _ = strategy.model
 
 

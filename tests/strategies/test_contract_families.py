@@ -10,8 +10,9 @@ from bench.errors import NotApplicableError
 from bench.models import BaseModel, base_model
 
 STRATEGIES = (
-    "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix", "prefix(reparametrise=true, hidden=8)",
-    "prompt", "ptuning", "ia3", "bitfit", "layernorm", "dora", "adalora", "vera", "top-layers(layers=1)", "full-merge",
+    "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix",
+    "prefix(reparametrise=true, hidden=8)", "prompt", "ptuning", "ia3", "bitfit", "layernorm", "dora", "adalora",
+    "vera", "top-layers(layers=1)", "full-merge",
 )  # fmt: skip
 REFUSED = {("bitfit", "modernbert"): "no biases"}
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.data.dataset import TrainingData
+    from bench.evaluation.cost import PeakMemory
     from bench.models import BaseModel
     from bench.retrieval.cache import VectorCache
     from bench.retrieval.encode import Encoder
@@ -70,6 +71,8 @@ class Context:
     calibrations: Path | None = None
     """Folder of the run in which measured step times are kept, shared by seeds and resumptions."""
     progress: Progress = silent
+    memory: PeakMemory | None = None
+    """Measures the peak of the fit at work, for a budget of memory; None outside of one."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the record: a fallback that was taken."""
     _encoder: Encoder | None = field(default=None, init=False, repr=False)

@@ -64,6 +64,16 @@ class PeakMemory:
         self._look()
         self.bytes = self._peak - self._before
 
+    @property
+    def so_far(self) -> int:
+        """Bytes at the peak until now, while the block is open."""
+        if self._cuda:
+            import torch
+
+            return int(torch.cuda.max_memory_allocated() - self._before)
+        self._look()
+        return self._peak - self._before
+
     def _sample(self) -> None:
         while not self._stop.wait(_SAMPLING_SECONDS):
             self._look()

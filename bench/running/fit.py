@@ -74,6 +74,7 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
     workshop.progress("stage", {"name": "fit"})
     contention = Contention()
     with PeakMemory(workshop.device) as memory, _counted(workshop):
+        context.memory = memory
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
     workshop.progress("stage", {"name": "save"})

@@ -15,9 +15,9 @@ def contrastive_batches(
 ) -> Iterator[list[int]]:
     """Yield batches for ever, epoch after epoch in a new order, without false negatives.
 
-    In a batch every other pair's document is a negative. So no two pairs of a batch share a query or a document text, and
-    no document is relevant to another pair's query. A pair that does not fit waits for the next batch, across the end of
-    an epoch too; thus all batches have `size` pairs, or as many as can stand together where there are fewer.
+    In a batch every other pair's document is a negative. So no two pairs of a batch share a query or a document text,
+    and no document is relevant to another pair's query. A pair that does not fit waits for the next batch, across the
+    end of an epoch too; thus all batches have `size` pairs, or as many as can stand together where there are fewer.
 
     Args:
         pairs: the training pairs.

@@ -35,6 +35,7 @@ from bench.records import FitReport
 from bench.retrieval.encode import prompt_of
 from bench.training.batches import contrastive_batches
 from bench.training.budget import Budget
+from bench.training.memory import within_memory
 from bench.training.negatives import mine
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
 from bench.training.selection import training_pool
@@ -46,13 +47,14 @@ if TYPE_CHECKING:
 __all__ = ["contrastive_loss", "restore", "snapshot", "train"]
 
 _WARM_UP_STEPS, _MEASURED_STEPS = 2, 6
+_PROBED_STEPS, _LOOKED_AT = 2, 1_000
 
 
 def contrastive_loss(model: SentenceTransformer, settings: TrainingSettings) -> torch.nn.Module:
     """InfoNCE with in-batch negatives (van den Oord et al., 2018, eq. 4), `scale` = 1 / temperature.
 
-    With `mini_batch` the same gradient is computed in pieces (GradCache, Gao et al., 2021); several devices gather their
-    negatives.
+    With `mini_batch` the same gradient is computed in pieces (GradCache, Gao et al., 2021); several devices gather
+    their negatives.
     """
     shared: dict[str, Any] = {
         "scale": 1.0 / settings.temperature,
@@ -78,6 +80,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     check_shape(budget, strategy.trainable_params, total_params, strategy.name)
     examples = list(strategy.examples(data))
     work = _Work(strategy, examples, data, seed)
+    note = within_memory(budget, context, len(work.columns), work.probe)
     steps, binding = planned_steps(
         budget,
         work.step_flops(),
@@ -89,6 +92,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
         stopped_by=binding,
         examples=data.labels,
         trainable_params=strategy.trainable_params,
+        notes=[note] if note else [],
     )
     watch = Watch(
         context,
@@ -117,7 +121,6 @@ class _Work:
     def __init__(self, strategy: EncoderStrategy, examples: Sequence[Pair], data: TrainingData, seed: int) -> None:
         self.strategy, self.examples, self.data, self.seed = strategy, examples, data, seed
         self.context: Context = strategy.context
-        self.settings = strategy.context.training
         columns = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
         mined: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
         if self.settings.hard_negatives and not any(mined):
@@ -128,6 +131,10 @@ class _Work:
         self.labels = [list(pair.scores) for pair in examples if pair.scores]
         self._lengths: dict[str, np.ndarray] | None = None
         self._flops: FlopModel | None = None
+
+    @property
+    def settings(self) -> TrainingSettings:
+        return self.context.training
 
     def batches(self) -> Iterator[list[int]]:
         return contrastive_batches(self.examples, self.data.train_qrels, self.settings.batch_size, self.seed)
@@ -175,10 +182,24 @@ class _Work:
             restore(model, state)
         return float(np.mean(timer.seconds[_WARM_UP_STEPS:]))
 
-    def run(self, steps: int, seed: int, callback: _Timer) -> None:
-        """Run the optimiser for `steps` steps."""
+    def probe(self) -> None:
+        """Run as many steps as show the peak of memory, on the longest of the first batches; the model stays as it was.
+
+        From the second step on, the optimiser's state is there too.
+        """
+        heaviest = max(islice(self.batches(), _LOOKED_AT), key=self._tokens)
+        state = snapshot(self.strategy.model)
+        self.run(_PROBED_STEPS, self.seed, _Timer(), [heaviest] * _PROBED_STEPS)
+        restore(self.strategy.model, state)
+
+    def _tokens(self, batch: list[int]) -> float:
+        """Return the tokens of a batch, padding included."""
+        return sum(float(column[batch].max()) * len(batch) for column in self.lengths.values())
+
+    def run(self, steps: int, seed: int, callback: _Timer, batches: Sequence[list[int]] = ()) -> None:
+        """Run the optimiser for `steps` steps, on the fit's own batches unless told otherwise."""
         model, settings, context = self.strategy.model, self.settings, self.context
-        batches = list(islice(self.batches(), steps))
+        batches = batches or list(islice(self.batches(), steps))
         bf16 = precision.resolve(settings.precision, context.device) == "bf16"
         with tempfile.TemporaryDirectory(dir=context.scratch) as scratch, _limited(model, context.max_length):
             arguments = SentenceTransformerTrainingArguments(

@@ -12,7 +12,7 @@ from bench.retrieval.index import VectorIndex
 
 _DEPTH = 50
 _MARGIN = 0.95
-"""A document that scores above this share of the positive's score may be an unlabelled positive (Moreira et al., 2024)."""
+"""A document scoring above this share of the positive's score may be an unlabelled positive (Moreira et al., 2024)."""
 
 
 def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, context: Context) -> list[list[str]]:

@@ -57,8 +57,10 @@ def training_pool(data: TrainingData, context: Context) -> DevelopmentPool:
 def pool_of(
     queries: Mapping[str, str], qrels: Qrels, data: TrainingData, context: Context, max_queries: int, max_docs: int
 ) -> DevelopmentPool:
-    """Build a pool: all relevant documents of the chosen queries, then BM25's and the base model's hard negatives, then
-    random documents. The pool depends on the data and its seed alone, so that all strategies meet the same one.
+    """Build a pool: all relevant documents of the chosen queries, then hard negatives, then random documents.
+
+    Hard negatives are BM25's and the base model's. The pool depends on the data and its seed alone, so that all
+    strategies meet the same one.
     """
     rng = np.random.default_rng([data.seed, 11])
     chosen = sorted(str(query) for query in rng.permutation(sorted(qrels))[:max_queries])

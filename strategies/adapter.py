@@ -1,4 +1,4 @@
-"""Bottleneck adapters in the blocks (Houlsby et al., 2019, section 2.1; Pfeiffer et al., 2021, section 3)."""
+"""Bottleneck adapters in the blocks (Houlsby et al., 2019, section 2.1; Pfeiffer et al., 2021, AdapterFusion)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 WITHOUT_SELECTION = 0.5
-"""The share that the paper recommends where nothing can be chosen (section 4)."""
+"""The share that the paper recommends where nothing can be chosen."""
 
 
 class FullMerge(EncoderStrategy):

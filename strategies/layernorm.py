@@ -1,4 +1,4 @@
-"""Layer norms alone are trained (Zhao et al., 2024, "Tuning LayerNorm in Attention", section 2)."""
+"""Layer norms alone are trained (Zhao et al., 2024, "Tuning LayerNorm in Attention": LayerNorm-simple)."""
 
 from __future__ import annotations
 

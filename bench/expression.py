@@ -18,6 +18,7 @@ from bench.errors import BenchError
 _TOKEN = re.compile(r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>[(),=])|(?P<name>[^\s(),='"]+))""")
 _PLAIN = re.compile(r"""[^\s(),='"]+\Z""")
 _RUN = "run:"
+_RUN_NAME = _RUN.removesuffix(":")
 
 
 class ExpressionError(BenchError):
@@ -40,7 +41,7 @@ class Expression:
         return not self.parts and not self.options
 
     def __str__(self) -> str:
-        if self.name == "run" and [key for key, _ in self.options] == ["file"] and not self.parts:
+        if self.name == _RUN_NAME and [key for key, _ in self.options] == ["file"] and not self.parts:
             file = str(self.options[0][1])
             if _PLAIN.match(file):
                 return f"{_RUN}{file}"
@@ -116,7 +117,7 @@ class _Reader:
         name, quoted = self.name()
         if not quoted and name.startswith(_RUN):
             file = name.removeprefix(_RUN) or self.name()[0]
-            return Expression("run", options=(("file", Expression(file)),))
+            return Expression(_RUN_NAME, options=(("file", Expression(file)),))
         parts: list[Expression] = []
         options: dict[str, Expression] = {}
         if self.take("("):

@@ -110,6 +110,7 @@ def _of_module(stem: str) -> type[Strategy]:
     if name not in found:
         raise StrategyError(
             f"{module.__file__}: no strategy named {name!r} in it (found: {', '.join(found) or 'none'})"
+            f"{_unfinished(module)}"
         )
     return found[name]
 
@@ -140,7 +141,8 @@ def _file(path: Path) -> list[Entry]:
     found = _strategies_in(module)
     if not found:
         raise StrategyError(
-            f"{path}: no strategy in it. A strategy is a class that derives from bench.strategy.Strategy."
+            f"{path}: no strategy in it. A strategy is a class that derives from bench.strategy.Strategy"
+            f"{_unfinished(module)}"
         )
     return [Entry(strategy.name, str(path), lambda strategy=strategy: strategy, code) for strategy in found]  # type: ignore[misc]
 
@@ -193,6 +195,19 @@ def _strategies_in(module: ModuleType) -> list[type[Strategy]]:
         and value.__module__ == module.__name__
         and not value.__name__.startswith("_")
     ]
+
+
+def _unfinished(module: ModuleType) -> str:
+    """Return which classes of a module would be strategies but for methods that they lack."""
+    lacking = [
+        f"{value.__name__} lacks {', '.join(sorted(value.__abstractmethods__))}"
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Strategy)
+        and inspect.isabstract(value)
+        and value.__module__ == module.__name__
+    ]
+    return f"; {'; '.join(lacking)}" if lacking else ""
 
 
 def _checked(value: object) -> type[Strategy]:

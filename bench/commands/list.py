@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import unknown
+
+if TYPE_CHECKING:
+    from bench.data.catalogue import Entry
 
 SUMMARY = "list strategies, datasets or models"
 
@@ -83,20 +86,20 @@ def _datasets(args: argparse.Namespace) -> list[Row]:
                 "documents": entry.documents or None,
                 "queries": ", ".join(f"{split} {count:,}" for split, count in entry.queries.items()),
                 "licence": entry.info.licence,
-                "here": _place(name, args.data_dir),
+                "here": _place(entry, args.data_dir),
             }
         )
     return rows
 
 
-def _place(name: str, data_dir: str | None) -> str:
-    from bench.data.catalogue import catalogue
+def _place(entry: Entry, data_dir: str | None) -> str:
+    """Return the folder in which a dataset would be found without a network."""
+    from bench.data.locate import is_dataset, search_places
 
-    if catalogue()[name].kind == "pydocs":
+    if entry.kind == "pydocs":
         return "embedded"
-    places = [Path(data_dir)] if data_dir else []
-    places.append(Path("datasets"))
-    return next((str(place / name) for place in places if (place / name).is_dir()), "-")
+    places = search_places(entry.name, entry, Path(data_dir) if data_dir else None)
+    return next((str(place) for place in places if is_dataset(place)), "-")
 
 
 def _models(args: argparse.Namespace) -> list[Row]:

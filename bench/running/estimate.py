@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from bench.config import RunConfig
 from bench.records import USABLE
-from bench.running.plan import DatasetFacts, Plan
+from bench.running.facts import DatasetFacts
+from bench.running.plan import Plan
 from bench.running.spec import CellSpec, FitSpec
 from bench.running.store import Store
 

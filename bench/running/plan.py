@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import TRAINING, ConfigError, RunConfig
-from bench.data.dataset import Dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
+from bench.running.facts import DatasetFacts, facts_of
 from bench.running.provenance import machine_class
 from bench.running.spec import CellSpec, FitSpec, named, relevant_training
 from bench.running.studies import study_of
@@ -22,30 +22,13 @@ from bench.tuning.sampling import check_installed
 from bench.tuning.spec import TuningRequest
 
 if TYPE_CHECKING:
-    from bench.data.dataset import SimilarityDataset
+    from bench.data.dataset import Dataset, SimilarityDataset
     from bench.models import BaseModel
     from bench.registry import Registry
     from bench.strategy import Strategy
 
 _FORMAT = 1
 """Of identities: raised when what is hashed changes, so that old names cannot be mistaken for new ones."""
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What planning needs of a dataset, so that its texts need not stay in memory."""
-
-    asked: str
-    name: str
-    fingerprint: str
-    max_length: int
-    similarity: bool
-    splits: tuple[str, ...] = ()
-    n_docs: int = 0
-    n_queries: int = 0
-    doc_chars: float = 0.0
-    """Mean characters of a document."""
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,29 +187,7 @@ class Planner:
         """Read a dataset and keep what planning needs of it."""
         if asked not in self.datasets:
             found = self._load_dataset(asked, Path(self.config.data_dir) if self.config.data_dir else None)
-            common: dict[str, Any] = {
-                "asked": asked,
-                "name": found.name,
-                "fingerprint": found.fingerprint,
-                "max_length": self.config.max_length or found.info.max_length or 0,
-            }
-            if isinstance(found, Dataset):
-                qrels = found.qrels(self.config.split)
-                characters = sum(map(len, found.corpus.texts)) / max(len(found.corpus), 1)
-                facts = DatasetFacts(
-                    **common,
-                    similarity=False,
-                    splits=tuple(sorted(found.splits)),
-                    n_docs=len(found.corpus),
-                    n_queries=len(qrels),
-                    doc_chars=characters,
-                    warnings=tuple(found.warnings),
-                )
-            else:
-                texts = [*found.first, *found.second]
-                characters = sum(map(len, texts)) / max(len(texts), 1)
-                facts = DatasetFacts(**common, similarity=True, n_docs=len(texts), doc_chars=characters)
-            self.datasets[asked] = facts
+            self.datasets[asked] = facts_of(asked, found, self.config.split, self.config.max_length)
         return self.datasets[asked]
 
     def model(self, asked: str) -> BaseModel:

@@ -11,17 +11,29 @@ nothing that could be mistaken for a result. No rename is relied on (object stor
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import StoreError
-from bench.records import SCHEMA_VERSION, CellResult, CurvePoint, FitRecord
+from bench.records import CellResult, CurvePoint, FitRecord
+from bench.running.files import (
+    MODEL as MODEL,
+)
+from bench.running.files import (
+    ArtefactError,
+    DamagedError,
+    MissingError,
+    Record,
+    as_json,
+    commit,
+    emptied,
+    read,
+    sha256,
+    write_durably,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +44,6 @@ FIT_MARK = "fit.json"
 CELL_MARK = "result.json"
 RUN_FILE = "run.json"
 _RUN_COPY = "run.previous.json"
-MODEL = "model"
-
-Record = TypeVar("Record", FitRecord, CellResult)
 
 
 class Store:
@@ -103,7 +112,7 @@ class Store:
         """Whether the fit stands with all that `Strategy.load` reads, content checked."""
         try:
             self.artefact(fit)
-        except (_MissingError, _DamagedError, _ArtefactError):
+        except (MissingError, DamagedError, ArtefactError):
             return False
         return True
 
@@ -173,13 +182,13 @@ class Store:
 
     def begin_fit(self, name: str) -> Path:
         """Return the emptied folder of a fit to write into; its artefact goes into `model/` there."""
-        folder = _emptied(self.fit_folder(name), FIT_MARK)
+        folder = emptied(self.fit_folder(name), FIT_MARK)
         (folder / MODEL).mkdir()
         return folder
 
     def begin_cell(self, name: str) -> Path:
         """Return the emptied folder of a cell to write into."""
-        return _emptied(self.cell_folder(name), CELL_MARK)
+        return emptied(self.cell_folder(name), CELL_MARK)
 
     def put_fit(self, record: FitRecord, curve: Sequence[CurvePoint] = ()) -> None:
         """Write the curve, hash what lies in the fit's folder, then write `fit.json`: from here on the fit exists."""
@@ -192,7 +201,7 @@ class Store:
             frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(
                 folder / "curve.parquet"
             )
-        _commit(folder, FIT_MARK, record)
+        commit(folder, FIT_MARK, record)
 
     def put_cell(
         self, record: CellResult, per_query: pd.DataFrame | None = None, ranking: Ranking | None = None
@@ -206,7 +215,7 @@ class Store:
             from bench.retrieval.ranking import write_trec
 
             write_trec(ranking, folder / "ranking.trec.gz", record.strategy.replace(" ", ""))
-        _commit(folder, CELL_MARK, record)
+        commit(folder, CELL_MARK, record)
 
     def put_invocation(self, invocation: Mapping[str, Any], replace_last: bool = False) -> None:
         """Add an invocation to `run.json`, or write the last one again now that it has ended.
@@ -218,8 +227,8 @@ class Store:
             earlier = earlier[:-1]
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / RUN_FILE).exists():
-            _write_durably(self.folder / _RUN_COPY, _json({"invocations": earlier}))
-        _write_durably(self.folder / RUN_FILE, _json({"invocations": [*earlier, dict(invocation)]}))
+            write_durably(self.folder / _RUN_COPY, as_json({"invocations": earlier}))
+        write_durably(self.folder / RUN_FILE, as_json({"invocations": [*earlier, dict(invocation)]}))
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -230,23 +239,23 @@ class Store:
             if not (folder / mark).is_file():
                 continue
             try:
-                yield folder.name, _read(folder / mark, record), ""
-            except _DamagedError as error:
+                yield folder.name, read(folder / mark, record), ""
+            except DamagedError as error:
                 yield folder.name, None, str(error)
 
     def _get(self, mark: Path, record: type[Record]) -> Record:
         if not mark.is_file():
-            raise _MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
-        return _read(mark, record)
+            raise MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
+        return read(mark, record)
 
     def _whole(self, folder: Path, listed: Mapping[str, Mapping[str, Any]], name: str) -> Path:
         """Return the path of a listed file after comparing its content with the record."""
         if name not in listed:
             raise StoreError(f"{folder.name} has no {name}")
         if not (folder / name).is_file():
-            raise _ArtefactError(f"{folder / name} is missing: run again to make it")
-        if _sha256(folder / name) != listed[name]["sha256"]:
-            raise _ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
+            raise ArtefactError(f"{folder / name} is missing: run again to make it")
+        if sha256(folder / name) != listed[name]["sha256"]:
+            raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
         return folder / name
 
     def _read_invocations(self, name: str) -> list[dict[str, Any]]:
@@ -259,97 +268,10 @@ class Store:
             raise StoreError(f"{path} is damaged: {error}") from error
 
 
-class _MissingError(StoreError):
-    """There is no such record."""
-
-
-class _ArtefactError(StoreError):
-    """A record stands, but a file beside it is missing or is not what was written."""
-
-
-class _DamagedError(StoreError):
-    """A record is there and cannot be used; making the fit or cell again repairs it."""
-
-
 def _stands(get: Callable[[str], FitRecord | CellResult], name: str) -> bool:
     """Whether a record can be read. One of a newer schema is refused, so that it is not overwritten."""
     try:
         get(name)
-    except (_MissingError, _DamagedError):
+    except (MissingError, DamagedError):
         return False
     return True
-
-
-def _read(mark: Path, record: type[Record]) -> Record:
-    """Read a record and check that what it lists is there, by size; the content is checked where it is used."""
-    try:
-        raw = json.loads(mark.read_text(encoding="utf-8"))
-        newer = raw["schema_version"] > SCHEMA_VERSION
-    except (ValueError, KeyError, TypeError) as error:
-        raise _DamagedError(f"{mark} is damaged ({error}): run again to repair it") from error
-    try:
-        result = record.from_dict(raw)
-    except StoreError as error:
-        kind = StoreError if newer else _DamagedError
-        raise kind(f"{mark}: {error}") from error
-    without_weights = not (mark.parent / MODEL).is_dir()
-    for name, facts in result.files.items():
-        path = mark.parent / name
-        if name.startswith(f"{MODEL}/") and without_weights:
-            continue  # records are kept, and committed, without weights; who needs those makes the fit again
-        if not path.is_file() or path.stat().st_size != facts["bytes"]:
-            raise _DamagedError(f"{path} is missing or cut short: run again to repair it")
-    return result
-
-
-def _emptied(folder: Path, mark: str) -> Path:
-    """Take the mark away first, so that no reader sees a record whose files are going, then the rest."""
-    (folder / mark).unlink(missing_ok=True)
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _commit(folder: Path, mark: str, record: FitRecord | CellResult) -> None:
-    record.files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != mark:
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            record.files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    _write_durably(folder / mark, _json(record.to_dict()))
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write in one put and wait until it is on the disk, the folder's entry included."""
-    with path.open("wb") as stream:
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-    if os.name == "posix":
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars, paths and sets have no JSON form of their own."""
-    if hasattr(value, "item"):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} cannot be written to a record")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,8 @@ from bench.tuning.space import tunable
 from bench.tuning.spec import Node, StudySpec
 
 if TYPE_CHECKING:
-    from bench.running.plan import DatasetFacts, Planner
+    from bench.running.facts import DatasetFacts
+    from bench.running.plan import Planner
 
 _FORMAT = 1
 """Of identities: raised when what is hashed changes."""

@@ -15,6 +15,7 @@ from bench.errors import StoreError
 from bench.expression import parse
 from bench.registry import Registry
 from bench.running.provenance import cores, machine_class
+from bench.running.spec import named
 from bench.running.store import Store
 from bench.training.budget import Meter
 
@@ -99,6 +100,12 @@ class Workshop:
 
         return VectorCache(default_folder())
 
+    @property
+    def calibrations(self) -> Path:
+        """Folder of the run for step times measured on this class of machine."""
+        machine = machine_class(self.setup.threads)
+        return self.store.folder / "calibrations" / named(machine, {"machine": machine})
+
     def dataset(self, asked: str) -> Dataset | SimilarityDataset:
         """Read a dataset, once."""
         if asked not in self._datasets:
@@ -124,7 +131,7 @@ class Workshop:
                 meter=self.meter,
                 cache=self.cache,
                 scratch=Path(self._scratch.name),
-                calibrations=self.store.folder / "calibrations",
+                calibrations=self.calibrations,
                 progress=self.progress,
                 notes=self.notes,
             )

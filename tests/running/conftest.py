@@ -112,7 +112,8 @@ class Toy(Words):
         steps = (budget.steps or 1) * (2 if does == "overrun" else 1)
         self.context.progress("step", {"step": steps, "total": steps, "loss": 0.5})
         return FitReport(
-            steps=steps, planned_steps=steps, examples=data.labels, stopped_by="steps", curve=[CurvePoint(steps, 0.1, 0.5)]
+            steps=steps, planned_steps=steps, examples=data.labels, stopped_by="steps",
+            curve=[CurvePoint(steps, 0.1, 0.5)],
         )
 
     def bonus(self, doc):
@@ -190,7 +191,8 @@ def fake_model(tmp_path: Path) -> Path:
     """A folder that passes for a base model as long as nobody loads it."""
     folder = tmp_path / "fake-model"
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes((16).to_bytes(8, "little") + b'{"__metadata__":{}}'[:16])
+    header = json.dumps({"layer.weight": {"dtype": "F32", "shape": [100, 10], "data_offsets": [0, 4000]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     return folder
 
 

@@ -1,0 +1,164 @@
+"""`run` and `check` from the command line, on strategies that need no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import run as run_api
+from bench.cli import main
+from bench.running import executors
+from bench.running.jobs import Job, Listener, run_job
+from bench.running.store import Store
+from bench.running.workshop import Setup
+
+
+class InProcess:
+    def run(self, jobs: Sequence[Job], store: Store, setup: Setup, listener: Listener) -> None:
+        for job in jobs:
+            listener.started(job)
+            record = run_job(job, store, setup)
+            listener.ended(job, record.status, record.reason, 0.0)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(executors.EXECUTORS, "local", lambda jobs, timeout: InProcess())
+
+
+@pytest.fixture
+def line(toy_file: Path, fake_model: Path, beir_folder: Path, tmp_path: Path, in_process: None) -> list[str]:
+    """A command line that runs `words` and `toy` on the tiny dataset."""
+    return [
+        "run", "--strategy-file", str(toy_file), "--strategies", "words,toy", "--baseline", "words", "--device", "cpu",
+        "--model", str(fake_model), "--datasets", str(beir_folder), "--budget-steps", "5",
+        "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+
+def test_a_run_leaves_results_a_table_and_a_report(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line) == 0
+    captured = capsys.readouterr()
+    assert "toy" in captured.out and "5 steps" in captured.out and "report.md" in captured.out
+    assert "2 fits and 2 measurements to do, 0 stand already" in captured.err.replace("\n", " ")
+    assert "words" in (tmp_path / "out" / "report.md").read_text()
+    assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
+    assert main(line) == 0
+    assert "0 fits and 0 measurements to do, 4 stand already" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line, "--json", "--quiet", "--no-report"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert [row["strategy"] for row in found["results"]] == ["toy", "words"]
+    assert found["statuses"] == {"ok": 2} and found["report"] is None and captured.err == ""
+
+
+def test_some_failed_is_exit_code_1(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line, "--set", "toy.does=raise", "--no-report"]) == 1
+    captured = capsys.readouterr()
+    assert "ValueError: the first line" in captured.out and "--overwrite failed" in captured.out
+    assert "Traceback" not in captured.out
+
+
+def test_a_dry_run_runs_nothing(line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line, "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["kind"] for row in found["to_do"]] == ["fit", "fit", "cell", "cell"]
+    assert {row["how"] for row in found["to_do"]} == {"rough"} and found["seconds"] > 0
+    assert not (tmp_path / "out").exists()
+    main([*line, "--quiet", "--no-report"])
+    capsys.readouterr()
+    main([*line, "--dry-run", "--seeds", "0,1"])
+    text = capsys.readouterr().out
+    assert "measured" in text and "2 to do" in text and "4 stand already" in text
+
+
+def test_a_run_json_says_the_same_as_the_command_line(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*line, "--quiet", "--no-report"])
+    capsys.readouterr()
+    assert main(["run", "--config", str(tmp_path / "out" / "run.json"), "--no-report"]) == 0
+    assert "4 stand already" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_python_interface_is_as_short(line: list[str], toy_file: Path, tmp_path: Path) -> None:
+    main([*line, "--quiet", "--no-report"])
+    outcome = run_api(str(tmp_path / "out" / "run.json"), quiet=True, seeds=[0, 1])
+    assert outcome.done == 2
+    assert sorted(outcome.frame()["strategy"]) == ["toy", "toy", "words"]
+
+
+# --- check ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def golden(beir_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_file: Path, in_process: None) -> Any:
+    """Return a function that expects a score of bm25 on the tiny dataset and checks it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").mkdir()
+
+    def check(measure: str, score: float, *more: str) -> int:
+        text = f'kind = "retrieval"\ntitle = "tiny"\n[expected.bm25]\n"{measure}" = {score}\n'
+        (tmp_path / "datasets" / "tiny.toml").write_text(text)
+        return main(["check", "--data-dir", str(beir_folder.parent), "--datasets", "tiny", *more])
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("expected", "verdict", "code"),
+    [(1.0, "OK", 0), (0.998, "OK", 0), (0.9979, "close", 0), (0.99, "close", 0), (0.9899, "FAIL", 1), (0.5, "FAIL", 1)],
+)
+def test_a_published_score_is_measured_again(
+    golden: Any, capsys: pytest.CaptureFixture[str], expected: float, verdict: str, code: int
+) -> None:
+    assert golden("recall@100", expected, "--json") == code
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["verdict"], row["measured"], row["n"]) for row in rows] == [(verdict, 1.0, 8)]
+
+
+def test_a_score_that_could_not_be_measured_fails_with_its_reason(
+    golden: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("no index today")
+
+    monkeypatch.setattr("strategies.bm25.build_lexical", broken)
+    assert golden("recall@100", 1.0) == 1
+    text = capsys.readouterr().out
+    assert "no index today" in text and "1 FAILED" in text
+
+
+def test_nothing_to_check_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--data-dir", str(tmp_path)]) == 2
+    assert "no dataset with expected scores" in capsys.readouterr().err
+    assert main(["check", "--datasets", "scifcat"]) == 2
+    assert "did you mean 'scifact'" in capsys.readouterr().err
+
+
+def test_the_contract_of_a_file_is_checked(
+    toy_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.contract import Finding
+
+    asked: list[str] = []
+
+    def check(name: str, model: object, files: list[Path]) -> list[Finding]:
+        asked.append(name)
+        return [Finding("budget", name != "head", "what was measured")]
+
+    monkeypatch.setattr("bench.contract.check", check)
+    assert main(["check", "--strategy-file", str(toy_file)]) == 1
+    assert asked == ["words", "toy", "head", "both"]
+    assert "FAIL budget" in capsys.readouterr().out
+    assert main(["check", "--strategy-file", str(toy_file), "--strategies", "both(toy, weight=1),words", "--json"]) == 0
+    assert [row["strategy"] for row in json.loads(capsys.readouterr().out)] == ["both(toy, weight=1)", "words"]

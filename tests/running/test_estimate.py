@@ -1,0 +1,63 @@
+"""Estimates say where they come from, and grow with what there is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunConfig
+from bench.registry import Registry
+from bench.running.driver import Outcome, pending
+from bench.running.estimate import ACHIEVED, Estimate, estimate, matrix_rate
+from bench.running.plan import plan
+from bench.running.store import Store
+
+Configure = Callable[..., RunConfig]
+RATE = 1e6
+
+
+def estimates(config: RunConfig) -> dict[tuple[str, str], Estimate]:
+    found = plan(config)
+    fits, cells = pending(found, Store(Path(config.out)))
+    names = {spec.name: spec.strategy for spec in (*found.fits, *found.cells)}
+    rows = estimate(config, found, fits, cells, Registry(config.strategy_files), RATE)
+    return {(row.kind, names[row.name]): row for row in rows}
+
+
+def test_rough_ones_count_operations(toy_config: Configure) -> None:
+    found = estimates(toy_config(strategies="head,words", baseline="head"))
+    fit = found["fit", "head"]
+    tokens = plan(toy_config()).datasets.popitem()[1].doc_chars / 4.5 + 2 + 20
+    assert fit.how == "rough"
+    assert fit.seconds == pytest.approx(6 * 1000 * tokens * 32 * 5 / (RATE * ACHIEVED) + 1, rel=1e-3)
+    assert found["fit", "words"].seconds == 1.0
+
+
+def test_more_steps_take_longer(toy_config: Configure) -> None:
+    few = estimates(toy_config(strategies="head", baseline="head"))["fit", "head"]
+    many = estimates(toy_config(strategies="head", baseline="head", budget={"steps": 50}))["fit", "head"]
+    assert (many.seconds - 1) == pytest.approx(10 * (few.seconds - 1))
+
+
+@pytest.mark.parametrize(("budget", "how", "seconds"), [({"seconds": 60}, "budget", 61), ({"flops": 2e6}, "rough", 11)])
+def test_a_budget_that_is_time_is_its_own_estimate(
+    toy_config: Configure, budget: dict[str, Any], how: str, seconds: float
+) -> None:
+    found = estimates(toy_config(strategies="head", baseline="head", budget=budget))["fit", "head"]
+    assert (found.how, found.seconds) == (how, pytest.approx(seconds))
+
+
+def test_what_was_measured_before_counts(toy_config: Configure, run_inline: Callable[[RunConfig], Outcome]) -> None:
+    store = run_inline(toy_config()).store
+    wall, index = store.fits()[0].cost["wall_seconds"], store.cells()[0].cost["index_seconds"]
+    found = estimates(toy_config(budget={"steps": 50}, seeds="1"))
+    assert {row.how for row in found.values()} == {"measured"}
+    assert found["fit", "toy"].seconds == pytest.approx(10 * wall)
+    assert found["cell", "toy"].seconds == pytest.approx(index + 1)
+
+
+def test_the_machine_is_measured() -> None:
+    assert matrix_rate("fp32", size=64) > 1e6

@@ -1,0 +1,96 @@
+"""What is shown while a run works, with and without a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.config import RunConfig
+from bench.running import progress
+from bench.running.jobs import Job, jobs_of
+from bench.running.plan import plan
+from bench.running.progress import Lines, Live, Quiet, display, duration
+
+Configure = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def job(toy_config: Configure) -> Job:
+    found = plan(toy_config())
+    return jobs_of(found, {found.fits[0].name}, set())[0]
+
+
+def screen(terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, highlight=False)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_lines_say_what_begins_and_how_it_ended(job: Job) -> None:
+    console = screen(terminal=False)
+    with Lines(console, 2) as shown:
+        shown.started(job)
+        shown.event(job, "step", {"step": 1, "total": 5, "loss": 0.5})
+        shown.ended(job, "failed", "why [it] failed", 61.0)
+    assert "[1/2] fit toy on tiny, 5 steps, seed 0" in text_of(console)
+    assert "failed in 1 min 01 s: why [it] failed, about" in text_of(console)
+    assert "loss" not in text_of(console), "steps are shown twice a minute at most"
+
+
+def test_a_long_training_is_heard_of(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    console = screen(terminal=False)
+    shown = Lines(console, 1)
+    shown.started(job)
+    shown.event(job, "dev", {"step": 2, "dev": 0.625})
+    shown.event(job, "step", {"step": 3, "total": 5, "loss": 0.51234})
+    assert "step 3/5, loss 0.512, dev 0.625" in text_of(console)
+
+
+def test_a_terminal_shows_step_loss_score_and_time_left(job: Job) -> None:
+    console = screen(terminal=True)
+    with Live(console, 2) as shown:
+        shown.started(job)
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("stage", {"name": "fit"}),
+            ("encode", {"done": 0, "total": 100}),
+            ("dev", {"step": 2, "dev": 0.625}),
+            ("step", {"step": 3, "total": 5, "loss": 0.51234}),
+        ]
+        for name, values in events:
+            shown.event(job, name, values)
+        shown.progress.refresh()
+        shown.ended(job, "ok", "", 2.0)
+        shown.event(job, "step", {"step": 4, "total": 5, "loss": 0.4})
+    text = text_of(console)
+    assert "step 3/5, loss 0.512, dev 0.625" in text and "fit toy on tiny" in text and "done" in text
+
+
+def test_quiet_shows_failures_alone(job: Job) -> None:
+    console = screen(terminal=False)
+    with Quiet(console, 2) as shown:
+        shown.started(job)
+        shown.ended(job, "ok", "", 1.0)
+        shown.ended(job, "oom", "no memory", 1.0)
+    assert text_of(console).splitlines() == ["fit toy on tiny, 5 steps, seed 0: oom in 1.0 s: no memory"]
+
+
+def test_the_display_suits_the_console() -> None:
+    assert isinstance(display(screen(terminal=True), 1), Live)
+    assert type(display(screen(terminal=False), 1)) is Lines
+    assert type(display(screen(terminal=True), 1, quiet=True)) is Quiet
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (59.96, "1 min 00 s"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

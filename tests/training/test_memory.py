@@ -1,0 +1,109 @@
+"""A budget of memory: pieces as large as fit, found by measuring, the contrastive batch left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from bench.context import Context
+from bench.errors import BudgetError
+from bench.evaluation.cost import PeakMemory
+from bench.models import BaseModel
+from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.training.budget import Budget
+from bench.training.loop import snapshot
+from bench.training.memory import WHOLE, largest_piece, within_memory
+
+
+class Machine:
+    """Takes `fixed` bytes and `text` more for each text at once, and remembers what was tried."""
+
+    def __init__(self, fixed: int, text: int, batch: int = 32, columns: int = 2) -> None:
+        self.fixed, self.text, self.whole, self.tried = fixed, text, batch * columns, list[int]()
+
+    def __call__(self, piece: int) -> int:
+        self.tried.append(piece)
+        return self.fixed + self.text * (piece or self.whole)
+
+
+@pytest.mark.parametrize(
+    ("limit", "piece"), [(10_000, WHOLE), (700, WHOLE), (699, 32), (380, 32), (379, 16), (219, 8), (99, 2), (79, 1)]
+)
+def test_the_largest_piece_that_fits_is_taken(limit: int, piece: int) -> None:
+    machine = Machine(fixed=60, text=10)
+    assert largest_piece(limit, 32, 2, machine) == (piece, 60 + 10 * (piece or 64))
+    assert len(machine.tried) <= 2 or max(60 + 10 * (tried or 64) for tried in machine.tried) <= limit
+
+
+def test_one_text_that_does_not_fit_is_refused_with_both_figures() -> None:
+    with pytest.raises(BudgetError, match="takes 70 bytes with one text at a time, 69 are allowed"):
+        largest_piece(69, 32, 2, Machine(fixed=60, text=10))
+
+
+def test_a_batch_that_is_no_power_of_two_is_tried_whole_too() -> None:
+    machine = Machine(fixed=0, text=1, batch=24, columns=3)
+    assert largest_piece(1_000, 24, 3, machine)[0] == WHOLE
+    assert machine.tried == [1, 2, 4, 8, 16, 24, WHOLE]
+
+
+class Everything(EncoderStrategy):
+    """Trains all parameters."""
+
+    name = "everything"
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """A rate at which a few steps show."""
+
+        lr: float = 1e-3
+
+    def attach(self, model: Any) -> Any:
+        return model.requires_grad_(True)
+
+
+class Gauge:
+    """Stands for the measurement of memory: a piece of more than two texts takes too much."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @property
+    def so_far(self) -> int:
+        piece = self.context.training.mini_batch
+        return 100 * (piece or 1_000)
+
+
+def test_training_goes_on_in_pieces_with_the_same_batches(
+    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+) -> None:
+    roomy = Everything(None, tiny_context(tiny_bert))
+    roomy.fit(tiny_training, Budget(steps=3), 0)
+    context = tiny_context(tiny_bert)
+    context.memory = Gauge(context)  # type: ignore[assignment]
+    tight = Everything(None, context)
+    report = tight.fit(tiny_training, Budget(steps=3, memory=250), 0)
+    assert context.training.mini_batch == 2 and context.training.batch_size == 8
+    assert [note for note in report.notes if "2 texts at a time" in note]
+    assert (report.steps, len(report.curve)) == (3, 3)
+    for name, weight in snapshot(roomy.model).items():
+        torch.testing.assert_close(weight, snapshot(tight.model)[name], atol=2e-3, rtol=1e-2)
+
+
+def test_where_the_batch_fits_nothing_changes_and_nothing_is_said(
+    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+) -> None:
+    context = tiny_context(tiny_bert)
+    with PeakMemory() as context.memory:
+        report = Everything(None, context).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
+    assert context.training.mini_batch == WHOLE
+    assert report.notes == []
+
+
+def test_a_piece_that_the_user_has_set_stays(tiny_bert: BaseModel, tiny_context: Callable[..., Context]) -> None:
+    context = tiny_context(tiny_bert, mini_batch=3)
+    assert within_memory(Budget(steps=1, memory=1), context, 2, lambda: pytest.fail("measured")) == ""
+    assert context.training.mini_batch == 3

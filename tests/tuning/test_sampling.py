@@ -1,0 +1,87 @@
+"""What is tried next: the default first, inside the bounds, never twice, the same after an interruption."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from typing import Any
+
+import pytest
+
+from bench.space import Choice, LogUniform, Param, Uniform
+from bench.tuning import sampling, space
+from bench.tuning.records import Trial
+
+SPACE: dict[str, Param] = {
+    "lr": LogUniform(1e-5, 1e-2),
+    "share": Uniform(0.25, 0.75),
+    "hybrid.method": Choice(("rrf", "weighted")),
+}
+DEFAULTS: dict[str, Any] = {"lr": 5e-4, "share": 0.5, "hybrid.method": "weighted"}
+
+
+def value_of(params: dict[str, Any]) -> float:
+    """Best at 1e-3."""
+    return 1.0 - abs(math.log10(params["lr"]) + 3)
+
+
+def run(count: int, trials: list[Trial] | None = None) -> list[Trial]:
+    trials = list(trials or [])
+    while len(trials) < count:
+        params = sampling.propose(SPACE, DEFAULTS, trials, len(trials))
+        assert params is not None
+        trials.append(Trial(len(trials), params, value=value_of(params)))
+    return trials
+
+
+def test_trial_0_is_the_default() -> None:
+    assert sampling.propose(SPACE, DEFAULTS, [], 0) == DEFAULTS
+
+
+def test_what_is_tried_lies_in_the_space_in_three_digits_and_never_twice() -> None:
+    trials = run(12)
+    for trial in trials:
+        assert set(trial.params) == set(SPACE)
+        assert all(space.contains(SPACE[name], value) for name, value in trial.params.items())
+        assert trial.params["lr"] == float(f"{trial.params['lr']:.3g}")
+    assert len({repr(trial.params) for trial in trials}) == 12
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been() -> None:
+    whole = run(9)
+    for stopped_after in (1, 6):
+        assert run(9, whole[:stopped_after]) == whole
+
+
+def test_later_trials_learn_from_earlier_ones() -> None:
+    trials = run(24)
+    near = [abs(math.log10(trial.params["lr"]) + 3) < 0.75 for trial in trials]
+    assert sum(near[12:]) > sum(near[:12])
+
+
+def test_a_diverged_trial_is_learned_from_and_no_obstacle() -> None:
+    trials = [Trial(0, DEFAULTS, "diverged"), *(Trial(n, {**DEFAULTS, "lr": 1e-3 * n}, value=0.5) for n in (1, 2, 3))]
+    assert sampling.propose(SPACE, DEFAULTS, trials, 4) is not None
+
+
+def test_a_default_outside_the_bounds_is_tried_and_no_obstacle() -> None:
+    outside = {**DEFAULTS, "lr": 0.5}
+    trials = [Trial(0, outside, value=0.1)]
+    found = sampling.propose(SPACE, outside, trials, 1)
+    assert found is not None and found["lr"] <= 1e-2
+
+
+def test_a_finite_space_is_tried_in_full_and_then_is_done() -> None:
+    finite: dict[str, Param] = {"method": Choice(("a", "b")), "k": Choice((1, 2, 3))}
+    trials: list[Trial] = []
+    while (params := sampling.propose(finite, {"method": "b", "k": 2}, trials, len(trials))) is not None:
+        trials.append(Trial(len(trials), params, value=0.5))
+    assert len(trials) == 6 == space.size(finite)
+    assert sorted(repr(trial.params) for trial in trials) == sorted(map(repr, space.combinations(finite)))
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "optuna" else find(name))
+    with pytest.raises(sampling.TuningError, match=r"pip install 'adaptbench\[tune\]'"):
+        sampling.check_installed()

@@ -69,7 +69,7 @@ class BaseModel:
 
 
 def base_model(name: str | None = None, *, pooling: str | None = None, trust_remote_code: bool = False) -> BaseModel:
-    """Find a base model: a folder, a name on the Hugging Face hub, or the default from its package.
+    """Find a base model: a folder, a name on the hub, the default from its package, or `openai:URL#MODEL`.
 
     Raises:
         ModelError: it is not there, has no safetensors weights, or (the default) is not the published file.
@@ -77,6 +77,10 @@ def base_model(name: str | None = None, *, pooling: str | None = None, trust_rem
     if name in (None, "", DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
         return BaseModel(DEFAULT_MODEL, _default_path(), pooling)
     assert name is not None
+    if name.startswith("openai:"):
+        from bench.endpoint import endpoint_model
+
+        return endpoint_model(name)
     path = Path(name).expanduser()
     if path.is_dir():
         if not any(path.rglob("*.safetensors")):

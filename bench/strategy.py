@@ -248,6 +248,8 @@ class EncoderStrategy(Strategy):
         """The adapted model; before `fit` or `load`, a fresh one with its attachment."""
         if self._model is None:
             model = self.context.model.load(self.context.device)
+            if next(model.parameters(), None) is None:
+                raise NotApplicableError(f"{self.name} changes weights, and {self.context.model.name} shows none")
             model.requires_grad_(False)
             self._model = self.attach(model)
             freeze_unreachable(self._model)

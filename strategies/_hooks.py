@@ -53,13 +53,15 @@ class Scale(Switchable):
         self.width, self.part = width, part
         self.vector = nn.Parameter(torch.ones(part.stop - part.start))
 
+    @property
+    def whole(self) -> torch.Tensor:
+        """The vector over all features (width,): ones where nothing is scaled."""
+        before, after = self.part.start, self.width - self.part.stop
+        return nn.functional.pad(self.vector, (before, after), value=1.0) if before or after else self.vector
+
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Map (..., width) to (..., width)."""
-        vector = self.vector.to(hidden.dtype)
-        if len(vector) < self.width:
-            before, after = self.part.start, self.width - self.part.stop
-            vector = nn.functional.pad(vector, (before, after), value=1.0)
-        return hidden * vector
+        return hidden * self.whole.to(hidden.dtype)
 
 
 def on_output(linear: nn.Module, name: str, module: Switchable) -> None:
@@ -106,3 +108,26 @@ def switched_off(model: nn.Module) -> Iterator[None]:
     finally:
         for module in modules:
             module.enabled = True
+
+
+@contextmanager
+def scales_folded(model: nn.Module) -> Iterator[None]:
+    """Multiply every `Scale` into the weights of its linear layer for the length of a block."""
+    originals: list[tuple[nn.Parameter, torch.Tensor]] = []
+    with torch.no_grad():
+        for linear in model.modules():
+            for hook in [*linear._forward_hooks.values(), *linear._forward_pre_hooks.values()]:
+                scale = linear.get_submodule(hook.name) if isinstance(hook, _Output | _Input) else None
+                if not isinstance(scale, Scale):
+                    continue
+                behind, vector = isinstance(hook, _Output), scale.whole.detach()
+                scaled = [linear.weight, *([linear.bias] if behind and linear.bias is not None else [])]
+                for parameter in scaled:
+                    originals.append((parameter, parameter.data))
+                    parameter.data = parameter.data * (vector[:, None] if behind and parameter.ndim == 2 else vector)
+    try:
+        with switched_off(model):
+            yield
+    finally:
+        for parameter, original in reversed(originals):
+            parameter.data = original

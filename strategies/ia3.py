@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -49,6 +49,14 @@ class IA3(EncoderStrategy):
                 for linear in architecture.linears(model, role):
                     on_input(linear, "ia3_input", Scale(linear.in_features, slice(0, linear.in_features)))
         return model
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Multiply the vectors into the weights while encoding: no extra work a token."""
+        from strategies._hooks import scales_folded
+
+        with scales_folded(self.model):
+            yield
 
     def detached(self) -> AbstractContextManager[None]:
         """Scale nothing."""

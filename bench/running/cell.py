@@ -210,7 +210,9 @@ def _serving_cost(
         if encoder is None:
             return cost | {"total_params": 0, "query_flops": None, "encode_docs_per_second": None}
         cost["encode_docs_per_second"] = throughput(encoder, dataset.corpus.texts)
-    cost["total_params"] = sum(parameter.numel() for parameter in encoder.model.parameters())
+    cost["total_params"] = sum(parameter.numel() for parameter in encoder.model.parameters()) or None
+    if cost["total_params"] is None:  # a model behind an endpoint
+        return cost | {"query_flops": None}
     cost["query_flops"] = _query_flops(encoder, list(queries.values())[:_QUERY_SAMPLE])
     return cost
 

@@ -1,0 +1,80 @@
+"""`similarity FIRST SECOND`: how similar two texts are to a model before and after adaptation."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.exporting.similarity import Similarity
+
+SUMMARY = "the similarity of two sentences, before and after adaptation"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from bench.exporting.choice import add_arguments as add_choice
+
+    parser.add_argument(
+        "run_folder",
+        type=Path,
+        metavar="DIR",
+        nargs="?",
+        default=None,
+        help="folder of the run (default: that of 'run')",
+    )
+    parser.add_argument("first", metavar="FIRST", help="a text")
+    parser.add_argument("second", metavar="SECOND", help="another text")
+    parser.add_argument(
+        "--query", action="store_true", help="FIRST is a query, SECOND a document (default: both texts)"
+    )
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the similarities to every fit that is meant: all that have one, unless told otherwise."""
+    from dataclasses import asdict
+
+    from bench.commands._console import emit_json, err_console
+    from bench.errors import BenchError, NotApplicableError
+    from bench.exporting.choice import matching, setup_of, wanted_of
+    from bench.exporting.similarity import similarity
+    from bench.report import open_run
+    from bench.running.workshop import Workshop
+
+    store = open_run(args.run_folder)
+    found: list[Similarity] = []
+    refused: list[str] = []
+    with Workshop(store, setup_of(store)) as workshop:
+        for record in matching(store, wanted_of(args)):
+            try:
+                found.append(similarity(workshop, record, args.first, args.second, args.query))
+            except NotApplicableError as error:
+                refused.append(str(error))
+    if not found:
+        raise BenchError("; ".join(dict.fromkeys(refused)))
+    if args.json:
+        emit_json([asdict(each) | {"change": each.change} for each in found])
+        return 0
+    _show(found)
+    for text in dict.fromkeys(refused):
+        err_console().print(text, style="dim", markup=False)
+    return 0
+
+
+def _show(found: list[Similarity]) -> None:
+    from rich.table import Table
+
+    from bench.commands._console import console
+
+    table = Table("strategy", "dataset", "model", "budget", "seed", "before", "after", "change", box=None)
+    for column in (4, 5, 6, 7):
+        table.columns[column].justify = "right"
+    for each in found:
+        seed = "-" if each.seed is None else str(each.seed)
+        name = each.strategy.replace("[", "\\[")
+        scores = f"{each.before:.4f}", f"{each.after:.4f}", f"{each.change:+.4f}"
+        table.add_row(name, each.dataset, each.model, each.budget or "-", seed, *scores)
+    console().print(table)

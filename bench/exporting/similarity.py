@@ -1,0 +1,67 @@
+"""The similarity of two texts to a base model, and to what a fit has made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import NotApplicableError
+from bench.evaluation.similarity import cosines
+from bench.running.workshop import encoder_of, merged
+
+if TYPE_CHECKING:
+    from bench.records import FitRecord
+    from bench.running.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosine similarities of one pair of texts."""
+
+    fit: str
+    strategy: str
+    dataset: str
+    model: str
+    budget: str
+    seed: int | None
+    before: float
+    """To the base model."""
+    after: float
+
+    @property
+    def change(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+
+def similarity(workshop: Workshop, record: FitRecord, first: str, second: str, query: bool = False) -> Similarity:
+    """Compare two texts before and after adaptation.
+
+    Args:
+        workshop: of the run.
+        record: the fit.
+        first: a text.
+        second: another one.
+        query: the first is a query and the second a document; else both are documents.
+
+    Raises:
+        NotApplicableError: the strategy ranks documents and has no similarity of two texts.
+    """
+    from bench.exporting.choice import budget_of
+
+    strategy = workshop.strategy(record.fit)
+    encoder = encoder_of(strategy)
+    composed = strategy.parts or strategy.trains == "head"
+    if encoder is None or (composed and not hasattr(strategy, "encoder")):
+        raise NotApplicableError(f"{record.strategy} ranks documents and has no similarity of two texts")
+    before = _cosine(strategy.context.encoder, first, second, query)
+    with merged(strategy):
+        after = before if encoder is strategy.context.encoder else _cosine(encoder, first, second, query)
+    return Similarity(
+        record.fit, record.strategy, record.dataset, record.model, budget_of(record), record.seed, before, after
+    )
+
+
+def _cosine(encoder: Any, first: str, second: str, query: bool) -> float:
+    one = encoder.uncached([first], "query" if query else "document")
+    return float(cosines(one, encoder.uncached([second], "document"))[0])

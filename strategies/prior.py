@@ -25,6 +25,8 @@ from bench.training.budget import Budget
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _DEPTH = 1000
+_QUERIES = 500
+"""Labelled queries, drawn by seed, on which the weight is chosen."""
 
 
 class Prior(BaseEncoder):
@@ -56,9 +58,12 @@ class Prior(BaseEncoder):
         scores: dict[float, float] = {}
         self.weight = self.config.weight
         if self.weight < 0:
-            qrels = {**data.train_qrels, **data.dev_qrels}
-            queries = {**data.train_queries, **data.dev_queries}
-            uses = Counter(doc for docs in qrels.values() for doc, grade in docs.items() if grade > 0)
+            labelled = {**data.train_qrels, **data.dev_qrels}
+            texts = {**data.train_queries, **data.dev_queries}
+            drawn = np.random.default_rng([seed, 13]).permutation(sorted(labelled))[:_QUERIES]
+            queries = {str(query): texts[str(query)] for query in drawn}
+            qrels = {query: labelled[query] for query in queries}
+            uses = Counter(doc for docs in labelled.values() for doc, grade in docs.items() if grade > 0)
             frozen = super().search(queries, super().index(data.corpus), _DEPTH)
             for weight in WEIGHTS:
                 ranking = Ranking(

@@ -144,10 +144,10 @@ def test_a_composite_reports_its_own_cost_and_the_total(toy_config: Configure, r
     assert composite.cost["fit_seconds"] < composite.cost["total_fit_seconds"]
 
 
-def test_a_price_is_charged_where_one_is_given(toy_config: Configure, run_inline: Run) -> None:
+def test_a_price_is_charged_where_one_is_given(toy_config: Configure, run_inline: Run, tmp_path: Path) -> None:
     fit, _ = only(run_inline(toy_config(usd_per_hour=3600)))
     assert fit.cost["usd"] == pytest.approx(fit.cost["fit_seconds"])
-    assert only(run_inline(toy_config(out="unpriced", seeds="1")))[0].cost["usd"] is None
+    assert only(run_inline(toy_config(out=str(tmp_path / "unpriced"))))[0].cost["usd"] is None
 
 
 SPENT: dict[str, float] = {

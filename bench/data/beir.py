@@ -99,7 +99,7 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
     for number, row in read_objects(path):
         ids.add(number, row)
         title, body = _text(path, number, row, "title", needed=False), _text(path, number, row, "text")
-        text = f"{title} {body}".strip()
+        text = f"{title} {body}".strip() if title else body.strip()  # without a title no second copy in memory
         if not text:
             empty.append(number)
         titles.append(title)

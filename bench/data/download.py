@@ -81,6 +81,10 @@ def fetch_archive(archive: Archive, root: Path) -> Path:
     with FileLock(parts / f"{top}.lock"):
         if is_dataset(folder):  # another process was faster
             return folder
+        if (root / top).exists():
+            raise DataError(
+                f"{root / top}: is there, but holds no dataset {archive.folder}: remove it, to download it anew"
+            )
         part = parts / f"{top}.zip"
         download(archive, part)
         try:

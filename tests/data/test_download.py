@@ -228,12 +228,44 @@ def test_an_archive_without_the_dataset_is_refused(serve: Serve, tmp_path: Path)
         fetch_archive(archive(url, folder="other"), tmp_path)
 
 
+def test_a_damaged_folder_is_pointed_at_and_not_touched(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "notes.txt").write_text("mine")
+    url, page = serve()
+    with pytest.raises(DataError, match="holds no dataset toy: remove it"):
+        fetch_archive(archive(url), tmp_path)
+    assert (page.asked, (tmp_path / "toy" / "notes.txt").read_text()) == ([], "mine")
+
+
 def test_an_archive_of_several_datasets_is_downloaded_once(serve: Serve, tmp_path: Path) -> None:
     files = {name.replace("toy/", f"many/{part}/"): text for part in "ab" for name, text in FILES.items()}
     url, page = serve(content=packed(files))
     for part in "ab":
         assert (fetch_archive(archive(url, md5="", folder=f"many/{part}"), tmp_path) / "corpus.jsonl").is_file()
     assert len(page.asked) == 1
+
+
+def test_a_name_of_the_catalogue_is_downloaded_once_and_then_found(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_OFFLINE", raising=False)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "datasets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    url, page = serve()
+    (tmp_path / "datasets" / "toy.toml").write_text(
+        f'kind = "retrieval"\ndocuments = 400\n[archive]\nurls = ["{url}"]\nfolder = "toy"\nmd5 = "{MD5}"\n'
+    )
+    for _ in range(2):
+        dataset = load_dataset("toy")
+        assert isinstance(dataset, Dataset)
+        assert (len(dataset.corpus), dataset.warnings) == (400, ())
+    assert len(page.asked) == 1
+    page.status = 404
+    (tmp_path / "cache" / "datasets" / "toy" / "corpus.jsonl").unlink()
+    (tmp_path / "cache" / "datasets" / "toy").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"(?s)could not be downloaded.*404.*Looked in, before the network:.*cache"):
+        load_dataset("toy")
 
 
 def write_hub(folder: Path, configs: dict[str, dict[str, list[dict[str, object]]]]) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ BASELINE = "frozen"
 """What the others are tested against unless told otherwise."""
 STRATEGIES = ("bm25", "frozen", "prior", "full", "lora")
 """What `run` compares when nothing is named."""
+SPEED_STRATEGIES = ("bm25", "frozen", "full", "lora")
+"""What `speed` measures beside the plain library when nothing is named."""
 DATASETS = ("pydocs",)
 BUDGET: Mapping[str, tuple[float, ...]] = {"steps": (60,)}
 """What a fit may use when no budget is given. Small on purpose: `run` without arguments ends within minutes."""
@@ -33,6 +36,8 @@ TRAINING = "train"
 """`--set train.batch_size=64` changes `TrainingSettings`; any other prefix is a strategy."""
 
 _WHOLE = ("examples", "steps", "memory")
+_COMMA = re.compile(r",(?![^()]*\))")
+"""Between the items of a list, not between the parameters of one: `ndcg@10,RBP(p=0.8,rel=2)`."""
 
 
 class ConfigError(BenchError):
@@ -80,6 +85,8 @@ class RunConfig:
     trust_remote_code: bool = option(False, "run code that comes with a model from the hub")
     out: str = option(DEFAULT_OUT, "folder of the run; the same command goes on where it stopped", metavar="DIR")
     overwrite: str = option("never", "what to run again although it stands: never, failed or always", metavar="WHAT")
+    report_to: tuple[str, ...] = option((), "trackers that follow each training, such as tensorboard or mlflow")
+    no_report: bool = option(False, "leave the report out")
     dry_run: bool = option(False, "show the plan and an estimate of its time, and run nothing")
 
     def __post_init__(self) -> None:
@@ -257,7 +264,7 @@ def _value(name: str, value: Any, kind: str) -> Any:
 
 def _list(value: Any) -> list[Any]:
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()] or [""]
+        return [part.strip() for part in _COMMA.split(value) if part.strip()] or [""]
     return list(value) if isinstance(value, Sequence) else [value]
 
 

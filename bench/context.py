@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.retrieval.cache import VectorCache
     from bench.retrieval.encode import Encoder
     from bench.training.selection import DevelopmentPool
+    from bench.training.tracking import Tracking
 
 Progress = Callable[[str, dict[str, Any]], None]
 """Called with an event (`stage`, `step`, `dev`, `note`) and its values; must be cheap."""
@@ -71,6 +72,8 @@ class Context:
     calibrations: Path | None = None
     """Folder of the run in which measured step times are kept, shared by seeds and resumptions."""
     progress: Progress = silent
+    tracking: Tracking | None = None
+    """Where the fit's training is reported to besides the store."""
     memory: PeakMemory | None = None
     """Measures the peak of the fit at work, for a budget of memory; None outside of one."""
     notes: list[str] = field(default_factory=list)

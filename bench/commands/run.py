@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_budgets(parser)
         else:
             _add(parser, field)
-    parser.add_argument("--no-report", action="store_true", help="leave the report out")
     parser.add_argument("--quiet", action="store_true", help="show failures and the result alone")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             markup=False,
         )
         return outcome.exit_code
-    report = None if args.no_report else _report(outcome, config)
+    report = None if config.no_report else _report(outcome, config)
     if args.json:
         emit_json(_as_json(outcome, report))
     else:

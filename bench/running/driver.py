@@ -22,6 +22,7 @@ from bench.running.plan import Plan, plan
 from bench.running.provenance import provenance
 from bench.running.store import Store
 from bench.running.workshop import Setup
+from bench.training.tracking import require_trackers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ def execute(
     Raises:
         BenchError: the configuration cannot be planned, or another run is writing into the same folder.
     """
+    require_trackers(config.report_to)
     store = Store(Path(config.out))
     found = planned or plan(config)
     workers = workers or executor(config.executor, config.jobs, config.timeout)

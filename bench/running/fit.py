@@ -67,6 +67,7 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
     folder = store.begin_fit(spec.name)
     data = _data(spec, workshop)
     context = workshop.context(spec.model, spec.training)
+    context.tracking = workshop.tracking(spec.name)
     parts = [workshop.strategy(part) for part in spec.parts]
     kind = workshop.registry.get(spec.head)
     config = sized(kind, kind.Config.parse(spec.config), spec.budget, context)

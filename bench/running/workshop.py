@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.models import BaseModel
     from bench.retrieval.cache import VectorCache
     from bench.strategy import Strategy
+    from bench.training.tracking import Tracking
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Setup:
     pooling: str | None = None
     """Overrides the base model's pooling, so that `bench check` can be seen to fail."""
     jobs: int = 1
+    report_to: tuple[str, ...] = ()
+    """Trackers that follow each training."""
 
     @classmethod
     def of(cls, config: RunConfig) -> Setup:
@@ -51,6 +54,7 @@ class Setup:
             threads=config.threads or max(1, cores() // config.jobs),
             trust_remote_code=config.trust_remote_code,
             jobs=config.jobs,
+            report_to=config.report_to,
         )
 
 
@@ -136,6 +140,12 @@ class Workshop:
                 notes=self.notes,
             )
         return self._contexts[key]
+
+    def tracking(self, fit: str) -> Tracking | None:
+        """Return where the training of a fit is reported to; None where nobody follows."""
+        from bench.training.tracking import Tracking
+
+        return Tracking(self.setup.report_to, self.store.folder / "tracking" / fit, fit) if self.setup.report_to else None
 
     def strategy(self, fit: str, max_length: int | None = None) -> Strategy:
         """Put a fitted strategy back together from the store, its parts first.

@@ -10,7 +10,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from bench import precision
 from bench.context import Context, TrainingSettings
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import FlopModel, flop_model
-from bench.records import FitReport
+from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.encode import prompt_of
 from bench.training.batches import contrastive_batches
 from bench.training.budget import Budget
@@ -39,6 +39,7 @@ from bench.training.memory import within_memory
 from bench.training.negatives import mine
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
 from bench.training.selection import training_pool
+from bench.training.tracking import UNTRACKED
 from bench.training.watch import Watch, restore, snapshot
 
 if TYPE_CHECKING:
@@ -201,7 +202,12 @@ class _Work:
         model, settings, context = self.strategy.model, self.settings, self.context
         batches = batches or list(islice(self.batches(), steps))
         bf16 = precision.resolve(settings.precision, context.device) == "bf16"
-        with tempfile.TemporaryDirectory(dir=context.scratch) as scratch, _limited(model, context.max_length):
+        tracking = context.tracking if isinstance(callback, _Watching) else None
+        with (
+            tempfile.TemporaryDirectory(dir=context.scratch) as scratch,
+            _limited(model, context.max_length),
+            tracking.folders() if tracking else nullcontext(),
+        ):
             arguments = SentenceTransformerTrainingArguments(
                 output_dir=scratch,
                 max_steps=steps,
@@ -217,9 +223,8 @@ class _Work:
                 batch_sampler=lambda *args, **kwargs: _Fixed(batches),
                 prompts=_prompts(model, self.columns),
                 save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
                 disable_tqdm=True,
+                **(tracking.arguments(steps) if tracking else UNTRACKED),
             )
             with ExitStack() as setting_up:
                 setting_up.enter_context(context.meter.free())
@@ -232,6 +237,7 @@ class _Work:
                     callbacks=[callback],
                 )
                 trainer.dropout = settings.dropout
+                callback.log = trainer.log if tracking else callback.log
                 trainer.remove_callback(PrinterCallback)
                 trainer.train()
         model.eval()
@@ -277,6 +283,7 @@ class _Timer(TrainerCallback):
 
     def __init__(self) -> None:
         self.on_first_step: Callable[[], None] = lambda: None  # ends what is not charged: the trainer's setting up
+        self.log: Callable[[dict[str, float]], None] = lambda values: None
         self.seconds: list[float] = []
         self._begin = 0.0
 
@@ -305,8 +312,12 @@ class _Watching(_Timer):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
         rate = float(kwargs["lr_scheduler"].get_last_lr()[0])
+        looked = len(self.watch.report.curve)
         if self.watch.step(_Trainer.last_loss, self.seconds[-1], rate):
             control.should_training_stop = True
+        for point in self.watch.report.curve[looked:]:
+            if point.dev is not None:
+                self.log({f"eval_{PRIMARY_MEASURE}": point.dev})
 
 
 @contextmanager

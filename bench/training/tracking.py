@@ -1,0 +1,79 @@
+"""Following a training from outside: the trackers that the trainer can report to. Never part of a fit's identity."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, unknown
+
+TRACKERS: dict[str, tuple[str, ...]] = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "clearml": ("clearml",),
+    "comet_ml": ("comet_ml",),
+    "dvclive": ("dvclive",),
+    "mlflow": ("mlflow",),
+    "swanlab": ("swanlab",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+"""Trackers by the trainer's name, and the packages of which one is needed."""
+_POINTS = 200
+"""Losses a training reports at most."""
+_TENSORBOARD_FOLDER = "TENSORBOARD_LOGGING_DIR"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where one training is reported to."""
+
+    to: tuple[str, ...]
+    folder: Path
+    """Of those trackers that write files here: TensorBoard."""
+    name: str
+    """What the training is called there: the fit's name."""
+
+    def arguments(self, steps: int) -> dict[str, Any]:
+        """Return what the trainer is told, for a training of so many steps."""
+        every = max(1, steps // _POINTS)
+        return {
+            "report_to": list(self.to),
+            "run_name": self.name,
+            "logging_strategy": "steps",
+            "logging_steps": every,
+        }
+
+    @contextmanager
+    def folders(self) -> Iterator[None]:
+        """Tell trackers that take their folder from the environment where it is, for the length of a block."""
+        before = os.environ.get(_TENSORBOARD_FOLDER)
+        os.environ[_TENSORBOARD_FOLDER] = str(self.folder)
+        try:
+            yield
+        finally:
+            os.environ.pop(_TENSORBOARD_FOLDER)
+            if before is not None:
+                os.environ[_TENSORBOARD_FOLDER] = before
+
+
+UNTRACKED: dict[str, Any] = {"report_to": "none", "logging_strategy": "no"}
+"""What the trainer is told where nobody follows."""
+
+
+def require_trackers(names: Sequence[str]) -> None:
+    """Refuse before anything is run.
+
+    Raises:
+        BenchError: a tracker is not known, or its package is not installed.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise unknown("tracker", name, TRACKERS)
+        if not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
+            extra = "pip install 'adaptbench[track]'" if name == "tensorboard" else f"pip install {TRACKERS[name][0]}"
+            raise BenchError(f"--report-to {name}: its package is not installed ({extra})")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bench import precision
 from bench.retrieval.cache import VectorSpace, text_key
+from bench.retrieval.prefetch import ahead
+from bench.retrieval.table import vector_table
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from bench.context import Context
@@ -23,6 +27,8 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
 _SEGMENT = 2048
 """Texts between two writes to the cache: what an interruption can cost."""
+_AHEAD = 3
+"""Batches that are tokenised while the GPU computes."""
 
 
 class Encoder:
@@ -40,6 +46,7 @@ class Encoder:
         self.fingerprint = fingerprint
         self.precision = precision.resolve(context.training.precision, context.device)
         self.max_length = min(context.max_length or 10**9, model.max_seq_length or 512)
+        self._spaces: dict[tuple[Path, str | None], VectorSpace] = {}
 
     @property
     def dimension(self) -> int:
@@ -52,8 +59,8 @@ class Encoder:
         """Encode documents.
 
         Returns:
-            Vectors (n, d) in the order of `texts`, and the seconds this costs: those of today, plus those that cached
-            vectors cost when they were made. The cached part is charged to the meter.
+            Vectors (n, d) in the order of `texts`, a memory map where they are many, and the seconds this costs: those
+            of today, plus those that cached vectors cost when they were made. The cached part is charged to the meter.
         """
         return self._cached(texts, "document")
 
@@ -63,7 +70,7 @@ class Encoder:
 
     def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
         """Encode without reading or writing the cache: for measuring speed, and while training."""
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        vectors = vector_table(len(texts), self.dimension, self._folder)
         with self._ready():
             for positions, batch in self._batches(texts, kind):
                 vectors[positions] = batch
@@ -77,12 +84,28 @@ class Encoder:
         if self.fingerprint is None or self.context.cache is None:
             start = time.perf_counter()
             return self.uncached(texts, kind), time.perf_counter() - start
-        space = self.context.cache.space(self.fingerprint, self.max_length, self.precision, self.prompt(kind))
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        space = self._space(kind)
+        vectors = vector_table(len(texts), self.dimension, self._folder)
         keys = [text_key(text) for text in texts]
         missing, seconds = space.get(keys, vectors)
         self.context.meter.charge(seconds)
         return vectors, seconds + self._fill(vectors, texts, kind, keys, missing, space)
+
+    def _space(self, kind: Kind) -> VectorSpace:
+        """Open the cache's space for queries or documents, or look again into one that is open."""
+        assert self.context.cache is not None
+        prompt = self.prompt(kind)
+        key = self.context.cache.folder, prompt
+        if key in self._spaces:
+            self._spaces[key].refresh()
+        else:
+            self._spaces[key] = self.context.cache.space(self.fingerprint, self.max_length, self.precision, prompt)
+        return self._spaces[key]
+
+    @property
+    def _folder(self) -> Path | None:
+        """Where vectors too many for memory lie: with the cache, which is on a disk (scratch may be memory)."""
+        return self.context.cache.folder if self.context.cache is not None else self.context.scratch
 
     def _fill(
         self,
@@ -131,13 +154,18 @@ class Encoder:
             model.train(training)
 
     def _batches(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Yield (positions, vectors) of batches of about equal cost, longest texts first."""
+        """Yield (positions, vectors) of batches of about equal cost, longest texts first.
+
+        A GPU computes one batch while the next ones are tokenised and the vectors of the one before are fetched.
+        """
         import torch
 
-        prompt = self.prompt(kind)
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
-        for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_a_batch):
-            features = self.model.preprocess([texts[position] for position in positions], prompt=prompt, task=kind)
+        prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._features(texts, kind)
+        if self.context.device.startswith("cuda"):
+            prepared = ahead(prepared, _AHEAD)
+        before: tuple[list[int], torch.Tensor] | None = None
+        for positions, features in prepared:
             features = {
                 name: value.to(self.context.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
@@ -145,7 +173,27 @@ class Encoder:
             embeddings = self.model(features, task=kind)["sentence_embedding"].float()
             if cosine:
                 embeddings = torch.nn.functional.normalize(embeddings, dim=1)
-            yield positions, embeddings.cpu().numpy()
+            if before is not None:
+                yield before[0], before[1].cpu().numpy()
+            before = positions, embeddings
+        if before is not None:
+            yield before[0], before[1].cpu().numpy()
+
+    def _features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        """Yield (positions, tokens) of each batch; for a GPU in pinned memory, from where it is copied meanwhile."""
+        import torch
+
+        prompt = self.prompt(kind)
+        pinned = self.context.device.startswith("cuda")
+        for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_a_batch):
+            features = self.model.preprocess([texts[position] for position in positions], prompt=prompt, task=kind)
+            yield (
+                positions,
+                {
+                    name: value.pin_memory() if pinned and isinstance(value, torch.Tensor) else value
+                    for name, value in features.items()
+                },
+            )
 
     @property
     def _tokens_a_batch(self) -> int:

@@ -1,0 +1,216 @@
+"""How well does the small development pool predict the full measure?
+
+    python benchmarks/pool.py [--datasets pydocs] [--strategies full,lora] [--seeds 1] [--steps 60] [--device auto]
+
+Each fit is trained as in a run. At every development evaluation its checkpoint is also scored on pools of other sizes,
+on the development queries over the whole corpus, and on the test queries over the whole corpus. The test scores are
+looked at here and nowhere else: nothing is chosen by them. What is reported, for each pool size: the correlation over
+checkpoints with the full measure, and what choosing by the pool loses against choosing by the full measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.context import Context, TrainingSettings
+from bench.data.dataset import Dataset, Qrels, TrainingData
+from bench.records import PRIMARY_MEASURE
+from bench.strategy import Strategy
+from bench.training.selection import DevelopmentPool, pool_of
+
+TOP_K = 10
+FULL_DEV, FULL_TEST = "development, whole corpus", "test, whole corpus"
+Row = dict[str, Any]
+
+
+def score(strategy: Strategy, index: Any, queries: Mapping[str, str], qrels: Qrels) -> float:
+    """Return the mean nDCG@10 of queries over a corpus that is indexed already."""
+    from bench.evaluation.measures import evaluate
+
+    ranking = strategy.search(queries, index, TOP_K)
+    return evaluate(ranking, qrels, [PRIMARY_MEASURE]).mean(PRIMARY_MEASURE)
+
+
+def follow(
+    kind: type[Strategy],
+    context: Context,
+    dataset: Dataset,
+    data: TrainingData,
+    steps: int,
+    sizes: Sequence[int],
+    max_queries: int,
+) -> list[Row]:
+    """Train one strategy and score every checkpoint on every pool and in full.
+
+    Returns:
+        A row a checkpoint: `step`, `pool` (documents -> nDCG@10), and the two full measures.
+    """
+    from bench.training.budget import Budget
+
+    settings = context.training
+    pools: dict[int, DevelopmentPool] = {
+        size: pool_of(data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, size) for size in sizes
+    }
+    tested = dataset.judged("test")[:max_queries]
+    test = {query: dataset.queries[query] for query in tested}, {q: dataset.qrels("test")[q] for q in tested}
+    rows: list[Row] = []
+    strategy = kind(None, context)
+
+    def look(event: str, values: dict[str, Any]) -> None:
+        if event != "dev":
+            return
+        with context.meter.free():
+            index = strategy.index(data.corpus)
+            rows.append(
+                {
+                    "step": values["step"],
+                    "pool": {size: float(pool.scores(strategy).mean()) for size, pool in pools.items()},
+                    FULL_DEV: score(strategy, index, data.dev_queries, data.dev_qrels),
+                    FULL_TEST: score(strategy, index, *test),
+                }
+            )
+
+    context.progress = look
+    strategy.fit(data, Budget(steps=steps), data.seed)
+    return rows
+
+
+def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, float]:
+    """Return how well a pool of this size stands for a full measure.
+
+    Returns:
+        `pearson` and `spearman` over all checkpoints, each fit's mean taken away first, as a checkpoint is selected
+        among those of its own fit; `regret`, the mean loss in the full measure of choosing each fit's checkpoint by the
+        pool and not by the full measure itself; `last`, the same loss of taking the last one.
+    """
+    from scipy import stats
+
+    pairs, regrets, lasts = [], [], []
+    for rows in fits:
+        pool, whole = np.array([[row["pool"][size], row[full]] for row in rows]).T
+        pairs.append(np.stack([pool - pool.mean(), whole - whole.mean()]))
+        regrets.append(whole.max() - whole[int(pool.argmax())])
+        lasts.append(whole.max() - whole[-1])
+    pool, whole = np.concatenate(pairs, axis=1)
+    return {
+        "checkpoints": len(pool),
+        "pearson": float(stats.pearsonr(pool, whole).statistic),
+        "spearman": float(stats.spearmanr(pool, whole).statistic),
+        "regret": float(np.mean(regrets)),
+        "last": float(np.mean(lasts)),
+    }
+
+
+def table(fits: Sequence[Sequence[Row]], sizes: Sequence[int]) -> str:
+    """Return the summaries as Markdown."""
+    lines = [
+        "| pool, documents | full measure | checkpoints | Pearson | Spearman | loss by the pool | by the last |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for size in sizes:
+        for full in (FULL_DEV, FULL_TEST):
+            found = summary(fits, size, full)
+            lines.append(
+                f"| {size:,} | {full} | {found['checkpoints']} | {found['pearson']:.3f} | {found['spearman']:.3f} "
+                f"| {found['regret']:.4f} | {found['last']:.4f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> None:
+    """Draw the full measures over the pool's, a line a fit."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), sharex=True)
+    for panel, full in zip(axes, (FULL_DEV, FULL_TEST), strict=True):
+        for name, rows in named:
+            panel.plot([row["pool"][size] for row in rows], [row[full] for row in rows], "o-", ms=3, lw=0.7, label=name)
+        panel.set(xlabel=f"nDCG@10, pool of {size:,} documents", ylabel=f"nDCG@10, {full}")
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=7)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
+    """Train every strategy on every dataset for every seed; returns (name, rows) of each fit."""
+    from bench.data.catalogue import load_dataset
+    from bench.data.splits import training_data
+    from bench.models import base_model
+    from bench.registry import Registry
+    from bench.retrieval.cache import VectorCache, default_folder
+
+    base, registry, cache, found = base_model(options.model), Registry(), VectorCache(default_folder()), []
+    for asked in options.datasets.split(","):
+        dataset = load_dataset(asked, options.data_dir)
+        if not isinstance(dataset, Dataset):
+            raise SystemExit(f"{asked} holds sentence pairs, not a corpus to search")
+        settings = TrainingSettings(max_length=dataset.info.max_length or 0, evaluations=options.evaluations)
+        for seed in range(options.seeds):
+            data = training_data(dataset, seed)
+            if options.dev_queries:
+                chosen = sorted(data.dev_queries)[: options.dev_queries]
+                data = replace(
+                    data,
+                    dev_queries={query: data.dev_queries[query] for query in chosen},
+                    dev_qrels={query: data.dev_qrels[query] for query in chosen},
+                )
+            for name in options.strategies.split(","):
+                context = Context(base, options.device, settings, cache=cache)
+                sys.stderr.write(f"{name} on {dataset.name}, seed {seed}\n")
+                rows = follow(
+                    registry.get(name), context, dataset, data, options.steps, options.pools, options.test_queries
+                )
+                if not rows:
+                    raise SystemExit(
+                        f"{name} on {dataset.name} had no development evaluation: too few labels, or no fit"
+                    )
+                found.append((f"{name}, {dataset.name}, seed {seed}", rows))
+    return found
+
+
+def main() -> None:
+    """Measure, print the table, draw the figure, keep every checkpoint's scores beside it."""
+    root = Path(__file__).resolve().parents[1]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", default="pydocs", help="names or folders, parted by commas")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds dataset folders")
+    parser.add_argument("--model", help="base model; nothing is all-MiniLM-L6-v2")
+    parser.add_argument("--strategies", default="full,lora", help="names, parted by commas")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--evaluations", type=int, default=10, help="checkpoints of a fit")
+    parser.add_argument("--pools", type=lambda text: [int(part) for part in text.split(",")], default=[100, 400])
+    parser.add_argument("--dev-queries", type=int, default=0, help="development queries; 0 takes all")
+    parser.add_argument("--test-queries", type=int, default=300)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--figure", type=Path, default=root / "docs/figures/pool.png")
+    options = parser.parse_args()
+    if options.device == "auto":
+        import torch
+
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = measure(options)
+    options.figure.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"options": {key: str(value) for key, value in vars(options).items() if key not in ("figure", "data_dir")}}
+    kept |= {"fits": [{"fit": name, "checkpoints": rows} for name, rows in found]}  # type: ignore[dict-item]
+    options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    draw(found, max(options.pools, key=lambda size: (size == TrainingSettings.dev_docs, size)), options.figure)
+    sys.stdout.write(table([rows for _, rows in found], options.pools))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""A cross-encoder, fine-tuned on the domain, over the top of any first stage (Nogueira and Cho, 2019, section 3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bench.data.dataset import Corpus, TrainingData
+from bench.errors import NotApplicableError
+from bench.models import BaseModel, base_model
+from bench.records import FitReport
+from bench.retrieval.fusion import convex
+from bench.retrieval.ranking import Hits, Ranking
+from bench.space import Choice, LogUniform, Param
+from bench.strategy import EncoderConfig, Index, Strategy, StrategyConfig
+from bench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from bench.context import Context
+    from bench.training.selection import DevelopmentPool
+    from strategies._ranker import Ranker
+
+WEIGHTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+DEFAULT_WEIGHT = 0.5
+"""Of the cross-encoder where there are no development queries: as much as the first stage has."""
+_NEGATIVES_FROM = 50
+
+
+class Rerank(Strategy):
+    """The first `depth` documents of the part, put into a new order by a cross-encoder; the rest follow as they were.
+
+    The new order is by weight x cross-encoder + (1 - weight) x first stage, both scaled to 0..1 within these documents;
+    a weight of 1 is the paper's. Trained by binary cross-entropy on training pairs and negatives of the first stage.
+    """
+
+    name = "rerank"
+    summary = "a cross-encoder trained on the domain, over the top of another strategy"
+    needs = frozenset({"pairs"})
+    trains = "head"
+    parts_wanted = 1
+
+    @dataclass(frozen=True)
+    class Config(EncoderConfig):
+        """`model` is a pretrained ranker (hub name or folder); empty starts from the base model with a fresh head."""
+
+        lr: float = 5e-5
+        model: str = ""
+        depth: int = 20
+        max_length: int = 256
+        negatives: int = 3
+        weight: float = -1.0
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 2e-4), "negatives": Choice((1, 3, 7))}
+
+    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, parts)
+        self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
+        self._ranker: Ranker | None = None
+        for part in self.parts:
+            self.reindex = part.reindex  # type: ignore[misc]
+
+    @classmethod
+    def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
+        """The files of a ranker that is a folder."""
+        assert isinstance(config, cls.Config)
+        return files_of(config.model)
+
+    @property
+    def ranker(self) -> Ranker:
+        """The cross-encoder; before `fit` or `load`, as it starts."""
+        if self._ranker is None:
+            self._ranker = self._load(self._source)
+        return self._ranker
+
+    @property
+    def _source(self) -> BaseModel:
+        return base_model(self.config.model) if self.config.model else self.context.model
+
+    def _load(self, source: BaseModel) -> Ranker:
+        from strategies._ranker import Ranker
+
+        return Ranker(source, self.context, self.config.max_length)
+
+    @property
+    def trainable_params(self) -> int:
+        """All parameters of the cross-encoder."""
+        return self.ranker.trainable_params
+
+    def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
+        """Train the cross-encoder within the budget; choose checkpoint and weight on the development pool."""
+        import torch
+
+        from bench.training.descent import development_pool, train_module
+        from strategies._ranker import RankerWork
+
+        if not data.pairs:
+            raise NotApplicableError(f"rerank trains on labelled pairs, and dataset {data.dataset!r} has none left")
+        context = self.context
+        with context.meter.free():
+            torch.manual_seed(seed)
+            self._ranker = None  # one looked at before has a head of no seed
+            ranker = self.ranker
+        pairs, labels = self.examples(data, seed)
+        pool = development_pool(self, data)
+        work = RankerWork(ranker, pairs, labels, context.training.batch_size, seed)
+        if pool is None:
+            report = train_module(self, work, data, budget, None)
+        else:
+            with context.meter.free():
+                first = self.parts[0].search(pool.queries, self.parts[0].index(pool.corpus), self.config.depth)
+            report = train_module(self, work, data, budget, pool, lambda: self._choose(pool, first)[0])
+            _, chosen = self._choose(pool, first)
+            report.chosen = chosen
+        report.chosen |= {"weight": self.weight}
+        if not ranker.pretrained:
+            report.notes.append("rerank: no pretrained ranker, so it starts from the base model with a fresh head")
+        return report
+
+    def examples(self, data: TrainingData, seed: int) -> tuple[list[tuple[str, str]], list[float]]:
+        """Return (query, document) pairs and labels: each positive, and negatives of the first stage drawn by seed."""
+        rng = np.random.default_rng([seed, 19])
+        corpus, count = data.corpus, self.config.negatives
+        found = self.parts[0].search(data.train_queries, self.parts[0].index(corpus), _NEGATIVES_FROM)
+        pairs, labels = [], []
+        for pair in data.pairs:
+            relevant = data.train_qrels[pair.query_id]
+            hits = [doc for doc, _ in found[pair.query_id] if doc in corpus.positions]
+            spare = [corpus.ids[int(row)] for row in rng.integers(len(corpus), size=4 * count)]  # where hits are few
+            order = [hits[int(row)] for row in rng.permutation(len(hits))] + spare
+            drawn = list(dict.fromkeys(doc for doc in order if doc not in relevant))[:count]
+            pairs += [(pair.query, pair.document), *((pair.query, corpus.text_of(doc)) for doc in drawn)]
+            labels += [1.0, *(0.0 for _ in drawn)]
+        return pairs, labels
+
+    def _choose(self, pool: DevelopmentPool, first: Ranking) -> tuple[np.ndarray, dict[str, Any]]:
+        """Set the weight that is best on the pool, if it is to be chosen; return nDCG@10 a query and what was tried."""
+        scored = self._scored(pool.queries, first, pool.corpus)
+        tried = {}
+        for weight in WEIGHTS if self.config.weight < 0 else (self.weight,):
+            ranking = Ranking({query: _order(first[query], scored[query], weight) for query in pool.queries})
+            tried[weight] = pool.scores_of(ranking.top(10))
+        self.weight = max(tried, key=lambda weight: (tried[weight].mean(), -abs(weight - DEFAULT_WEIGHT)))
+        return tried[self.weight], {"scores": {str(weight): float(each.mean()) for weight, each in tried.items()}}
+
+    def _scored(self, queries: Mapping[str, str], first: Ranking, corpus: Corpus) -> dict[str, dict[str, float]]:
+        """Return query id -> document id -> score of the cross-encoder, for the first `depth` documents."""
+        top = {query: [doc for doc, _ in first[query][: self.config.depth]] for query in queries}
+        wanted = [(query, doc) for query, docs in top.items() for doc in docs if doc in corpus.positions]
+        logits = self.ranker.logits([(queries[query], corpus.text_of(doc)) for query, doc in wanted])
+        scored: dict[str, dict[str, float]] = {query: {} for query in queries}
+        for (query, doc), logit in zip(wanted, logits, strict=True):
+            scored[query][doc] = float(logit)
+        return scored
+
+    def index(self, corpus: Corpus) -> RerankIndex:
+        """Index for the first stage; keep the texts at hand."""
+        return RerankIndex(corpus, self.parts[0].index(corpus))
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Rank with the first stage, then put its first `depth` documents into the new order."""
+        first = self.parts[0].search(queries, index.first, max(self.config.depth, top_k))
+        scored = self._scored(queries, first, index.corpus)
+        return Ranking({query: _order(first[query], scored[query], self.weight)[:top_k] for query in queries})
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Fold the first stage's attachment into its weights, where it can."""
+        part = self.parts[0]
+        if hasattr(part, "merged"):
+            with part.merged():
+                yield
+        else:
+            yield
+
+    def before(self) -> Strategy | None:
+        """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""
+        from strategies._ranker import is_ranker
+
+        base = self.parts[0].before()
+        if base is None or not is_ranker(self._source.path):
+            return base
+        before = Rerank(self.config, self.context, (base,))
+        before.weight = self.weight
+        return before
+
+    def save(self, folder: Path) -> None:
+        """Write the cross-encoder, in full, and its weight."""
+        self.ranker.save(folder / "ranker")
+        (folder / "rerank.json").write_text(json.dumps({"weight": self.weight}), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self.weight = float(json.loads((folder / "rerank.json").read_text(encoding="utf-8"))["weight"])
+        self._ranker = self._load(BaseModel(self.name, folder / "ranker"))
+
+
+class RerankIndex:
+    """The first stage's index and the texts that the cross-encoder reads."""
+
+    def __init__(self, corpus: Corpus, first: Index) -> None:
+        self.corpus, self.first = corpus, first
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the first stage's index."""
+        return self.first.nbytes
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the first stage's index."""
+        return self.first.seconds
+
+
+def files_of(name: str) -> Sequence[Path]:
+    """Return the files of a model given as a folder; none for a name on the hub."""
+    folder = Path(name).expanduser()
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if name and folder.is_dir() else ()
+
+
+def _order(hits: Hits, scored: Mapping[str, float], weight: float) -> Hits:
+    """Return the scored hits in the order of weight x cross-encoder + (1 - weight) x first stage, then the others.
+
+    Scores are made so that they say this order: 1 to 2 for those scored, below 1 for the others, by rank.
+    """
+    own = {doc: score for doc, score in hits if doc in scored}
+    floors = min(scored.values(), default=0.0), min(own.values(), default=0.0)
+    front = convex({doc: scored[doc] for doc in own}, own, weight, floors)
+    rest = [doc for doc, _ in hits if doc not in own]
+    return [(doc, 1.0 + score) for doc, score in front] + [(doc, 1.0 / (1 + rank)) for rank, doc in enumerate(rest, 1)]

@@ -1,0 +1,152 @@
+"""Re-ranking: the order it gives, what it is trained on, where it starts, what it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.baseline import BaseEncoder
+from bench.context import Context
+from bench.data.dataset import Dataset, TrainingData
+from bench.errors import ModelError
+from bench.models import BaseModel
+from bench.training.budget import Budget
+from strategies.bm25 import Bm25
+from strategies.rerank import Rerank
+
+Contexts = Callable[..., Context]
+
+
+class Shortest:
+    """A ranker that prefers short documents."""
+
+    pretrained = True
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        return np.array([-float(len(document)) for _, document in pairs], dtype=np.float32)
+
+
+def _rerank(context: Context, part: Any = None, **config: Any) -> Rerank:
+    return Rerank(Rerank.Config(**config), context, (part or BaseEncoder(None, context),))
+
+
+def test_the_top_is_put_in_front_in_the_rankers_order_and_the_rest_follows(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+) -> None:
+    context, corpus = tiny_context(tiny_bert), tiny_dataset.corpus
+    rerank = _rerank(context, depth=5, weight=1.0)
+    rerank._ranker = Shortest()  # type: ignore[assignment]
+    queries = dict(list(tiny_dataset.queries.items())[:3])
+    first = BaseEncoder(None, context).search(queries, BaseEncoder(None, context).index(corpus), 9)
+    ranking = rerank.search(queries, rerank.index(corpus), 9)
+    for query in queries:
+        docs = [doc for doc, _ in first[query]]
+        found = [doc for doc, _ in ranking[query]]
+        assert set(found[:5]) == set(docs[:5]) and found[5:] == docs[5:]
+        lengths = [len(corpus.text_of(doc)) for doc in found[:5]]
+        assert lengths == sorted(lengths)
+        scores = [score for _, score in ranking[query]]
+        assert scores == sorted(scores, reverse=True) and scores[4] >= 1 > scores[5]
+
+
+def test_without_weight_the_first_stage_stands(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+) -> None:
+    context, corpus = tiny_context(tiny_bert), tiny_dataset.corpus
+    rerank = _rerank(context, depth=5, weight=0.0)
+    rerank._ranker = Shortest()  # type: ignore[assignment]
+    queries = dict(list(tiny_dataset.queries.items())[:3])
+    base = BaseEncoder(None, context)
+    first = base.search(queries, base.index(corpus), 9)
+    ranking = rerank.search(queries, rerank.index(corpus), 9)
+    assert all([d for d, _ in ranking[query]] == [d for d, _ in first[query]] for query in queries)
+
+
+def test_examples_are_positives_and_unlabelled_documents_of_the_first_stage(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+) -> None:
+    rerank = _rerank(tiny_context(tiny_bert), Bm25(None, tiny_context(tiny_bert)), negatives=3)
+    pairs, labels = rerank.examples(tiny_training, 0)
+    assert len(pairs) == 4 * len(tiny_training.pairs)
+    assert sum(labels) == len(tiny_training.pairs)
+    positives = {(pair.query, pair.document) for pair in tiny_training.pairs}
+    assert all((pair in positives) == (label == 1.0) for pair, label in zip(pairs, labels, strict=True))
+    assert rerank.examples(tiny_training, 0) == (pairs, labels) != rerank.examples(tiny_training, 1)
+
+
+def test_it_learns_within_its_budget_and_keeps_its_best_checkpoint(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+) -> None:
+    context = tiny_context(tiny_bert, selection_floor=1)
+    rerank = _rerank(context, lr=2e-3, max_length=48)
+    context.meter.start()
+    report = rerank.fit(tiny_training, Budget(steps=20), 0)
+    context.meter.stop()
+    assert (report.steps, report.stopped_by) == (20, "steps")
+    losses = [point.loss for point in report.curve]
+    assert losses[-1] is not None and losses[0] is not None and losses[-1] < losses[0]
+    pool = context.development(tiny_training)
+    assert float(pool.scores(rerank).mean()) == pytest.approx(report.best_dev, abs=1e-6)
+    assert report.chosen["weight"] == rerank.weight
+    assert report.trainable_params == rerank.trainable_params > 0
+    assert 0 < report.train_seconds < context.meter.seconds
+    assert report.train_flops > 0
+    assert any("fresh head" in note for note in report.notes)
+    rerank.save(tmp_path)
+    loaded = _rerank(tiny_context(tiny_bert), lr=2e-3, max_length=48)
+    loaded.load(tmp_path)
+    assert loaded.search(pool.queries, loaded.index(pool.corpus), 9) == rerank.search(
+        pool.queries, rerank.index(pool.corpus), 9
+    )
+    before = loaded.before()
+    assert type(before) is BaseEncoder  # a fresh head ranks at random: what was there before is the first stage
+
+
+@pytest.fixture
+def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_context: Contexts) -> Path:
+    """A cross-encoder as somebody else may have trained one."""
+    from strategies._ranker import Ranker
+
+    torch.manual_seed(3)
+    folder = tmp_path / "ranker"
+    Ranker(tiny_bert, tiny_context(tiny_bert), 64).save(folder)
+    return folder
+
+
+def test_a_pretrained_ranker_is_where_it_starts_and_what_it_was_before(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, ranker_folder: Path
+) -> None:
+    context, corpus = tiny_context(tiny_bert), tiny_training.corpus
+    rerank = _rerank(context, model=str(ranker_folder), weight=1.0, lr=2e-3)
+    assert rerank.ranker.pretrained
+    queries = dict(list(tiny_training.train_queries.items())[:4])
+    untrained = rerank.search(queries, rerank.index(corpus), 9)
+    report = rerank.fit(tiny_training, Budget(steps=3), 0)
+    assert not report.notes
+    assert rerank.search(queries, rerank.index(corpus), 9) != untrained
+    before = rerank.before()
+    assert before is not None
+    assert before.search(queries, before.index(corpus), 9) == untrained
+    assert {path.name for path in Rerank.inputs(rerank.config)} >= {"config.json", "model.safetensors"}
+
+
+def test_what_a_ranker_must_be(tiny_bert: BaseModel, tiny_context: Contexts, ranker_folder: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    three = ranker_folder.with_name("three")
+    CrossEncoder(str(tiny_bert.path), num_labels=3, device="cpu").save_pretrained(str(three), create_model_card=False)
+    with pytest.raises(ModelError, match="gives 3 scores for a pair"):
+        _ = _rerank(tiny_context(tiny_bert), model=str(three)).ranker
+    with pytest.raises(ModelError, match="does not exist"):
+        _ = _rerank(tiny_context(tiny_bert), model=str(ranker_folder / "missing")).ranker
+
+
+def test_a_ranker_is_too_large_for_a_small_budget_of_parameters(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    context = tiny_context(tiny_bert)
+    assert Rerank.resize(Rerank.Config(), 100, context) is None
+    assert Rerank.resize(Rerank.Config(), 10**6, context) == Rerank.Config()

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-texts", action="store_true", help="keep the data's texts out of report.html: single queries show ids"
     )
+    parser.add_argument(
+        "--export", default="", metavar="A,B,...", help="also write: csv, parquet, latex, trec, mteb (into exports/)"
+    )
     parser.add_argument("--json", action="store_true", help="print the paths written, and the answer, as JSON")
 
 
@@ -39,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     store = open_run(args.folder)
     out = args.out or store.folder
-    written = write_report(store, out, args.baseline, args.min_gain, not args.no_texts)
+    formats = [name.strip() for name in args.export.split(",") if name.strip()]
+    written = write_report(store, out, args.baseline, args.min_gain, not args.no_texts, formats)
     if args.json:
         emit_json({"written": [str(path) for path in written]})
     else:

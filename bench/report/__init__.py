@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def write_report(
-    store: RunStore, out: Path, baseline: str | None = None, min_gain: float = 0.02, texts: bool = True
+    store: RunStore,
+    out: Path,
+    baseline: str | None = None,
+    min_gain: float = 0.02,
+    texts: bool = True,
+    exports: Sequence[str] = (),
 ) -> list[Path]:
     """Write `report.md`, `report.html` and `plots/*.png` of a run into the folder `out`.
 
@@ -20,6 +26,7 @@ def write_report(
         out: folder to write into; made where it does not exist.
         baseline: the strategy that the others are tested against; by default what the run was asked for.
         min_gain: the gain in nDCG@10 that answers "how many labels?".
+        exports: formats to write under `exports/` as well (`bench.report.exports.FORMATS`).
         texts: whether `report.html` may hold texts of the data (queries, the beginnings of documents).
 
     Returns:
@@ -51,7 +58,12 @@ def write_report(
     pages = [out / "report.md", out / "report.html"]
     markdown.write(report, pages[0])
     pages[1].write_text(html.render(report, figures, explore(run, analysis, texts)), encoding="utf-8", newline="\n")
-    return [*pages, *drawn]
+    written = [*pages, *drawn]
+    if exports:
+        from bench.report.exports import export
+
+        written += export(run, report, exports, out / "exports")
+    return written
 
 
 def open_run(folder: Path | None = None) -> Store:

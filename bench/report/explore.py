@@ -16,7 +16,7 @@ from bench.report.findings import Analysis, design, measure_name
 from bench.report.frames import STRATA, Setting
 from bench.report.load import Run
 from bench.report.text import clean, to_plain
-from bench.report.texts import Texts, find_texts
+from bench.report.texts import Texts
 
 QUERIES = 200
 """Single queries a setting that the page holds: those on which the strategies differ most."""
@@ -37,7 +37,7 @@ def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, 
     found = []
     for setting in run.settings:
         if setting.compared:
-            source = find_texts(run, setting) if texts else Texts(reason="texts were not asked for")
+            source = analysis.texts(setting) if texts else Texts(reason="texts were not asked for")
             found.append(
                 {
                     "name": setting.name,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.report.budgets import BudgetCurve
     from bench.report.luck import SeedFinding
     from bench.report.probes import ProbeChange
+    from bench.report.texts import Texts
 
 LARGEST_MARGIN = 0.05
 """Beyond this margin of nDCG@10 two strategies are not called equivalent, whatever the test set supports."""
@@ -122,6 +123,7 @@ class Analysis:
     _pairs: dict[str, list[Finding]] = field(default_factory=dict, repr=False)
     _probes: dict[str, list[ProbeChange]] = field(default_factory=dict, repr=False)
     _luck: dict[str, list[SeedFinding]] = field(default_factory=dict, repr=False)
+    _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
 
     # --- comparisons ----------------------------------------------------------------------------------------------
 
@@ -180,6 +182,15 @@ class Analysis:
             self._luck[setting.name] = seed_findings(self, setting)
         return self._luck[setting.name]
 
+    def texts(self, setting: Setting) -> Texts:
+        """Return the setting's dataset, where it is still at hand."""
+        from bench.report.texts import find_texts
+
+        key = f"{setting.dataset} {setting.split}"
+        if key not in self._texts:
+            self._texts[key] = find_texts(self.run, setting)
+        return self._texts[key]
+
     @cached_property
     def _budget_curves(self) -> list[BudgetCurve]:
         from bench.report.budgets import budget_curves
@@ -219,7 +230,7 @@ class Analysis:
     def detectable(self, setting: Setting) -> list[str]:
         """Say how small a difference this test set could have shown."""
         found = self.against_baseline(setting)
-        sizes = [one.comparison.detectable for one in found if numbers.known(one.comparison.detectable)]
+        sizes = [one.comparison.detectable for one in found if one.comparison.detectable > 0]
         if not sizes:
             return []
         low, high = numbers.score(min(sizes)), numbers.score(max(sizes))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Report, Table
-from bench.report.text import strong, to_markdown, to_plain
+from bench.report.text import strong, to_markdown, to_markdown_line, to_plain
 
 PLOTS = "plots"
 
@@ -31,9 +31,9 @@ def _block(block: Block, plots: str) -> Iterator[str]:
         case Heading(text):
             yield f"### {to_markdown(text)}"
         case Paragraph(text, role):
-            yield f"> **Note.** {to_markdown(text)}" if role == "warning" else to_markdown(text)
+            yield f"> **Note.** {to_markdown(text)}" if role == "warning" else to_markdown_line(text)
         case Items(items):
-            yield from (f"- {to_markdown(item)}" for item in items)
+            yield from (f"- {to_markdown_line(item)}" for item in items)
         case Figure(name, caption, alt):
             yield f"![{to_markdown(to_plain(alt))}]({plots}/{name}.png)"
             yield ""
@@ -51,7 +51,7 @@ def _table(table: Table) -> Iterator[str]:
         yield "| " + " | ".join(_cell(cell) for cell in row) + " |"
     for note in table.notes:
         yield ""
-        yield to_markdown(note)
+        yield to_markdown_line(note)
 
 
 def strong_line(text: str) -> str:

@@ -14,7 +14,7 @@ _CODE, _CODE_END, _STRONG, _STRONG_END = "\ue000", "\ue001", "\ue002", "\ue003"
 _MARKS = re.compile("[\ue000-\ue003]")
 _CODED = re.compile(f"{_CODE}(.*?){_CODE_END}", re.DOTALL)
 _MARKDOWN_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|<(?=[A-Za-z/!?])")
-_MARKDOWN_START = re.compile(r"^(\s*)([#>+\-]|\d+(?=[.)]\s))")
+_MARKDOWN_START = re.compile(r"^(\s*)([#>]|[+\-](?=\s)|\d+(?=[.)]\s))")
 """What would begin a heading, a quotation or a list."""
 
 
@@ -48,14 +48,18 @@ def to_html(text: str) -> str:
 
 
 def to_markdown(text: str) -> str:
-    """Return the words as Markdown that also holds in a table cell; everything but our own marks is escaped."""
+    """Return the words as Markdown that holds inside a line or a table cell; all but our own marks is escaped."""
     pieces, position = [], 0
     for match in _CODED.finditer(text):
         pieces += [_escape_markdown(text[position : match.start()]), _code_span(match.group(1))]
         position = match.end()
     pieces.append(_escape_markdown(text[position:]))
-    pieces[0] = _MARKDOWN_START.sub(_escape_start, pieces[0])
     return "".join(pieces).replace(_STRONG, "**").replace(_STRONG_END, "**")
+
+
+def to_markdown_line(text: str) -> str:
+    """Return the words as Markdown that may begin a line: nothing in them begins a heading, a quotation or a list."""
+    return _MARKDOWN_START.sub(_escape_start, to_markdown(text))
 
 
 def _escape_markdown(text: str) -> str:

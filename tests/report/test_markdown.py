@@ -9,7 +9,7 @@ import sys
 from bench.report import numbers, write_report
 from bench.report.colours import styles
 from bench.report.plots import pareto
-from bench.report.text import clean, code, strong, to_html, to_markdown
+from bench.report.text import clean, code, strong, to_html, to_markdown, to_markdown_line
 
 
 def test_a_report_is_written_with_every_plot_that_it_shows(planter, plant, untrained, tmp_path):
@@ -90,8 +90,8 @@ def test_marks_in_data_cannot_forge_markup():
     assert to_html(code("\ue002<b>")) == "<code>&lt;b&gt;</code>"
     assert to_html(clean("a\ue000b\nc\x00")) == "ab c"
     assert to_markdown(strong(f"take {code('x')}")) == "**take `x`**"
-    assert to_markdown("# not a heading") == "\\# not a heading"
-    assert to_markdown("1. not a list") == "1\\. not a list"
+    assert to_markdown_line("# not a heading") == "\\# not a heading"
+    assert to_markdown_line("1. not a list") == "1\\. not a list"
 
 
 def test_names_with_backticks_stay_code():

@@ -155,7 +155,11 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     if level:
         sentences.append(
             f"Equivalent to {code(setting.baseline)} within the margin that the test set supports: "
-            + "; ".join(f"{code(f.label)} ({f.figures}, margin {numbers.score(f.comparison.margin)})" for f in level)
+            + "; ".join(
+                f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}, margin "
+                f"{numbers.score(f.comparison.margin)})"
+                for f in level
+            )
             + "."
         )
     undecided = [finding for finding in within if finding.verdict == "undecided" and finding.label != choice.picked]
@@ -231,7 +235,7 @@ def _cost(setting: Setting, choice: Choice) -> list[str]:
         ("query_ms_p50", "{} ms a query", numbers.plain),
         ("usd", "{} USD", numbers.plain),
     ]
-    said = [words.format(show(value)) for key, words, show in facts if (value := typical(entry, key)) is not None]
+    said = [words.format(show(value)) for key, words, show in facts if (value := typical(entry, key))]
     needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
     if needed in REINDEX:
         said.append(
@@ -275,9 +279,7 @@ def _no_effect(setting: Setting) -> list[str]:
 def _change(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     """What would change the answer."""
     reasons = []
-    sizes = [
-        f.comparison.detectable for f in analysis.against_baseline(setting) if numbers.known(f.comparison.detectable)
-    ]
+    sizes = [f.comparison.detectable for f in analysis.against_baseline(setting) if f.comparison.detectable > 0]
     if sizes:
         reasons.append(
             f"differences below some {numbers.score(max(sizes))}, which {analysis.queries(setting)} and these seeds "

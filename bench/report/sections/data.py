@@ -33,6 +33,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             ]
         )
         sentences += analysis.detectable(setting)
+        sentences += [said for said in _overlap(setting, analysis) if said not in sentences]
     columns = [
         Column("dataset", numeric=False),
         Column("budget", numeric=False),
@@ -51,6 +52,16 @@ def section(run: Run, analysis: Analysis) -> Section:
     if notes:
         blocks += [Paragraph("Noted while running:"), Items(notes)]
     return Section("data", "Data", blocks)
+
+
+def _overlap(setting: Setting, analysis: Analysis) -> list[str]:
+    """What train and test share, where the dataset is at hand and has a train split."""
+    from bench.data.overlap import overlap
+
+    dataset = analysis.texts(setting).dataset
+    if dataset is None or "train" not in dataset.splits or setting.split == "train":
+        return []
+    return [f"{code(setting.dataset)}: {overlap(dataset, test_split=setting.split).sentence()}"]
 
 
 def _labels(run: Run, setting: Setting) -> str:

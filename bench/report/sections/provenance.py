@@ -93,7 +93,7 @@ def _hyperparameters(run: Run) -> Table:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{clean(name)} = {clean(value)}" for name, value in sorted(values.items())) or numbers.MISSING
+    return ", ".join(f"{clean(name)} = {_flat(value)}" for name, value in sorted(values.items())) or numbers.MISSING
 
 
 def _invocations(run: Run) -> list[Block]:
@@ -116,7 +116,7 @@ def _invocations(run: Run) -> list[Block]:
 
 def _environments(run: Run) -> list[Block]:
     """What the records say of the machines, each distinct environment once."""
-    volatile = {"contention", "load", "pid", "started", "seconds", "hostname", "wall_seconds"}
+    volatile = {"contention", "model_source", "load", "pid", "started", "seconds", "hostname", "wall_seconds"}
     distinct: dict[str, tuple[dict[str, Any], int]] = {}
     records: list[FitRecord | CellResult] = [*run.fits.values(), *run.results]
     for record in records:
@@ -128,7 +128,11 @@ def _environments(run: Run) -> list[Block]:
         return [Paragraph("The records do not say on which machine they were made.")]
     blocks: list[Block] = []
     for stable, members in distinct.values():
-        facts = [f"{clean(name).replace('_', ' ')}: {_flat(value)}" for name, value in stable.items()]
+        facts = [
+            f"{clean(name).removesuffix('_bytes').replace('_', ' ')}: "
+            + (numbers.size(value) if name.endswith("_bytes") else _flat(value))
+            for name, value in stable.items()
+        ]
         blocks += [Paragraph(f"{numbers.plural(members, 'record')}:"), Items(facts)]
     classes = {machine_class(cell) for cell in run.results} - {""}
     if len(classes) > 1 and any(setting.machine for setting in run.settings):

@@ -1,0 +1,199 @@
+"""A run in the forms that other tools read: CSV, Parquet, LaTeX tables, TREC runs, MTEB results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import unknown
+from bench.records import PRIMARY_MEASURE, CellResult
+from bench.report.document import Report, Table
+from bench.report.load import Run
+from bench.report.text import to_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MTEB_TASKS: Mapping[str, str] = {
+    "scifact": "SciFact", "nfcorpus": "NFCorpus", "fiqa": "FiQA2018", "arguana": "ArguAna", "scidocs": "SCIDOCS",
+    "trec-covid": "TRECCOVID", "quora": "QuoraRetrieval", "nq": "NQ", "hotpotqa": "HotpotQA", "fever": "FEVER",
+    "climate-fever": "ClimateFEVER", "dbpedia-entity": "DBPedia", "msmarco": "MSMARCO",
+    "webis-touche2020": "Touche2020",
+}  # fmt: skip
+"""Our names of datasets that MTEB has under names of its own."""
+
+
+def export(run: Run, report: Report, formats: Sequence[str], out: Path) -> list[Path]:
+    """Write the run in each of `formats` (see `FORMATS`) under `out`, and return the files.
+
+    Raises:
+        BenchError: a format is not known.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("export format", name, FORMATS)
+    out.mkdir(parents=True, exist_ok=True)
+    return [path for name in formats for path in FORMATS[name](run, report, out)]
+
+
+def results_frame(run: Run) -> pd.DataFrame:
+    """Return one row a target cell: names, status, then `metrics.*`, `cost.*`, `strata.*`, `forgetting.*` and more."""
+    import pandas as pd
+
+    rows = []
+    for cell in run.results:
+        row: dict[str, Any] = {}
+        for name, value in cell.to_dict().items():
+            if name not in ("files", "environment", "notes", "schema_version"):
+                _flatten(name, value, row)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _flatten(name: str, value: Any, row: dict[str, Any]) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _flatten(f"{name}.{key}", inner, row)
+    else:
+        row[name] = json.dumps(value) if isinstance(value, list) else value
+
+
+def _csv(run: Run, report: Report, out: Path) -> list[Path]:
+    path = out / "results.csv"
+    results_frame(run).to_csv(path, index=False)
+    return [path]
+
+
+def _parquet(run: Run, report: Report, out: Path) -> list[Path]:
+    """Results, and beside them every value per query in one long table."""
+    import pandas as pd
+
+    paths = [out / "results.parquet", out / "per_query.parquet"]
+    frame = results_frame(run)
+    # Hyperparameters of one name may be numbers for one strategy and words for another; a Parquet column has one type.
+    mixed = [name for name in frame if frame[name].dropna().map(type).nunique() > 1]
+    frame.astype(dict.fromkeys(mixed, "string")).to_parquet(paths[0], index=False)
+    frames = []
+    for cell in run.results:
+        if cell.usable:
+            values = run.store.per_query(cell.cell)
+            values.insert(0, "seed", cell.seed)
+            for name in ("budget", "model", "dataset", "strategy"):
+                said = getattr(cell, name)
+                values.insert(0, name, json.dumps(said.get("limits", {})) if name == "budget" else said)
+            frames.append(values.astype({"seed": "Int64"}))
+    if not frames:
+        return paths[:1]
+    pd.concat(frames, ignore_index=True).to_parquet(paths[1], index=False)
+    return paths
+
+
+def _latex(run: Run, report: Report, out: Path) -> list[Path]:
+    folder = out / "latex"
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for table in report.tables:
+        paths.append(folder / f"{table.name}.tex")
+        paths[-1].write_text(latex_table(table), encoding="utf-8")
+    return paths
+
+
+def latex_table(table: Table) -> str:
+    """Return a table as LaTeX (needs the package booktabs)."""
+    align = "".join("r" if column.numeric else "l" for column in table.columns)
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_tex(table.caption)}. {' '.join(_tex(note) for note in table.notes)}}}",
+        f"\\label{{tab:{table.name}}}",
+        f"\\begin{{tabular}}{{{align}}}",
+        "\\toprule",
+        " & ".join(_tex(column.head) for column in table.columns) + " \\\\",
+        "\\midrule",
+    ]
+    for row in table.rows:
+        fields = [f"\\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text) for cell in row]
+        lines.append(" & ".join(fields) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+_TEX = {
+    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "†": "\\dag{}", "‡": "\\ddag{}",
+    "<": "$<$", ">": "$>$", "|": "\\textbar{}", "“": "``", "”": "''",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(char, char) for char in to_plain(text))
+
+
+def _trec(run: Run, report: Report, out: Path) -> list[Path]:
+    """One plain TREC run a cell, named after the cell."""
+    folder = out / "trec"
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for cell in run.store.cells():
+        if not cell.usable or "ranking.trec.gz" not in cell.files:
+            continue
+        paths.append(folder / f"{cell.cell}.trec")
+        tag = re.sub(r"\s", "", cell.strategy)
+        with paths[-1].open("w", encoding="utf-8", newline="\n") as stream:
+            for query, hits in run.store.ranking(cell.cell).hits.items():
+                for rank, (doc, score) in enumerate(hits, start=1):
+                    stream.write(f"{query} Q0 {doc} {rank} {score:.9g} {tag}\n")
+    return paths
+
+
+def _mteb(run: Run, report: Report, out: Path) -> list[Path]:
+    """`mteb/results/<org>__<model>/<revision>/<Task>.json`, readable by the `mteb` library's result cache."""
+    paths = []
+    for cell in run.results:
+        if not cell.usable:
+            continue
+        name = f"adaptbench/{_plain(Path(cell.model).name)}-{_plain(cell.strategy)}"
+        revision = _plain(cell.fit)
+        folder = out / "mteb" / "results" / name.replace("/", "__") / revision
+        folder.mkdir(parents=True, exist_ok=True)
+        meta = {"name": name, "revision": revision, "release_date": None, "languages": None, "loader": None}
+        (folder / "model_meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        task = MTEB_TASKS.get(cell.dataset, _plain(cell.dataset))
+        paths.append(folder / f"{task}.json")
+        paths[-1].write_text(json.dumps(mteb_result(cell, task), indent=2), encoding="utf-8")
+    return paths
+
+
+def mteb_result(cell: CellResult, task: str) -> dict[str, Any]:
+    """Return a cell in the form of MTEB's `TaskResult`; the dataset's revision is the fingerprint of its content."""
+    scores: dict[str, Any] = {measure.replace("@", "_at_"): value for measure, value in cell.metrics.items()}
+    scores |= {
+        "main_score": cell.metrics[PRIMARY_MEASURE],
+        "hf_subset": "default",
+        "languages": ["eng-Latn"] if cell.dataset in MTEB_TASKS else [],
+    }
+    return {
+        "dataset_revision": f"adaptbench-{cell.fingerprints.get('dataset', 'unknown')}",
+        "task_name": task,
+        "mteb_version": None,
+        "scores": {cell.split: [scores]},
+        "evaluation_time": float(cell.cost.get("index_seconds") or 0.0),
+        "kg_co2_emissions": None,
+    }
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_") or "unnamed"
+
+
+FORMATS: dict[str, Callable[[Run, Report, Path], list[Path]]] = {
+    "csv": _csv,
+    "parquet": _parquet,
+    "latex": _latex,
+    "trec": _trec,
+    "mteb": _mteb,
+}
+"""Name of an export format -> what writes it."""

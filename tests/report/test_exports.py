@@ -1,0 +1,90 @@
+"""Exports: what other tools read is what the report says."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from bench.errors import BenchError
+from bench.report import write_report
+
+
+@pytest.fixture
+def exported(planter, plant, untrained, tmp_path):
+    """Every export of a run with a composite, a failure and options of mixed types."""
+    plants = {
+        "base": untrained(),
+        "hybrid(big)": plant(gains=(0.1,), seeds=(0,), hyperparameters={"k": 60}),
+        "odd_one": plant(seeds=(0,), hyperparameters={"k": "auto"}),
+        "broken": plant(status="failed", reason="x", seeds=(0,)),
+    }
+    planter.run(plants, dataset="scifact")
+    formats = ["csv", "parquet", "latex", "trec", "mteb"]
+    return planter, write_report(planter.store, tmp_path / "out", exports=formats), tmp_path / "out" / "exports"
+
+
+def test_csv_and_parquet_hold_one_row_a_cell_with_the_same_figures(exported):
+    planter, _, folder = exported
+    table, same = pd.read_csv(folder / "results.csv"), pd.read_parquet(folder / "results.parquet")
+    assert len(table) == len(same) == 4
+    means = {cell.cell: cell.metrics.get("ndcg@10") for cell in planter.store.results()}
+    for frame in (table, same):
+        for cell, value in zip(frame["cell"], frame["metrics.ndcg@10"], strict=True):
+            assert (means[cell] is None and math.isnan(value)) or value == pytest.approx(means[cell])
+    long = pd.read_parquet(folder / "per_query.parquet")
+    assert len(long) == 3 * 160 and long.groupby("strategy")["ndcg@10"].mean()["odd_one"] == pytest.approx(
+        next(cell.metrics["ndcg@10"] for cell in planter.store.results() if cell.strategy == "odd_one")
+    )
+
+
+def test_trec_runs_are_the_rankings(exported):
+    planter, _, folder = exported
+    ir_measures = pytest.importorskip("ir_measures")
+    cell = next(cell for cell in planter.store.results() if cell.strategy == "odd_one")
+    run = list(ir_measures.read_trec_run(str(folder / "trec" / f"{cell.cell}.trec")))
+    ranking = planter.store.ranking(cell.cell)
+    assert [(hit.query_id, hit.doc_id, hit.score) for hit in run] == [
+        (query, doc, score) for query, hits in ranking.hits.items() for doc, score in hits
+    ]
+
+
+def test_latex_escapes_and_has_as_many_fields_as_columns(exported):
+    _, _, folder = exported
+    text = (folder / "latex" / "quality-1.tex").read_text(encoding="utf-8")
+    assert "odd\\_one" in text and "\\textbf{" in text
+    columns = len(text.split("\\begin{tabular}{")[1].split("}")[0])
+    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert len(rows) == 4 and all(line.count(" & ") == columns - 1 for line in rows)
+
+
+def test_mteb_results_have_the_place_and_the_keys_that_the_library_expects(exported):
+    planter, _, folder = exported
+    paths = sorted((folder / "mteb" / "results").glob("*/*/SciFact.json"))
+    assert [path.parents[1].name for path in paths] == [
+        "adaptbench__base-base", "adaptbench__base-hybrid_big", "adaptbench__base-odd_one",
+    ]  # fmt: skip
+    made = json.loads(paths[0].read_text(encoding="utf-8"))
+    cell = next(cell for cell in planter.store.results() if cell.strategy == "base")
+    (scores,) = made["scores"]["test"]
+    assert scores["main_score"] == scores["ndcg_at_10"] == cell.metrics["ndcg@10"]
+    assert made["task_name"] == "SciFact" and scores["hf_subset"] == "default"
+
+
+def test_mteb_itself_reads_them(exported):
+    results = pytest.importorskip("mteb.results")
+    planter, _, folder = exported
+    for path in (folder / "mteb" / "results").glob("*/*/SciFact.json"):
+        result = results.TaskResult.from_disk(path)
+        assert result.task_name == "SciFact"
+        strategy = path.parents[1].name.removeprefix("adaptbench__base-").replace("hybrid_big", "hybrid(big)")
+        cell = next(cell for cell in planter.store.results() if cell.strategy == strategy)
+        assert result.get_score() == pytest.approx(cell.metrics["ndcg@10"])
+
+
+def test_an_unknown_format_gets_a_suggestion(planter, plant, untrained, tmp_path):
+    planter.run({"base": untrained(), "big": plant(seeds=(0,))})
+    with pytest.raises(BenchError, match="did you mean 'parquet'"):
+        write_report(planter.store, tmp_path / "out", exports=["parket"])

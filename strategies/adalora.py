@@ -63,7 +63,8 @@ class AdaLora(PeftStrategy):
         schedule = wrapped.peft_config["default"]
         if step == 1:
             schedule.total_step = total
-            schedule.tinit, schedule.tfinal = total // 10, total - max(1, 7 * total // 10)
+            # warm-up leaves the first step without importance, and the last pruning must not rest on nothing
+            schedule.tinit, schedule.tfinal = total // 10, total - max(4, 7 * total // 10)
             schedule.deltaT = max(1, total // 100)
         wrapped.base_model.update_and_allocate(step)
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import family
+from bench.architectures import Role, family
 from bench.space import LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
@@ -40,14 +40,15 @@ class IA3(EncoderStrategy):
         from strategies._hooks import Scale, on_input, on_output
 
         architecture = family(model)
-        for role in ("key", "value"):
+        behind: tuple[Role, ...] = ("key", "value")
+        in_front: tuple[Role, ...] = ("attention_output", "output") if self.config.attention_output else ("output",)
+        for role in behind:
             for linear in architecture.linears(model, role):
                 part = architecture.slice_of(role, linear.out_features)
                 on_output(linear, f"ia3_{role}", Scale(linear.out_features, part))
-        for role in ("attention_output", "output"):
-            if role == "output" or self.config.attention_output:
-                for linear in architecture.linears(model, role):
-                    on_input(linear, "ia3_input", Scale(linear.in_features, slice(0, linear.in_features)))
+        for role in in_front:
+            for linear in architecture.linears(model, role):
+                on_input(linear, "ia3_input", Scale(linear.in_features, slice(0, linear.in_features)))
         return model
 
     @contextmanager

@@ -112,7 +112,8 @@ class Distill(EncoderStrategy):
         """The divergence from the teacher's distribution."""
         from strategies._losses import ListwiseLoss
 
-        return ListwiseLoss(model, self.context.training.temperature, self.config.teacher_temperature)
+        settings = self.context.training
+        return ListwiseLoss(model, settings.temperature, self.config.teacher_temperature, settings.mini_batch)
 
     def examples(self, data: TrainingData) -> list[Pair]:
         """Return the training pairs with candidates drawn by seed and the teacher's scores of them."""

@@ -25,7 +25,8 @@ class QueryLora(Lora):
         """InfoNCE against documents as the base model encodes them."""
         from strategies._losses import QuerySideLoss
 
-        return QuerySideLoss(model, self.context.training.temperature, self.detached)
+        settings = self.context.training
+        return QuerySideLoss(model, settings.temperature, self.detached, settings.mini_batch)
 
     def index(self, corpus: Corpus) -> VectorIndex:
         """Take the base model's vectors."""

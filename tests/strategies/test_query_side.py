@@ -17,6 +17,7 @@ from bench.data.dataset import Dataset, TrainingData
 from bench.evaluation.measures import evaluate
 from bench.models import BaseModel
 from bench.training.budget import Budget
+from strategies._losses import ListwiseLoss, QuerySideLoss
 from strategies.instruct import Instruct
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora
@@ -80,6 +81,30 @@ def test_only_queries_carry_a_gradient_and_cost_a_backward_pass(
     both = Lora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
     one = QueryLora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
     assert one.train_flops < both.train_flops
+
+
+def test_pieces_give_the_same_loss_and_the_same_gradient(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+) -> None:
+    strategy = QueryLora(None, tiny_context(tiny_bert))
+    model = strategy.model
+    scores = torch.tensor([[1.0, 0.2], [0.9, 0.0], [0.1, 0.3], [0.5, 0.4], [1.0, 0.0]])
+    losses = {
+        "query side": lambda piece: QuerySideLoss(model, 0.05, strategy.detached, piece),
+        "listwise": lambda piece: ListwiseLoss(model, 0.05, 0.1, piece),
+    }
+    for name, make in losses.items():
+        columns = [*_columns(model, tiny_training, 5), _columns(model, tiny_training, 5)[1]]
+        found = []
+        for piece in (0, 2):
+            model.zero_grad()
+            value = make(piece)(columns[:2] if name == "query side" else columns, scores)
+            value.backward()
+            gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            found.append((value.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
+        assert torch.allclose(found[0][0], found[1][0]), name
+        assert found[0][1].abs().max() > 0
+        assert torch.allclose(found[0][1], found[1][1], atol=1e-6), name
 
 
 def _with_dev_of(data: TrainingData, context: Context, prompt: str) -> TrainingData:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -125,16 +124,6 @@ class Hybrid(Strategy):
                 (least if floor is None else floor, 0.0),
             )
         return Ranking(fused)
-
-    @contextmanager
-    def merged(self) -> Iterator[None]:
-        """Fold the part's attachment into its weights, where it can."""
-        part = self.parts[0]
-        if isinstance(part, EncoderStrategy | Hybrid):
-            with part.merged():
-                yield
-        else:
-            yield
 
     def before(self) -> Strategy | None:
         """BM25 fused with the part's untouched base model, at the same weight."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -166,16 +165,6 @@ class Rerank(Strategy):
         first = self.parts[0].search(queries, index.first, max(self.config.depth, top_k))
         scored = self._scored(queries, first, index.corpus)
         return Ranking({query: _order(first[query], scored[query], self.weight)[:top_k] for query in queries})
-
-    @contextmanager
-    def merged(self) -> Iterator[None]:
-        """Fold the first stage's attachment into its weights, where it can."""
-        part = self.parts[0]
-        if hasattr(part, "merged"):
-            with part.merged():
-                yield
-        else:
-            yield
 
     def before(self) -> Strategy | None:
         """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""

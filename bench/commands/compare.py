@@ -1,0 +1,94 @@
+"""`compare`: two strategies of a run, or two runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.report.compare import Pair
+
+SUMMARY = "compare two strategies of a run, or two runs, with tests and costs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("folders", type=Path, metavar="DIR", nargs="*", help="one run (with --strategies) or two runs")
+    parser.add_argument("--strategies", default="", metavar="A,B", help="two strategies of one run; B less A is shown")
+    parser.add_argument("--measure", default="ndcg@10", metavar="NAME", help="measure to compare (default ndcg@10)")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the comparison."""
+    from bench.commands._console import emit_json
+    from bench.errors import BenchError
+    from bench.evaluation.measures import parse_measure
+    from bench.expression import parse_list
+    from bench.report import open_run
+    from bench.report.compare import as_json, compare_runs, compare_strategies
+    from bench.report.load import load_run
+
+    measure = parse_measure(args.measure).key
+    names = [str(expression) for expression in parse_list(args.strategies)] if args.strategies else []
+    if len(args.folders) == 2 and not names:
+        first, second = (load_run(open_run(folder)) for folder in args.folders)
+        titles = _titles(*args.folders)
+        pairs = compare_runs(first, second, titles, measure)
+    elif len(args.folders) <= 1 and len(names) == 2:
+        loaded = load_run(open_run(args.folders[0] if args.folders else None))
+        pairs = compare_strategies(loaded, names[0], names[1], measure)
+    else:
+        raise BenchError("compare takes two run folders, or one with --strategies A,B")
+    if args.json:
+        emit_json({"comparisons": [as_json(pair) for pair in pairs]})
+    else:
+        for pair in pairs:
+            _show(pair)
+    return 0
+
+
+def _titles(first: Path, second: Path) -> tuple[str, str]:
+    """Short names of two run folders, different ones."""
+    if first.resolve().name != second.resolve().name:
+        return first.resolve().name, second.resolve().name
+    return str(first), str(second)
+
+
+def _show(pair: Pair) -> None:
+    from rich.table import Table
+
+    from bench.commands._console import console
+    from bench.report import numbers
+    from bench.report.findings import measure_name
+
+    console().print(f"{pair.setting}: {pair.second} against {pair.first}", style="bold", markup=False)
+    table = Table(title=f"{measure_name(pair.measure)}, difference with 95% interval", title_justify="left")
+    for name in ("queries", "n", pair.first, pair.second, "difference", "95% interval", "p", "W/T/L", "reading"):
+        table.add_column(name, overflow="fold")
+    for finding in pair.findings:
+        one = finding.comparison
+        table.add_row(
+            finding.stratum,
+            f"{one.n_queries:,}",
+            numbers.score(one.baseline_mean),
+            numbers.score(one.other_mean),
+            numbers.signed(one.difference),
+            numbers.interval(one.ci_low, one.ci_high),
+            numbers.p_value(finding.p),
+            f"{one.wins}/{one.ties}/{one.losses}",
+            finding.words,
+        )
+    console().print(table, markup=False)
+    costs = Table(title="Costs, median over seeds", title_justify="left")
+    for name in ("cost", pair.first, pair.second):
+        costs.add_column(name, overflow="fold")
+    for cost in pair.costs:
+        costs.add_row(f"{cost.name} ({cost.unit})", cost.show(cost.first), cost.show(cost.second))
+    console().print(costs, markup=False)
+    if len(pair.machines) > 1:
+        console().print(
+            "Costs were measured on different classes of machine: seconds cannot be compared.", markup=False
+        )
+    console().print()

@@ -1,0 +1,77 @@
+"""`compare`: two strategies of one run, or two runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from bench.commands import compare as command
+from bench.commands import report as report_command
+from bench.errors import BenchError
+from bench.report.compare import compare_runs, compare_strategies
+from bench.report.load import load_run
+
+
+def parse(module, *arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args([*arguments])
+
+
+def test_two_strategies_are_compared_in_every_stratum_the_headline_first(planter, plant, untrained):
+    planter.run({"base": untrained(), "a": plant(gains=(0.05,)), "b": plant(gains=(0.12,))}, seen=0.3)
+    (pair,) = compare_strategies(load_run(planter.store), "a", "b")
+    assert [finding.stratum for finding in pair.findings] == ["unseen", "all", "seen"]
+    assert pair.findings[0].comparison.paired_seeds and pair.findings[0].verdict == "better"
+    assert pair.findings[0].difference == pytest.approx(0.07, abs=0.02)
+    assert {cost.name for cost in pair.costs} >= {"fit", "artefact", "query p50"}
+
+
+def test_two_runs_are_compared_strategy_by_strategy(planter, plant, untrained, tmp_path):
+    planter.run({"base": untrained(), "a": plant(gains=(0.05,))})
+    other = type(planter)(tmp_path / "other")
+    other.invoke()
+    other.run({"base": untrained(), "a": plant(gains=(0.1,)), "c": plant()}, tag="-again")
+    pairs = compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))
+    assert [pair.second for pair in pairs] == ["base (new)", "a (new)"]
+    assert pairs[0].findings[0].difference == 0
+    assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].comparison.family == 2
+
+
+def test_runs_without_anything_in_common_are_refused(planter, plant, untrained, tmp_path):
+    planter.run({"base": untrained(), "a": plant()})
+    other = type(planter)(tmp_path / "other")
+    other.run({"base": untrained(), "a": plant()}, dataset="elsewhere")
+    with pytest.raises(BenchError, match="in common"):
+        compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))
+
+
+def test_mistyped_names_get_a_suggestion(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant()})
+    with pytest.raises(BenchError, match="did you mean 'big'"):
+        compare_strategies(load_run(planter.store), "base", "bog")
+    with pytest.raises(BenchError, match="measure"):
+        command.run(parse(command, str(planter.store.folder), "--strategies", "base,big", "--measure", "ndgc@10"))
+    with pytest.raises(BenchError, match="with itself"):
+        compare_strategies(load_run(planter.store), "big", "big")
+    with pytest.raises(BenchError, match="two run folders, or one with --strategies"):
+        command.run(parse(command, str(planter.store.folder)))
+    with pytest.raises(BenchError, match="did you mean 'run'"):
+        report_command.run(parse(report_command, str(planter.store.folder.parent / "rum")))
+
+
+def test_the_commands_print_tables_json_and_paths(planter, plant, untrained, capsys):
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
+    folder = str(planter.store.folder)
+    assert command.run(parse(command, folder, "--strategies", "base,big")) == 0
+    assert "big against base" in capsys.readouterr().out
+    assert command.run(parse(command, folder, "--strategies", "base,big", "--json")) == 0
+    (made,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert made["strata"]["all"]["verdict"] == "better" and made["costs"]["fit (charged time)"] == [0.0, 60.0]
+    assert report_command.run(parse(report_command, folder, "--json", "--export", "csv")) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert (
+        written[0].endswith("report.md") and written[1].endswith("report.html") and written[-1].endswith("results.csv")
+    )

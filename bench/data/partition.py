@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.duplicates import Groups, near_pairs
 from bench.data.importing import Builder
-from bench.data.pseudo import pseudo_queries
+from bench.data.pseudo import PseudoQuery, pseudo_queries
 from bench.data.text import normalise
 from bench.errors import DataError
+
+Piece = TypeVar("Piece", bound=Sequence[object])
 
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 PARAPHRASE = 0.8
@@ -46,26 +49,39 @@ def _with_pseudo(
     if not made:
         raise DataError("no pseudo-query could be made: the documents have neither titles nor two sentences of text")
     places = {"train": 0.9, "dev": 0.1} if builder.judged else SHARES
-    splits: dict[str, dict[str, dict[str, int]]] = {split: {} for split in places}
+    by_doc: dict[str, list[PseudoQuery]] = {}
     for query in made:
-        drawn = int(hashlib.sha256(f"{seed}\0{query.doc}".encode()).hexdigest()[:8], 16) / 0x1_0000_0000
-        split = next((name for name, end in _ends(places) if drawn < end), "train")
-        splits[split][query.id] = {query.doc: 1}
+        by_doc.setdefault(query.doc, []).append(query)
+    pieces = [by_doc[doc] for doc in sorted(by_doc, key=lambda doc: _drawn(seed, doc))]
+    splits: dict[str, Qrels] = {
+        split: {query.id: {query.doc: 1} for piece in dealt for query in piece}
+        for split, dealt in _deal(pieces, places, "documents with pseudo-queries").items()
+    }
     if builder.judged:
         splits["test"] = builder.judged
     else:
         notes.append("the test queries are pseudo-queries: scores say nothing of real questions")
     queries = {query.id: query.text for query in made} | builder.queries
     groups = {query.id: query.group for query in made} | builder.groups
-    return queries, groups, {split: found for split, found in splits.items() if found}
+    return queries, groups, splits
 
 
-def _ends(shares: Mapping[str, float]) -> list[tuple[str, float]]:
-    ends, end = [], 0.0
-    for name, share in shares.items():
-        end += share
-        ends.append((name, end))
-    return ends
+def _deal(pieces: Sequence[Piece], shares: Mapping[str, float], what: str) -> dict[str, list[Piece]]:
+    """Deal pieces (lists of queries) out to splits, each in turn to the one furthest below its share; none stays empty.
+
+    Raises:
+        DataError: there are fewer pieces than splits.
+    """
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    if len(pieces) < len(wanted):
+        raise DataError(f"{len(pieces)} {what} cannot be split into {', '.join(wanted)}")
+    dealt: dict[str, list[Piece]] = {split: [] for split in wanted}
+    sizes = dict.fromkeys(wanted, 0)
+    for piece in pieces:
+        split = min(wanted, key=lambda name: (bool(dealt[name]), sizes[name] / wanted[name]))
+        dealt[split].append(piece)
+        sizes[split] += len(piece)
+    return dealt
 
 
 def _named_splits(builder: Builder) -> dict[str, Qrels]:
@@ -105,14 +121,12 @@ def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], 
         else:
             groups = tried
     pieces = sorted(groups.members().values(), key=lambda piece: _drawn(seed, ids[piece[0]]))
-    wanted = {split: share for split, share in shares.items() if share > 0}
-    if len(pieces) < len(wanted):
-        raise DataError(f"{len(pieces)} separate questions cannot be split into {', '.join(wanted)}")
-    splits: dict[str, dict[str, dict[str, int]]] = {split: {} for split in wanted}
-    for piece in pieces:
-        split = min(wanted, key=lambda name: (bool(splits[name]), len(splits[name]) / wanted[name]))
-        splits[split].update({ids[member]: builder.judged[ids[member]] for member in piece})
-    return {split: dict(sorted(found.items())) for split, found in splits.items()}
+    return {
+        split: {
+            ids[member]: builder.judged[ids[member]] for member in sorted(member for piece in dealt for member in piece)
+        }
+        for split, dealt in _deal(pieces, shares, "separate questions").items()
+    }
 
 
 def _by_key(keys: Iterable[str]) -> list[list[int]]:

@@ -177,9 +177,17 @@ def test_pseudo_queries_train_and_labels_test(manual: Path, tmp_path: Path) -> N
 
 def test_without_labels_the_test_is_pseudo_too_and_says_so(manual: Path, tmp_path: Path, capsys: Any) -> None:
     dataset = imported(manual, "--pseudo-queries", "--out", tmp_path / "made")
+    assert set(dataset.splits) == {"train", "dev", "test"}
     assert all(dataset.groups[query].startswith("pseudo:") for query in dataset.splits["test"])
     assert "scores say nothing of real questions" in capsys.readouterr().err
     assert any("pseudo-queries" in warning for warning in dataset.warnings)
+
+
+def test_too_few_documents_to_split_are_an_error(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("# Two words\n\nOne sentence here.\n")
+    assert main(["import", str(tmp_path / "notes"), "--pseudo-queries", "--out", str(tmp_path / "made")]) == 2
+    assert "1 documents with pseudo-queries cannot be split into train, dev, test" in capsys.readouterr().err
 
 
 def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -173,6 +173,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_
     assert (store.fit(outcome.plan.fits[0].name).environment, store.cell(outcome.plan.cells[0].name).cost) == stood
 
 
+def test_a_process_works_where_its_parent_does_now(
+    toy_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where the fork server was started: folder and variables may have changed since."""
+    monkeypatch.chdir(tmp_path)
+    config = toy_config(datasets="./tiny", out="here", set="toy.marker=pids")
+    assert run(config).statuses == {"ok": 1}
+    assert (tmp_path / "pids").is_file() and (tmp_path / "here" / "run.json").is_file()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    assert run(toy_config(datasets="tiny", out="again", set="toy.bonus=1")).statuses == {"ok": 1}
+
+
 def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
     assert start_method(Setup(device="cuda")) == "spawn"
     assert start_method(Setup(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,29 @@ _MESSAGE_SECONDS = 0.1
 """Steps are reported at most this often, so that a display never slows down what it shows."""
 
 
-def main(connection: Connection, job: Job, folder: Path, setup: Setup, log: Path) -> None:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a process inherits from whoever starts it, which for a forked one is the server: as it was then, not now."""
+
+    folder: str
+    variables: dict[str, str]
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Return those of this process."""
+        return cls(str(Path.cwd()), dict(os.environ))
+
+    def enter(self) -> None:
+        """Make them those of this process."""
+        os.chdir(self.folder)
+        os.environ.clear()
+        os.environ.update(self.variables)
+
+
+def main(connection: Connection, job: Job, folder: Path, setup: Setup, log: Path, surroundings: Surroundings) -> None:
     """Do one job; the last message is `ended` with the record's status and reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    surroundings.enter()
     end_with_parent()
     _write_to(log)
     set_threads(setup.threads)

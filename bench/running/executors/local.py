@@ -120,7 +120,7 @@ def start_method(setup: Setup) -> str:
 def _start(context: Any, job: Job, store: Store, setup: Setup) -> _Running:
     log = store.folder / "logs" / f"{job.name}.log"
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, job, store.folder, setup, log)
+    arguments = (theirs, job, store.folder, setup, log, child.Surroundings.here())
     process = context.Process(target=child.main, args=arguments, name=job.title)
     process.start()
     theirs.close()

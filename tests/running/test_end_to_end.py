@@ -1,0 +1,81 @@
+"""Real strategies on a tiny model, each in its own process: scored, repeated to the bit, put back from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.config import RunConfig, from_mapping
+from bench.records import CellResult
+from bench.running.driver import execute
+from bench.running.executors.local import LocalExecutor
+from bench.running.progress import Quiet
+from bench.running.store import Store
+from bench.running.workshop import Setup, Workshop
+
+PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.loop", "bench.running.executors.child")
+
+
+@pytest.fixture
+def config(
+    tiny_folder: Callable[[str], Path], beir_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], RunConfig]:
+    """Return a function from a name to a configuration that writes into a folder, with a cache, of that name."""
+
+    def named(name: str) -> RunConfig:
+        monkeypatch.setenv("BENCH_CACHE", str(tmp_path / f"cache-{name}"))
+        return from_mapping(
+            {
+                "strategies": "bm25,frozen,lora",
+                "datasets": str(beir_folder),
+                "model": str(tiny_folder("bert")),
+                "budget_steps": 4,
+                "set": ["train.batch_size=8", "lora.lr=0.01"],
+                "precision": "fp32",
+                "device": "cpu",
+                "threads": 1,
+                "out": str(tmp_path / name),
+            }
+        )
+
+    return named
+
+
+def comparable(cell: CellResult) -> object:
+    return cell.strategy, cell.status, cell.reason, cell.metrics, cell.strata, cell.files["ranking.trec.gz"]["sha256"]
+
+
+def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callable[[str], RunConfig]) -> None:
+    from rich.console import Console
+
+    runs: list[Store] = []
+    for name in ("first", "second"):
+        workers = LocalExecutor(preload=PRELOAD)
+        outcome = execute(config(name), Quiet(Console(stderr=True), 6), workers=workers)
+        assert outcome.statuses == {"ok": 3}, outcome.failed
+        runs.append(outcome.store)
+    first, second = ({cell.strategy: cell for cell in store.results()} for store in runs)
+    assert [comparable(first[name]) for name in first] == [comparable(second[name]) for name in first]
+    assert first["lora"].metrics != first["frozen"].metrics, "training changed the ranking"
+    for name in ("frozen", "lora"):
+        cost = first[name].cost
+        assert all(cost[key] > 0 for key in ("total_params", "query_flops", "encode_docs_per_second", "index_bytes"))
+    assert (
+        first["lora"].cost["total_params"] - first["frozen"].cost["total_params"]
+        == first["lora"].cost["trainable_params"]
+    )
+    assert first["bm25"].cost["encode_docs_per_second"] is None
+
+    curve = runs[0].curve(first["lora"].fit)
+    assert curve["step"].iloc[-1] == 4 and curve["loss"].notna().all()
+    with Workshop(runs[0], Setup(device="cpu")) as workshop:
+        strategy = workshop.strategy(first["lora"].fit)
+        dataset = workshop.dataset(config("first").datasets[0])
+        queries = {query: dataset.queries[query] for query in dataset.judged("test")}  # type: ignore[union-attr]
+        again = strategy.search(queries, strategy.index(dataset.corpus), 100)  # type: ignore[union-attr]
+    kept = runs[0].ranking(first["lora"].cell)
+    assert {query: [doc for doc, _ in hits[:5]] for query, hits in again.hits.items()} == {
+        query: [doc for doc, _ in hits[:5]] for query, hits in kept.hits.items()
+    }

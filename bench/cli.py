@@ -25,6 +25,7 @@ USAGE = 2
 INTERRUPTED = 130
 _ORDER = (
     "run",
+    "tune",
     "report",
     "compare",
     "recommend",
@@ -35,6 +36,7 @@ _ORDER = (
     "check",
     "export",
     "similarity",
+    "speed",
 )
 _EXAMPLES = """\
 examples:

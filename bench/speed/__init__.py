@@ -1,0 +1,1 @@
+"""The speed of the harness beside the plain library's, measured together and given as ratios."""

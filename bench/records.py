@@ -211,6 +211,7 @@ COST_UNITS: dict[str, str] = {
     "artifact_bytes": "bytes that the strategy adds to the base model on disk",
     "index_seconds": "s to encode and index the corpus (what it cost when it was done)",
     "index_bytes": "bytes of the index",
+    "search_recall": "share of the exact best documents that search finds, on a sample; absent where search is exact",
     "encode_docs_per_second": "documents/s, uncached, on a fixed sample of 512 documents",
     "query_ms_p50": "ms from query text to ranking at batch 1, median",
     "query_ms_p95": "ms from query text to ranking at batch 1, 95th percentile",

@@ -28,6 +28,13 @@ _LIMITS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the settings of a run, and what its output looks like."""
+    add_settings(parser)
+    parser.add_argument("--quiet", action="store_true", help="show failures and the result alone")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
     """Make an option of every field of `RunConfig`, and one of every limit of a budget."""
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with the same settings, or the run.json of an earlier run"
@@ -37,8 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_budgets(parser)
         else:
             _add(parser, field)
-    parser.add_argument("--quiet", action="store_true", help="show failures and the result alone")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def read_settings(args: argparse.Namespace) -> RunConfig:
+    """Return the configuration that a file and the command line give together.
+
+    Raises:
+        BenchError: it cannot be used.
+    """
+    budgets = {f"budget_{limit}" for limit in (*SHAPES, *STOPS)}
+    known = {field.name for field in fields(RunConfig)} | budgets
+    given = {name: value for name, value in vars(args).items() if name in known}
+    return with_measures(from_mapping(merged(load(Path(args.config)) if args.config else {}, given)))
 
 
 def _add(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
@@ -75,11 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.running.progress import display
     from bench.running.store import Store
 
-    values = vars(args)
-    budgets = {f"budget_{limit}" for limit in (*SHAPES, *STOPS)}
-    known = {field.name for field in fields(RunConfig)} | budgets
-    given = {name: value for name, value in values.items() if name in known}
-    config = with_measures(from_mapping(merged(load(Path(args.config)) if args.config else {}, given)))
+    config = read_settings(args)
     workers = executor(config.executor, config.jobs, config.timeout)
     screen = err_console()
     planned = plan(config)

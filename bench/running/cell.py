@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bench.strategy import Strategy
 
 _COSTS_OF_FIT = (
-    "fit_seconds", "total_fit_seconds", "train_seconds", "steps", "wall_seconds", "cpu_seconds", "peak_memory_bytes",
-    "trainable_params", "train_flops", "artifact_bytes", "reindex", "usd",
+    "fit_seconds", "total_fit_seconds", "train_seconds", "tuning_seconds", "steps", "wall_seconds", "cpu_seconds",
+    "peak_memory_bytes", "trainable_params", "train_flops", "artifact_bytes", "reindex", "usd",
 )  # fmt: skip
 _QUERY_SAMPLE = 200
 
@@ -120,6 +120,11 @@ def _retrieval(
     seen = seen_queries(qrels, positives)
     cell.metrics, cell.n_queries, cell.n_docs = scores.means(), len(scores), len(dataset.corpus)
     cell.strata = strata(scores, seen)
+    if (recall := getattr(index, "search_recall", None)) is not None:
+        cell.cost["search_recall"] = recall
+        cell.notes.append(
+            f"search among {cell.n_docs:,} documents is approximate: it found {recall:.1%} of the exact best, on a sample"
+        )
     if spec.role == "target":
         workshop.progress("stage", {"name": "cost"})
         queries = _queries(dataset, spec.split)

@@ -23,6 +23,7 @@ from bench.running.provenance import provenance
 from bench.running.store import Store
 from bench.running.workshop import Setup
 from bench.training.tracking import require_trackers
+from bench.tuning.conduct import discard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +105,8 @@ def execute(
     began = time.perf_counter()
     with _locked(store.folder):
         fits, cells = pending(found, store, config.overwrite)
+        if config.overwrite == "always":
+            discard(found, store)
         jobs = jobs_of(found, fits, cells)
         invocation = _invocation(config, found, jobs, command)
         store.put_invocation(invocation)

@@ -12,6 +12,7 @@ from bench.tuning.spec import StudySpec
 
 if TYPE_CHECKING:
     from bench.registry import Registry
+    from bench.running.plan import Plan
     from bench.running.store import Store
     from bench.running.workshop import Workshop
 
@@ -35,6 +36,15 @@ def standing(spec: StudySpec, trials: int, store: Store, registry: Registry) -> 
     study = records.read(folder)
     wanted = min(trials, space.size(space.dimensions(spec.root, registry)))
     return study.first(trials) if study.note or len(study.trials) >= wanted else None
+
+
+def discard(plan: Plan, store: Store) -> None:
+    """Remove the studies of a plan, so that they are made again."""
+    for fit in plan.fits:
+        if fit.tuning is not None:
+            folder = folder_of(store, fit.tuning.study.name)
+            (folder / records.STUDY_FILE).unlink(missing_ok=True)  # first: without it the trials do not count
+            (folder / records.TRIALS_FILE).unlink(missing_ok=True)
 
 
 def conduct(spec: StudySpec, trials: int, workshop: Workshop) -> Study:

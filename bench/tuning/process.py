@@ -92,14 +92,14 @@ def _main(connection: Connection, spec: StudySpec, trials: int, store: Store, se
     except Exception as error:
         if not isinstance(error, BenchError):
             _LOG.error("the study %s failed", spec.name, exc_info=error)
-        send("ended", {"study": None, "error": _portable(error)})
+        send("ended", {"study": None, "error": portable(error)})
     else:
         send("ended", {"study": study, "error": None})
     finally:
         connection.close()
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an exception that survives the way to another process."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -32,6 +32,13 @@ from bench.space import Choice, LogUniform, Param
 from bench.strategy import Strategy, StrategyConfig
 
 
+class Ids:
+    nbytes, seconds = 8, 0.0
+
+    def __init__(self, corpus):
+        self.ids = corpus.ids
+
+
 class Dial(Strategy):
     """Answers the share `quality` of the queries; diverges above .9, and cannot do `kind` = "never"."""
 
@@ -56,7 +63,7 @@ class Dial(Strategy):
         return FitReport(steps=budget.steps or 0, diverged="the loss was nan" if config.quality > 0.9 else "")
 
     def index(self, corpus):
-        return corpus
+        return Ids(corpus)
 
     def search(self, queries, index, top_k):
         hits = {}
@@ -79,6 +86,9 @@ class Plain(Dial):
 
     name = "plain"
     needs = frozenset()
+
+    def fit(self, data, budget, seed):
+        return FitReport()
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
@@ -149,15 +159,20 @@ def configure(tmp_path: Path, dials: Path, tiny_bert: BaseModel, beir_folder: Pa
     return config
 
 
-def study_in(found: Plan, strategy: str = "dial") -> StudySpec:
-    """Return the study of a strategy's fits."""
-    request = next(fit.tuning for fit in found.fits if fit.strategy == strategy)
-    assert request is not None
-    return request.study
+@pytest.fixture
+def study_in() -> Callable[..., StudySpec]:
+    """Return a function from a plan and a strategy to the study of its fits."""
+
+    def found(planned: Plan, strategy: str = "dial") -> StudySpec:
+        request = next(fit.tuning for fit in planned.fits if fit.strategy == strategy)
+        assert request is not None
+        return request.study
+
+    return found
 
 
 @pytest.fixture
-def study(configure: Callable[..., RunConfig]) -> StudySpec:
+def study(configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec]) -> StudySpec:
     """The study of `dial`, its kind fixed."""
     config = configure()
     return study_in(plan(replace(config, set={**config.set, "dial.kind": "plain"})))

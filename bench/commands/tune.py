@@ -1,0 +1,95 @@
+"""`adaptbench tune`: choose hyperparameters on development data, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.commands.run import add_settings, read_settings
+
+if TYPE_CHECKING:
+    from bench.tuning.records import Study
+    from bench.tuning.spec import StudySpec
+
+SUMMARY = "choose hyperparameters on development data; no test query is read"
+TRIALS = 8
+"""Where --tune-trials is not given."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what `run` takes: the same settings make the same studies, which `run --tune-trials` then finds."""
+    add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print the studies as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the studies; returns 1 where one of them failed."""
+    from bench.commands._console import console, emit_json, err_console
+    from bench.running.plan import plan
+    from bench.running.provenance import provenance
+    from bench.running.store import Store
+    from bench.running.workshop import Setup
+    from bench.tuning.driver import conduct_all, studies_of
+
+    config = read_settings(args)
+    config = config if config.tune_trials else replace(config, tune_trials=TRIALS)
+    planned = plan(config)
+    wanted = studies_of(planned)
+    store, screen = Store(Path(config.out)), err_console()
+    screen.print(f"{len(wanted)} studies of {config.tune_trials} trials, {config.jobs} at a time, into {config.out}")
+    invocation: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": ["python", "-m", "bench", *args.argv],
+        "config": config.to_dict(),
+        "datasets": {facts.name: {"fingerprint": facts.fingerprint} for facts in planned.datasets.values()},
+        **provenance(),
+    }
+    store.put_invocation(invocation)
+    failed: list[StudySpec] = []
+
+    def ended(spec: StudySpec, found: Study | Exception) -> None:
+        if isinstance(found, Exception):
+            failed.append(spec)
+            screen.print(f"{spec.name}: failed: {type(found).__name__}: {found}", style="red", markup=False)
+        else:
+            screen.print(_in_a_line(found), markup=False)
+
+    made = conduct_all(wanted, config.tune_trials, store, Setup.of(config), config.jobs, ended)
+    store.put_invocation(invocation | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}, replace_last=True)
+    if args.json:
+        emit_json({"out": config.out, "studies": [_as_json(study) for study in made]})
+    else:
+        for line in settings_of(made):
+            console().print(line, markup=False, highlight=False, soft_wrap=True)
+    return 1 if failed else 0
+
+
+def settings_of(studies: list[Study]) -> list[str]:
+    """Return the choice of each study as options of `run`: `--set lora.lr=0.0003 --set lora.r=8`."""
+    lines = []
+    for study in studies:
+        best = study.best
+        owner = study.strategy.partition("(")[0]
+        named = best.params.items() if best is not None else ()
+        pairs = [(name if "." in name else f"{owner}.{name}", value) for name, value in named]
+        settings = " ".join(f"--set {'.'.join(name.split('.')[-2:])}={value}" for name, value in pairs)
+        lines.append(f"{study.strategy} on {study.dataset}: {settings or study.note or 'no trial came to anything'}")
+    return lines
+
+
+def _in_a_line(study: Study) -> str:
+    best, gain = study.best, study.gain
+    if best is None or best.value is None:
+        return f"{study.strategy} on {study.dataset}: {study.note or 'no trial came to anything'}"
+    told = f", {gain[0]:+.4f} over the default, standard error {gain[1]:.4f}" if gain else ""
+    return (
+        f"{study.strategy} on {study.dataset}: trial {best.number} of {len(study.trials)}, development nDCG@10 "
+        f"{best.value:.4f} (n = {study.queries}){told}; {study.seconds:.0f} s"
+    )
+
+
+def _as_json(study: Study) -> dict[str, Any]:
+    return {"strategy": study.strategy, "dataset": study.dataset, "model": study.model, **study.summary()}

@@ -1,0 +1,87 @@
+"""Many studies at once and nothing else: no fit is kept, no test query is read. Where shipped defaults come from.
+
+Each worker process keeps what it has read, models and data, from one study to the next.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import TYPE_CHECKING
+
+from bench.context import silent
+from bench.tuning.records import Study
+from bench.tuning.spec import StudySpec
+
+if TYPE_CHECKING:
+    from bench.running.plan import Plan
+    from bench.running.store import Store
+    from bench.running.workshop import Setup, Workshop
+
+Ended = Callable[[StudySpec, Study | Exception], None]
+"""Called with a study and what came of it."""
+
+
+def studies_of(plan: Plan) -> list[StudySpec]:
+    """Return the studies that a plan asks for, each once, those of parts that are tuned with a composite left out."""
+    found = {fit.tuning.study.name: fit.tuning.study for fit in plan.fits if fit.tuning is not None}
+    return list(found.values())
+
+
+def conduct_all(
+    studies: Sequence[StudySpec], trials: int, store: Store, setup: Setup, jobs: int, ended: Ended
+) -> list[Study]:
+    """Make every study, `jobs` at a time, and return those that came to something, in the order of `studies`.
+
+    Args:
+        studies: what to make; what stands is read.
+        trials: of each, the default included.
+        store: where they go.
+        setup: how the work is done.
+        jobs: worker processes.
+        ended: told of each study as it ends.
+    """
+    context = multiprocessing.get_context("spawn")
+    made: dict[str, Study] = {}
+    with ProcessPoolExecutor(min(jobs, max(len(studies), 1)), context, _begin, (store, setup)) as pool:
+        waiting: dict[Future[Study], StudySpec] = {pool.submit(_conduct, spec, trials): spec for spec in studies}
+        try:
+            for future in as_completed(waiting):
+                spec = waiting[future]
+                try:
+                    made[spec.name] = future.result()
+                except Exception as error:  # the other studies go on; the caller says what happened
+                    ended(spec, error)
+                else:
+                    ended(spec, made[spec.name])
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [made[spec.name] for spec in studies if spec.name in made]
+
+
+_workshop: Workshop | None = None
+"""Of this worker process; its scratch folder goes when the process ends."""
+
+
+def _begin(store: Store, setup: Setup) -> None:
+    global _workshop
+    from bench.running.executors.child import end_with_parent, set_threads
+    from bench.running.workshop import Workshop
+
+    end_with_parent()
+    set_threads(setup.threads)
+    _workshop = Workshop(store, setup, silent)
+    _workshop.__enter__()
+
+
+def _conduct(spec: StudySpec, trials: int) -> Study:
+    from bench.tuning.conduct import conduct
+    from bench.tuning.process import portable
+
+    assert _workshop is not None
+    try:
+        return conduct(spec, trials, _workshop)
+    except Exception as error:
+        raise portable(error) from error

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.retrieval.ranking import Ranking
+    from bench.tuning.records import Study
 
 STRATA = ("all", "unseen", "seen")
 
@@ -49,6 +50,10 @@ class RunStore(Protocol):
 
     def invocations(self) -> list[dict[str, Any]]:
         """Return every command that wrote into the run."""
+        ...
+
+    def studies(self) -> list[Study]:
+        """Return the studies that chose hyperparameters."""
         ...
 
     def problems(self) -> list[str]:

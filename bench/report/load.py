@@ -112,7 +112,7 @@ def _settings(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> d
         limits = tuple((cell.budget.get("limits") or {}).items())
         timed = any(name in MACHINE_BOUND for name, _ in limits)
         if cell.seed is None:
-            untrained.setdefault(Key(*where, (), ""), []).append(cell)
+            untrained.setdefault(Key(*where, limits, ""), []).append(cell)
         else:
             trained.setdefault(Key(*where, limits, machine_class(cell) if timed else ""), []).append(cell)
     for key in untrained:
@@ -128,8 +128,12 @@ def _settings(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> d
 
 
 def _joins(untrained: Key, setting: Key) -> bool:
-    """Whether what does not train belongs to a setting. A cell that failed early has no fingerprint to compare."""
-    return untrained[:3] == setting[:3] and untrained.content in ("", setting.content)
+    """Whether what does not train belongs to a setting. A cell that failed early has no fingerprint to compare.
+
+    It has a budget of its own only where labels have tuned it.
+    """
+    same = untrained[:3] == setting[:3] and untrained.content in ("", setting.content)
+    return same and untrained.limits in ((), setting.limits)
 
 
 def _entries(cells: Iterable[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, Entry]:

@@ -16,6 +16,7 @@ from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.cost import typical
 from bench.report.sections.training import has_curve
+from bench.report.tuning_plot import tuning_plots
 
 AXES = (
     ("fit_seconds", "charged time to fit (s)", numbers.plain),
@@ -59,6 +60,7 @@ def draw(run: Run, analysis: Analysis) -> Iterator[Plot]:
             axes.set_title(f"{curve.dataset}, {curve.queries}")
             legend(plot, [axes])
             yield plot
+    yield from tuning_plots(run, look)
 
 
 def differences(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]) -> Plot:

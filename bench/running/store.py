@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.retrieval.ranking import Ranking
+    from bench.tuning.records import Study
 
 FIT_MARK = "fit.json"
 CELL_MARK = "result.json"
@@ -169,6 +170,16 @@ class Store:
             return self._read_invocations(RUN_FILE)
         except StoreError:
             return self._read_invocations(_RUN_COPY)
+
+    def studies(self) -> list[Study]:
+        """Return the studies that chose hyperparameters, ordered by name.
+
+        Raises:
+            StoreError: one was written by a newer version, or is damaged.
+        """
+        from bench.tuning.records import studies
+
+        return studies(self.folder)
 
     # --- writing --------------------------------------------------------------------------------------------------
 

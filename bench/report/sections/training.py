@@ -11,6 +11,7 @@ from bench.report.document import Block, Cell, Column, Figure, Heading, Items, P
 from bench.report.findings import Analysis
 from bench.report.frames import Entry, Setting
 from bench.report.load import Run
+from bench.report.sections import matched, tuning
 from bench.report.text import clean, code
 
 
@@ -44,6 +45,8 @@ def section(run: Run, analysis: Analysis) -> Section:
             ),
             Items(curve.answers),
         ]
+    blocks += matched.blocks(run, analysis)
+    blocks += tuning.blocks(run)
     if not blocks:
         blocks.append(Paragraph("Nothing was trained in this run."))
     return Section("training", "Budgets and curves", blocks)

@@ -152,6 +152,10 @@ class Strategy(ABC):
         """Scalars that training may change and that receive a gradient; 0 where nothing is trained."""
         return 0
 
+    def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
+        """Return the operations that a mean query costs beyond encoding it, by formula: those of a re-ranker."""
+        return sum(part.added_query_flops(queries, corpus) for part in self.parts[: self.parts_wanted])
+
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
         """Return files besides dataset and base model that decide the result: their content is part of the identity.

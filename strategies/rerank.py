@@ -166,6 +166,15 @@ class Rerank(Strategy):
         scored = self._scored(queries, first, index.corpus)
         return Ranking({query: _order(first[query], scored[query], self.weight)[:top_k] for query in queries})
 
+    def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
+        """Return what reading `depth` documents of mean length costs, and what the first stage adds."""
+        from bench.evaluation.flops import flop_model
+
+        flops, every = flop_model(self.ranker.model), max(1, len(corpus) // max(1, len(queries)))
+        lengths = self.ranker.lengths(list(zip(queries, corpus.texts[::every], strict=False)))
+        mean = sum(flops.forward(length, length) for length in lengths) / max(1, len(lengths))
+        return super().added_query_flops(queries, corpus) + min(self.config.depth, len(corpus)) * mean
+
     def before(self) -> Strategy | None:
         """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""
         from strategies._ranker import is_ranker

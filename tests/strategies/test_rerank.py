@@ -150,3 +150,31 @@ def test_a_ranker_is_too_large_for_a_small_budget_of_parameters(tiny_bert: BaseM
     context = tiny_context(tiny_bert)
     assert Rerank.resize(Rerank.Config(), 100, context) is None
     assert Rerank.resize(Rerank.Config(), 10**6, context) == Rerank.Config()
+
+
+def test_what_a_query_costs_grows_with_the_depth(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+) -> None:
+    context, queries = tiny_context(tiny_bert), list(tiny_dataset.queries.values())[:8]
+    five, ten = (_rerank(context, depth=depth).added_query_flops(queries, tiny_dataset.corpus) for depth in (5, 10))
+    assert 0 < five == pytest.approx(ten / 2)
+    assert BaseEncoder(None, context).added_query_flops(queries, tiny_dataset.corpus) == 0
+
+
+def test_bf16_scores_keep_enough_digits_to_rank(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset, ranker_folder: Path
+) -> None:
+    pairs = [("what happens to the anchor?", text) for text in dict.fromkeys(tiny_dataset.corpus.texts)]
+    exact, short = (
+        _rerank(tiny_context(tiny_bert, precision=precision), model=str(ranker_folder)).ranker.logits(pairs)
+        for precision in ("fp32", "bf16")
+    )
+    assert len(set(short)) == len(set(exact)) == len(pairs)
+    assert np.corrcoef(exact, short)[0, 1] > 0.99
+
+
+def test_it_trains_in_bf16(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
+    rerank = _rerank(tiny_context(tiny_bert, precision="bf16"), lr=2e-3)
+    report = rerank.fit(tiny_training, Budget(steps=3), 0)
+    assert report.steps == 3 and not report.diverged
+    assert {parameter.dtype for parameter in rerank.ranker.model.parameters()} == {torch.float32}

@@ -69,6 +69,7 @@ class RunConfig:
     tune_trials: int = option(
         0, "trials of tuning on development data, the default among them; the same number for all", metavar="N"
     )
+    min_gain: float = option(0.02, "gain over the baseline that 'how many labels do I need?' asks for", metavar="X")
     set: dict[str, str] = option({}, "hyperparameters (lora.r=16) and training settings (train.batch_size=64)")
     split: str = option("test", "split to measure on", metavar="NAME")
     top_k: int = option(100, "documents to retrieve for a query, at least 100", metavar="N")
@@ -257,7 +258,7 @@ def _value(name: str, value: Any, kind: str) -> Any:
         raise ConfigError(f"{name}: {value!r} is neither true nor false")
     if kind == "int":
         return _whole(name, value)
-    if kind == "float | None":
+    if kind.startswith("float"):
         return parse_amount(str(value), name)
     return value if isinstance(value, bool) else str(value)
 

@@ -131,7 +131,7 @@ def _report(outcome: Outcome, config: RunConfig) -> Path | None:
 
     if not outcome.store.results():
         return None
-    write_report(outcome.store, outcome.store.folder, config.baseline)
+    write_report(outcome.store, outcome.store.folder, config.baseline, config.min_gain)
     return outcome.store.folder / "report.md"
 
 

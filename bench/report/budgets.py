@@ -95,11 +95,16 @@ def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> Budget
     return curve
 
 
+def fewest(points: Sequence[BudgetPoint], least: float) -> BudgetPoint | None:
+    """Return the point of the smallest amount whose lower bound exceeds `least`; None where none does."""
+    return min((at for at in points if at.low > least), key=lambda at: at.amount, default=None)
+
+
 def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, baseline: str, least: float) -> str:
     """The smallest amount whose lower bound exceeds the gain asked for."""
     noun = "labels" if curve.unit == "examples" else curve.unit.replace("_", " ")
     asked = f"a gain over {code(baseline)} of more than {numbers.score(least)} in {_primary()}"
-    enough = next((at for at in points if at.low > least), None)
+    enough = fewest(points, least)
     if enough is not None:
         return (
             f"{code(label)}: {numbers.count(enough.amount)} {noun} are the fewest tried that show {asked} "

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import DataError
+
+_GZIP = b"\x1f\x8b"
+"""The first bytes of every gzipped file."""
 
 Hits = list[tuple[str, float]]
 """(document id, score), by score descending, then by document id descending, as trec_eval orders them."""
@@ -66,15 +70,17 @@ def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
 
 
 def read_trec(path: Path) -> Ranking:
-    """Read a TREC run, gzipped or plain.
+    """Read a TREC run, gzipped or plain, whatever its name.
 
     Raises:
-        DataError: a line does not have six columns, or its score is not a number.
+        DataError: a line does not have six columns, its score is not a number, or the file is not text.
     """
     run: dict[str, dict[str, float]] = {}
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == _GZIP
+    opener = gzip.open if zipped else open
+    with opener(path, "rt", encoding="utf-8", errors="strict") as stream:
+        for number, line in enumerate(_lines(stream, path), start=1):
             columns = line.rstrip("\r\n").split("\t") if line.count("\t") == 5 else line.split()
             if not any(columns):
                 continue
@@ -84,3 +90,10 @@ def read_trec(path: Path) -> Ranking:
             except ValueError as error:
                 raise DataError(f"{path}:{number}: not a line of a TREC run: {line.strip()[:80]!r}") from error
     return Ranking.from_run(run)
+
+
+def _lines(stream: Iterable[str], path: Path) -> Iterator[str]:
+    try:
+        yield from stream
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: not a TREC run: {error}") from error

@@ -212,7 +212,7 @@ def merged(strategy: Strategy) -> Iterator[None]:
     `index` and `search` fold and unfold at each call; inside this block they find it done.
     """
     with ExitStack() as stack:
-        for each in _with_parts(strategy):
+        for each in {id(each): each for each in _with_parts(strategy)}.values():  # a part may serve twice
             if hasattr(each, "merged"):
                 stack.enter_context(each.merged())
                 each.merged = nullcontext

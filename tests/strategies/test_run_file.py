@@ -9,9 +9,9 @@ import pytest
 
 from bench.context import Context
 from bench.data.dataset import Corpus, Dataset, TrainingData
-from bench.errors import BenchError, NotApplicableError
+from bench.errors import BenchError, DataError, NotApplicableError
 from bench.models import BaseModel
-from bench.retrieval.ranking import Ranking, write_trec
+from bench.retrieval.ranking import Ranking, read_trec, write_trec
 from bench.training.budget import Budget
 from strategies.hybrid import DEFAULT_WEIGHT, Hybrid
 from strategies.run import Run
@@ -23,7 +23,7 @@ CORPUS = Corpus(["d1", "d2"], ["one", "two"])
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> Run:
-    path = tmp_path / "engine.trec.gz"
+    path = tmp_path / "engine.trec"  # gzipped, whatever its name says
     write_trec(RANKING, path, "engine")
     run = Run(Run.Config(file=str(path)), tiny_context(tiny_bert))
     run.fit(tiny_training, Budget(), 0)
@@ -67,6 +67,21 @@ def test_a_missing_or_empty_file_is_an_error_that_names_it(
     empty.touch()
     with pytest.raises(BenchError, match="an empty run"):
         Run(Run.Config(file=str(empty)), tiny_context(tiny_bert)).fit(tiny_training, Budget(), 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"q1 Q0 d1 1 high x\n", r"bad.trec:1: not a line of a TREC run"),
+        (b"\xff\xfe\x00\x01", "bad.trec: not a TREC run"),
+        (b"\x1f\x8b\x08\x00broken", "bad.trec: not a TREC run"),
+    ],
+)
+def test_a_file_that_is_no_run_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.trec"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_trec(path)
 
 
 def test_fused_with_bm25_it_has_no_development_queries(

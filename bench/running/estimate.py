@@ -22,6 +22,7 @@ from bench.running.facts import DatasetFacts
 from bench.running.plan import Plan
 from bench.running.spec import CellSpec, FitSpec
 from bench.running.store import Store
+from bench.tuning.objective import FOLDS
 
 if TYPE_CHECKING:
     from bench.registry import Registry
@@ -73,9 +74,21 @@ class _Estimator:
         self.specs = {fit.name: fit for fit in planned.fits}
         self.fits = [record for record in store.fits() if record.status in USABLE]
         self.cells = [record for record in store.cells() if record.status in USABLE]
+        self.studies = store.studies()
         self._encoded: set[tuple[str, str]] = set()
+        self._tuned: set[str] = set()
 
     def fit(self, spec: FitSpec) -> Estimate:
+        alone = self.without_tuning(spec)
+        if spec.tuning is None or spec.tuning.study.name in self._tuned:
+            return alone
+        self._tuned.add(spec.tuning.study.name)
+        made = [study for study in self.studies if study.study == spec.tuning.study.name]
+        missing = spec.tuning.trials - sum(len(study.trials) for study in made)
+        fits = 1 + max(missing, 0) * FOLDS
+        return Estimate(spec.name, "fit", alone.seconds * fits, alone.how)
+
+    def without_tuning(self, spec: FitSpec) -> Estimate:
         limit = spec.budget.max_seconds
         if limit is not None:
             return Estimate(spec.name, "fit", limit + _START_SECONDS, "budget")

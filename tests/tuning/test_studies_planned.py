@@ -113,3 +113,14 @@ def test_a_request_survives_json(configure: Configure) -> None:
 def test_a_negative_number_of_trials_is_refused(configure: Configure) -> None:
     with pytest.raises(ConfigError, match="tune_trials must be at least 0"):
         configure(tune_trials=-1)
+
+
+def test_the_estimate_counts_a_study_once_and_only_what_it_lacks(configure: Configure) -> None:
+    from bench.registry import Registry
+    from bench.running.estimate import estimate
+
+    config = configure(seeds="0,1")
+    found = plan(config)
+    fits = {fit.name for fit in fits_of(found)}
+    first, second = estimate(config, found, fits, set(), Registry(config.strategy_files), rate=1e12)
+    assert first.seconds == pytest.approx(second.seconds * (1 + 6 * 3))

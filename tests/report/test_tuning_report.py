@@ -1,0 +1,97 @@
+"""The report says what tuning chose, what it cost, and how sure the choice was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.report.build import build
+from bench.report.findings import Analysis
+from bench.report.load import load_run
+from bench.report.plots import draw
+from bench.tuning import records
+from bench.tuning.records import Study, Trial
+
+STUDY = Study(
+    study="big--domain--150-steps--0123456789",
+    strategy="big",
+    dataset="domain",
+    model="base",
+    budget={"steps": 150},
+    space={"lr": {"kind": "LogUniform", "low": 1e-5, "high": 1e-2}},
+    defaults={"lr": 1e-3},
+    folds=3,
+    queries=4,
+    trials=(
+        Trial(0, {"lr": 1e-3}, value=0.50, scores=[0.5, 0.5, 0.5, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(1, {"lr": 2e-3}, value=0.60, scores=[0.5, 0.9, 0.5, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(2, {"lr": 4e-3}, value=0.61, scores=[0.5, 0.9, 0.54, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(3, {"lr": 9e-3}, "diverged", seconds=5.0, reason="the loss was nan at step 3"),
+        Trial(4, {"lr": 5e-3}, value=0.99, scores=[1.0, 1.0, 0.96, 1.0], seconds=30.0, fit_seconds=20.0),
+    ),
+)
+
+
+@pytest.fixture
+def tuned(planter: Any, plant: Any, untrained: Any) -> Any:
+    """A run whose fits took the choice after four trials; a fifth was added later."""
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
+    folder = planter.store.folder / "tuning" / STUDY.study
+    records.begin(folder, replace(STUDY, trials=()))
+    for trial in STUDY.trials:
+        records.append(folder, trial)
+    for fit in planter.store.fits():
+        if fit.strategy == "big":
+            fit.tuning = STUDY.first(4).summary()
+            curve = planter.store.curve(fit.fit)
+            assert len(curve)
+            planter.store.put_fit(fit)
+    return load_run(planter.store)
+
+
+def test_the_table_holds_default_choice_gain_and_both_costs(tuned: Any) -> None:
+    report = build(tuned, Analysis(tuned))
+    (table,) = [table for table in report.tables if table.name.startswith("tuning-")]
+    (row,) = table.rows
+    assert [cell.value for cell in row[:4]] == ["big", 4, 0.50, 0.61]
+    assert row[4].value == pytest.approx(0.11) and "±" in row[4].text
+    assert row[5].text == "lr = 0.004"
+    assert [cell.value for cell in row[6:]] == [95.0, 60.0]
+
+
+def test_it_says_how_sure_the_choice_was_and_what_diverged(tuned: Any) -> None:
+    words = build(tuned, Analysis(tuned)).words
+    # .01 behind with a standard error of .01: as good; the default is .11 behind with one of .1
+    assert "big: 2 of 4 trials are within one standard error of the best (lr 0.002 to 0.004)" in words
+    assert "1 trial diverged or failed" in words
+
+
+def test_the_best_so_far_is_drawn(tuned: Any) -> None:
+    (plot,) = [plot for plot in draw(tuned, Analysis(tuned)) if plot.name == "tuning-1"]
+    (axes,) = plot.figure.axes
+    steps = axes.lines[0]
+    assert list(steps.get_xdata()) == [0, 1, 2, 3]
+    assert list(steps.get_ydata()) == [0.50, 0.60, 0.61, 0.61]
+    assert any("after 4 trials" in hint for hint in plot.hints.values())
+
+
+def test_a_run_without_tuning_says_nothing_of_it(planter: Any, plant: Any, untrained: Any) -> None:
+    planter.run({"base": untrained(), "big": plant()})
+    run = load_run(planter.store)
+    assert not [table for table in build(run, Analysis(run)).tables if table.name.startswith("tuning-")]
+
+
+def test_labels_tune_what_trains_nothing_apart_for_each_budget(planter: Any, plant: Any, untrained: Any) -> None:
+    """A cell without a seed stands in every setting, unless it has a budget of its own."""
+    for labels in (50, 200):
+        limits = {"examples": labels, "steps": 100}
+        planter.run({"big": plant(), **({"base": untrained()} if labels == 50 else {})}, limits=limits)
+        planter.run({"words": untrained()}, limits=limits, tag=f"-{labels}")
+    for cell in planter.store.cells():
+        if cell.strategy == "words":
+            cell.budget = {"limits": {"examples": 50 if "50" in cell.cell.split("-test")[0] else 200, "steps": 100}}
+            planter.store.put_cell(cell, planter.store.per_query(cell.cell))
+    run = load_run(planter.store)
+    assert [sorted(setting.entries) for setting in run.settings] == [["base", "big", "words"]] * 2

@@ -1,0 +1,47 @@
+"""What strategies declare can be tuned: defaults lie in their own spaces, size knobs have values in order."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from bench.registry import Registry
+from bench.space import Choice
+from bench.training.budget import Budget
+from bench.tuning import space
+
+REGISTRY = Registry(())
+NAMES = sorted(REGISTRY.names())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_default_lies_in_the_space_that_it_is_tuned_in(name: str) -> None:
+    config = REGISTRY.get(name).Config
+    known = {field.name: field.default for field in fields(config)}
+    assert set(config.space) <= set(known)
+    assert [option for option, param in config.space.items() if not space.contains(param, known[option])] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_and_values_are_in_order(name: str) -> None:
+    for param in REGISTRY.get(name).Config.space.values():
+        if isinstance(param, Choice):
+            assert len(set(param.values)) == len(param.values) > 1
+        else:
+            assert 0 < param.low < param.high or not space.is_logarithmic(param)
+            assert param.low < param.high
+
+
+def test_what_trains_an_encoder_tunes_its_learning_rate_or_says_so_itself() -> None:
+    without = [
+        name for name in NAMES if REGISTRY.get(name).trains == "encoder" and "lr" not in REGISTRY.get(name).Config.space
+    ]
+    assert without in ([], ["distill"]), "distill takes the learning rate of its part"
+
+
+def test_a_budget_of_parameters_takes_the_size_knob_out() -> None:
+    config = REGISTRY.get("lora").Config
+    assert space.tunable(config, {}, Budget(steps=1)) == ("lr", "r")
+    assert space.tunable(config, {}, Budget(steps=1, trainable_params=0.01)) == ("lr",)
+    assert space.tunable(config, {"lr": 1e-3}, Budget(steps=1)) == ("r",)

@@ -1,15 +1,23 @@
-"""Strategies with random trained weights: what is exported need not have been trained, and that takes a moment."""
+"""Strategies with random trained weights, which take a moment, and one small run that is real."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.config import from_mapping
+from bench.data.dataset import Dataset
+from bench.data.write import write_dataset
 from bench.expression import parse
 from bench.models import BaseModel
 from bench.registry import Registry
+from bench.running.driver import execute
+from bench.running.jobs import run_job
+from bench.running.store import Store
 from bench.strategy import EncoderStrategy, Strategy
 
 Adapted = Callable[..., Strategy]
@@ -42,3 +50,49 @@ def adapted(tiny_base: Callable[[str], BaseModel], tiny_context: Callable[..., A
         return strategy
 
     return build
+
+
+class Inline:
+    """Runs jobs in this process, and hears nothing of them."""
+
+    def run(self, jobs: Any, store: Store, setup: Any, listener: Any) -> None:
+        for job in jobs:
+            run_job(job, store, setup)
+
+    def started(self, job: Any) -> None: ...
+
+    def event(self, job: Any, name: str, values: Any) -> None: ...
+
+    def ended(self, job: Any, status: str, reason: str, seconds: float) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset, tiny_folder: Callable[[str], Path]
+) -> Store:
+    """A run of `bm25`, `frozen` and `lora` with two seeds, with a probe, followed by TensorBoard."""
+    root = tmp_path_factory.mktemp("finished")
+    write_dataset(replace(tiny_dataset, info=replace(tiny_dataset.info, name="tiny")), root / "tiny")
+    corpus = replace(tiny_dataset.corpus, texts=[f"{text} elsewhere" for text in tiny_dataset.corpus.texts])
+    write_dataset(replace(tiny_dataset, info=replace(tiny_dataset.info, name="other"), corpus=corpus), root / "other")
+    config = from_mapping(
+        {
+            "strategies": "bm25,frozen,lora",
+            "datasets": str(root / "tiny"),
+            "probes": str(root / "other"),
+            "model": str(tiny_folder("bert")),
+            "budget_steps": 10,
+            "seeds": "0,1",
+            "set": ["train.batch_size=8", "train.selection_floor=8", "train.warmup=0", "lora.r=4", "lora.lr=0.01"],
+            "measures": "ndcg@10,mrr@10,recall@100,Judged@10,P(rel=1)@5",
+            "precision": "fp32",
+            "device": "cpu",
+            "report_to": "tensorboard",
+            "out": str(root / "run"),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(root / "cache"))
+        outcome = execute(config, Inline(), workers=Inline())
+    assert set(outcome.statuses) == {"ok"}, outcome.failed
+    return outcome.store

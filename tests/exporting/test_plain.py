@@ -109,7 +109,7 @@ def test_a_chosen_prompt_travels_in_the_models_configuration(adapted: Adapted) -
 
 @pytest.mark.parametrize("expression", ["adapter", "prefix", "prompt"])
 def test_modules_that_cannot_be_folded_are_refused_by_name(adapted: Adapted, expression: str) -> None:
-    with pytest.raises(NotApplicableError, match=f"{expression} adds modules .* cannot be folded"):
+    with pytest.raises(NotApplicableError, match=rf"{expression} adds modules .* cannot be folded"):
         adapted(expression).to_sentence_transformer()
 
 
@@ -129,5 +129,5 @@ def test_a_head_that_is_no_affine_map_is_refused(adapted: Adapted, monkeypatch: 
 
 def test_a_model_that_scores_differently_is_not_passed_off_as_the_strategy(adapted: Adapted) -> None:
     strategy, other = adapted("lora"), adapted("frozen").to_sentence_transformer()
-    with pytest.raises(NotApplicableError, match="scores up to .* differently"):
+    with pytest.raises(NotApplicableError, match=r"scores up to .* differently"):
         check_same(strategy, other)

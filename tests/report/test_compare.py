@@ -29,9 +29,9 @@ def test_two_strategies_are_compared_in_every_stratum_the_headline_first(planter
     assert {cost.name for cost in pair.costs} >= {"fit", "artefact", "query p50"}
 
 
-def test_two_runs_are_compared_strategy_by_strategy(planter, plant, untrained, tmp_path):
+def test_two_runs_are_compared_strategy_by_strategy(planter, planter_type, plant, untrained, tmp_path):
     planter.run({"base": untrained(), "a": plant(gains=(0.05,))})
-    other = type(planter)(tmp_path / "other")
+    other = planter_type(tmp_path / "other")
     other.invoke()
     other.run({"base": untrained(), "a": plant(gains=(0.1,)), "c": plant()}, tag="-again")
     pairs = compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))
@@ -40,9 +40,9 @@ def test_two_runs_are_compared_strategy_by_strategy(planter, plant, untrained, t
     assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].comparison.family == 2
 
 
-def test_runs_without_anything_in_common_are_refused(planter, plant, untrained, tmp_path):
+def test_runs_without_anything_in_common_are_refused(planter, planter_type, plant, untrained, tmp_path):
     planter.run({"base": untrained(), "a": plant()})
-    other = type(planter)(tmp_path / "other")
+    other = planter_type(tmp_path / "other")
     other.run({"base": untrained(), "a": plant()}, dataset="elsewhere")
     with pytest.raises(BenchError, match="in common"):
         compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))

@@ -207,3 +207,16 @@ def refuse(strategy: str, found: Architecture, reason: str, working: Sequence[st
     return NotApplicableError(
         f"{strategy} cannot work on {found.family}: {reason}. It works on {', '.join(sorted(working))}."
     )
+
+
+def freeze_unreachable(model: SentenceTransformer) -> None:
+    """Take `requires_grad` from parameters that no gradient can reach: BERT's pooler, when the model pools tokens.
+
+    They would be counted as trainable, saved, and never move.
+    """
+    transformer = model[0].model
+    if not any(module.__class__.__name__ == "Pooling" for module in model):
+        return
+    for name, parameter in transformer.named_parameters():
+        if ".pooler." in f".{name}":
+            parameter.requires_grad = False

@@ -79,7 +79,7 @@ class Endpoint:
             if not value.isdigit() or not int(value):
                 raise ModelError(f"model {name!r}: {key} is {value!r}, not a whole number above 0")
             options[key] = int(value)
-        return cls(url or DEFAULT_URL, parts.fragment, **options)
+        return cls(url or DEFAULT_URL, parts.fragment, **options)  # type: ignore[arg-type]
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts, shape (n, d), float32, in their order.

@@ -25,8 +25,10 @@ def resolve(requested: str, device: str) -> Precision:
     Raises:
         BenchError: another word.
     """
-    if requested == "bf16" or requested == "fp32":
-        return requested
+    if requested == "fp32":
+        return "fp32"
+    if requested == "bf16":
+        return "bf16"
     if requested != "auto":
         raise BenchError(f"precision {requested!r} is not one of auto, bf16, fp32")
     return "bf16" if native_bf16(device) else "fp32"
@@ -48,8 +50,8 @@ def weights_in(model: SentenceTransformer, precision: Precision) -> Iterator[Non
     """Hold the transformer's weights in bf16 for the length of a block, and put the fp32 masters back afterwards.
 
     Faster than autocast, which converts the weights at each call. Only the first module (the transformer) is converted:
-    its token embeddings come out as fp32, so that pooling and normalising lose nothing. The `Parameter` objects stay the
-    same, so attachments that refer to them go on working.
+    its token embeddings come out as fp32, so that pooling and normalising lose nothing. The `Parameter` objects stay
+    the same, so attachments that refer to them go on working.
     """
     import torch
 

@@ -207,7 +207,7 @@ COST_UNITS: dict[str, str] = {
     "trainable_params": "parameters that training may change",
     "total_params": "parameters of the embedding model",
     "train_flops": "floating-point operations of training, by formula",
-    "query_flops": "floating-point operations to encode one query of mean length, by formula",
+    "query_flops": "floating-point operations of a query of mean length, by formula: encoding it, re-ranking for it",
     "artifact_bytes": "bytes that the strategy adds to the base model on disk",
     "index_seconds": "s to encode and index the corpus (what it cost when it was done)",
     "index_bytes": "bytes of the index",

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from bench.data.dataset import Corpus, Pair, TrainingData
-from bench.errors import BenchError, NotApplicableError
+from bench.errors import NotApplicableError
 from bench.hyperparameters import EncoderConfig, StrategyConfig
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
@@ -93,6 +93,8 @@ class Strategy(ABC):
     trains: ClassVar[Trains] = "none"
     reindex: ClassVar[Reindex] = "none"
     """What a corpus that was indexed with the base model needs once this strategy is chosen."""
+    serves: ClassVar[bool] = True
+    """Whether it answers queries itself, so that its latency means something; a stored ranking is only looked up."""
     parts_wanted: ClassVar[int] = 0
     """How many parts its expression takes."""
     part_options: ClassVar[tuple[str, ...]] = ()
@@ -250,6 +252,8 @@ class EncoderStrategy(Strategy):
     @property
     def model(self) -> SentenceTransformer:
         """The adapted model; before `fit` or `load`, a fresh one with its attachment."""
+        from bench.architectures import freeze_unreachable
+
         if self._model is None:
             model = self.context.model.load(self.context.device)
             if next(model.parameters(), None) is None:
@@ -272,7 +276,7 @@ class EncoderStrategy(Strategy):
             raise NotApplicableError(
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
-        self._model, self._encoder = None, None  # a model looked at before began at random numbers of no seed
+        self._model = self._encoder = self._digest = None  # a model looked at before began at random numbers of no seed
         return train(self, data, budget, seed)
 
     @property
@@ -310,10 +314,9 @@ class EncoderStrategy(Strategy):
 
     def save(self, folder: Path) -> None:
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""
-        from safetensors.torch import save_file
+        from bench.artefact import save_trained
 
-        state = {name: p.detach().cpu().contiguous() for name, p in self.model.named_parameters() if p.requires_grad}
-        save_file(state, folder / "trained.safetensors")
+        save_trained(self.model, folder)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
@@ -322,34 +325,9 @@ class EncoderStrategy(Strategy):
         Raises:
             BenchError: the file lacks a trained parameter, or has one that the model does not.
         """
-        import torch
-        from safetensors.torch import load_file
+        from bench.artefact import load_trained
 
         self._model, self._encoder = None, None
-        trained = hashlib.sha256((folder / "trained.safetensors").read_bytes()).hexdigest()
-        self._digest = _digest(self.context.model.fingerprint, self.name, self.version, self.config, trained)
-        saved = load_file(folder / "trained.safetensors")
-        wanted = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        if saved.keys() != wanted.keys():
-            odd = sorted(saved.keys() ^ wanted.keys())[:3]
-            raise BenchError(f"{folder}: not an artefact of {self.name} on this model: {', '.join(odd)} ...")
-        with torch.no_grad():
-            for name, parameter in wanted.items():
-                parameter.copy_(saved[name])
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def freeze_unreachable(model: SentenceTransformer) -> None:
-    """Take `requires_grad` from parameters that no gradient can reach: BERT's pooler, when the model pools tokens.
-
-    They would be counted as trainable, saved, and never move.
-    """
-    transformer = model[0].model
-    if not any(module.__class__.__name__ == "Pooling" for module in model):
-        return
-    for name, parameter in transformer.named_parameters():
-        if ".pooler." in f".{name}":
-            parameter.requires_grad = False
+        trained = load_trained(self.model, folder)
+        identity = (self.context.model.fingerprint, self.name, self.version, self.config, trained)
+        self._digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]

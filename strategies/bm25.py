@@ -12,19 +12,18 @@ from bench.records import FitReport
 from bench.retrieval.lexical import LexicalIndex, build_lexical
 from bench.retrieval.ranking import Ranking
 from bench.space import Param, Uniform
-from bench.strategy import StrategyConfig as BaseConfig
-from bench.strategy import Strategy
+from bench.strategy import Strategy, StrategyConfig
 from bench.training.budget import Budget
 
 
 class Bm25(Strategy):
-    """BM25 over English stems without stop words. `Lucene's` variant by default; `engine=rank_bm25` is the classic library."""
+    """BM25 over English stems without stop words, in Lucene's variant; `engine=rank_bm25` is the classic library."""
 
     name = "bm25"
     summary = "lexical retrieval: BM25 over English stems, no model"
 
     @dataclass(frozen=True)
-    class Config(BaseConfig):
+    class Config(StrategyConfig):
         """Defaults are those of BM25S; scores move by points between variants, so the report names them."""
 
         k1: float = 1.5

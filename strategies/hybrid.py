@@ -104,9 +104,7 @@ class Hybrid(Strategy):
     def _lexical(self, corpus: Corpus) -> LexicalIndex:
         return build_lexical(corpus, self.config.k1, self.config.b)
 
-    def _fuse(
-        self, queries: Mapping[str, str], dense: Ranking, lexical: Lexical, weight: float, depth: int
-    ) -> Ranking:
+    def _fuse(self, queries: Mapping[str, str], dense: Ranking, lexical: Lexical, weight: float, depth: int) -> Ranking:
         floor = _floor(self.parts[0])
         fused: dict[str, Hits] = {}
         for query, text in queries.items():

@@ -21,7 +21,7 @@ TARGETS = {"all": ROLES, "attention": ("query", "key", "value", "attention_outpu
 
 
 class Lora(PeftStrategy):
-    """Low-rank matrices, by default on all linear layers of the blocks with alpha = 2r (Biderman et al., 2024, section 6).
+    """Low-rank matrices, by default on all linear layers of the blocks, alpha = 2r (Biderman et al., 2024, section 6).
 
     The second matrix of each pair starts at zero, so training starts from the base model.
     """

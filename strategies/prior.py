@@ -1,7 +1,7 @@
 """A control without any learning: the frozen model plus a constant for documents that were a training positive.
 
-A benchmark whose test documents also occur in training rewards memory. This control shows how much of a gain memory alone
-explains: on BEIR's SciFact it gains more than full fine-tuning.
+A benchmark whose test documents also occur in training rewards memory. This control shows how much of a gain memory
+alone explains: on BEIR's SciFact, nearly all.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from bench.baseline import BaseEncoder
-from bench.data.dataset import Corpus, TrainingData
+from bench.data.dataset import TrainingData
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.index import VectorIndex
 from bench.retrieval.ranking import Hits, Ranking, trec_order
-from bench.strategy import StrategyConfig as BaseConfig
+from bench.strategy import StrategyConfig
 from bench.training.budget import Budget
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -32,9 +32,9 @@ _QUERIES = 500
 class Prior(BaseEncoder):
     """Frozen scores plus `weight` for each training positive; nothing is trained.
 
-    The weight is chosen on the labels of training and development by leaving one query out: a query's own positives count
-    as seen only if another query has them too. (The development split alone would not do: it is carved so that it shares
-    no document with training, and every weight but 0 would lose on it.)
+    The weight is chosen on the labels of training and development by leaving one query out: a query's own positives
+    count as seen only if another query has them too. (The development split alone would not do: it is carved so that it
+    shares no document with training, and every weight but 0 would lose on it.)
     """
 
     name = "prior"
@@ -42,7 +42,7 @@ class Prior(BaseEncoder):
     needs = frozenset({"pairs"})
 
     @dataclass(frozen=True)
-    class Config(BaseConfig):
+    class Config(StrategyConfig):
         """`weight` below 0 chooses it on the labels."""
 
         weight: float = -1.0

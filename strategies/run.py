@@ -20,12 +20,12 @@ _COPY = "run.trec.gz"
 class Run(Strategy):
     """The rankings in a file (`query Q0 document rank score tag`, gzipped or not), ordered by score as trec_eval does.
 
-    A query that the file lacks found nothing. What answering costs cannot be known from a file: its times are those of
-    a look-up.
+    A query that the file lacks found nothing. What answering costs cannot be known from a file, so it is not measured.
     """
 
     name = "run"
     summary = "the rankings of a TREC run file: run:FILE"
+    serves = False
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):

@@ -1,8 +1,8 @@
 """Floating-point operations by formula: multiply-adds count two.
 
-Every linear layer costs 2 x its weights for each token; attention costs 4 x sequence length x hidden size for each token
-and layer (scores and weighted sum). Softmax, norms and element-wise work are left out, as usual (Kaplan et al., 2020,
-section 2.1). Checked in the tests against torch's counter under the math attention kernel, which alone it can see.
+Every linear layer costs 2 x its weights for each token; attention costs 4 x sequence length x hidden size for each
+token and layer (scores and weighted sum). Softmax, norms and element-wise work are left out, as usual (Kaplan et al.,
+2020, section 2.1). Checked in the tests against torch's counter under the math attention kernel, which alone it sees.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
         linear += weight.numel()
         reached += 0 if below else weight.numel()
         trained += weight.numel() if weight.requires_grad else 0
-    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0))
-    hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0))
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0) or 0)
+    hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0) or 0)
     share = 0.0 if below else 1.0 - (first_layer or 0) / max(layers, 1)
     return FlopModel(linear, reached, trained, float(layers * hidden), share, virtual)
 

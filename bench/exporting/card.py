@@ -275,7 +275,7 @@ def _making(subject: Subject, store: Store) -> str:
             f"- Fitted again on {subject.refit.train_pairs:,} pairs ({subject.refit.dev_pairs:,} of them from "
             f"development data) for {subject.refit.report.steps:,} steps, the number after which development was best."
         )
-    call = next((call for call in reversed(store.invocations()) if call.get("versions")), {})
+    call: dict[str, Any] = next((call for call in reversed(store.invocations()) if call.get("versions")), {})
     if call:
         lines.append(f"- Versions: {_pairs(call['versions'])}.")
     notes = fit.report.get("notes") or []

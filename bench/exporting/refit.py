@@ -44,7 +44,8 @@ def refit(workshop: Workshop, record: FitRecord) -> Refit:
     kind = workshop.registry.get(parse(record.strategy).name)
     if "pairs" not in kind.needs:
         raise BenchError(f"--final-refit: {record.strategy} is not fitted on labels, so there is nothing to fit again")
-    config = next((call["config"] for call in reversed(workshop.store.invocations()) if call.get("config")), {})
+    calls = reversed(workshop.store.invocations())
+    config: dict[str, Any] = next((call["config"] for call in calls if call.get("config")), {})
     dataset = _dataset(workshop, record, config.get("datasets", ()))
     examples = (record.budget.get("limits") or {}).get("examples")
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))

@@ -73,8 +73,9 @@ def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str 
         corpus: the documents.
         k1: term-frequency saturation.
         b: length normalisation, 0 to 1.
-        engine: `bm25s` (Lucene's formula, sparse matrices; Lù, 2024) or `rank_bm25` (Robertson's formula with idf floored
-            at a quarter of its mean; slow). They rank alike where no idf is negative; Lucene's adds 1 inside the logarithm.
+        engine: `bm25s` (Lucene's formula, sparse matrices; Lù, 2024) or `rank_bm25` (Robertson's formula with idf
+            floored at a quarter of its mean; slow). Lucene's adds 1 inside the logarithm of the idf, so that none is
+            negative.
 
     Raises:
         BenchError: an unknown engine.

@@ -123,7 +123,7 @@ def _retrieval(
     if (recall := getattr(index, "search_recall", None)) is not None:
         cell.cost["search_recall"] = recall
         cell.notes.append(
-            f"search among {cell.n_docs:,} documents is approximate: it found {recall:.1%} of the exact best, on a sample"
+            f"search among {cell.n_docs:,} documents is approximate: on a sample it found {recall:.1%} of the best"
         )
     if spec.role == "target":
         workshop.progress("stage", {"name": "cost"})
@@ -211,15 +211,23 @@ def _serving_cost(
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
     with merged(strategy), uncached(strategy):
-        cost["query_ms_p50"], cost["query_ms_p95"] = latency(strategy, index, queries, top_k)
+        cost["query_ms_p50"] = cost["query_ms_p95"] = None
+        if _serves(strategy):
+            cost["query_ms_p50"], cost["query_ms_p95"] = latency(strategy, index, queries, top_k)
+        texts = list(queries.values())[:_QUERY_SAMPLE]
+        added = strategy.added_query_flops(texts, dataset.corpus)
         if encoder is None:
-            return cost | {"total_params": 0, "query_flops": None, "encode_docs_per_second": None}
+            return cost | {"total_params": 0, "query_flops": added or None, "encode_docs_per_second": None}
         cost["encode_docs_per_second"] = throughput(encoder, dataset.corpus.texts)
     cost["total_params"] = sum(parameter.numel() for parameter in encoder.model.parameters()) or None
     if cost["total_params"] is None:  # a model behind an endpoint
         return cost | {"query_flops": None}
-    cost["query_flops"] = _query_flops(encoder, list(queries.values())[:_QUERY_SAMPLE])
+    cost["query_flops"] = _query_flops(encoder, texts) + added
     return cost
+
+
+def _serves(strategy: Strategy) -> bool:
+    return strategy.serves and all(map(_serves, strategy.parts))
 
 
 def _query_flops(encoder: Any, texts: list[str]) -> float:

@@ -145,7 +145,9 @@ class Workshop:
         """Return where the training of a fit is reported to; None where nobody follows."""
         from bench.training.tracking import Tracking
 
-        return Tracking(self.setup.report_to, self.store.folder / "tracking" / fit, fit) if self.setup.report_to else None
+        return (
+            Tracking(self.setup.report_to, self.store.folder / "tracking" / fit, fit) if self.setup.report_to else None
+        )
 
     def strategy(self, fit: str, max_length: int | None = None) -> Strategy:
         """Put a fitted strategy back together from the store, its parts first.

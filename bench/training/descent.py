@@ -1,7 +1,7 @@
 """Plain gradient descent for what the trainer of embedding models does not train: heads, cross-encoders.
 
-Optimiser, schedule, clipping and selection are those of the contrastive loop: AdamW, a linear warm-up and a linear fall,
-ten development evaluations at equal shares of the budget.
+Optimiser, schedule, clipping and selection are those of the contrastive loop: AdamW, a linear warm-up and a linear
+fall, ten development evaluations at equal shares of the budget.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ def test_both_engines_rank_alike_under_the_same_formula_and_tokens() -> None:
     query = tokenize("salt bread from the oven by the river")
     lucene = build_lexical(CORPUS, engine="bm25s")
     classic = build_lexical(CORPUS, engine="rank_bm25")
-    # The two differ in the inverse document frequency and a constant factor k1 + 1. With Lucene's frequencies put into the
-    # classic library, scores agree and so does the order.
+    # The two differ in the inverse document frequency and a constant factor k1 + 1. With Lucene's frequencies put into
+    # the classic library, scores agree and so does the order.
     for term in classic.engine.idf:
         df = sum(term in document for document in tokens)
         classic.engine.idf[term] = math.log(1 + (len(tokens) - df + 0.5) / (df + 0.5))

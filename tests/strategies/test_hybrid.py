@@ -63,9 +63,7 @@ def test_documents_of_both_lists_are_fused_with_true_bm25_scores(tiny_bert: Base
     assert dict(ranking["q"]) == pytest.approx(expected)
 
 
-def test_a_cosine_is_scaled_from_minus_one(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
-) -> None:
+def test_a_cosine_is_scaled_from_minus_one(tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset) -> None:
     context = tiny_context(tiny_bert)
     frozen = BaseEncoder(None, context)
     hybrid = Hybrid(Hybrid.Config(weight=1.0), context, (frozen,))

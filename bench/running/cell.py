@@ -227,7 +227,7 @@ def _serving_cost(
 
 
 def _serves(strategy: Strategy) -> bool:
-    return strategy.serves and all(map(_serves, strategy.parts))
+    return strategy.serves and all(map(_serves, strategy.parts[: strategy.parts_wanted]))
 
 
 def _query_flops(encoder: Any, texts: list[str]) -> float:

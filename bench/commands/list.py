@@ -21,6 +21,7 @@ Row = dict[str, Any]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to list."""
     parser.add_argument("what", nargs="?", default="strategies", help="strategies (the default), datasets or models")
+    parser.add_argument("names", nargs="*", metavar="MODEL", help="with models: folders or hub names, for these alone")
     parser.add_argument("--strategy-file", action="append", default=[], metavar="FILE", help="a file of your own, too")
     parser.add_argument("--data-dir", metavar="DIR", help="folder that holds dataset folders")
     parser.add_argument("--json", action="store_true", help="print as JSON")
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     names = list(rows[0]) if rows else ["name"]
     table = Table(*(name.replace("_", " ") for name in names), box=None)
+    table.columns[0].min_width = max((len(_plain(row[names[0]])) for row in rows), default=0)  # names are never cut
     for row in rows:
         table.add_row(*(_plain(row[name]) for name in names))
     console().print(table)
@@ -103,31 +105,9 @@ def _place(entry: Entry, data_dir: str | None) -> str:
 
 
 def _models(args: argparse.Namespace) -> list[Row]:
-    from bench.models import DEFAULT_MODEL, base_model
+    from bench.commands._models import model_rows
 
-    found = base_model()
-    facts = _facts(found.path)
-    return [{"name": DEFAULT_MODEL, **facts, "licence": "Apache-2.0", "where": "embedded: the default"}]
-
-
-def _facts(folder: Path) -> Row:
-    """Return dimension, length and parameters of a model, read from its files; no model is loaded."""
-    import json
-    import struct
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    settings = folder / "sentence_bert_config.json"
-    length = json.loads(settings.read_text(encoding="utf-8")).get("max_seq_length") if settings.is_file() else None
-    with (folder / "model.safetensors").open("rb") as stream:
-        header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
-    count = 0
-    for name, tensor in header.items():
-        if name != "__metadata__" and tensor["dtype"].startswith(("F", "BF")):
-            size = 1
-            for extent in tensor["shape"]:
-                size *= extent
-            count += size
-    return {"dimension": config.get("hidden_size"), "max_length": length, "parameters": count}
+    return model_rows(args.names)
 
 
 def _plain(value: Any) -> str:

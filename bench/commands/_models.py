@@ -1,0 +1,62 @@
+"""What `list models` shows: the embedded model, those named, the hub's cache, and some that are often compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.model_facts import ModelFacts, model_facts
+from bench.models import DEFAULT_MODEL, BaseModel, base_model
+
+Row = dict[str, Any]
+EMBEDDED = "embedded: the default"
+ON_THE_HUB = "on the hub"
+OFTEN_COMPARED: dict[str, ModelFacts] = {
+    "sentence-transformers/all-mpnet-base-v2": ModelFacts(768, 384, 109_000_000, "apache-2.0"),
+    "BAAI/bge-small-en-v1.5": ModelFacts(384, 512, 33_400_000, "mit"),
+    "intfloat/e5-small-v2": ModelFacts(384, 512, 33_400_000, "mit"),
+    "Alibaba-NLP/gte-modernbert-base": ModelFacts(768, 8192, 149_000_000, "apache-2.0"),
+}
+"""As their authors state them on the hub, parameters rounded. Read from the files once a model is here."""
+
+
+def model_rows(names: Iterable[str] = ()) -> list[Row]:
+    """Return one row a model; with names, of those alone.
+
+    Raises:
+        ModelError: a model that was named is not there, or its files are not what they should be.
+    """
+    asked = list(names)
+    if asked:
+        return [_row(name, model_facts(found := base_model(name)), _place(found)) for name in asked]
+    rows = [_row(DEFAULT_MODEL, model_facts(base_model()), EMBEDDED)]
+    cached = {name: model_facts(BaseModel(name, folder)) for name, folder in _cached()}
+    rows += [_row(name, facts, "in the hub's cache") for name, facts in cached.items()]
+    rows += [_row(name, facts, ON_THE_HUB) for name, facts in OFTEN_COMPARED.items() if name not in cached]
+    return rows
+
+
+def _row(name: str, facts: ModelFacts, where: str) -> Row:
+    return {"name": name, **asdict(facts), "where": where}
+
+
+def _place(model: BaseModel) -> str:
+    return EMBEDDED if model.name == DEFAULT_MODEL else str(model.path) if model.path.is_dir() else "an endpoint"
+
+
+def _cached() -> Iterator[tuple[str, Path]]:
+    """Yield name and folder of the embedding models in the hub's cache whose weights can be loaded."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        found = scan_cache_dir().repos
+    except CacheNotFound:
+        return
+    for repo in sorted(found, key=lambda repo: repo.repo_id):
+        for revision in sorted(repo.revisions, key=lambda revision: -revision.last_modified)[:1]:
+            folder = Path(revision.snapshot_path)
+            if repo.repo_type == "model" and (folder / "modules.json").is_file() and any(folder.rglob("*.safetensors")):
+                yield repo.repo_id, folder

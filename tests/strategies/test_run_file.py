@@ -13,6 +13,7 @@ from bench.errors import BenchError, DataError, NotApplicableError
 from bench.models import BaseModel
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
 from bench.training.budget import Budget
+from strategies.bm25 import Bm25
 from strategies.hybrid import DEFAULT_WEIGHT, Hybrid
 from strategies.run import Run
 
@@ -109,3 +110,7 @@ def test_another_content_is_another_fit(beir_folder: Path, tiny_bert: BaseModel,
     assert name() == first
     path.write_text("q1 Q0 d2 1 0.5 x\n", encoding="utf-8")
     assert name() != first
+
+
+def test_what_answering_costs_is_not_made_up(run: Run) -> None:
+    assert not run.serves and Bm25.serves

@@ -20,6 +20,7 @@ from bench.expression import parse, parse_list
 from bench.hyperparameters import typed
 from bench.records import MEASURES, PRIMARY_MEASURE
 from bench.training.budget import SHAPES, STOPS, Budget, parse_amount
+from bench.training.tracking import TRACKERS
 
 BASELINE = "frozen"
 """What the others are tested against unless told otherwise."""
@@ -63,7 +64,7 @@ class RunConfig:
     budget: dict[str, tuple[float, ...]] = option(dict(BUDGET), "what a fit may use; lists sweep and multiply")
     usd_per_hour: float | None = option(None, "price of this machine, for budgets in usd", metavar="USD")
     seeds: tuple[int, ...] = option((0,), "seeds of what trains")
-    probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured")
+    probes: tuple[str, ...] = option(("general",), "datasets outside the domain, on which forgetting is measured")
     measures: tuple[str, ...] = option(MEASURES, "measures such as ndcg@10,mrr@10, or names of ir_measures")
     baseline: str = option(BASELINE, "strategy that the others are tested against", metavar="STRATEGY")
     tune_trials: int = option(
@@ -100,6 +101,9 @@ class RunConfig:
         for name, least in (("top_k", 100), ("tune_trials", 0), ("max_length", 0), ("threads", 0), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for tracker in self.report_to:
+            if tracker not in TRACKERS:
+                raise unknown("tracker", tracker, TRACKERS)
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"timeout must be above 0 seconds, got {self.timeout:g}")
         self.budgets()

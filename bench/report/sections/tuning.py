@@ -106,10 +106,10 @@ def _how_sure(study: Study) -> str:
     tried = numbers.plural(len(study.trials), "trial")
     if len(tied) == 1:
         return f"{name}: the best of {tried} is ahead of every other one by more than a standard error.{ended}"
-    default = "the default among them, " if any(trial.number == 0 for trial in tied) else ""
+    default = ", the default among them," if any(trial.number == 0 for trial in tied) else ""
     ranges = "; ".join(f"{clean(option)} {_range(values)}" for option, values in tied_ranges(tied).items())
     return (
-        f"{name}: {len(tied)} of {tried}, {default}are within one standard error of the best ({ranges}): which of them "
+        f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}): which of them "
         f"is chosen is luck.{ended}"
     )
 

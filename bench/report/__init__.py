@@ -39,11 +39,13 @@ def write_report(
     from bench.report import html, markdown
     from bench.report.build import build
     from bench.report.explore import explore
+    from bench.report.exports import check_formats, export
     from bench.report.findings import Analysis
     from bench.report.load import load_run
     from bench.report.plots import draw
     from bench.report.svg import inline_svg
 
+    check_formats(exports)
     run = load_run(store, baseline)
     analysis = Analysis(run, min_gain)
     report = build(run, analysis)
@@ -60,8 +62,6 @@ def write_report(
     pages[1].write_text(html.render(report, figures, explore(run, analysis, texts)), encoding="utf-8", newline="\n")
     written = [*pages, *drawn]
     if exports:
-        from bench.report.exports import export
-
         written += export(run, report, exports, out / "exports")
     return written
 

@@ -69,8 +69,7 @@ def budget_curves(analysis: Analysis) -> list[BudgetCurve]:
 
 def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> BudgetCurve:
     """Compare on the queries that no budget's training has seen, if any budget asks for it; n is one for all points."""
-    from bench.evaluation.significance import compare
-    from bench.report.findings import design
+    from bench.report.findings import difference
 
     first = settings[0]
     mask = np.ones(first.n(), dtype=bool)
@@ -83,12 +82,10 @@ def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> Budget
     if mask.sum() < 2:
         return curve
     for setting in settings:
-        base = setting.scores(setting.baseline)[:, mask]
         for label in setting.compared:
             if label != setting.baseline and setting.entries[label].trained:
-                names = (setting.baseline, label)
-                found = compare(base, setting.scores(label)[:, mask], names, design(setting, names))
-                point = BudgetPoint(setting.limits[unit], setting.budget, found.difference, found.ci_low, found.ci_high)
+                found = difference(setting, label, mask)
+                point = BudgetPoint(setting.limits[unit], setting.budget, found.mean, *found.interval())
                 curve.lines.setdefault(label, []).append(point)
     for label, points in curve.lines.items():
         curve.answers.append(_answer(label, points, curve, first.baseline, analysis.min_gain))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.records import PRIMARY_MEASURE
-from bench.report.findings import Analysis, design, measure_name
+from bench.report.findings import Analysis, difference, measure_name
 from bench.report.frames import STRATA, Setting
 from bench.report.load import Run
 from bench.report.text import clean, to_plain
@@ -56,8 +56,6 @@ def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, 
 
 def _table(setting: Setting) -> dict[str, dict[str, list[list[float | None]]]]:
     """Measure -> stratum -> for each strategy [mean, difference from the baseline, low, high]."""
-    from bench.evaluation.variance import uncertainty
-
     table: dict[str, dict[str, list[list[float | None]]]] = {}
     for measure in setting.measures:
         for stratum in STRATA:
@@ -67,11 +65,8 @@ def _table(setting: Setting) -> dict[str, dict[str, list[list[float | None]]]]:
             for label in setting.compared:
                 row: list[float | None] = [_rounded(setting.mean(label, measure, stratum)), None, None, None]
                 if label != setting.baseline and setting.baseline in setting.compared and setting.n(stratum) > 1:
-                    base, other = (setting.scores(name, measure, stratum) for name in (setting.baseline, label))
-                    known = design(setting, (setting.baseline, label))
-                    paired = len(base) == len(other) > 1 and known.paired(setting.baseline, label)
-                    difference = uncertainty(base, other, paired)
-                    row[1:] = [_rounded(difference.mean), *map(_rounded, difference.interval())]
+                    found = difference(setting, label, setting.mask(stratum), measure)
+                    row[1:] = [_rounded(found.mean), *map(_rounded, found.interval())]
                 rows.append(row)
             table.setdefault(measure, {})[stratum] = rows
     return table

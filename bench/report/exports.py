@@ -32,11 +32,16 @@ def export(run: Run, report: Report, formats: Sequence[str], out: Path) -> list[
     Raises:
         BenchError: a format is not known.
     """
+    check_formats(formats)
+    out.mkdir(parents=True, exist_ok=True)
+    return [path for name in formats for path in FORMATS[name](run, report, out)]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise a BenchError for a format that is not known."""
     for name in formats:
         if name not in FORMATS:
             raise unknown("export format", name, FORMATS)
-    out.mkdir(parents=True, exist_ok=True)
-    return [path for name in formats for path in FORMATS[name](run, report, out)]
 
 
 def results_frame(run: Run) -> pd.DataFrame:

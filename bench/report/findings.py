@@ -22,6 +22,7 @@ from bench.report.text import code
 if TYPE_CHECKING:
     from bench.evaluation.comparison import Comparison, Verdict
     from bench.evaluation.significance import Design
+    from bench.evaluation.variance import Uncertainty
     from bench.report.budgets import BudgetCurve
     from bench.report.luck import SeedFinding
     from bench.report.probes import ProbeChange
@@ -250,6 +251,25 @@ def design(setting: Setting, labels: Sequence[str]) -> Design:
         seeds={label: entry.seeds for label, entry in entries.items()},
         untrained=tuple(label for label, entry in entries.items() if not entry.trained),
     )
+
+
+def difference(
+    setting: Setting, label: str, mask: np.ndarray | None = None, measure: str = PRIMARY_MEASURE
+) -> Uncertainty:
+    """Return an entry's difference from the baseline over queries and seeds, without what is resampled.
+
+    Args:
+        setting: where.
+        label: the entry.
+        mask: the queries to compare on, shape (queries,); all where it is None.
+        measure: what is compared.
+    """
+    from bench.evaluation.variance import uncertainty
+
+    chosen = slice(None) if mask is None else mask
+    base, other = (setting.scores(name, measure)[:, chosen] for name in (setting.baseline, label))
+    known = design(setting, (setting.baseline, label))
+    return uncertainty(base, other, len(base) == len(other) > 1 and known.paired(setting.baseline, label))
 
 
 def per_query_means(setting: Setting, label: str) -> np.ndarray:

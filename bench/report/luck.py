@@ -54,7 +54,7 @@ def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
     of the other seeds (p below .05, Bonferroni over the seeds, as the best of several was looked for), and the gain
     without it is not established.
     """
-    from bench.evaluation.significance import Design, compare
+    from bench.evaluation.variance import uncertainty
 
     found = []
     for finding in analysis.against_baseline(setting):
@@ -64,12 +64,13 @@ def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
         base = setting.scores(setting.baseline, stratum=setting.headline)
         best = int(scores.mean(axis=1).argmax())
         rest = np.delete(scores, best, axis=0)
-        alone = compare(base.mean(axis=0), scores[best])
-        apart = compare(rest.mean(axis=0), scores[best])
-        without = compare(base.mean(axis=0), rest, design=Design(untrained=("baseline",)))
-        stands_out = apart.difference > 0 and apart.p * len(scores) < ALPHA
-        gains_alone = alone.p < ALPHA and alone.ci_low > 0
-        borne_out = without.p < ALPHA and without.ci_low > 0
+        mean, rest_mean = base.mean(axis=0, keepdims=True), rest.mean(axis=0, keepdims=True)
+        alone = uncertainty(mean, scores[[best]], paired_seeds=False)
+        apart = uncertainty(rest_mean, scores[[best]], paired_seeds=False)
+        without = uncertainty(mean, rest, paired_seeds=False)
+        stands_out = apart.mean > 0 and apart.p() * len(scores) < ALPHA
+        gains_alone = alone.mean > 0 and alone.p() < ALPHA
+        borne_out = without.mean > 0 and without.p() < ALPHA
         if stands_out and gains_alone and not borne_out:
             cells = setting.entries[finding.label].usable
             found.append(
@@ -77,8 +78,8 @@ def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
                     finding.label,
                     setting.baseline,
                     cells[best].seed,
-                    alone.difference,
-                    without.difference,
+                    alone.mean,
+                    without.mean,
                     finding.verdict == "better",
                     len(scores),
                 )

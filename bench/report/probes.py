@@ -124,7 +124,7 @@ def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeC
 
 def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]) -> ProbeChange:
     """Replace interval and p by those over seeds and queries together, where the cells hold what that takes."""
-    from bench.evaluation.significance import Design, compare
+    from bench.evaluation.variance import uncertainty
 
     if len(before) != 1 or len(after) != change.seeds:
         return change
@@ -136,9 +136,9 @@ def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after:
     rows = np.array([frame[change.measure].to_numpy(dtype=float) for frame in frames])
     if abs(rows[0].mean() - change.before) > 1e-6:
         return change
-    names = ("before", "after")
-    found = compare(rows[:1], rows[1:], names, Design(untrained=names[:1]))
-    return replace(change, low=found.ci_low, high=found.ci_high, p=found.p)
+    found = uncertainty(rows[:1], rows[1:], paired_seeds=False)
+    low, high = found.interval()
+    return replace(change, low=low, high=high, p=found.p())
 
 
 def _adjusted(changes: list[ProbeChange]) -> list[ProbeChange]:

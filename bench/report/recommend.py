@@ -170,6 +170,8 @@ def _training(run: Run, entry: Entry, scale: Scale) -> Projection | None:
     seconds = total_fit_seconds(entry, run.fits)
     if seconds is None:
         return None
+    if not entry.trained and seconds < 1:
+        return Projection("training", "none: nothing is trained", 0.0, False, "measured: no training")
     monthly = seconds * scale.refresh_per_month
     rate = f"{numbers.seconds(seconds)} a fit, measured; {scale.refresh_per_month:g} a month"
     return Projection("training", f"{numbers.seconds(monthly)} a month", _price(monthly, scale), False, rate)

@@ -12,9 +12,12 @@ from bench.errors import BenchError
 from bench.report import write_report
 
 
-@pytest.fixture
-def exported(planter, plant, untrained, tmp_path):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, planter_type, plant, untrained):
     """Every export of a run with a composite, a failure and options of mixed types."""
+    folder = tmp_path_factory.mktemp("exports")
+    planter = planter_type(folder / "run")
+    planter.invoke()
     plants = {
         "base": untrained(),
         "hybrid(big)": plant(gains=(0.1,), seeds=(0,), hyperparameters={"k": 60}),
@@ -23,7 +26,7 @@ def exported(planter, plant, untrained, tmp_path):
     }
     planter.run(plants, dataset="scifact")
     formats = ["csv", "parquet", "latex", "trec", "mteb"]
-    return planter, write_report(planter.store, tmp_path / "out", exports=formats), tmp_path / "out" / "exports"
+    return planter, write_report(planter.store, folder / "out", exports=formats), folder / "out" / "exports"
 
 
 def test_csv_and_parquet_hold_one_row_a_cell_with_the_same_figures(exported):

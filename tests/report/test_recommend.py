@@ -19,10 +19,12 @@ def ask(store, limits: Limits = Limits(), scale: Scale = Scale()) -> Recommendat
     return recommend(run, Analysis(run), run.settings[0], limits, scale)
 
 
-@pytest.fixture
-def store(planter, plant, untrained):
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, planter_type, plant, untrained):
     """A costly strategy that is best on development data, a cheap one, and one that leaves the index alone."""
     probes = {"web": 0.0}
+    planter = planter_type(tmp_path_factory.mktemp("recommend"))
+    planter.invoke()
     planter.run(
         {
             "base": untrained(probes=probes),

@@ -98,3 +98,24 @@ def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter,
     assert "200 labels are the fewest tried" in build(run, Analysis(run)).words
     strict = Analysis(run, min_gain=0.3).budget_curves()[0]
     assert "no amount tried (up to 800 labels)" in strict.answers[0].replace("\ue000", "").replace("\ue001", "")
+
+
+def test_what_uses_under_four_fifths_of_a_parameter_budget_is_not_matched(planter, plant, untrained):
+    plants = {"base": untrained(), "near": plant(params=9_000), "far": plant(params=2_000)}
+    planter.run(plants, limits={"trainable_params": 10_000, "steps": 50})
+    run = load_run(planter.store)
+    made = build(run, Analysis(run))
+    table = next(table for table in made.tables if table.name == "matched-1")
+    assert [row[0].value for row in table.rows] == ["near"] and table.rows[0][2].text == "90%"
+    assert "far (2,000, 20%)" in made.words
+
+
+def test_backward_transfer_is_the_mean_over_all_probes(planter, plant, untrained):
+    both = {"web": 0.0, "general": 0.0}
+    planter.run({"base": untrained(probes=both), "big": plant(probes={"web": -0.1, "general": -0.02}, seeds=(0,))})
+    run = load_run(planter.store)
+    analysis = Analysis(run)
+    deltas = [change.delta for change in analysis.probes(run.settings[0])]
+    assert len(deltas) == 2
+    said = f"over the 2 probes (each in its own measure): big −{-sum(deltas) / 2:.3f}"
+    assert said in build(run, analysis).words

@@ -20,6 +20,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             continue
         blocks += [Heading(analysis.title(setting), setting.name), _table(setting, changes, number)]
         said = [sentence for change in changes if (sentence := change.sentence())]
+        said += _backward_transfer(changes)
         if said:
             blocks.append(Items(said))
         blocks.append(
@@ -39,6 +40,23 @@ def section(run: Run, analysis: Analysis) -> Section:
             )
         )
     return Section("forgetting", "Forgetting", blocks)
+
+
+def _backward_transfer(changes: list[ProbeChange]) -> list[str]:
+    """The mean change over all probes of what was measured on each of them, where there are several."""
+    from bench.evaluation.drift import backward_transfer
+
+    probes = {change.probe for change in changes}
+    if len(probes) < 2:
+        return []
+    deltas: dict[str, list[float]] = {}
+    for change in changes:
+        deltas.setdefault(change.label, []).append(change.delta)
+    whole = {label: backward_transfer(found) for label, found in deltas.items() if len(found) == len(probes)}
+    if not whole:
+        return []
+    said = ", ".join(f"{code(label)} {numbers.signed(value)}" for label, value in sorted(whole.items()))
+    return [f"Backward transfer, the mean change over the {len(probes)} probes (each in its own measure): {said}."]
 
 
 def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("tune", "dev")
+LOCKED_EXTRAS = ("tune", "onnx", "track", "dev")
 """Extras that `make setup` installs. The others (Ray) are large and not everyone's."""
 
 

@@ -29,6 +29,8 @@ STRATEGIES = ("bm25", "frozen", "prior", "full", "lora")
 SPEED_STRATEGIES = ("bm25", "frozen", "full", "lora")
 """What `speed` measures beside the plain library when nothing is named."""
 DATASETS = ("pydocs",)
+PROBES = ("general",)
+"""What forgetting is measured on when neither datasets nor probes are named: small, and shipped."""
 BUDGET: Mapping[str, tuple[float, ...]] = {"steps": (60,)}
 """What a fit may use when no budget is given. Small on purpose: `run` without arguments ends within minutes."""
 OVERWRITE = ("never", "failed", "always")
@@ -64,7 +66,7 @@ class RunConfig:
     budget: dict[str, tuple[float, ...]] = option(dict(BUDGET), "what a fit may use; lists sweep and multiply")
     usd_per_hour: float | None = option(None, "price of this machine, for budgets in usd", metavar="USD")
     seeds: tuple[int, ...] = option((0,), "seeds of what trains")
-    probes: tuple[str, ...] = option(("general",), "datasets outside the domain, on which forgetting is measured")
+    probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured")
     measures: tuple[str, ...] = option(MEASURES, "measures such as ndcg@10,mrr@10, or names of ir_measures")
     baseline: str = option(BASELINE, "strategy that the others are tested against", metavar="STRATEGY")
     tune_trials: int = option(
@@ -214,7 +216,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay what the command line gives over what a file says: key by key, budgets and `set` limit by limit."""
+    """Lay what the command line gives over what a file says: key by key, budgets and `set` limit by limit.
+
+    Where no dataset is named, the embedded one comes with its probe.
+    """
     result = {str(key).replace("-", "_"): value for key, value in file.items()}
     budget = dict(result.pop("budget", {}))
     for key in [key for key in result if key.startswith("budget_")]:
@@ -226,6 +231,8 @@ def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
             result["set"] = _settings(result.get("set", {})) | _settings(value)
         else:
             result[key] = value
+    if "datasets" not in result:
+        result.setdefault("probes", PROBES)
     return result | ({"budget": budget} if budget else {})
 
 

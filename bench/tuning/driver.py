@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 from bench.context import silent
@@ -74,6 +75,7 @@ def _begin(store: Store, setup: Setup) -> None:
     set_threads(setup.threads)
     _workshop = Workshop(store, setup, silent)
     _workshop.__enter__()
+    Finalize(None, _workshop.__exit__, exitpriority=10)  # nothing else of a child's is called when it ends
 
 
 def _conduct(spec: StudySpec, trials: int) -> Study:

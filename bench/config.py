@@ -261,6 +261,8 @@ def _value(name: str, value: Any, kind: str) -> Any:
         return tuple(dict.fromkeys(str(found) for text in texts for found in parse_list(str(text))))
     if name == "baseline":
         return str(parse(str(value)))
+    if name == "probes" and value == "":
+        return ()
     if kind == "tuple[int, ...]":
         return tuple(_whole(name, each) for each in _list(value))
     if kind.startswith("tuple"):

@@ -85,7 +85,8 @@ def commands() -> Iterator[Command]:
         module = importlib.import_module(f"bench.commands.{stem}")
         parser = Parser(prog=f"{PROGRAM} {name}")
         module.add_arguments(parser)
-        options, words = [], ()
+        options: list[Option] = []
+        words: tuple[str, ...] = ()
         for action in parser._actions:
             if action.option_strings:
                 options.append(_option(action, names))

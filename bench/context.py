@@ -79,7 +79,7 @@ class Context:
     notes: list[str] = field(default_factory=list)
     """Sentences for the record: a fallback that was taken."""
     _encoder: Encoder | None = field(default=None, init=False, repr=False)
-    _pools: dict[int, DevelopmentPool] = field(default_factory=dict, init=False, repr=False)
+    _pools: dict[int, tuple[DevelopmentPool, DevelopmentPool]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def max_length(self) -> int | None:
@@ -102,8 +102,12 @@ class Context:
 
     def development(self, data: TrainingData) -> DevelopmentPool:
         """Return the fixed development pool of this data, made once."""
-        from bench.training.selection import build_pool
+        return self.pools(data)[0]
+
+    def pools(self, data: TrainingData) -> tuple[DevelopmentPool, DevelopmentPool]:
+        """Return the pools of development and of training queries, made once."""
+        from bench.training.selection import build_pools
 
         if id(data) not in self._pools:
-            self._pools[id(data)] = build_pool(data, self)
+            self._pools[id(data)] = build_pools(data, self)
         return self._pools[id(data)]

@@ -32,6 +32,7 @@ _LATENT = 32
 _SUBJECTS = 1000
 _TOP_K = 100
 _STRATEGIES = (1, 2, 4, 8)
+_GROWING = {"encode and cache": "encode_seconds", "search": "search_seconds", "peak": "peak_bytes"}
 
 
 class Numbered(Sequence[str]):
@@ -144,8 +145,10 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
             model: Any = SimulatedModel(seed, documents // queries)
             for phase in ("encode", "read"):
                 encoder = Encoder(model, context, f"simulated-{seed}")  # as a process of its own would
+                vectors = None
                 with clock.phase(phase):
                     vectors, _ = encoder.documents(Numbered("document", documents))
+            assert vectors is not None
             index = VectorIndex(ids, vectors)
             wanted, _ = encoder.queries(asked)
             with clock.phase("search"):
@@ -213,6 +216,41 @@ def growth(rows: Sequence[dict[str, Any]], key: str, over: str) -> float:
     return float(np.log(last[key] / first[key]) / np.log(last[over] / first[over]))
 
 
+def said(kept: dict[str, Any]) -> str:
+    """Return the measurements in words and as tables, with what they were made by."""
+    sizes, counts = kept["sizes"], kept["strategies"]
+    libraries = sizes[0]["base_bytes"] / 1e9
+    lines = [
+        f"Simulated vectors of {DIMENSION} dimensions, {kept['queries']:,} queries, the best {_TOP_K}. Times are "
+        f"processor seconds; peaks are of the whole process, libraries ({libraries:.2f} GB) and mapped files included. "
+        f"{kept['machine']}, Python {platform.python_version()}, numpy {np.__version__}; "
+        f"`python benchmarks/scale.py --threads {kept['threads']}`; wall-clock seconds are in `figures/scale.json`.",
+        "",
+        table([*sizes, *counts]),
+    ]
+    for rows, over in ((sizes, "documents"), (counts, "strategies")):
+        if len(rows) > 1:
+            shown = ", ".join(
+                f"{words} {growth(rows, key, over):.2f}"
+                for words, key in (
+                    ("encode and cache", "encode_seconds"),
+                    ("search", "search_seconds"),
+                    ("peak", "peak_bytes"),
+                )
+            )
+            lines.append(f"Exponents of growth over {over}, from the first row to the last (1 is linear): {shown}.\n")
+    return "\n".join(lines)
+
+
+def put(page: Path, text: str) -> None:
+    """Put text between the two marks of a page."""
+    begin, end = "<!-- scale: begin -->\n", "<!-- scale: end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    page.write_text(
+        before + begin + text + "\n![time and memory](figures/scale.png)\n" + end + rest.split(end)[1], "utf-8"
+    )
+
+
 def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw time and peak memory over documents and over strategies, dotted lines for linear growth."""
     import matplotlib
@@ -259,11 +297,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-faiss", action="store_true", help="leave approximate search out")
     parser.add_argument("--figure", type=Path, default=root / "docs/figures/scale.png")
+    parser.add_argument("--page", type=Path, help="page that takes the tables between its two marks")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         sys.stdout.write(json.dumps(measure(**json.loads(options.one))) + "\n")
         return
+    from bench.running.provenance import machine_class
+
     shared = {"queries": options.queries, "threads": options.threads}
     sizes, counts = [], []
     for documents in sorted(options.documents):
@@ -273,14 +314,11 @@ def main() -> None:
     for strategies in sorted(options.strategies):
         counts.append(in_own_process(documents=middle, strategies=strategies, faiss=False, **shared))
     draw(sizes, counts, options.figure)
-    kept = {"machine": platform.processor() or platform.machine(), **shared, "sizes": sizes, "strategies": counts}
+    kept = {"machine": machine_class(options.threads), **shared, "sizes": sizes, "strategies": counts}
     options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write("\n" + table([*sizes, *counts]))
-    for rows, over in ((sizes, "documents"), (counts, "strategies")):
-        if len(rows) > 1:
-            exponents = {k: growth(rows, k, over) for k in ("encode_seconds", "search_seconds", "peak_bytes")}
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in exponents.items())
-            sys.stdout.write(f"exponents over {over} (1 is linear): {shown}\n")
+    if options.page:
+        put(options.page, said(kept))
+    sys.stdout.write("\n" + said(kept))
 
 
 if __name__ == "__main__":

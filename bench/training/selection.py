@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.strategy import Strategy
 
+Ranker = Callable[[Mapping[str, str]], Ranking]
 _DEPTH = 20
 _CUTOFF = 10
 
@@ -41,33 +42,48 @@ class DevelopmentPool:
         return evaluate(ranking, self.qrels, [PRIMARY_MEASURE]).values[PRIMARY_MEASURE]
 
 
-def build_pool(data: TrainingData, context: Context) -> DevelopmentPool:
-    """Build the pool of the development queries, at most `dev_queries` of them over `dev_docs` documents."""
-    settings = context.training
-    return pool_of(data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, settings.dev_docs)
+def build_pools(data: TrainingData, context: Context) -> tuple[DevelopmentPool, DevelopmentPool]:
+    """Build the development pool, and one of half its size from training queries: what shows overfitting.
+
+    The pool of development queries has at most `dev_queries` of them over `dev_docs` documents. Both are built at once,
+    as indexing the corpus for their hard negatives takes seconds; the second is not charged.
+    """
+    settings, rankers = context.training, _rankers(data.corpus, context)
+    dev = pool_of(
+        data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, settings.dev_docs, rankers=rankers
+    )
+    sizes = max(1, settings.dev_queries // 2), max(1, settings.dev_docs // 2)
+    with context.meter.free():
+        train = pool_of(data.train_queries, data.train_qrels, data, context, *sizes, rankers=rankers)
+    return dev, train
 
 
 def training_pool(data: TrainingData, context: Context) -> DevelopmentPool:
-    """Build a pool of half that size from training queries: what shows overfitting."""
-    settings = context.training
-    sizes = max(1, settings.dev_queries // 2), max(1, settings.dev_docs // 2)
-    return pool_of(data.train_queries, data.train_qrels, data, context, *sizes)
+    """Return the pool of training queries that was built with the development pool."""
+    return context.pools(data)[1]
 
 
 def pool_of(
-    queries: Mapping[str, str], qrels: Qrels, data: TrainingData, context: Context, max_queries: int, max_docs: int
+    queries: Mapping[str, str],
+    qrels: Qrels,
+    data: TrainingData,
+    context: Context,
+    max_queries: int,
+    max_docs: int,
+    *,
+    rankers: Sequence[Ranker] | None = None,
 ) -> DevelopmentPool:
     """Build a pool: all relevant documents of the chosen queries, then hard negatives, then random documents.
 
     Hard negatives are BM25's and the base model's. The pool depends on the data and its seed alone, so that all
-    strategies meet the same one.
+    strategies meet the same one. `rankers` find the hard negatives; None makes them.
     """
     rng = np.random.default_rng([data.seed, 11])
     chosen = sorted(str(query) for query in rng.permutation(sorted(qrels))[:max_queries])
     wanted = {query: queries[query] for query in chosen}
     relevant = {doc for query in chosen for doc, grade in qrels[query].items() if grade > 0}
     docs = dict.fromkeys(sorted(relevant))
-    for doc in _hard(wanted, data.corpus, context):
+    for doc in _hard(wanted, rankers or _rankers(data.corpus, context)):
         if len(docs) >= len(relevant) + (max_docs - len(relevant)) * 2 // 3:
             break
         docs[doc] = None
@@ -78,13 +94,18 @@ def pool_of(
     return DevelopmentPool(wanted, {query: qrels[query] for query in chosen}, data.corpus.subset(list(docs)))
 
 
-def _hard(queries: Mapping[str, str], corpus: Corpus, context: Context) -> Sequence[str]:
-    """Return what BM25 and the base model rank high, all first ranks before all second ones, the two in turn."""
+def _rankers(corpus: Corpus, context: Context) -> Sequence[Ranker]:
+    """Index a corpus for BM25 and for the base model."""
     from bench.baseline import BaseEncoder
     from bench.retrieval.lexical import build_lexical
 
-    base = BaseEncoder(None, context)
-    lexical = build_lexical(corpus).search(queries, _DEPTH)
-    dense = base.search(queries, base.index(corpus), _DEPTH)
-    columns = [[doc for doc, _ in ranking[query]] for query in queries for ranking in (lexical, dense)]
+    base, lexical = BaseEncoder(None, context), build_lexical(corpus)
+    index = base.index(corpus)
+    return lambda queries: lexical.search(queries, _DEPTH), lambda queries: base.search(queries, index, _DEPTH)
+
+
+def _hard(queries: Mapping[str, str], rankers: Sequence[Ranker]) -> Sequence[str]:
+    """Return what the rankers put first, all first ranks before all second ones, the rankers in turn."""
+    rankings = [rank(queries) for rank in rankers]
+    columns = [[doc for doc, _ in ranking[query]] for query in queries for ranking in rankings]
     return [doc for rank in zip_longest(*columns) for doc in rank if doc is not None]

@@ -163,3 +163,22 @@ def test_the_pool_holds_the_relevant_documents_and_depends_on_the_data_alone(
     relevant = {doc for docs in pools[0].qrels.values() for doc, grade in docs.items() if grade > 0}
     assert relevant <= set(pools[0].corpus.ids)
     assert len(pools[0].corpus) == 20
+
+
+def test_both_pools_are_built_from_one_index_of_the_corpus(
+    tiny_bert: BaseModel,
+    tiny_context: Callable[..., Context],
+    tiny_training: TrainingData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bench.retrieval import lexical
+    from bench.training.selection import training_pool
+
+    built, build = [], lexical.build_lexical
+    monkeypatch.setattr(lexical, "build_lexical", lambda corpus: built.append(len(corpus)) or build(corpus))
+    context = tiny_context(tiny_bert, dev_queries=6, dev_docs=20)
+    dev, train = context.development(tiny_training), training_pool(tiny_training, context)
+    assert built == [len(tiny_training.corpus)]
+    assert set(dev.queries) <= set(tiny_training.dev_queries)
+    assert set(train.queries) <= set(tiny_training.train_queries)
+    assert len(train.corpus) <= 10 < len(dev.corpus) <= 20

@@ -1,7 +1,8 @@
 """One colour, marker and line style for a strategy, the same in every plot.
 
-The colours are Okabe and Ito's (2008) and Tol's (2021) qualitative sets without those that are pale on white; a
-marker goes with each, so that a plot can be read without seeing colour at all.
+The first eight colours begin from Okabe and Ito's (2008), darkened where they are pale on white, and stay apart for
+readers with deuteranopia or protanopia (tested with the matrices of Machado, Oliveira and Fernandes, 2009). A marker
+goes with each, so that a plot can be read without seeing colour at all.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ INK, MUTED, GRID, PAPER = "#1b1f24", "#57606a", "#d0d7de", "#ffffff"
 """Text, secondary text, grid lines and background; HTML turns them into variables for its dark mode."""
 
 PALETTE: tuple[tuple[str, str], ...] = (
-    ("#0072b2", "#56b4e9"), ("#d55e00", "#ff8c42"), ("#009e73", "#2fd3a3"), ("#b4518f", "#e79ac8"),
-    ("#c98600", "#f0b83a"), ("#3d9fd6", "#9ad4f5"), ("#882255", "#d6719f"), ("#7d7d1f", "#cccc5a"),
-    ("#44408f", "#a6a1f0"), ("#2f8f86", "#7fd9cf"), ("#a1502e", "#dd9a7b"), ("#5c6b2f", "#a9bd6d"),
+    ("#0068a8", "#3d8fe0"), ("#b03a00", "#ff7b33"), ("#0a8f68", "#22b890"), ("#d070aa", "#f0a6d2"),
+    ("#bd8a00", "#f5d442"), ("#55a3d2", "#8fd3ff"), ("#80205a", "#c9568f"), ("#4a2fb0", "#9d7bff"),
+    ("#6b8e00", "#b8e04a"), ("#7a4a21", "#c49a6c"), ("#2f8f86", "#7fd9cf"), ("#8a6a78", "#c8a8b8"),
 )  # fmt: skip
 """(on a light background, on a dark one)."""
 DISTINCT = 8

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 from bench.report import numbers, write_report
-from bench.report.colours import styles
 from bench.report.plots import pareto
 from bench.report.text import clean, code, strong, to_html, to_markdown, to_markdown_line
 
@@ -103,14 +102,6 @@ def test_the_report_never_imports_torch():
         "import sys, bench.report.build, bench.report.plots, bench.report.markdown; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-
-
-def test_a_strategy_has_the_same_style_whatever_else_is_shown():
-    alone, among = styles(["big"], "base"), styles(["big", "base"], "base")
-    assert alone["big"] == among["big"]
-    many = styles([f"s{number}" for number in range(30)], "base")
-    assert len({(style.colour, style.dash) for style in many.values()}) > 24
-    assert styles(list(many), "base") == many
 
 
 def test_the_pareto_front_holds_what_nothing_beats():

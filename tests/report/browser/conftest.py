@@ -121,7 +121,7 @@ class Page:
             self.call(f"{domain}.enable")
         self.requests, self.errors = [], []
         self.call("Page.navigate", url=path.as_uri())
-        for _ in range(200):
+        for _ in range(1200):
             if self.eval("document.readyState === 'complete' && location.protocol === 'file:'"):
                 return self
             time.sleep(0.05)

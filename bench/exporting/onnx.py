@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FILE = Path("onnx") / "model.onnx"
 TOLERANCE = 1e-3
 """Largest difference of a token's vector between ONNX Runtime and torch, relative to the largest value."""
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _TEXTS = ("a short one", "a text that is a little longer than the other, so that the batch is padded")
 
@@ -53,11 +54,7 @@ def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
     if not isinstance(first, Transformer):
         raise NotApplicableError("--onnx: queries and documents take different transformers, and one file holds one")
     features = model.preprocess(list(_TEXTS))
-    inputs = {
-        name: value
-        for name, value in features.items()
-        if isinstance(value, torch.Tensor) and name in first.tokenizer.model_input_names
-    }
+    names = [name for name in _INPUTS if name in features]
     target = folder / FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -66,16 +63,15 @@ def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             _last_hidden(first.model),
-            (),
-            kwargs=dict(inputs),
+            tuple(features[name] for name in names),
             dynamo=True,
-            dynamic_shapes={"inputs": dict.fromkeys(inputs, dynamic)},
-            input_names=list(inputs),
+            dynamic_shapes=(dynamic,) * len(names),
+            input_names=names,
             output_names=["last_hidden_state"],
             verbose=False,
         )
         program.save(str(target), external_data=False)
-    _check(model, target, list(inputs))
+    _check(model, target, names)
     return target
 
 
@@ -88,7 +84,7 @@ def _check(model: SentenceTransformer, target: Path, names: list[str]) -> None:
     for texts in (["one"], [*_TEXTS, "and a third text"]):
         features = model.preprocess(texts)
         with torch.no_grad():
-            wanted = _last_hidden(model[0].model)(**{name: features[name] for name in names}).numpy()
+            wanted = _last_hidden(model[0].model)(*(features[name] for name in names)).numpy()
         (found,) = session.run(["last_hidden_state"], {name: features[name].numpy() for name in names})
         mask = features["attention_mask"].numpy().astype(bool)
         difference = float(np.abs(found - wanted)[mask].max())
@@ -105,8 +101,12 @@ def _last_hidden(transformer: Any) -> Any:
             super().__init__()
             self.transformer = transformer
 
-        def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
-            hidden: torch.Tensor = self.transformer(**inputs, return_dict=True).last_hidden_state
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            inputs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            found = self.transformer(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **inputs)
+            hidden: torch.Tensor = found.last_hidden_state
             return hidden
 
     return LastHidden().eval()

@@ -317,7 +317,9 @@ class _Watching(_Timer):
             control.should_training_stop = True
         for point in self.watch.report.curve[looked:]:
             if point.dev is not None:
+                due = control.should_log  # a log clears it, and the loss of this step is still to come
                 self.log({f"eval_{PRIMARY_MEASURE}": point.dev})
+                control.should_log = due
 
 
 @contextmanager

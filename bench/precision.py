@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +10,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
-    from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 Precision = Literal["bf16", "fp32"]
 
@@ -46,12 +46,17 @@ def native_bf16(device: str) -> bool:
 
 
 @contextmanager
-def weights_in(model: SentenceTransformer, precision: Precision) -> Iterator[None]:
+def weights_in(model: nn.Sequential, precision: Precision, keep: Sequence[nn.Module] = ()) -> Iterator[None]:
     """Hold the transformer's weights in bf16 for the length of a block, and put the fp32 masters back afterwards.
 
     Faster than autocast, which converts the weights at each call. Only the first module (the transformer) is converted:
     its token embeddings come out as fp32, so that pooling and normalising lose nothing. The `Parameter` objects stay
     the same, so attachments that refer to them go on working.
+
+    Args:
+        model: a sentence-transformers model of any kind.
+        precision: `fp32` does nothing.
+        keep: modules that stay in fp32 and get their input so: a scoring head, as scores of bf16 tie.
     """
     import torch
 
@@ -59,18 +64,22 @@ def weights_in(model: SentenceTransformer, precision: Precision) -> Iterator[Non
         yield
         return
     masters: list[tuple[torch.Tensor, torch.Tensor]] = []
-    seen: set[int] = set()
+    seen = {id(parameter) for module in keep for parameter in module.parameters()}
     transformer = model[0]
     for parameter in transformer.parameters():
         if id(parameter) not in seen and parameter.dtype == torch.float32:
             seen.add(id(parameter))
             masters.append((parameter, parameter.data))
             parameter.data = parameter.data.to(torch.bfloat16)
-    hook = transformer.register_forward_hook(_widen)
+    hooks = [
+        transformer.register_forward_hook(_widen),
+        *(each.register_forward_pre_hook(_widen_input) for each in keep),
+    ]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for parameter, master in masters:
             parameter.data = master
 
@@ -80,3 +89,7 @@ def _widen(module: object, args: object, features: dict[str, torch.Tensor]) -> d
         if key in features:
             features[key] = features[key].float()
     return features
+
+
+def _widen_input(module: object, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(each.float() for each in args)

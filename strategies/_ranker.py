@@ -58,7 +58,7 @@ class Ranker:
             raise ModelError(f"ranker {source.name!r} gives {self.model.num_labels} scores for a pair, not one")
         self.model.max_seq_length = min(max_length, self.model.max_seq_length or max_length)
         outputs = [name for name, each in self.model.named_modules() if _is_output(each)]
-        self.model.set_keep_in_fp32_modules(outputs[-1:])  # scores of bf16 have so few digits that they tie
+        self._outputs = [self.model.get_submodule(name) for name in outputs[-1:]]
         self.model.eval()
 
     @property
@@ -71,7 +71,7 @@ class Ranker:
         if not pairs:
             return np.zeros(0, dtype=np.float32)
         number_format = precision.resolve(self.context.training.precision, self.context.device)
-        with precision.weights_in(self.model, number_format):
+        with precision.weights_in(self.model, number_format, keep=self._outputs):
             scores = self.model.predict(list(pairs), show_progress_bar=False, activation_fn=torch.nn.Identity())
         return np.asarray(scores, dtype=np.float32)
 

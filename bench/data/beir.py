@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
+from bench.data.files import cache_folder
 from bench.data.lines import find_file, read_lines, read_objects
+from bench.data.stored import Joined, StoredTexts, is_large
 from bench.errors import DataError, did_you_mean
 
 HEADER = ("query-id", "corpus-id", "score")
@@ -92,8 +94,9 @@ def _wanted_splits(folder: Path, splits: Sequence[str] | None) -> list[str]:
 
 def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
     ids = _Ids(path)
-    titles: list[str] = []
-    bodies: list[str] = []
+    large = is_large(path)
+    titles: list[str] | StoredTexts = StoredTexts(cache_folder()) if large else []
+    bodies: list[str] | StoredTexts = StoredTexts(cache_folder()) if large else []
     texts: list[str] = []
     empty: list[int] = []
     for number, row in read_objects(path):
@@ -104,12 +107,14 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
             empty.append(number)
         titles.append(title)
         bodies.append(body)
-        texts.append(text)
-    if not texts:
+        if not large:
+            texts.append(text)
+    if not bodies:
         raise DataError(f"{path}: the corpus is empty")
     if empty:
         warnings.append(f"{path.name}: {len(empty)} empty documents, kept ({_at_lines(empty)})")
-    return Corpus(list(ids.lines), texts, titles if any(titles) else None, bodies if any(titles) else None)
+    parts = (titles, bodies) if any(titles) else (None, None)
+    return Corpus(list(ids.lines), Joined(titles, bodies) if large else texts, *parts)
 
 
 def _read_queries(path: Path, warnings: list[str]) -> tuple[dict[str, str], dict[str, str]]:

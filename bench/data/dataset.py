@@ -120,8 +120,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return 16 hex digits over the content: corpus, queries and qrels, independent of file layout and order."""
         digest = hashlib.sha256()
-        for doc, text in sorted(zip(self.corpus.ids, self.corpus.texts, strict=True)):
-            digest.update(json.dumps([doc, text]).encode())
+        ids, texts = self.corpus.ids, self.corpus.texts  # sorted by number, as the texts may not go into memory
+        for position in sorted(range(len(ids)), key=ids.__getitem__):
+            digest.update(json.dumps([ids[position], texts[position]]).encode())
         digest.update(json.dumps([sorted(self.queries.items()), self.info.drop_same_id]).encode())
         for split in sorted(self.splits):
             rows = {query: dict(sorted(docs.items())) for query, docs in sorted(self.splits[split].items())}

@@ -1,0 +1,83 @@
+"""Texts of corpora that do not go into memory: kept in a file, read when asked for."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+STORED_BYTES = 256 * 1024**2
+"""Size of a corpus file from which on its texts are kept in a file. A gzipped file counts four times."""
+_GZIP_FACTOR = 4
+_GATHERED = 1024**2
+
+
+class StoredTexts(Sequence[str]):
+    """Texts in a file without a name, which goes with the object: appended to, then read; 8 bytes a text in memory.
+
+    Args:
+        folder: where the file lies; None is the system's folder for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=_GATHERED)  # noqa: SIM115 - lives as long as its texts
+        self._ends = array("Q", [0])
+        self._map: mmap.mmap | None = None
+
+    def append(self, text: str) -> None:
+        """Add a text."""
+        encoded = text.encode("utf-8", "surrogatepass")
+        self._file.write(encoded)
+        self._ends.append(self._ends[-1] + len(encoded))
+        self._map = None
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(*position.indices(len(self)))]
+        at = position + len(self) if position < 0 else position
+        if not 0 <= at < len(self):
+            raise IndexError(f"text {position} of {len(self)}")
+        begin, end = self._ends[at], self._ends[at + 1]
+        return "" if begin == end else self._content()[begin:end].decode("utf-8", "surrogatepass")
+
+    def _content(self) -> mmap.mmap:
+        if self._map is None:
+            self._file.flush()
+            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._map
+
+
+class Joined(Sequence[str]):
+    """Titles and bodies put together when asked for: title, a space, body."""
+
+    def __init__(self, titles: Sequence[str], bodies: Sequence[str]) -> None:
+        self.titles, self.bodies = titles, bodies
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(*position.indices(len(self)))]
+        return f"{self.titles[position]} {self.bodies[position]}".strip()
+
+
+def is_large(path: Path) -> bool:
+    """Whether the texts of a corpus file are to be kept in a file."""
+    return path.stat().st_size * (_GZIP_FACTOR if path.suffix == ".gz" else 1) > STORED_BYTES

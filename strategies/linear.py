@@ -37,7 +37,7 @@ class Linear(HeadStrategy):
     class Config(EncoderConfig):
         """`rank` 0 trains the whole matrix; above that, a residual of this rank."""
 
-        lr: float = 3e-4
+        lr: float = 1e-3
         rank: int = _WHOLE
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
         size: ClassVar[str | None] = "rank"

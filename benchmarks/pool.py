@@ -100,10 +100,11 @@ def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, fl
         regrets.append(whole.max() - whole[int(pool.argmax())])
         lasts.append(whole.max() - whole[-1])
     pool, whole = np.concatenate(pairs, axis=1)
+    varied = len(pool) > 1 and min(np.ptp(pool), np.ptp(whole)) > 0  # else there is nothing to correlate: not a number
     return {
         "checkpoints": len(pool),
-        "pearson": float(stats.pearsonr(pool, whole).statistic),
-        "spearman": float(stats.spearmanr(pool, whole).statistic),
+        "pearson": float(stats.pearsonr(pool, whole).statistic) if varied else float("nan"),
+        "spearman": float(stats.spearmanr(pool, whole).statistic) if varied else float("nan"),
         "regret": float(np.mean(regrets)),
         "last": float(np.mean(lasts)),
     }

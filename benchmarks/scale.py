@@ -183,7 +183,7 @@ def in_own_process(**asked: Any) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
+        raise RuntimeError(f"{asked} ended with code {done.returncode}: {done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,12 @@ def test_regret_is_what_choosing_by_the_pool_loses(benchmark: ModuleType) -> Non
     assert found["regret"] == pytest.approx(0.10)
     assert found["last"] == pytest.approx(0.02)
     assert found["pearson"] < 0
+
+
+def test_checkpoints_that_do_not_differ_correlate_with_nothing(benchmark: ModuleType) -> None:
+    found = benchmark.summary([fit(benchmark, [0.5, 0.5], [0.4, 0.6])], 400, benchmark.FULL_DEV)
+    assert math.isnan(found["pearson"])
+    assert found["regret"] == pytest.approx(0.2)
 
 
 def test_every_checkpoint_of_a_fit_is_scored_on_every_pool_and_in_full(

@@ -69,14 +69,14 @@ def test_pefts_prefix_tuning_does_what_the_table_says(name: str, tiny_base: Any)
     from peft import PrefixTuningConfig, get_peft_model
 
     model = tiny_base(name).load()
-    base = model.encode(["dough"])
+    base = model.encode(["a"])  # one token: past its window, ModernBERT raises instead of ignoring
     try:
         config = PrefixTuningConfig(num_virtual_tokens=4, task_type="FEATURE_EXTRACTION")
         model[0].model = get_peft_model(model[0].model, config)
         prompt = next(p for p in model.parameters() if p.requires_grad)
         with torch.no_grad():
             prompt.normal_()
-        changed = bool(abs(model.encode(["dough"]) - base).max() > 1e-4)
+        changed = bool(abs(model.encode(["a"]) - base).max() > 1e-4)
         found = "works" if changed else "ignored"
     except (KeyError, AttributeError, ValueError, TypeError, RuntimeError):
         found = "raises"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.context import Context
 
 METHODS = ("weighted", "rrf")
-WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
 DEFAULT_WEIGHT = 0.8
 """Where there are no development queries: the one that Bruch et al. carry over to other domains."""
 

@@ -22,6 +22,8 @@ import numpy as np
 
 DEFAULT_BYTES = 8 * 1024**3
 _KEY_BYTES = 16
+_LOOK_SHARE = 1 / 64
+"""Share of the bound that a writer may add before it looks again how much there is: looking takes time with each file."""
 _ABANDONED_SECONDS = 3600.0
 """Age at which a half-written segment belongs to a writer that is gone."""
 
@@ -85,6 +87,8 @@ class VectorSpace:
         self._segments: list[_Segment] = []
         self._known: set[str] = set()
         self._next = 0
+        self._bytes = 0  # of the space on disk, when last looked at, and what this writer has added since
+        self._unlooked: int | None = None  # bytes written since then; None before the first look
         self.refresh()
         if self._segments:
             os.utime(folder)
@@ -123,7 +127,9 @@ class VectorSpace:
         A space that fills the cache on its own takes no more: what goes beyond the bound is encoded again next time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._own_bytes() + vectors.nbytes > self._cache.max_bytes:
+        if self._unlooked is None or self._unlooked > self._cache.max_bytes * _LOOK_SHARE:
+            self._bytes, self._unlooked = self._own_bytes(), None
+        if self._bytes + vectors.nbytes > self._cache.max_bytes:
             return
         name = uuid.uuid4().hex
         partial = self.folder / f"{name}.partial"
@@ -132,9 +138,13 @@ class VectorSpace:
             np.save(stream, np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES))
             np.save(stream, np.float64(seconds))
         path = self.folder / f"{name}.npy"
+        size = partial.stat().st_size
         partial.replace(path)
         self._add(path, keys, seconds)
-        self._cache.shrink(keep=self.folder)
+        self._bytes += size
+        if self._unlooked is None:
+            self._cache.shrink(keep=self.folder)
+        self._unlooked = (self._unlooked or 0) + size
 
     def _own_bytes(self) -> int:
         """Return the bytes of this space on disk, once what writers that are gone have left behind is cleared away."""

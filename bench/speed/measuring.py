@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -130,23 +130,21 @@ def _given(subject: Subject, threads: int) -> dict[str, Any]:
 
 
 def table(found: Measurement) -> Table:
-    """Return the comparisons as a table: median seconds, and how many times faster, with the range over rounds."""
+    """Return the comparisons as a table: median seconds of each side, how many times faster, shares of the peak."""
     from rich.table import Table
 
     shown = Table(
-        "what", "n", "rounds", PLAIN, PLAIN_BF16, OURS, "times faster", "than bf16", "share of peak", box=None
+        "", *(f"{name}, s" for name in (PLAIN, PLAIN_BF16, OURS)), "faster", "than bf16", "% of peak", box=None
     )
-    for column in range(2, 9):
-        shown.columns[column].justify = "right"
+    for column in shown.columns[1:]:
+        column.justify = "right"
     for row in found.rows:
         shares = row.shares(found.peaks)
         shown.add_row(
             row.what,
-            row.n,
-            str(len(row.seconds[OURS])),
-            *(_seconds(row, name) for name in (PLAIN, PLAIN_BF16, OURS)),
-            *(str(row.ratio(name)) if name in row.seconds else "-" for name in (PLAIN, PLAIN_BF16)),
-            " / ".join(f"{shares[name]:.0%}" for name in (PLAIN, PLAIN_BF16, OURS) if name in shares) or "-",
+            *(f"{row.median(name):.3g}" if name in row.seconds else "-" for name in (PLAIN, PLAIN_BF16, OURS)),
+            *(f"{row.ratio(name).median:.2f}" if name in row.seconds else "-" for name in (PLAIN, PLAIN_BF16)),
+            " / ".join(f"{shares[name]:.0%}"[:-1] for name in (PLAIN, PLAIN_BF16, OURS) if name in shares) or "-",
         )
     return shown
 
@@ -158,20 +156,24 @@ def sentences(found: Measurement) -> list[str]:
     lines = [
         f"{where['machine']}; {where['threads']} threads; Python {where['python']}; {libraries}",
         f"model {where['model']}, dataset {where['dataset']} ({where['documents']:,} documents)",
-        "times are median seconds; times faster: the median over rounds of library / ours, and its range",
+        "seconds are medians; faster: the median over rounds of the library's seconds by ours",
         "peak, a large matrix product: "
         + ", ".join(f"{name} {rate / 1e12:.2f} TFLOP/s" for name, rate in found.peaks.items())
         + "; shares are those of the operations on tokens, in each side's own number format",
     ]
     if found.own:
-        phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.own["phases"].items())
         lines.append(
-            f"our whole job: {found.own['wall']:.1f} s for {found.own['jobs']} fits and cells: {phases}; the harness "
-            f"itself {found.own['harness']:.1f} s ({found.own['share']:.1%}): process starts, planning, records, report"
+            f"our whole job: {found.own['wall']:.1f} s for {found.own['jobs']} fits and cells: "
+            f"{_listed(found.own['phases'])}; the harness itself {found.own['harness']:.1f} s "
+            f"({found.own['share']:.1%}): {_listed(found.own['own'])}"
         )
-    lines += [f"{row.what}: {note}" for row in found.rows for note in row.notes]
+    for row in found.rows:
+        ranges = [f"times faster than {name}: {row.ratio(name)}" for name in row.seconds if name != OURS]
+        rounds = len(row.seconds[OURS])
+        lines.append(f"{row.what}: {row.n}; {rounds} round{'s' * (rounds > 1)}; {'; '.join(ranges)}")
+        lines += [f"  {note}" for note in row.notes]
     return [*lines, *found.notes]
 
 
-def _seconds(row: Row, name: str) -> str:
-    return f"{row.median(name):.3g} s" if name in row.seconds else "-"
+def _listed(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())

@@ -24,19 +24,21 @@ WORK = {
     "cost": "measuring costs",
 }
 """Stage of a fit or cell -> kind of work. What is not named here is the harness's own time."""
+START, RECORD = "process starts", "records"
 
 
 class Stages:
-    """Listens to a run and adds up the seconds of each kind of work."""
+    """Listens to a run and adds up the seconds of each kind of work, and of the harness's own doings."""
 
     def __init__(self) -> None:
         self.phases: dict[str, float] = {}
+        self.own: dict[str, float] = {}
         self.jobs = 0
         self._open: dict[str, tuple[str, float]] = {}
 
     def started(self, job: Job) -> None:
-        """Its process has begun; what it does first is the harness's own."""
-        self._turn(job.name, "")
+        """Its process has been started, and is on its way to the first stage."""
+        self._turn(job.name, START)
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
         """A stage begins, and ends the one before."""
@@ -51,17 +53,21 @@ class Stages:
     def _turn(self, job: str, stage: str) -> None:
         now = time.perf_counter()
         before, since = self._open.get(job, ("", now))
-        if before in WORK:
-            self.phases[WORK[before]] = self.phases.get(WORK[before], 0.0) + now - since
+        if before:
+            spent, kind = (
+                (self.phases, WORK[before]) if before in WORK else (self.own, START if before == START else RECORD)
+            )
+            spent[kind] = spent.get(kind, 0.0) + now - since
         self._open[job] = stage, now
 
 
 def main(asked: dict[str, Any]) -> dict[str, Any]:
-    """Do the job; returns nDCG@10 by strategy, the seconds of each kind of work, and the number of fits and cells."""
+    """Do the job; returns nDCG@10 by strategy, seconds by kind of work (`phases`, `own`), and how many jobs it took."""
     from bench.config import from_mapping
     from bench.records import PRIMARY_MEASURE, USABLE
     from bench.report import write_report
     from bench.running.driver import execute
+    from bench.running.plan import plan
 
     strategies: Sequence[str] = asked["strategies"]
     config = from_mapping(
@@ -79,13 +85,18 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         }
     )
     stages = Stages()
-    outcome = execute(config, stages)
+    start = time.perf_counter()
+    planned = plan(config)
+    stages.own["planning"] = time.perf_counter() - start
+    outcome = execute(config, stages, planned)
+    start = time.perf_counter()
     write_report(outcome.store, outcome.store.folder, config.baseline)
+    stages.own["report"] = time.perf_counter() - start
     if outcome.failed:
         raise RuntimeError(f"failed: {outcome.failed}")
     results = [cell for cell in outcome.store.results() if cell.status in USABLE and cell.strategy in strategies]
     scores = {cell.strategy: cell.metrics[PRIMARY_MEASURE] for cell in results}
-    return {"scores": scores, "phases": stages.phases, "jobs": stages.jobs}
+    return {"scores": scores, "phases": stages.phases, "own": stages.own, "jobs": stages.jobs}
 
 
 if __name__ == "__main__":

@@ -45,11 +45,10 @@ def whole_job(subject: Subject, threads: int, rounds: int = 1) -> tuple[Row, dic
     dataset = _slice(subject)
     pairs = training_data(dataset, SEED, None, subject.split).pairs
     steps = EPOCHS * math.ceil(len(pairs) / BATCH)
-    names = ",".join(subject.strategies)
     row = Row(
-        f"whole job: {names}",
-        f"{len(dataset.corpus):,} documents, {len(dataset.qrels(subject.split))} queries, {len(pairs)} training pairs, "
-        f"{EPOCHS} epochs",
+        "whole job",
+        f"{', '.join(subject.strategies)}: {len(dataset.corpus):,} documents, {len(dataset.qrels(subject.split))} "
+        f"queries, {len(pairs)} training pairs, {EPOCHS} epochs",
     )
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="adaptbench-speed-") as temporary:
@@ -87,12 +86,12 @@ def own_time(result: Mapping[str, Any], wall: float) -> dict[str, Any]:
 
     Returns:
         `phases`, seconds by kind of work: loading, training (with its development evaluations), encoding, search,
-        measuring costs; `harness`, the rest of the wall clock: process starts, planning, records, the report; and the
-        `share` of that rest.
+        measuring costs; `harness`, the rest of the wall clock, and its `share`; `own`, what is known of that rest.
     """
-    phases = dict(result["phases"])
+    phases, own = dict(result["phases"]), dict(result["own"])
     rest = wall - sum(phases.values())
-    return {"phases": phases, "harness": rest, "share": rest / wall, "wall": wall, "jobs": result["jobs"]}
+    own["imports and the like"] = rest - sum(own.values())
+    return {"phases": phases, "own": own, "harness": rest, "share": rest / wall, "wall": wall, "jobs": result["jobs"]}
 
 
 def _slice(subject: Subject) -> Dataset:

@@ -116,9 +116,10 @@ def test_a_dataset_without_training_pairs_is_refused_for_training(subject: Subje
 
 
 def test_what_is_not_loading_training_encoding_or_search_is_the_harnesss_own() -> None:
-    found = own_time({"phases": {"loading": 1.0, "training": 6.0}, "jobs": 3}, wall=10.0)
+    found = own_time({"phases": {"loading": 1.0, "training": 6.0}, "own": {"report": 2.0}, "jobs": 3}, wall=10.0)
     assert found["harness"] == pytest.approx(3.0)
     assert found["share"] == pytest.approx(0.3)
+    assert found["own"] == {"report": 2.0, "imports and the like": pytest.approx(1.0)}
     shown = sentences(Measurement([Row("w", "n", {OURS: [10.0]})], {"fp32": 1e12}, ENVIRONMENT, found))
     assert any("the harness itself 3.0 s (30.0%)" in line for line in shown)
 
@@ -138,6 +139,7 @@ def test_stages_are_added_up_by_kind_of_work(monkeypatch: pytest.MonkeyPatch) ->
         stages.event(job, "stage", {"name": stage})  # type: ignore[arg-type]
     stages.ended(job, "ok", "", 8.0)  # type: ignore[arg-type]
     assert stages.phases == {"loading": 2.0, "training": 4.0}
+    assert stages.own == {"process starts": 1.0, "records": 1.0}
     assert stages.jobs == 1
 
 

@@ -106,7 +106,7 @@ def test_the_weight_goes_to_the_side_that_development_queries_need(
     assert report.chosen["weight"] == hybrid.weight
     scores = report.chosen["scores"]
     assert report.best_dev == max(scores.values()) == scores[str(hybrid.weight)]
-    assert len(scores) == 11 and scores["0.0"] != scores["1.0"]
+    assert len(scores) == 21 and scores["0.0"] != scores["1.0"]
 
 
 def test_without_development_data_the_weight_is_the_stated_default(

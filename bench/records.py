@@ -183,6 +183,10 @@ class CellResult(_Record):
     cost: dict[str, Any] = field(default_factory=dict)
     forgetting: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Probe -> `measure, before, after, delta, ci_low, ci_high, p, n`; `delta = after - before`."""
+    drift: dict[str, Any] = field(default_factory=dict)
+    """Of a trained encoder against the base model, on the target: `documents_cosine`, `documents_cka`,
+    `queries_cosine`, `queries_cka`; `old_index`, new queries against the base model's vectors: the keys of a probe,
+    `stratum` and `encoded_again`."""
     overfitting: dict[str, Any] = field(default_factory=dict)
     """`train_measure`, `dev_measure`, `best_step`, `dev_prefers_base`."""
     notes: list[str] = field(default_factory=list)

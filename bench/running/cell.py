@@ -112,6 +112,7 @@ def _retrieval(
 ) -> tuple[pd.DataFrame, Ranking]:
     """Index, search, score; returns the values per query and the ranking as scored."""
     from bench.evaluation.strata import seen_queries, strata
+    from bench.running.drifting import measure_drift
 
     scores, ranking, index = _searched(strategy, spec, dataset, workshop)
     qrels = dataset.qrels(spec.split)
@@ -129,6 +130,9 @@ def _retrieval(
         workshop.progress("stage", {"name": "cost"})
         queries = _queries(dataset, spec.split)
         cell.cost |= _serving_cost(strategy, index, dataset, queries, spec.top_k, workshop)
+        if spec.seed is not None:
+            workshop.progress("stage", {"name": "drift"})
+            cell.drift = measure_drift(strategy, index, scores, seen, dataset, spec)
     else:
         cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
         _forgotten(cell, spec, scores, dataset, strategy, workshop)

@@ -22,6 +22,7 @@ WORK = {
     "search": "search",
     "similarity": "encoding",
     "cost": "measuring costs",
+    "drift": "measuring costs",
 }
 """Stage of a fit or cell -> kind of work. What is not named here is the harness's own time."""
 START, RECORD = "process starts", "records"

@@ -68,6 +68,15 @@ def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callabl
     )
     assert first["bm25"].cost["encode_docs_per_second"] is None
 
+    drift = first["lora"].drift
+    assert 0 < drift["documents_cka"] < 1 and drift["documents_cosine"] < 1 and drift["queries_cosine"] < 1
+    assert first["frozen"].drift == first["bm25"].drift == {}, "nothing trained, nothing moved"
+    old = drift["old_index"]
+    assert (old["before"], old["encoded_again"]) == pytest.approx(
+        (first["frozen"].metrics["ndcg@10"], first["lora"].metrics["ndcg@10"])
+    )
+    assert old["ci_low"] <= old["delta"] <= old["ci_high"] and old["n"] == 8 and old["stratum"] == "all"
+
     curve = runs[0].curve(first["lora"].fit)
     assert curve["step"].iloc[-1] == 4 and curve["loss"].notna().all()
     with Workshop(runs[0], Setup(device="cpu")) as workshop:

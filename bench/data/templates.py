@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.data.text import words
 
 GAP = "..."
+OTHER = "no template"
 _WORD_SHARE = 0.005
 _WORD_COUNT = 5
 """A word belongs to a template if it is in at least this share, and this number, of the questions."""
@@ -47,6 +48,24 @@ def find_templates(questions: Sequence[str]) -> list[Template]:
         if len(positions) >= max(_TEMPLATE_COUNT, _TEMPLATE_SHARE[min(4, len(pattern) - 1)] * len(questions))
     ]
     return sorted(templates, key=lambda template: (-len(template.members), template.pattern))
+
+
+def template_groups(questions: Mapping[str, str]) -> dict[str, str]:
+    """Group questions by their template, so that averages over groups show what one frequent template hides.
+
+    Args:
+        questions: query id -> text.
+
+    Returns:
+        Query id -> pattern, `OTHER` for what follows none; empty where fewer than two templates are found or where
+        they hold less than half of the questions.
+    """
+    ids = list(questions)
+    templates = find_templates(list(questions.values()))
+    groups = {ids[position]: template.pattern for template in templates for position in template.members}
+    if len(templates) < 2 or len(groups) < len(ids) / 2:
+        return {}
+    return {query: groups.get(query, OTHER) for query in ids}
 
 
 def _pattern(masked: Sequence[str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 DEFAULT_BYTES = 8 * 1024**3
 _KEY_BYTES = 16
 _LOOK_SHARE = 1 / 64
-"""Share of the bound that a writer may add before it looks again how much there is: a look takes time with each file."""
+"""Share of the bound that a writer may add before it looks again how much there is: a look takes time a file."""
 _ABANDONED_SECONDS = 3600.0
 """Age at which a half-written segment belongs to a writer that is gone."""
 

@@ -111,6 +111,7 @@ def _retrieval(
     cell: CellResult, spec: CellSpec, fit: FitRecord, dataset: Dataset, strategy: Strategy, workshop: Workshop
 ) -> tuple[pd.DataFrame, Ranking]:
     """Index, search, score; returns the values per query and the ranking as scored."""
+    from bench.data.templates import template_groups
     from bench.evaluation.strata import seen_queries, strata
     from bench.running.drifting import measure_drift
 
@@ -137,7 +138,8 @@ def _retrieval(
         cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
         _forgotten(cell, spec, scores, dataset, strategy, workshop)
     frame = scores.to_frame()
-    frame.insert(1, "group", [dataset.groups.get(query) for query in scores.queries])
+    groups = dataset.groups or template_groups(_queries(dataset, spec.split))
+    frame.insert(1, "group", [groups.get(query) for query in scores.queries])
     frame.insert(2, "seen", [query in seen for query in scores.queries])
     return frame, ranking
 

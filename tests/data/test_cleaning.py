@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.data.catalogue import load_dataset
 from bench.data.cleaning import Drop, clean, tidy
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.inspection import inspect
-from bench.data.templates import find_templates
+from bench.data.templates import OTHER, find_templates, template_groups
 from bench.data.write import write_dataset
 
 WORDS = [f"word{n}" for n in range(3000)]
@@ -165,6 +166,17 @@ def test_templates_are_found_and_natural_questions_are_not() -> None:
     natural = [question(n) for n in range(200)]
     found = {template.pattern: len(template.members) for template in find_templates(asked + natural)}
     assert found == {"what are the symptoms of ...": 100, "how many people are affected by ...": 50}
+
+
+def test_questions_are_grouped_by_template_where_templates_make_most_of_them() -> None:
+    asked = [f"What are the symptoms of name{n} ?" for n in range(20)]
+    asked += [f"How many people are affected by name{n} syndrome?" for n in range(20)]
+    few, many = [question(n) for n in range(10)], [question(n) for n in range(200)]
+    groups = template_groups({f"q{n}": text for n, text in enumerate(asked + few)})
+    assert Counter(groups.values()) == {
+        "what are the symptoms of ...": 20, "how many people are affected by ...": 20, OTHER: 10
+    }  # fmt: skip
+    assert template_groups({f"q{n}": text for n, text in enumerate(asked + many)}) == {}
 
 
 def test_the_command_writes_a_copy_and_a_list(

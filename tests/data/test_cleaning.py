@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 import random
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -46,6 +46,7 @@ class Plant:
     reindex: str = "encode"
     query_ms: float = 12.0
     artifact_bytes: int = 4_000_000
+    drift: Mapping[str, Any] = field(default_factory=dict)
 
 
 UNTRAINED = {"seeds": (None,), "seconds": 0.0, "params": 0, "reindex": "none", "artifact_bytes": 0}
@@ -138,6 +139,7 @@ class Planter:
                     budget=budget if trained else {},
                     n_queries=QUERIES,
                     n_docs=5000,
+                    drift=dict(plant.drift),
                     cost={
                         "fit_seconds": plant.seconds,
                         "train_seconds": plant.seconds * 0.8,

@@ -9,6 +9,7 @@ from bench.report.build import build
 from bench.report.document import Report
 from bench.report.findings import Analysis
 from bench.report.load import load_run
+from bench.report.text import to_plain
 
 
 def report(store, **options) -> Report:
@@ -84,6 +85,47 @@ def test_forgetting_is_called_out(planter, plant, untrained):
     said = answer(store)
     assert "big forgets on web" in said
     assert "kind forgets" not in said
+
+
+def drift(after: float, low: float, high: float, again: float) -> dict[str, object]:
+    old = {"measure": "ndcg@10", "before": 0.5, "after": after, "ci_low": low, "ci_high": high, "p": 0.001, "n": 400}
+    moved = {"documents_cosine": 0.7, "documents_cka": 0.8, "queries_cosine": 0.6, "queries_cka": 0.9}
+    return {**moved, "old_index": {**old, "stratum": "all", "encoded_again": again}}
+
+
+def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
+    store = planter.run(
+        {
+            "base": untrained(),
+            "away": plant(gains=(0.1,), dev_gain=0.1, drift=drift(0.3, -0.25, -0.15, 0.6)),
+            "half": plant(gains=(0.05,), drift=drift(0.53, 0.01, 0.05, 0.6)),
+            "near": plant(gains=(0.05,), drift=drift(0.58, 0.06, 0.1, 0.6)),
+            "idle": plant(gains=(0.05,), drift=drift(0.5, -0.02, 0.02, 0.6)),
+        }
+    )
+    made = report(store)
+    table = next(table for table in made.tables if table.name == "drift-1")
+    readings = {row[0].value: to_plain(row[-1].text) for row in table.rows}
+    assert readings == {
+        "away": "encode again: worse than before on the old index",
+        "half": "serves, but most of the gain needs new vectors",
+        "near": "the old index serves",
+        "idle": "brings nothing until encoded",
+    }
+    assert [cell.value for cell in table.rows[0][1:5]] == pytest.approx([0.7, 0.8, 0.6, 0.9])
+    assert "away's queries, the base model's document vectors): nDCG@10 0.300 against 0.500" in answer(store)
+
+
+def test_what_was_trained_on_stands_against_what_was_tested_on(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(gains=(0.1,), probes={"web": -0.06})})
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))}, dataset="other")
+    table = next(table for table in report(store).tables if table.name == "transfer-1")
+    heads = [column.name for column in table.columns]
+    assert heads[:2] == ["strategy", "trained on"] and set(heads[2:]) == {"domain", "other", "web"}
+    rows = {(row[0].value, to_plain(row[1].text)): dict(zip(heads, row, strict=True)) for row in table.rows}
+    big = rows["big", "domain, 150 steps"]
+    assert big["web"].value == pytest.approx(0.74, abs=0.02) and big["other"].value is None
+    assert rows["big", "other, 150 steps"]["other"].value > 0.5
 
 
 def test_without_probes_the_answer_says_that_forgetting_is_unknown(planter, plant, untrained):

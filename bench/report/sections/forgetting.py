@@ -1,4 +1,4 @@
-"""What adaptation made the model forget: the difference on probes outside the domain."""
+"""What adaptation made the model forget: the difference on probes outside the domain, and how far it drifted."""
 
 from __future__ import annotations
 
@@ -8,38 +8,48 @@ from bench.report.findings import Analysis, measure_name
 from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.probes import ProbeChange
+from bench.report.sections.drift import drift_table, transfer_table
 from bench.report.text import code
 
 
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the forgetting section: a table a setting, a plot of learning against forgetting."""
     blocks: list[Block] = []
-    for number, setting in enumerate(run.settings):
-        changes = analysis.probes(setting)
-        if not changes:
-            continue
-        blocks += [Heading(analysis.title(setting), setting.name), _table(setting, changes, number)]
-        said = [sentence for change in changes if (sentence := change.sentence())]
-        said += _backward_transfer(changes)
-        if said:
-            blocks.append(Items(said))
-        blocks.append(
-            Figure(
-                f"forgetting-{number + 1}",
-                f"Learning against forgetting on {code(setting.dataset)}: the gain in the domain over "
-                f"{code(setting.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
-                "Scatter of the change on each probe against the gain in the domain. "
-                + "; ".join(f"{c.label} on {c.probe} {numbers.signed(c.delta)}" for c in changes),
-            )
-        )
-    if not blocks:
+    probed = any(analysis.probes(setting) for setting in run.settings)
+    if not probed:
         blocks.append(
             Paragraph(
                 "No probe was run, so this report cannot say what was forgotten. `--probes` takes any dataset "
                 "outside the domain."
             )
         )
+    for number, setting in enumerate(run.settings):
+        changes, drift = analysis.probes(setting), drift_table(setting, number)
+        if changes or drift:
+            blocks.append(Heading(analysis.title(setting), setting.name))
+        blocks += _changes(setting, changes, number) if changes else []
+        blocks += drift
+    blocks += [Heading("Trained on, tested on"), *tables] if (tables := transfer_table(run, analysis)) else []
     return Section("forgetting", "Forgetting", blocks)
+
+
+def _changes(setting: Setting, changes: list[ProbeChange], number: int) -> list[Block]:
+    """The table of changes, what is established, and the plot of learning against forgetting."""
+    blocks: list[Block] = [_table(setting, changes, number)]
+    said = [sentence for change in changes if (sentence := change.sentence())]
+    said += _backward_transfer(changes)
+    if said:
+        blocks.append(Items(said))
+    blocks.append(
+        Figure(
+            f"forgetting-{number + 1}",
+            f"Learning against forgetting on {code(setting.dataset)}: the gain in the domain over "
+            f"{code(setting.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
+            "Scatter of the change on each probe against the gain in the domain. "
+            + "; ".join(f"{c.label} on {c.probe} {numbers.signed(c.delta)}" for c in changes),
+        )
+    )
+    return blocks
 
 
 def _backward_transfer(changes: list[ProbeChange]) -> list[str]:

@@ -30,6 +30,7 @@ class Linear(HeadStrategy):
 
     name = "linear"
     summary = "a linear map of query vectors; the index of the base model stays"
+    version = 2
     needs = frozenset({"pairs"})
     trains = "head"
 
@@ -37,7 +38,7 @@ class Linear(HeadStrategy):
     class Config(EncoderConfig):
         """`rank` 0 trains the whole matrix; above that, a residual of this rank."""
 
-        lr: float = 1e-3
+        lr: float = 5.81e-4
         rank: int = _WHOLE
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
         size: ClassVar[str | None] = "rank"

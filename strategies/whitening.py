@@ -31,15 +31,16 @@ class Whitening(HeadStrategy):
 
     name = "whitening"
     summary = "vectors centred and decorrelated in closed form, no labels"
+    version = 2
     needs = frozenset({"corpus"})
     reindex = "transform"
     sides = ("query", "document")
 
     @dataclass(frozen=True)
     class Config(BaseConfig):
-        """The `dimensions` of most variance are kept, 256 as in the paper, from a sample of `documents`."""
+        """The `dimensions` of most variance are kept (the paper: 256), from a sample of `documents`."""
 
-        dimensions: int = 256
+        dimensions: int = 192
         documents: int = 4096
         space: ClassVar[Mapping[str, Param]] = {"dimensions": Choice((32, 64, 128, 192, 256, 384, 512, 768))}
         size: ClassVar[str | None] = "dimensions"

@@ -95,6 +95,8 @@ class Strategy(ABC):
     """What a corpus that was indexed with the base model needs once this strategy is chosen."""
     serves: ClassVar[bool] = True
     """Whether it answers queries itself, so that its latency means something; a stored ranking is only looked up."""
+    probe_queries: ClassVar[int | None] = None
+    """How many queries of a probe it is asked; None is all. A bound for what takes long over each query."""
     parts_wanted: ClassVar[int] = 0
     """How many parts its expression takes."""
     part_options: ClassVar[tuple[str, ...]] = ()

@@ -42,6 +42,7 @@ class Rerank(Strategy):
     summary = "a cross-encoder trained on the domain, over the top of another strategy"
     needs = frozenset({"pairs"})
     trains = "head"
+    probe_queries = 300
     parts_wanted = 1
 
     @dataclass(frozen=True)

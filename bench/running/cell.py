@@ -10,6 +10,7 @@ from bench.data.dataset import Dataset, SimilarityDataset
 from bench.errors import NotApplicableError
 from bench.records import PRIMARY_MEASURE, USABLE, CellResult, FitRecord
 from bench.running.outcome import explain
+from bench.running.probing import beside, limited, near_ceiling
 from bench.running.spec import CellSpec
 from bench.running.store import Store
 from bench.running.workshop import Setup, Workshop, encoder_of, merged, uncached
@@ -115,7 +116,11 @@ def _retrieval(
     from bench.evaluation.strata import seen_queries, strata
     from bench.running.drifting import measure_drift
 
-    scores, ranking, index = _searched(strategy, spec, dataset, workshop)
+    if spec.role == "probe":
+        dataset = limited(dataset, spec.split, strategy)
+        scores, ranking, index, dataset = _probed(cell, spec, dataset, strategy, workshop)
+    else:
+        scores, ranking, index = _searched(strategy, spec, dataset, workshop)
     qrels = dataset.qrels(spec.split)
     # ids of another corpus mean other documents, so on a probe nothing counts as seen
     positives = fit.train_relevant if spec.role == "target" else ()
@@ -136,7 +141,6 @@ def _retrieval(
             cell.drift = measure_drift(strategy, index, scores, seen, dataset, spec)
     else:
         cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
-        _forgotten(cell, spec, scores, dataset, strategy, workshop)
     frame = scores.to_frame()
     groups = dataset.groups or template_groups(_queries(dataset, spec.split))
     frame.insert(1, "group", [groups.get(query) for query in scores.queries])
@@ -163,17 +167,31 @@ def _queries(dataset: Dataset, split: str) -> dict[str, str]:
     return {query: dataset.queries[query] for query in dataset.judged(split)}
 
 
-def _forgotten(
-    cell: CellResult, spec: CellSpec, after: PerQuery, dataset: Dataset, strategy: Strategy, workshop: Workshop
-) -> None:
-    """Compare a probe with the same composition around the untouched base encoder."""
+def _probed(
+    cell: CellResult, spec: CellSpec, dataset: Dataset, strategy: Strategy, workshop: Workshop
+) -> tuple[PerQuery, Ranking, Any, Dataset]:
+    """Search a probe, and compare it with the same composition around the untouched base encoder.
+
+    Returns:
+        Scores, the ranking as scored, the index, and the probe as it was searched.
+    """
     from bench.evaluation.forgetting import forgetting
 
     base = strategy.before()
-    if base is None:
-        return
-    before = after if spec.seed is None else _searched(base, spec, dataset, workshop)[0]
-    cell.forgetting[spec.dataset_name] = dict(forgetting(before, after, PRIMARY_MEASURE, dataset.groups or None))
+    if base is not None and spec.seed is None:  # nothing was trained: before and after are one
+        base = strategy
+    before = _searched(base, spec, dataset, workshop)[0] if base else None
+    if near_ceiling(dataset, before) and isinstance(target := workshop.dataset(spec.target), Dataset):
+        own, dataset = len(dataset.corpus), beside(dataset, target)
+        cell.notes.append(
+            f"{dataset.name} is near its ceiling among its own {own:,} documents, so it is searched among "
+            f"{len(dataset.corpus):,}: those and the ones of {target.name}"
+        )
+        before = _searched(base, spec, dataset, workshop)[0] if base else None
+    scores, ranking, index = _searched(strategy, spec, dataset, workshop)
+    if before is not None:
+        cell.forgetting[spec.dataset_name] = dict(forgetting(before, scores, PRIMARY_MEASURE, dataset.groups or None))
+    return scores, ranking, index, dataset
 
 
 def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy, workshop: Workshop) -> None:

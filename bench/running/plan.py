@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 """Of identities: raised when what is hashed changes, so that old names cannot be mistaken for new ones."""
+_PROBING = 2
+"""Of probes alone: 2 searches one that is near its ceiling in a larger corpus."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,8 @@ class Planner:
             "top_k": config.top_k,
             "max_length": facts.max_length,
         }
+        if role == "probe":
+            identity["searched"] = _PROBING
         where = "" if fit.seed is None else f"--{fit.budget.describe()}--s{fit.seed}"
         probe = f"--on-{facts.name}" if role == "probe" else ""
         spec = CellSpec(
@@ -312,5 +316,6 @@ class Planner:
             top_k=config.top_k,
             max_length=facts.max_length,
             fingerprint=facts.fingerprint,
+            target=fit.dataset,
         )
         return self.cells.setdefault(spec.name, spec)

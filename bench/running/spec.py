@@ -97,6 +97,8 @@ class CellSpec:
     max_length: int = 0
     fingerprint: str = ""
     """Of the dataset's content."""
+    target: str = ""
+    """The dataset of the fit, as asked for: its documents join a probe that is near its ceiling."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -84,6 +84,35 @@ def test_a_probe_is_compared_with_the_untouched_composition(
     assert probe.strata["seen"]["n"] == 0, "documents of another corpus were not seen, whatever their ids"
 
 
+@pytest.mark.parametrize(("ceiling", "documents"), [(0.2, 96), (1.1, 48)])
+def test_a_probe_near_its_ceiling_is_searched_in_the_union_with_the_target(
+    toy_config: Configure,
+    run_inline: Run,
+    probe_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ceiling: float,
+    documents: int,
+) -> None:
+    monkeypatch.setattr("bench.running.probing.CEILING", ceiling)
+    outcome = run_inline(toy_config(probes=str(probe_folder)))
+    probe = next(each for each in outcome.store.cells() if each.role == "probe")
+    assert probe.n_docs == documents
+    assert any("among its own 48 documents" in note for note in probe.notes) == (documents == 96)
+    assert probe.forgetting["elsewhere"]["delta"] == 0, "before and after are searched in the same documents"
+    found = {doc for hits in outcome.store.ranking(probe.cell).hits.values() for doc, _ in hits}
+    assert any(doc.startswith("tiny:") for doc in found) == (documents == 96)
+
+
+def test_a_probe_asks_no_more_queries_than_a_strategy_can_answer(
+    toy_config: Configure, run_inline: Run, probe_folder: Path, toy_file: Path
+) -> None:
+    toy_file.write_text(toy_file.read_text().replace('name = "toy"', 'name = "toy"\n    probe_queries = 3'))
+    outcome = run_inline(toy_config(probes=str(probe_folder)))
+    cells = {each.role: each for each in outcome.store.cells()}
+    assert (cells["target"].n_queries, cells["probe"].n_queries) == (8, 3)
+    assert cells["probe"].forgetting["elsewhere"]["n"] == 3
+
+
 def test_the_querys_own_document_is_dropped_where_the_dataset_says_so(
     toy_config: Configure, run_inline: Run, beir_folder: Path
 ) -> None:

@@ -1,0 +1,63 @@
+"""Heads, query-side strategies and composites keep the contract; what builds on the architecture, on every family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.contract import check
+from bench.contract.elsewhere import OtherProcess
+from bench.contract.sample import sample_dataset
+from bench.models import BaseModel, base_model
+from bench.retrieval.ranking import Ranking, write_trec
+
+ANY_ARCHITECTURE = (
+    "linear", "linear(rank=4)", "whitening", "instruct", "hybrid(frozen)", "hybrid(lora, method=rrf)", "rerank(bm25)",
+    "distill(full, teacher=rerank(frozen))", "distill(full-merge, teacher=bm25)", "distill(adalora, teacher=bm25)",
+)  # fmt: skip
+OF_THE_ARCHITECTURE = ("query-lora", "rerank(frozen)", "distill(lora, teacher=hybrid(frozen))")
+COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct": 0}
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[OtherProcess]:
+    with OtherProcess() as process:
+        yield process
+
+
+def _holds(strategy: str, model: BaseModel, elsewhere: OtherProcess, **options: object) -> None:
+    findings = check(strategy, model, elsewhere=elsewhere, **options)  # type: ignore[arg-type]
+    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
+
+
+@pytest.mark.parametrize("strategy", ANY_ARCHITECTURE)
+def test_the_contract_holds(strategy: str, tiny_bert: BaseModel, elsewhere: OtherProcess) -> None:
+    _holds(strategy, tiny_bert, elsewhere)
+
+
+@pytest.mark.parametrize("strategy", OF_THE_ARCHITECTURE)
+def test_the_contract_holds_on_every_family(strategy: str, tiny_model: BaseModel, elsewhere: OtherProcess) -> None:
+    _holds(strategy, tiny_model, elsewhere)
+
+
+def test_a_run_keeps_the_contract(tiny_bert: BaseModel, elsewhere: OtherProcess, tmp_path: Path) -> None:
+    path = tmp_path / "engine.trec"
+    dataset = sample_dataset()
+    docs = dataset.corpus.ids
+    write_trec(Ranking({query: [(docs[0], 2.0), (docs[1], 1.0)] for query in dataset.queries}), path, "engine")
+    _holds(f"run:{path}", tiny_bert, elsewhere)
+
+
+@pytest.mark.parametrize("strategy", [*COUNTED, "rerank(frozen)", "distill(lora, teacher=bm25)"])
+def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: OtherProcess) -> None:
+    _holds(strategy, base_model(), elsewhere, names=("trains", "frozen", "batch", "detach", "budget"), steps=2)
+
+
+@pytest.mark.parametrize("strategy", COUNTED)
+def test_trainable_parameters_on_the_default_model(strategy: str) -> None:
+    from bench.context import Context
+    from bench.registry import Registry
+
+    assert Registry().get(strategy)(None, Context(model=base_model())).trainable_params == COUNTED[strategy]

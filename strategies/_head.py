@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -124,6 +125,10 @@ class HeadEncoder:
     def max_length(self) -> int:
         """Tokens a text is cut to."""
         return self._base.max_length
+
+    def ready(self) -> AbstractContextManager[None]:
+        """Keep the base model's weights in the form that encodes, between calls."""
+        return self._base.ready()
 
     def documents(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
         """Return vectors (n, d) of documents and the seconds this costs, those that the cache spared included."""

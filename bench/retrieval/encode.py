@@ -47,6 +47,7 @@ class Encoder:
         self.precision = precision.resolve(context.training.precision, context.device)
         self.max_length = min(context.max_length or 10**9, model.max_seq_length or 512)
         self._spaces: dict[tuple[Path, str | None], VectorSpace] = {}
+        self._is_ready = False
 
     @property
     def dimension(self) -> int:
@@ -71,7 +72,7 @@ class Encoder:
     def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
         """Encode without reading or writing the cache: for measuring speed, and while training."""
         vectors = vector_table(len(texts), self.dimension, self._folder)
-        with self._ready():
+        with self.ready():
             for positions, batch in self._batches(texts, kind):
                 vectors[positions] = batch
         return vectors
@@ -122,7 +123,7 @@ class Encoder:
             first.setdefault(keys[position], position)
         wanted = sorted(first.values(), key=lambda position: len(texts[position]))
         spent = 0.0
-        with self._ready():
+        with self.ready():
             for begin in range(0, len(wanted), _SEGMENT):
                 part = wanted[begin : begin + _SEGMENT]
                 self.context.progress("encode", {"done": begin, "total": len(wanted)})
@@ -139,17 +140,25 @@ class Encoder:
         return spent
 
     @contextmanager
-    def _ready(self) -> Iterator[None]:
-        """Evaluation mode, own precision, own length; afterwards all as it was."""
+    def ready(self) -> Iterator[None]:
+        """Evaluation mode, own precision, own length; afterwards all as it was.
+
+        Each call that encodes enters it. Around many small calls enter it once: weights are then converted once.
+        """
         import torch
 
+        if self._is_ready:
+            yield
+            return
         model, training, length = self.model, self.model.training, self.model.max_seq_length
         model.eval()
         model.max_seq_length = self.max_length
+        self._is_ready = True
         try:
             with torch.inference_mode(), precision.weights_in(model, self.precision):
                 yield
         finally:
+            self._is_ready = False
             model.max_seq_length = length
             model.train(training)
 

@@ -13,7 +13,7 @@ from bench.running.outcome import explain
 from bench.running.probing import beside, limited, near_ceiling
 from bench.running.spec import CellSpec
 from bench.running.store import Store
-from bench.running.workshop import Setup, Workshop, encoder_of, merged, uncached
+from bench.running.workshop import Setup, Workshop, encoder_of, merged, serving
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,7 +234,7 @@ def _serving_cost(
 
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
-    with merged(strategy), uncached(strategy):
+    with serving(strategy):
         cost["query_ms_p50"] = cost["query_ms_p95"] = None
         if _serves(strategy):
             cost["query_ms_p50"], cost["query_ms_p95"] = latency(strategy, index, queries, top_k)

@@ -223,6 +223,18 @@ def merged(strategy: Strategy) -> Iterator[None]:
 
 
 @contextmanager
+def serving(strategy: Strategy) -> Iterator[None]:
+    """Keep every encoder of a strategy ready between calls, as a server does; without the vector cache, and merged."""
+    with ExitStack() as stack:
+        stack.enter_context(merged(strategy))
+        stack.enter_context(uncached(strategy))
+        encoders = [encoder_of(each) for each in _with_parts(strategy)]
+        for each in {id(each): each for each in encoders if hasattr(each, "ready")}.values():
+            stack.enter_context(each.ready())
+        yield
+
+
+@contextmanager
 def uncached(strategy: Strategy) -> Iterator[None]:
     """Take the vector cache from a strategy and all its parts for the length of a block."""
     contexts = {id(each.context): each.context for each in _with_parts(strategy)}

@@ -112,6 +112,25 @@ def test_bf16_is_close_and_leaves_the_weights_bit_for_bit(tiny_bert: BaseModel, 
         assert torch.equal(parameter, before[name])
 
 
+def test_an_encoder_kept_ready_converts_its_weights_once(
+    tiny_bert: BaseModel, tiny_context: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = tiny_context(tiny_bert, precision="bf16").encoder
+    apart = [encoder.uncached([text], "query")[0] for text in TEXTS]
+    entered: list[object] = []
+
+    def counted(model: Any, number_format: Any) -> Any:
+        entered.append(model)
+        return weights_in(model, number_format)
+
+    monkeypatch.setattr("bench.precision.weights_in", counted)
+    with encoder.ready():
+        together = [encoder.uncached([text], "query")[0] for text in TEXTS]
+    assert len(entered) == 1
+    np.testing.assert_array_equal(together, apart)
+    assert {parameter.dtype for parameter in encoder.model.parameters()} == {torch.float32}
+
+
 def test_weights_come_back_when_a_block_fails(tiny_bert: BaseModel) -> None:
     model = tiny_bert.load()
     with pytest.raises(RuntimeError), weights_in(model, "bf16"):

@@ -2,18 +2,19 @@
 
 Weights stay behind, and so do the rankings of all but each strategy's first seed on the target datasets, which the
 report shows query by query. What the run's last configuration no longer plans (an older version of a strategy) stays
-behind too.
+behind too. What it plans and has not made yet is left out, so that the same command completes the run.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
 from bench.config import from_mapping
 from bench.running.plan import plan
-from bench.running.store import Store
+from bench.running.store import CELL_MARK, Store
 
 
 def copy(source: Path, target: Path) -> int:
@@ -30,13 +31,23 @@ def copy(source: Path, target: Path) -> int:
     for path in source.iterdir():
         if path.is_file():
             shutil.copy2(path, target)
-    for fit in planned.fits:
+    for fit in filter(lambda fit: store.has_fit(fit.name), planned.fits):
         shutil.copytree(store.fit_folder(fit.name), target / "fits" / fit.name, ignore=shutil.ignore_patterns("model"))
-    for cell in planned.cells:
+    for cell in filter(lambda cell: store.has_cell(cell.name), planned.cells):
         shown = cell.role == "target" and cell.seed in (None, first)
         left = shutil.ignore_patterns(*([] if shown else ["ranking.trec.gz"]))
-        shutil.copytree(store.cell_folder(cell.name), target / "cells" / cell.name, ignore=left)
+        folder = target / "cells" / cell.name
+        shutil.copytree(store.cell_folder(cell.name), folder, ignore=left)
+        if not shown:
+            _forget(folder / CELL_MARK, "ranking.trec.gz")
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def _forget(mark: Path, name: str) -> None:
+    """Take a file that was left behind out of the record's list of what lies beside it."""
+    record = json.loads(mark.read_text(encoding="utf-8"))
+    record["files"].pop(name, None)
+    mark.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

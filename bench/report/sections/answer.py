@@ -135,18 +135,26 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     if choice.label != setting.baseline:
         pairs = [(f, analysis.pair(setting, choice.label, f.label)) for f in better]
         ahead = [f for f, pair in pairs if pair and _sign(pair, f.label) == "better"]
-        untold = [f for f, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
+        untold = [pair for _, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
             sentences.append(
                 f"On test {names} scored higher than {code(choice.label)}, by an established difference; development "
                 "data had not shown it."
             )
-        if untold:
-            names = ", ".join(code(f.label) for f in untold)
+        even = [f for f, pair in pairs if pair is not None and pair in untold and pair.low <= 0 <= pair.high]
+        if even:
+            names = ", ".join(code(f.label) for f in even)
             sentences.append(
                 f"Not told apart from {code(choice.label)} by these queries and seeds: {names}. The cheaper of them "
                 "is as defensible."
+            )
+        apart = [(f, pair) for f, pair in pairs if pair is not None and pair in untold and f not in even]
+        if apart:
+            names = "; ".join(f"{code(f.label)} ({_away(pair, f.label)})" for f, pair in apart)
+            sentences.append(
+                f"Apart from {code(choice.label)} by their own interval, though not once all pairs are corrected for "
+                f"(Holm): {names}."
             )
     worse = [finding for finding in found if finding.verdict == "worse"]
     if worse:
@@ -180,6 +188,13 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     return sentences
 
 
+def _away(pair: Finding, label: str) -> str:
+    """Return the difference of `label` from the other of a pair, with its interval."""
+    if pair.label == label:
+        return f"{numbers.signed(pair.difference)}, {numbers.interval(pair.low, pair.high)}"
+    return f"{numbers.signed(-pair.difference)}, {numbers.interval(-pair.high, -pair.low)}"
+
+
 def _sign(pair: Finding, label: str) -> str:
     """The verdict of a pair, seen from `label`."""
     if pair.label == label or pair.verdict not in ("better", "worse"):
@@ -194,6 +209,8 @@ def _memory(setting: Setting, analysis: Analysis) -> list[str]:
     sentences = []
     for finding in analysis.against_baseline(setting, "seen"):
         unseen = analysis.finding(setting, finding.label, "unseen")
+        if not setting.entries[finding.label].trained:
+            continue
         if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
             sentences.append(
                 f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "

@@ -97,9 +97,9 @@ def drift_table(setting: Setting, number: int) -> list[Table]:
     notes = [
         "Embeddings of the same texts before and after training; 1 is no drift. Linear CKA (Kornblith et al. 2019) "
         "leaves rotations of the whole space out, the cosine does not. Means over seeds.",
-        f"The old index is the base model's document vectors, asked over the {stratum}test queries with the trained "
-        "encoder's query vectors: what is served between the training of a model and the end of encoding the corpus "
-        "again. The interval, over queries, is the widest of the seeds'.",
+        f"The old index is the base model's document vectors, asked over each fit's own {stratum}test queries with the "
+        "trained encoder's query vectors: what is served between the training of a model and the end of encoding the "
+        "corpus again. The interval, over queries, is the widest of the seeds'.",
     ]
     caption = f"Drift of the embeddings and service of the old index, trained on {code(setting.dataset)}"
     return [Table(f"drift-{number + 1}", caption, columns, rows, notes)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,15 @@ def test_fits_under_a_budget_of_time_run_alone(toy_config: Configure) -> None:
         assert all(other[1] <= begin or other[0] >= end for other in others)
 
 
+@pytest.fixture
+def listens_to_ctrl_c() -> Iterator[None]:
+    """A shell's background job starts with SIGINT ignored, and so would the tests in it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ctrl_c_ends_every_process_and_keeps_what_stands(toy_config: Configure, tmp_path: Path) -> None:
     """Pressed twice, too, and with a process that does not want to go: the second finds the first at work."""
     marker, ready = tmp_path / "pids", tmp_path / "pids.ready"

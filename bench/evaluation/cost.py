@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import threading
@@ -41,6 +42,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
+        gc.collect()  # a model that waits to be collected, freed in the block, would hide as many bytes of it
         if self._cuda:
             import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,18 @@ def test_peak_memory_is_net_of_what_was_there_before_and_sees_what_is_gone() -> 
         del passing
     assert 150e6 < peak.bytes < 350e6
     assert held.nbytes == 320_000_000
+
+
+def test_what_an_earlier_fit_left_to_be_collected_hides_nothing_of_the_peak() -> None:
+    gc.collect()
+    left: list[Any] = [np.ones(40_000_000)]
+    left.append(left)
+    del left
+    with PeakMemory() as peak:
+        gc.collect()
+        passing = np.ones(25_000_000)
+    assert 150e6 < peak.bytes < 350e6
+    assert passing.nbytes == 200_000_000
 
 
 def test_latency_and_throughput_are_those_of_the_work_and_bypass_the_cache(

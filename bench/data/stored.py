@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from abc import abstractmethod
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,24 @@ _GZIP_FACTOR = 4
 _GATHERED = 1024**2
 
 
-class StoredTexts(Sequence[str]):
+class _Texts(Sequence[str]):
+    """Texts that are made when asked for; a slice of them is a list."""
+
+    @abstractmethod
+    def _text(self, position: int) -> str:
+        """Return one text."""
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(*position.indices(len(self)))]
+        return self._text(position)
+
+
+class StoredTexts(_Texts):
     """Texts in a file without a name, which goes with the object: appended to, then read; 8 bytes a text in memory.
 
     Args:
@@ -39,13 +57,7 @@ class StoredTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        if isinstance(position, slice):
-            return [self[at] for at in range(*position.indices(len(self)))]
+    def _text(self, position: int) -> str:
         at = position + len(self) if position < 0 else position
         if not 0 <= at < len(self):
             raise IndexError(f"text {position} of {len(self)}")
@@ -59,7 +71,7 @@ class StoredTexts(Sequence[str]):
         return self._map
 
 
-class Joined(Sequence[str]):
+class Joined(_Texts):
     """Titles and bodies put together when asked for: title, a space, body."""
 
     def __init__(self, titles: Sequence[str], bodies: Sequence[str]) -> None:
@@ -68,13 +80,7 @@ class Joined(Sequence[str]):
     def __len__(self) -> int:
         return len(self.bodies)
 
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        if isinstance(position, slice):
-            return [self[at] for at in range(*position.indices(len(self)))]
+    def _text(self, position: int) -> str:
         return f"{self.titles[position]} {self.bodies[position]}".strip()
 
 

@@ -135,21 +135,21 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     if choice.label != setting.baseline:
         pairs = [(f, analysis.pair(setting, choice.label, f.label)) for f in better]
         ahead = [f for f, pair in pairs if pair and _sign(pair, f.label) == "better"]
-        untold = [pair for _, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
+        untold = [(f, pair) for f, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
             sentences.append(
                 f"On test {names} scored higher than {code(choice.label)}, by an established difference; development "
                 "data had not shown it."
             )
-        even = [f for f, pair in pairs if pair is not None and pair in untold and pair.low <= 0 <= pair.high]
+        even = [f for f, pair in untold if pair.low <= 0 <= pair.high]
         if even:
             names = ", ".join(code(f.label) for f in even)
             sentences.append(
                 f"Not told apart from {code(choice.label)} by these queries and seeds: {names}. The cheaper of them "
                 "is as defensible."
             )
-        apart = [(f, pair) for f, pair in pairs if pair is not None and pair in untold and f not in even]
+        apart = [(f, pair) for f, pair in untold if not pair.low <= 0 <= pair.high]
         if apart:
             names = "; ".join(f"{code(f.label)} ({_away(pair, f.label)})" for f, pair in apart)
             sentences.append(
@@ -208,9 +208,9 @@ def _memory(setting: Setting, analysis: Analysis) -> list[str]:
         return []
     sentences = []
     for finding in analysis.against_baseline(setting, "seen"):
-        unseen = analysis.finding(setting, finding.label, "unseen")
         if not setting.entries[finding.label].trained:
             continue
+        unseen = analysis.finding(setting, finding.label, "unseen")
         if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
             sentences.append(
                 f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "

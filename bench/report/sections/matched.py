@@ -7,7 +7,7 @@ from bench.report.document import Block, Cell, Column, Heading, Items, Table
 from bench.report.findings import Analysis
 from bench.report.frames import Setting
 from bench.report.load import Run
-from bench.report.matched import Size, sizes
+from bench.report.matched import LEAST_SHARE, Size, sizes
 from bench.report.sections.cost import typical
 from bench.report.text import code
 
@@ -32,7 +32,7 @@ def reached(setting: Setting) -> list[Size]:
 
 
 def _setting(setting: Setting, number: int, analysis: Analysis) -> list[Block]:
-    rows, left = [], []
+    rows, left, least = [], [], numbers.percent(LEAST_SHARE)
     for size in reached(setting):
         label, used = size.label, size.params
         if not size.matched:
@@ -60,8 +60,8 @@ def _setting(setting: Setting, number: int, analysis: Analysis) -> list[Block]:
     ]
     found: list[Block] = []
     if rows:
-        caption = f"Strategies that use at least 80% of their allowance on {code(setting.dataset)}"
+        caption = f"Strategies that use at least {least} of their allowance on {code(setting.dataset)}"
         found.append(Table(f"matched-{number}", caption, columns, rows))
     if left:
-        found.append(Items([f"Left out, as they use under 80% of the allowance: {', '.join(left)}."]))
+        found.append(Items([f"Left out, as they use under {least} of the allowance: {', '.join(left)}."]))
     return found

@@ -54,12 +54,15 @@ class Stages:
     def _turn(self, job: str, stage: str) -> None:
         now = time.perf_counter()
         before, since = self._open.get(job, ("", now))
-        if before:
-            spent, kind = (
-                (self.phases, WORK[before]) if before in WORK else (self.own, START if before == START else RECORD)
-            )
-            spent[kind] = spent.get(kind, 0.0) + now - since
+        if before in WORK:
+            _add(self.phases, WORK[before], now - since)
+        elif before:
+            _add(self.own, START if before == START else RECORD, now - since)
         self._open[job] = stage, now
+
+
+def _add(spent: dict[str, float], kind: str, seconds: float) -> None:
+    spent[kind] = spent.get(kind, 0.0) + seconds
 
 
 def main(asked: dict[str, Any]) -> dict[str, Any]:

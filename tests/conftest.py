@@ -7,10 +7,13 @@ from the padding id + 1, ModernBERT has a sliding window of 8 tokens to each sid
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +103,24 @@ def build_model(family: str, folder: Path, pooling: str = "mean") -> Path:
     model = SentenceTransformer(modules=[transformer, Pooling(WIDTH, pooling_mode=pooling), Normalize()], device="cpu")
     model.save(str(folder), create_model_card=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Return a function that loads a script which belongs to no package, such as `benchmarks/pool.py`, as a module."""
+
+    def load(path: str) -> ModuleType:
+        script = Path(__file__).resolve().parents[1] / path
+        name = f"script_{script.stem}"
+        spec = importlib.util.spec_from_file_location(name, script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -26,13 +25,8 @@ LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.fixture(scope="module")
-def lock_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lock_tool", ROOT / "tools" / "lock.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def lock_tool(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("tools/lock.py")
 
 
 def locked() -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -16,15 +14,8 @@ from bench.evaluation.variance import uncertainty
 
 
 @pytest.fixture(scope="module")
-def simulation() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "false_positives.py"
-    spec = importlib.util.spec_from_file_location("false_positives", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["false_positives"] = module
-    spec.loader.exec_module(module)
-    return module
+def simulation(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("benchmarks/false_positives.py")
 
 
 def test_one_seed_is_scipys_paired_t_test() -> None:

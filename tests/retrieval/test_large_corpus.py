@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -107,11 +108,7 @@ def test_memory_grows_by_little_more_than_the_vectors_themselves() -> None:
     assert found["peak_bytes"] - found["base_bytes"] < 2 * vectors + 250e6, "two tables at once, and room to work"
 
 
-def test_growth_is_read_off_as_an_exponent() -> None:
-    spec = importlib.util.spec_from_file_location("scale", SCALE)
-    assert spec is not None
-    assert spec.loader is not None
-    scale = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scale)
+def test_growth_is_read_off_as_an_exponent(load_script: Callable[[str], ModuleType]) -> None:
+    scale = load_script("benchmarks/scale.py")
     rows = [{"documents": 10, "s": 2.0}, {"documents": 1000, "s": 200.0}]
     assert scale.growth(rows, "s", "documents") == pytest.approx(1.0)

@@ -11,6 +11,7 @@ from bench.errors import NotApplicableError
 from bench.records import PRIMARY_MEASURE, USABLE, CellResult, FitRecord
 from bench.running.outcome import explain
 from bench.running.probing import beside, limited, near_ceiling
+from bench.running.searching import Found, judged_queries, search
 from bench.running.spec import CellSpec
 from bench.running.store import Store
 from bench.running.workshop import Setup, Workshop, encoder_of, merged, serving
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from bench.evaluation.measures import PerQuery
     from bench.retrieval.ranking import Ranking
     from bench.strategy import Strategy
 
@@ -118,9 +118,10 @@ def _retrieval(
 
     if spec.role == "probe":
         dataset = limited(dataset, spec.split, strategy)
-        scores, ranking, index, dataset = _probed(cell, spec, dataset, strategy, workshop)
+        found, dataset = _probed(cell, spec, dataset, strategy, workshop)
     else:
-        scores, ranking, index = _searched(strategy, spec, dataset, workshop)
+        found = search(strategy, spec, dataset, workshop)
+    scores, index = found.scores, found.index
     qrels = dataset.qrels(spec.split)
     # ids of another corpus mean other documents, so on a probe nothing counts as seen
     positives = fit.train_relevant if spec.role == "target" else ()
@@ -134,64 +135,48 @@ def _retrieval(
         )
     if spec.role == "target":
         workshop.progress("stage", {"name": "cost"})
-        queries = _queries(dataset, spec.split)
+        queries = judged_queries(dataset, spec.split)
         cell.cost |= _serving_cost(strategy, index, dataset, queries, spec.top_k, workshop)
         if spec.seed is not None:
             workshop.progress("stage", {"name": "drift"})
-            cell.drift = measure_drift(strategy, index, scores, seen, dataset, spec)
+            cell.drift = measure_drift(strategy, found, cell.strata, seen, dataset, spec)
     else:
         cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
     frame = scores.to_frame()
-    groups = dataset.groups or template_groups(_queries(dataset, spec.split))
+    groups = dataset.groups or template_groups(judged_queries(dataset, spec.split))
     frame.insert(1, "group", [groups.get(query) for query in scores.queries])
     frame.insert(2, "seen", [query in seen for query in scores.queries])
-    return frame, ranking
-
-
-def _searched(
-    strategy: Strategy, spec: CellSpec, dataset: Dataset, workshop: Workshop
-) -> tuple[PerQuery, Ranking, Any]:
-    """Return the scores, the ranking that was scored, and the index."""
-    from bench.evaluation.measures import evaluate
-
-    workshop.progress("stage", {"name": "index"})
-    index = strategy.index(dataset.corpus)
-    workshop.progress("stage", {"name": "search"})
-    drop = dataset.info.drop_same_id
-    ranking = strategy.search(_queries(dataset, spec.split), index, spec.top_k + drop)
-    ranking = (ranking.without_same_id() if drop else ranking).top(spec.top_k)
-    return evaluate(ranking, dataset.qrels(spec.split), spec.measures), ranking, index
-
-
-def _queries(dataset: Dataset, split: str) -> dict[str, str]:
-    return {query: dataset.queries[query] for query in dataset.judged(split)}
+    return frame, found.ranking
 
 
 def _probed(
     cell: CellResult, spec: CellSpec, dataset: Dataset, strategy: Strategy, workshop: Workshop
-) -> tuple[PerQuery, Ranking, Any, Dataset]:
+) -> tuple[Found, Dataset]:
     """Search a probe, and compare it with the same composition around the untouched base encoder.
 
     Returns:
-        Scores, the ranking as scored, the index, and the probe as it was searched.
+        What was found, and the probe as it was searched.
     """
     from bench.evaluation.forgetting import forgetting
 
     base = strategy.before()
     if base is not None and spec.seed is None:  # nothing was trained: before and after are one
         base = strategy
-    before = _searched(base, spec, dataset, workshop)[0] if base else None
-    if near_ceiling(dataset, before) and isinstance(target := workshop.dataset(spec.target), Dataset):
+    before = search(base, spec, dataset, workshop) if base else None
+    target = workshop.dataset(spec.target) if near_ceiling(dataset, before.scores if before else None) else None
+    if isinstance(target, Dataset):
         own, dataset = len(dataset.corpus), beside(dataset, target)
         cell.notes.append(
             f"{dataset.name} is near its ceiling among its own {own:,} documents, so it is searched among "
             f"{len(dataset.corpus):,}: those and the ones of {target.name}"
         )
-        before = _searched(base, spec, dataset, workshop)[0] if base else None
-    scores, ranking, index = _searched(strategy, spec, dataset, workshop)
+        before = search(base, spec, dataset, workshop) if base else None
+    found = before if before and base is strategy else search(strategy, spec, dataset, workshop)
     if before is not None:
-        cell.forgetting[spec.dataset_name] = dict(forgetting(before, scores, PRIMARY_MEASURE, dataset.groups or None))
-    return scores, ranking, index, dataset
+        cell.forgetting[spec.dataset_name] = dict(
+            forgetting(before.scores, found.scores, PRIMARY_MEASURE, dataset.groups or None)
+        )
+    return found, dataset
 
 
 def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy, workshop: Workshop) -> None:

@@ -9,18 +9,18 @@ import numpy as np
 from bench.baseline import BaseEncoder
 from bench.evaluation.drift import linear_cka, mean_cosine
 from bench.evaluation.forgetting import forgetting
-from bench.evaluation.measures import evaluate
 from bench.evaluation.strata import headline
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.index import VectorIndex
+from bench.running.searching import depth, judged_queries, score
 from bench.running.workshop import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from bench.data.dataset import Dataset
     from bench.evaluation.measures import PerQuery
-    from bench.retrieval.ranking import Ranking
+    from bench.running.searching import Found
     from bench.running.spec import CellSpec
     from bench.strategy import Strategy
 
@@ -29,7 +29,12 @@ _DOCUMENTS = 2000
 
 
 def measure_drift(
-    strategy: Strategy, index: Any, scores: PerQuery, seen: Collection[str], dataset: Dataset, spec: CellSpec
+    strategy: Strategy,
+    found: Found,
+    stratified: Mapping[str, Mapping[str, float]],
+    seen: Collection[str],
+    dataset: Dataset,
+    spec: CellSpec,
 ) -> dict[str, Any]:
     """Return `CellResult.drift`: empty where no encoder was trained, or where it has its index in another form.
 
@@ -39,46 +44,39 @@ def measure_drift(
 
     Args:
         strategy: as fitted.
-        index: of the dataset's corpus, by this strategy.
-        scores: of the strategy with its own index.
+        found: what the strategy finds with its own index.
+        stratified: means and `n` of the seen and the unseen queries (`strata`).
         seen: test queries with a relevant document among the training positives.
         dataset: the target.
         spec: the cell.
     """
-    encoder = getattr(strategy, "encoder", None)
+    encoder, index = getattr(strategy, "encoder", None), found.index
     if strategy.trains != "encoder" or encoder is None or not isinstance(index, VectorIndex):
         return {}
     base = BaseEncoder(None, strategy.context)
     old = base.index(dataset.corpus)
     if old.vectors.shape != index.vectors.shape:
         return {}
-    judged = list(dataset.judged(spec.split))
-    texts = [dataset.queries[query] for query in judged]
-    before, _ = strategy.context.encoder.queries(texts)
+    judged = judged_queries(dataset, spec.split)
+    before, _ = strategy.context.encoder.queries(list(judged.values()))
     with merged(strategy):
-        after, _ = encoder.queries(texts)
+        after, _ = encoder.queries(list(judged.values()))
     sample = np.unique(np.linspace(0, len(old.vectors) - 1, min(_DOCUMENTS, len(old.vectors))).astype(int))
 
-    def scored(vectors: np.ndarray) -> PerQuery:
-        ranking: Ranking = old.search(judged, vectors, spec.top_k + dataset.info.drop_same_id)
-        ranking = ranking.without_same_id() if dataset.info.drop_same_id else ranking
-        return evaluate(ranking.top(spec.top_k), dataset.qrels(spec.split), (PRIMARY_MEASURE,))
+    stratum = headline(stratified)
+    everything = set(found.scores.queries)
+    chosen = {"all": everything, "seen": set(seen), "unseen": everything - set(seen)}[stratum]
 
-    unseen = set(scores.queries) - set(seen)
-    sizes = {"seen": {"n": len(scores) - len(unseen)}, "unseen": {"n": len(unseen)}}
-    stratum = headline(sizes)
-    chosen = {"all": set(scores.queries), "unseen": unseen, "seen": set(seen)}[stratum]
-    served = forgetting(
-        scored(before).among(chosen), scored(after).among(chosen), PRIMARY_MEASURE, dataset.groups or None
-    )
+    def on_the_old_index(vectors: np.ndarray) -> PerQuery:
+        ranking = old.search(list(judged), vectors, depth(spec, dataset))
+        return score(ranking, spec, dataset)[0].among(chosen)
+
+    served = forgetting(on_the_old_index(before), on_the_old_index(after), PRIMARY_MEASURE, dataset.groups or None)
+    encoded_again = found.scores.among(chosen).mean(PRIMARY_MEASURE)
     return {
         "documents_cosine": mean_cosine(old.vectors[sample], index.vectors[sample]),
         "documents_cka": linear_cka(old.vectors[sample], index.vectors[sample]),
         "queries_cosine": mean_cosine(before, after),
         "queries_cka": linear_cka(before, after),
-        "old_index": {**served, "stratum": stratum, "encoded_again": _mean(scores.among(chosen))},
+        "old_index": {**served, "stratum": stratum, "encoded_again": encoded_again},
     }
-
-
-def _mean(scores: PerQuery) -> float | None:
-    return scores.mean(PRIMARY_MEASURE) if PRIMARY_MEASURE in scores.means() else None

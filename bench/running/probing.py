@@ -25,7 +25,7 @@ def near_ceiling(dataset: Dataset, before: PerQuery | None) -> bool:
     What has no encoder has no `before`; the catalogue's figure for the frozen model then decides, so that all
     strategies of a run are asked the same.
     """
-    if before is not None and PRIMARY_MEASURE in before.values:
+    if before is not None:
         return before.mean(PRIMARY_MEASURE) >= CEILING
     return dataset.info.expected.get("frozen", {}).get(PRIMARY_MEASURE, 0.0) >= CEILING
 
@@ -49,9 +49,15 @@ def beside(probe: Dataset, target: Dataset) -> Dataset:
 
 def limited(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
     """Return the probe with as many queries as a strategy and its parts can be asked, drawn by a hash of their ids."""
-    limits = [limit for each in (strategy, *strategy.parts) if (limit := each.probe_queries) is not None]
+    limits = _limits(strategy)
     qrels = probe.qrels(split)
     if not limits or len(qrels) <= min(limits):
         return probe
     drawn = sorted(qrels, key=lambda query: hashlib.sha256(query.encode()).digest())[: min(limits)]
     return replace(probe, splits={**probe.splits, split: {query: qrels[query] for query in drawn}})
+
+
+def _limits(strategy: Strategy) -> list[int]:
+    """Return the limits of a strategy and of the parts that it asks; a teacher among its parts is not asked."""
+    own = [strategy.probe_queries] if strategy.probe_queries is not None else []
+    return own + [limit for part in strategy.parts[: strategy.parts_wanted] for limit in _limits(part)]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.config import RunConfig
+from bench.contract.sample import sample_dataset
 from bench.records import CellResult, FitRecord
 from bench.running.driver import Outcome
 from bench.running.fit import overrun
+from bench.running.probing import limited
 from bench.training.budget import Budget
 
 Configure = Callable[..., RunConfig]
@@ -111,6 +114,17 @@ def test_a_probe_asks_no_more_queries_than_a_strategy_can_answer(
     cells = {each.role: each for each in outcome.store.cells()}
     assert (cells["target"].n_queries, cells["probe"].n_queries) == (8, 3)
     assert cells["probe"].forgetting["elsewhere"]["n"] == 3
+
+
+def test_the_limit_of_a_part_holds_however_deep_and_that_of_a_teacher_does_not() -> None:
+    def around(limit: int | None, *parts: Any, wanted: int = 1) -> Any:
+        return SimpleNamespace(probe_queries=limit, parts=parts, parts_wanted=wanted)
+
+    probe, few, many = sample_dataset(), around(2, wanted=0), around(None, wanted=0)
+    asked = len(probe.qrels("test"))
+    assert asked > 2
+    for strategy, expected in ((around(None, around(None, few)), 2), (around(None, many, few), asked), (few, 2)):
+        assert len(limited(probe, "test", strategy).qrels("test")) == expected
 
 
 def test_the_querys_own_document_is_dropped_where_the_dataset_says_so(

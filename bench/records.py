@@ -68,7 +68,10 @@ class FitReport:
     """nDCG@10 on the development pool at `best_step`; None where there was no selection."""
     last_dev: float | None = None
     base_dev: float | None = None
-    """The same before the first step. Step 0 is not eligible, but `dev_prefers_base` is reported."""
+    """The same before the first step; of a fusion, the base model's alone.
+
+    Step 0 is not eligible, but `dev_prefers_base` is reported.
+    """
     dev_noise: float | None = None
     """Standard error of `best_dev - base_dev` over development queries."""
     train_measure: float | None = None

@@ -20,6 +20,7 @@ from bench.retrieval.ranking import Hits, Ranking
 from bench.space import Choice, Param
 from bench.strategy import EncoderStrategy, Index, Strategy, StrategyConfig
 from bench.training.budget import Budget
+from bench.training.watch import paired_error
 
 if TYPE_CHECKING:
     from bench.context import Context
@@ -42,6 +43,7 @@ class Hybrid(Strategy):
     summary = "BM25 fused with another strategy, the weight chosen on development data"
     needs = frozenset({"pairs"})
     parts_wanted = 1
+    version = 2
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
@@ -79,13 +81,17 @@ class Hybrid(Strategy):
                 report.chosen = {"method": self.config.method, "weight": self.weight}
                 return report
             lexical = Lexical(self._lexical(data.corpus), pool.corpus.ids)
-            scores = {}
+            tried = {}
             for weight in WEIGHTS if choose else (self.weight,):
                 fused = self._fuse(pool.queries, dense, lexical, weight, size)
-                scores[weight] = float(pool.scores_of(fused.top(10)).mean())
+                tried[weight] = pool.scores_of(fused.top(10))
+            scores = {weight: float(each.mean()) for weight, each in tried.items()}
             self.weight = max(scores, key=lambda weight: (scores[weight], -abs(weight - DEFAULT_WEIGHT)))
             report.best_dev = report.last_dev = scores[self.weight]
             report.chosen["scores"] = {str(weight): score for weight, score in scores.items()}
+            with self.context.meter.free():  # gains of all strategies are over one figure: the base model alone
+                base = pool.scores(BaseEncoder(None, self.context))
+            report.base_dev, report.dev_noise = float(base.mean()), paired_error(tried[self.weight], base)
         elif choose:
             report.notes.append(f"hybrid: too few labels to choose the weight, so it is the default, {DEFAULT_WEIGHT}")
         report.chosen |= {"method": self.config.method} | ({"weight": self.weight} if weighted else {})

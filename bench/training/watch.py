@@ -90,9 +90,14 @@ class Watch:
             if report.best_dev is None or point.dev > report.best_dev:
                 report.best_dev, report.best_step = point.dev, report.steps
                 self.best = self.snapshot()
-                if self._base is not None and len(scores) > 1:
-                    report.dev_noise = float(np.std(scores - self._base, ddof=1) / math.sqrt(len(scores)))
+                if self._base is not None:
+                    report.dev_noise = paired_error(scores, self._base)
         self.context.progress("dev", {"step": report.steps, "dev": point.dev})
+
+
+def paired_error(scores: np.ndarray, others: np.ndarray) -> float | None:
+    """Return the standard error of the mean difference of two scorings of the same queries (n,); None for one query."""
+    return float(np.std(scores - others, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None
 
 
 def snapshot(model: torch.nn.Module) -> State:

@@ -100,12 +100,16 @@ def test_the_weight_goes_to_the_side_that_development_queries_need(
     }
     if useful == "part":
         data = replace(data, dev_queries=dict.fromkeys(data.dev_queries, "winter morning visitors"))
-    hybrid = _hybrid(tiny_context(tiny_bert, selection_floor=1), rankings)
+    context = tiny_context(tiny_bert, selection_floor=1)
+    hybrid = _hybrid(context, rankings)
     report = hybrid.fit(data, Budget(), 0)
     assert (hybrid.weight > 0.5) == (useful == "part")
     assert report.chosen["weight"] == hybrid.weight
     scores = report.chosen["scores"]
     assert report.best_dev == max(scores.values()) == scores[str(hybrid.weight)]
+    pool = context.development(data)
+    assert report.base_dev == pytest.approx(pool.scores(BaseEncoder(None, context)).mean())
+    assert report.dev_noise is not None and report.dev_noise >= 0
     assert len(scores) == 21 and scores["0.0"] != scores["1.0"]
 
 

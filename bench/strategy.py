@@ -152,13 +152,18 @@ class Strategy(ABC):
         raise NotApplicableError(f"{self.name} ranks by more than one embedding model's similarities.{part}")
 
     @property
+    def serving_parts(self) -> tuple[Strategy, ...]:
+        """The parts that answer queries: a teacher, which follows them in `parts`, does not."""
+        return self.parts[: self.parts_wanted]
+
+    @property
     def trainable_params(self) -> int:
         """Scalars that training may change and that receive a gradient; 0 where nothing is trained."""
         return 0
 
     def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
         """Return the operations that a mean query costs beyond encoding it, by formula: those of a re-ranker."""
-        return sum(part.added_query_flops(queries, corpus) for part in self.parts[: self.parts_wanted])
+        return sum(part.added_query_flops(queries, corpus) for part in self.serving_parts)
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:

@@ -70,10 +70,16 @@ class Ranker:
         """Return the score of each pair (n,) float32, before any sigmoid."""
         if not pairs:
             return np.zeros(0, dtype=np.float32)
-        number_format = precision.resolve(self.context.training.precision, self.context.device)
-        with precision.weights_in(self.model, number_format, keep=self._outputs):
+        with self.ready():
             scores = self.model.predict(list(pairs), show_progress_bar=False, activation_fn=torch.nn.Identity())
         return np.asarray(scores, dtype=np.float32)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Hold the weights in the precision asked for: around many small calls, they are converted once."""
+        number_format = precision.resolve(self.context.training.precision, self.context.device)
+        with precision.weights_in(self.model, number_format, keep=self._outputs):
+            yield
 
     def loss(self, pairs: Sequence[Pair], labels: Sequence[float]) -> torch.Tensor:
         """Return the mean binary cross-entropy of a batch, with gradients; dropout only if the settings ask for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -80,6 +81,10 @@ class Rerank(Strategy):
     @property
     def _source(self) -> BaseModel:
         return base_model(self.config.model) if self.config.model else self.context.model
+
+    def ready(self) -> AbstractContextManager[None]:
+        """Keep the cross-encoder ready between calls."""
+        return self.ranker.ready()
 
     def _load(self, source: BaseModel) -> Ranker:
         from strategies._ranker import Ranker

@@ -236,7 +236,7 @@ def _serving_cost(
 
 
 def _serves(strategy: Strategy) -> bool:
-    return strategy.serves and all(map(_serves, strategy.parts[: strategy.parts_wanted]))
+    return strategy.serves and all(map(_serves, strategy.serving_parts))
 
 
 def _query_flops(encoder: Any, texts: list[str]) -> float:

@@ -58,6 +58,6 @@ def limited(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
 
 
 def _limits(strategy: Strategy) -> list[int]:
-    """Return the limits of a strategy and of the parts that it asks; a teacher among its parts is not asked."""
+    """Return the limits of a strategy and of the parts that it asks."""
     own = [strategy.probe_queries] if strategy.probe_queries is not None else []
-    return own + [limit for part in strategy.parts[: strategy.parts_wanted] for limit in _limits(part)]
+    return own + [limit for part in strategy.serving_parts for limit in _limits(part)]

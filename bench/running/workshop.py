@@ -209,7 +209,7 @@ def encoder_of(strategy: Strategy) -> Any:
 
 @contextmanager
 def merged(strategy: Strategy) -> Iterator[None]:
-    """Fold attachments into the weights, those of all parts too, as one would before serving.
+    """Fold attachments into the weights, those of parts that serve too, as one would before serving.
 
     `index` and `search` fold and unfold at each call; inside this block they find it done.
     """
@@ -228,15 +228,16 @@ def serving(strategy: Strategy) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(merged(strategy))
         stack.enter_context(uncached(strategy))
-        encoders = [encoder_of(each) for each in _with_parts(strategy)]
-        for each in {id(each): each for each in encoders if hasattr(each, "ready")}.values():
+        stages = list(_with_parts(strategy))
+        models = [*stages, *map(encoder_of, stages)]  # a re-ranker has a model beside its part's encoder
+        for each in {id(each): each for each in models if hasattr(each, "ready")}.values():
             stack.enter_context(each.ready())
         yield
 
 
 @contextmanager
 def uncached(strategy: Strategy) -> Iterator[None]:
-    """Take the vector cache from a strategy and all its parts for the length of a block."""
+    """Take the vector cache from a strategy and the parts that serve for the length of a block."""
     contexts = {id(each.context): each.context for each in _with_parts(strategy)}
     caches = {key: context.cache for key, context in contexts.items()}
     for context in contexts.values():
@@ -250,5 +251,5 @@ def uncached(strategy: Strategy) -> Iterator[None]:
 
 def _with_parts(strategy: Strategy) -> Iterator[Strategy]:
     yield strategy
-    for part in strategy.parts:
+    for part in strategy.serving_parts:
         yield from _with_parts(part)

@@ -117,10 +117,11 @@ def test_a_probe_asks_no_more_queries_than_a_strategy_can_answer(
 
 
 def test_the_limit_of_a_part_holds_however_deep_and_that_of_a_teacher_does_not() -> None:
-    def around(limit: int | None, *parts: Any, wanted: int = 1) -> Any:
-        return SimpleNamespace(probe_queries=limit, parts=parts, parts_wanted=wanted)
+    def around(limit: int | None, part: Any = None, teacher: Any = None) -> Any:
+        parts = [each for each in (part, teacher) if each]
+        return SimpleNamespace(probe_queries=limit, parts=parts, serving_parts=[part] if part else [])
 
-    probe, few, many = sample_dataset(), around(2, wanted=0), around(None, wanted=0)
+    probe, few, many = sample_dataset(), around(2), around(None)
     asked = len(probe.qrels("test"))
     assert asked > 2
     for strategy, expected in ((around(None, around(None, few)), 2), (around(None, many, few), asked), (few, 2)):

@@ -15,6 +15,7 @@ from bench.context import Context
 from bench.data.dataset import Dataset, TrainingData
 from bench.errors import ModelError
 from bench.models import BaseModel
+from bench.running.workshop import serving
 from bench.training.budget import Budget
 from strategies.bm25 import Bm25
 from strategies.rerank import Rerank
@@ -178,3 +179,14 @@ def test_it_trains_in_bf16(tiny_bert: BaseModel, tiny_context: Contexts, tiny_tr
     report = rerank.fit(tiny_training, Budget(steps=3), 0)
     assert report.steps == 3 and not report.diverged
     assert {parameter.dtype for parameter in rerank.ranker.model.parameters()} == {torch.float32}
+
+
+def test_while_it_serves_its_weights_are_converted_once(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+    strategy = _rerank(tiny_context(tiny_bert, precision="bf16"), Bm25(None, tiny_context(tiny_bert)))
+    weight = next(iter(strategy.ranker.model.parameters()))
+    with serving(strategy):
+        assert weight.dtype == torch.bfloat16
+        held = weight.data_ptr()
+        strategy.ranker.logits([("kettle", "a red kettle")])
+        assert weight.data_ptr() == held
+    assert weight.dtype == torch.float32

@@ -114,7 +114,8 @@ def _mean(entry: Entry, key: str) -> Cell:
 def transfer_table(run: Run, analysis: Analysis) -> list[Table]:
     """Return the matrix of what was trained on (rows) against what was tested on (columns), a table a base model."""
     tables = []
-    for number, model in enumerate(sorted({setting.model for setting in run.settings})):
+    models = sorted({setting.model for setting in run.settings})
+    for number, model in enumerate(models):
         settings = [setting for setting in run.settings if setting.model == model]
         rows = [row for setting in settings for row in _trained_on(setting, analysis)]
         tested = list(dict.fromkeys([setting.dataset for setting in settings]))
@@ -127,7 +128,7 @@ def transfer_table(run: Run, analysis: Analysis) -> list[Table]:
             *(Column(name, _measured(name, rows)) for name in tested),
         ]
         body = [[*head, *(_score(scores.get(name)) for name in tested)] for head, scores in rows]
-        caption = "What was trained on against what was tested on" + (f", {code(model)}" if number else "")
+        caption = "What was trained on against what was tested on" + (f", {code(model)}" if len(models) > 1 else "")
         notes = ["Means over all queries and seeds. A dash: not run. What trains nothing stands once for each dataset."]
         tables.append(Table(f"transfer-{number + 1}", caption, columns, body, notes, folded=len(body) > 24))
     return tables

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import stats
 
 from bench.evaluation.variance import Uncertainty, uncertainty
+from bench.report.markdown import put_between
 
 QUERIES = (100, 300, 1446)
 SEEDS = (1, 3, 5)
@@ -252,10 +253,7 @@ def main() -> None:
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     draw_figure(rows, options.comparisons, options.figure)
     options.figure.with_suffix(".csv").write_text(csv(rows), encoding="utf-8")
-    begin, end = "<!-- simulation: begin -->\n", "<!-- simulation: end -->"
-    before, rest = options.page.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
-    options.page.write_text(before + begin + table(rows, options.comparisons) + end + after, encoding="utf-8")
+    put_between(options.page, "simulation", table(rows, options.comparisons))
 
 
 if __name__ == "__main__":

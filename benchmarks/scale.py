@@ -242,15 +242,6 @@ def said(kept: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def put(page: Path, text: str) -> None:
-    """Put text between the two marks of a page."""
-    begin, end = "<!-- scale: begin -->\n", "<!-- scale: end -->"
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    page.write_text(
-        before + begin + text + "\n![time and memory](figures/scale.png)\n" + end + rest.split(end)[1], "utf-8"
-    )
-
-
 def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw time and peak memory over documents and over strategies, dotted lines for linear growth."""
     import matplotlib
@@ -317,7 +308,9 @@ def main() -> None:
     kept = {"machine": machine_class(options.threads), **shared, "sizes": sizes, "strategies": counts}
     options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if options.page:
-        put(options.page, said(kept))
+        from bench.report.markdown import put_between  # not for the measured processes
+
+        put_between(options.page, "scale", said(kept) + "\n![time and memory](figures/scale.png)")
     sys.stdout.write("\n" + said(kept))
 
 

@@ -42,6 +42,20 @@ def _block(block: Block, plots: str) -> Iterator[str]:
             yield from _table(block)
 
 
+def put_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the lines `<!-- name: begin -->` and `<!-- name: end -->` of a page.
+
+    So measured tables get into the documentation without a hand between.
+
+    Raises:
+        ValueError: the page has not one such pair.
+    """
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    page.write_text(before + begin + text.rstrip("\n") + "\n" + end + after, encoding="utf-8")
+
+
 def _table(table: Table) -> Iterator[str]:
     yield strong_line(table.caption)
     yield ""

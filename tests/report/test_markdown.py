@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from bench.report import numbers, write_report
+from bench.report.markdown import put_between
 from bench.report.plots import pareto
 from bench.report.text import clean, code, strong, to_html, to_markdown, to_markdown_line
 
@@ -131,3 +137,21 @@ def test_numbers_are_written_with_sign_and_unit():
     assert numbers.size(0) == "0 B" and numbers.size(1536) == "1.5 KiB" and numbers.size(90_000_000) == "85.8 MiB"
     assert numbers.count(73728) == "73,728" and numbers.scaled(5.6e9) == "5.6 G" and numbers.percent(0.0033) == "0.33%"
     assert numbers.score(None) == numbers.score(float("nan")) == numbers.MISSING
+
+
+def test_a_measured_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nafter\n")
+    for text in ("| new |", "| newer |\n"):
+        put_between(page, "speed", text)
+    assert page.read_text() == "before\n<!-- speed: begin -->\n| newer |\n<!-- speed: end -->\nafter\n"
+    with pytest.raises(ValueError, match="not enough values"):
+        put_between(page, "scale", "text")
+
+
+def test_the_table_of_strategies_is_that_of_the_run(load_script: Callable[[str], ModuleType]) -> None:
+    table = load_script("tools/strategy_table.py").table(Path(__file__).parents[2] / "results" / "reference")
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
+    rows = {line[1].strip("`"): line for line in lines}
+    assert list(rows)[2] == "full" and {"bm25", "frozen", "hybrid(lora)"} <= set(rows)
+    assert rows["frozen"][4] == "" and rows["lora"][4].startswith("+") and rows["lora"][5] == "663,552"

@@ -1,0 +1,52 @@
+"""Write a run's table of strategies into a page: `python tools/strategy_table.py RUN PAGE NAME`.
+
+The table goes between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench.report import numbers
+from bench.report.findings import Analysis
+from bench.report.frames import Setting
+from bench.report.load import load_run
+from bench.report.markdown import put_between
+from bench.report.sections.cost import total_fit_seconds, typical
+from bench.running.store import Store
+
+_COLUMNS = (
+    "strategy", "nDCG@10", "mean of the templates", "difference, 95% interval", "trainable parameters", "fit",
+    "peak memory", "artefact",
+)  # fmt: skip
+
+
+def table(folder: Path) -> str:
+    """Return the table of a run's first setting as Markdown, the best strategy first.
+
+    The fit's seconds are those of what a strategy is composed of too; parameters, memory and artefact are its own.
+    """
+    analysis = Analysis(load_run(Store(folder)))
+    setting = analysis.run.settings[0]
+    rows = [_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:]))]
+    rows += [_row(analysis, setting, label) for label in sorted(setting.compared, key=lambda each: -setting.mean(each))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
+    found = analysis.finding(setting, label, "all")
+    difference = f"{numbers.signed(found.difference)}, {numbers.interval(found.low, found.high)}" if found else ""
+    entry = setting.entries[label]
+    costs = (
+        numbers.count(typical(entry, "trainable_params")),
+        numbers.seconds(total_fit_seconds(entry, analysis.run.fits)),
+        numbers.size(typical(entry, "peak_memory_bytes")),
+        numbers.size(typical(entry, "artifact_bytes")),
+    )
+    quality = numbers.score(setting.mean(label)), numbers.score(setting.macro(label))
+    return (f"`{label}`", *quality, difference, *costs)
+
+
+if __name__ == "__main__":
+    put_between(Path(sys.argv[2]), sys.argv[3], table(Path(sys.argv[1])))

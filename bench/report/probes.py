@@ -50,6 +50,11 @@ class ProbeChange:
         return self.low > 0 and self.p < ALPHA
 
     @property
+    def suspected(self) -> bool:
+        """Whether its own interval shows a loss that the correction for all strategies does not confirm."""
+        return self.high < 0 and not self.forgets
+
+    @property
     def reading(self) -> str:
         """The table's last word."""
         if self.forgets:
@@ -58,6 +63,8 @@ class ProbeChange:
             return "better than before"
         if self.low == self.high == 0:
             return "unchanged"
+        if self.suspected:
+            return "a loss by its own interval, not once all strategies are corrected for"
         return f"not settled: a loss of up to {numbers.score(max(0.0, -self.low))} is possible"
 
     def sentence(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from bench.errors import BenchError, StoreError
@@ -9,6 +11,8 @@ from bench.report.build import build
 from bench.report.document import Report
 from bench.report.findings import Analysis
 from bench.report.load import load_run
+from bench.report.probes import ProbeChange
+from bench.report.sections.answer_forgetting import forgotten
 from bench.report.text import to_plain
 
 
@@ -85,6 +89,21 @@ def test_forgetting_is_called_out(planter, plant, untrained):
     said = answer(store)
     assert "big forgets on web" in said
     assert "kind forgets" not in said
+
+
+def test_a_loss_that_only_its_own_interval_shows_is_not_passed_over() -> None:
+    losses = {"web": (-0.03, -0.01, 0.12), "news": (-0.02, 0.01, 0.4), "talk": (-0.05, -0.02, 0.01)}
+    changes = [
+        ProbeChange("big", probe, "ndcg@10", 400, 0.5, 0.48, low, high, p, seeds=3)
+        for probe, (low, high, p) in losses.items()
+    ]
+    analysis, choice = SimpleNamespace(probes=lambda setting: changes), SimpleNamespace(picked="big")
+    established, suspected, none = map(to_plain, forgotten(None, choice, analysis))
+    assert established.startswith("big forgets on talk")
+    assert "not once all strategies are corrected for (Holm), on web (−0.020" in suspected
+    assert none.startswith("No loss of big is established on news")
+    assert changes[0].reading.startswith("a loss by its own interval")
+    assert changes[1].reading == "not settled: a loss of up to 0.020 is possible"
 
 
 def drift(after: float, low: float, high: float, again: float) -> dict[str, object]:

@@ -14,8 +14,8 @@ from bench.report.document import Block, Heading, Items, Paragraph, Section
 from bench.report.findings import Analysis, Finding, measure_name, per_query_means
 from bench.report.frames import Setting
 from bench.report.load import Run
+from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
 from bench.report.sections.cost import REINDEX, typical
-from bench.report.sections.drift import old_index
 from bench.report.text import code, strong
 
 _MEASURE = measure_name(PRIMARY_MEASURE)
@@ -49,8 +49,8 @@ def section(run: Run, analysis: Analysis) -> Section:
             *_memory(setting, analysis),
             *_concentration(setting, choice, analysis),
             *_cost(setting, choice),
-            *_forgotten(setting, choice, analysis),
-            *_old_index(setting, choice),
+            *forgotten(setting, choice, analysis),
+            *served_meanwhile(setting, choice),
             *(finding.sentence() for finding in analysis.luck(setting)),
             *_no_effect(setting),
             *_change(setting, choice, analysis),
@@ -265,38 +265,6 @@ def _cost(setting: Setting, choice: Choice) -> list[str]:
             }[needed]
         )
     return [f"What {code(entry.label)} costs: {', '.join(said)}."] if said else []
-
-
-def _forgotten(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
-    changes = analysis.probes(setting)
-    if not changes:
-        return ["No probe was run: what is forgotten outside the domain is unknown."]
-    sentences = [sentence for change in changes if (sentence := change.sentence())]
-    own = [change for change in changes if change.label == choice.picked and not change.forgets]
-    if own:
-        sentences.append(
-            f"No loss of {code(choice.picked)} is established on "
-            + "; ".join(
-                f"{code(change.probe)} ({numbers.signed(change.delta)}, {numbers.interval(change.low, change.high)}, "
-                f"n = {change.n:,})"
-                for change in own
-            )
-            + "."
-        )
-    return sentences
-
-
-def _old_index(setting: Setting, choice: Choice) -> list[str]:
-    """Say what is served while the corpus is not encoded again."""
-    old = old_index(setting.entries[choice.picked]) if choice.picked in setting.entries else None
-    if old is None:
-        return []
-    again = f", {numbers.score(old.encoded_again)} once encoded again" if old.encoded_again is not None else ""
-    return [
-        f"The old index under the new query encoder ({code(old.label)}'s queries, the base model's document vectors): "
-        f"{_MEASURE} {numbers.score(old.mixed)} against {numbers.score(old.frozen)} of the base model "
-        f"({numbers.signed(old.mixed - old.frozen)}, {numbers.interval(old.low, old.high)}, n = {old.n:,}){again}."
-    ]
 
 
 def _no_effect(setting: Setting) -> list[str]:

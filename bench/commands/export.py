@@ -11,15 +11,9 @@ SUMMARY = "write an adapted model as a plain sentence-transformers folder with a
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from bench.exporting.choice import add_arguments as add_choice
+    from bench.exporting.choice import add_folder
 
-    parser.add_argument(
-        "run_folder",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        default=None,
-        help="folder of the run (default: that of 'run')",
-    )
+    add_folder(parser, "run_folder")
     add_choice(parser)
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR", help="folder to write into (default: exports/ of the run)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,9 +13,9 @@ SUMMARY = "the strategy to take under constraints and at your own scale, with it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR", nargs="?", default=None, help="folder of the run (default: that of 'run')"
-    )
+    from bench.exporting.choice import add_folder
+
+    add_folder(parser)
     parser.add_argument("--dataset", default=None, metavar="NAME", help="only for this dataset")
     parser.add_argument("--baseline", default=None, metavar="STRATEGY", help="what the others are tested against")
     limits = parser.add_argument_group("constraints", "what cannot be shown to keep one is excluded")

@@ -10,9 +10,9 @@ SUMMARY = "write the report of a run: report.md, report.html and plots"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR", nargs="?", default=None, help="folder of the run (default: that of 'run')"
-    )
+    from bench.exporting.choice import add_folder
+
+    add_folder(parser)
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR", help="folder to write into (default: the run's own)"
     )

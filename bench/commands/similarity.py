@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,15 +14,9 @@ SUMMARY = "the similarity of two sentences, before and after adaptation"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from bench.exporting.choice import add_arguments as add_choice
+    from bench.exporting.choice import add_folder
 
-    parser.add_argument(
-        "run_folder",
-        type=Path,
-        metavar="DIR",
-        nargs="?",
-        default=None,
-        help="folder of the run (default: that of 'run')",
-    )
+    add_folder(parser, "run_folder")
     parser.add_argument("first", metavar="FIRST", help="a text")
     parser.add_argument("second", metavar="SECOND", help="another text")
     parser.add_argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,30 +10,18 @@ import pytest
 from bench.context import Context
 from bench.models import BaseModel
 from bench.running.fit import overrun
-from bench.strategy import EncoderConfig, EncoderStrategy
 from bench.training.budget import Budget
+from strategies.full import Full
 
-
-class Everything(EncoderStrategy):
-    """Trains all parameters."""
-
-    name = "everything"
-
-    @dataclass(frozen=True)
-    class Config(EncoderConfig):
-        """A rate at which a few steps show."""
-
-        lr: float = 1e-3
-
-    def attach(self, model: Any) -> Any:
-        return model.requires_grad_(True)
+QUICK = Full.Config(lr=1e-3)
+"""A rate at which a few steps show."""
 
 
 def test_one_more_step_would_exceed_it(
     tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
 ) -> None:
     def spent(budget: Budget) -> Any:
-        return Everything(None, tiny_context(tiny_bert)).fit(tiny_training, budget, 0)
+        return Full(QUICK, tiny_context(tiny_bert)).fit(tiny_training, budget, 0)
 
     four, five = (spent(Budget(steps=steps)).train_flops for steps in (4, 5))
     report = spent(Budget(flops=(four + five) / 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,10 +12,13 @@ from bench.context import Context
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
 from bench.models import BaseModel
-from bench.strategy import EncoderConfig, EncoderStrategy
 from bench.training.budget import Budget
 from bench.training.loop import snapshot
 from bench.training.memory import WHOLE, largest_piece, within_memory
+from strategies.full import Full
+
+QUICK = Full.Config(lr=1e-3)
+"""A rate at which a few steps show."""
 
 
 class Machine:
@@ -50,21 +52,6 @@ def test_a_batch_that_is_no_power_of_two_is_tried_whole_too() -> None:
     assert machine.tried == [1, 2, 4, 8, 16, 24, WHOLE]
 
 
-class Everything(EncoderStrategy):
-    """Trains all parameters."""
-
-    name = "everything"
-
-    @dataclass(frozen=True)
-    class Config(EncoderConfig):
-        """A rate at which a few steps show."""
-
-        lr: float = 1e-3
-
-    def attach(self, model: Any) -> Any:
-        return model.requires_grad_(True)
-
-
 class Gauge:
     """Stands for the measurement of memory: a piece of more than two texts takes too much."""
 
@@ -80,11 +67,11 @@ class Gauge:
 def test_training_goes_on_in_pieces_with_the_same_batches(
     tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
 ) -> None:
-    roomy = Everything(None, tiny_context(tiny_bert))
+    roomy = Full(QUICK, tiny_context(tiny_bert))
     roomy.fit(tiny_training, Budget(steps=3), 0)
     context = tiny_context(tiny_bert)
     context.memory = Gauge(context)  # type: ignore[assignment]
-    tight = Everything(None, context)
+    tight = Full(QUICK, context)
     report = tight.fit(tiny_training, Budget(steps=3, memory=250), 0)
     assert context.training.mini_batch == 2 and context.training.batch_size == 8
     assert [note for note in report.notes if "2 texts at a time" in note]
@@ -98,7 +85,7 @@ def test_where_the_batch_fits_nothing_changes_and_nothing_is_said(
 ) -> None:
     context = tiny_context(tiny_bert)
     with PeakMemory() as context.memory:
-        report = Everything(None, context).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
+        report = Full(QUICK, context).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
     assert context.training.mini_batch == WHOLE
     assert report.notes == []
 

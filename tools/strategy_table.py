@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 from bench.report import numbers
+from bench.report.costs import cost_of
 from bench.report.findings import Analysis
 from bench.report.frames import Setting
 from bench.report.load import load_run
 from bench.report.markdown import put_between
-from bench.report.sections.cost import total_fit_seconds, typical
 from bench.running.store import Store
 
 _COLUMNS = (
@@ -25,7 +25,7 @@ _COLUMNS = (
 def table(folder: Path) -> str:
     """Return the table of a run's first setting as Markdown, the best strategy first.
 
-    The fit's seconds are those of what a strategy is composed of too; parameters, memory and artefact are its own.
+    Costs are those of a strategy and what it is composed of.
     """
     analysis = Analysis(load_run(Store(folder)))
     setting = analysis.run.settings[0]
@@ -39,10 +39,13 @@ def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
     difference = f"{numbers.signed(found.difference)}, {numbers.interval(found.low, found.high)}" if found else ""
     entry = setting.entries[label]
     costs = (
-        numbers.count(typical(entry, "trainable_params")),
-        numbers.seconds(total_fit_seconds(entry, analysis.run.fits)),
-        numbers.size(typical(entry, "peak_memory_bytes")),
-        numbers.size(typical(entry, "artifact_bytes")),
+        show(cost_of(entry, key, analysis.run.fits))
+        for key, show in (
+            ("trainable_params", numbers.count),
+            ("fit_seconds", numbers.seconds),
+            ("peak_memory_bytes", numbers.size),
+            ("artifact_bytes", numbers.size),
+        )
     )
     quality = numbers.score(setting.mean(label)), numbers.score(setting.macro(label))
     return (f"`{label}`", *quality, difference, *costs)

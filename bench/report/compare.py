@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.errors import BenchError, unknown
-from bench.records import PRIMARY_MEASURE
+from bench.records import PRIMARY_MEASURE, FitRecord
+from bench.report.costs import cost_of
 from bench.report.findings import Finding, design
 from bench.report.frames import STRATA, Setting
 from bench.report.load import Run
-from bench.report.sections.cost import COLUMNS, typical
+from bench.report.sections.cost import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
                 )
                 for stratum in strata(setting)
             ]  # fmt: skip
-            pairs.append(_pair(setting, setting, names, names, findings, measure))
+            pairs.append(_pair(setting, setting, names, names, findings, measure, run.fits))
     if not pairs:
         raise BenchError(f"no dataset and budget of this run has usable results of both {first!r} and {second!r}")
     return pairs
@@ -104,7 +105,7 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
         for label, comparison, p in zip(shared, found, adjusted, strict=True):
             finding = Finding(replace(comparison, holm_p=p, family=len(found)), "all")
             sides = (f"{label} ({names[0]})", f"{label} ({names[1]})")
-            pairs.append(_pair(setting, other, (label, label), sides, [finding], measure))
+            pairs.append(_pair(setting, other, (label, label), sides, [finding], measure, first.fits | second.fits))
     if not pairs:
         raise BenchError("the two runs have no strategy on the same dataset, split and base model in common")
     return pairs
@@ -136,15 +137,14 @@ def _pair(
     names: tuple[str, str],
     findings: list[Finding],
     measure: str,
+    fits: Mapping[str, FitRecord],
 ) -> Pair:
     entries = setting.entries[labels[0]], other.entries[labels[1]]
-    costs = [
-        CostPair(
-            column.name, column.unit, typical(entries[0], column.key), typical(entries[1], column.key), column.show
-        )
-        for column in COLUMNS
-        if any(typical(entry, column.key) is not None for entry in entries)
-    ]
+    costs = []
+    for column in COLUMNS:
+        one, two = (cost_of(entry, column.key, fits) for entry in entries)
+        if one is not None or two is not None:
+            costs.append(CostPair(column.name, column.unit, one, two, column.show))
     machines = {str(cell.environment.get("machine_class") or "") for entry in entries for cell in entry.usable} - {""}
     title = setting.name if setting.name == other.name else f"{setting.name} and {other.name}"
     return Pair(title, *names, findings, costs, measure, tuple(sorted(machines)))

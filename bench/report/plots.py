@@ -11,10 +11,10 @@ from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
 from bench.report.canvas import Plot, canvas, cost_scale, legend, point
 from bench.report.colours import MUTED, Style, styles
+from bench.report.costs import cost_of
 from bench.report.findings import Analysis, measure_name
 from bench.report.frames import Setting
 from bench.report.load import Run
-from bench.report.sections.cost import typical
 from bench.report.sections.training import has_curve
 from bench.report.tuning_plot import tuning_plots
 
@@ -112,7 +112,11 @@ def quality_cost(name: str, setting: Setting, analysis: Analysis, look: dict[str
     head = setting.headline
     quality = {label: setting.mean(label, stratum=head) for label in setting.compared}
     costs = {
-        key: {label: cost for label in quality if (cost := typical(setting.entries[label], key)) is not None}
+        key: {
+            label: cost
+            for label in quality
+            if (cost := cost_of(setting.entries[label], key, analysis.run.fits)) is not None
+        }
         for key, _, _ in AXES
     }
     shown = [axis for axis in AXES if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0] or [AXES[0]]

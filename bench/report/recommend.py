@@ -12,11 +12,11 @@ from typing import Any
 from bench.errors import BenchError
 from bench.report import numbers
 from bench.report.choice import Choice, choose
+from bench.report.costs import cost_of, typical
 from bench.report.findings import Analysis
 from bench.report.frames import Entry, Setting
 from bench.report.load import Run
 from bench.report.sections.answer import lead
-from bench.report.sections.cost import total_fit_seconds, typical
 from bench.report.text import code, strong, to_plain
 
 
@@ -124,8 +124,13 @@ def breaches(run: Run, analysis: Analysis, setting: Setting, label: str, limits:
     entry = setting.entries[label]
     found = []
     for limit, value, words, show in (
-        (limits.artifact_mb, _scaled(typical(entry, "artifact_bytes"), 1e-6), "artefact", lambda mb: f"{mb:.3g} MB"),
-        (limits.train_seconds, total_fit_seconds(entry, run.fits), "fitting", numbers.seconds),
+        (
+            limits.artifact_mb,
+            _scaled(cost_of(entry, "artifact_bytes", run.fits), 1e-6),
+            "artefact",
+            lambda mb: f"{mb:.3g} MB",
+        ),
+        (limits.train_seconds, cost_of(entry, "fit_seconds", run.fits), "fitting", numbers.seconds),
         (limits.query_ms, typical(entry, "query_ms_p50"), "a query", lambda ms: f"{ms:.3g} ms"),
     ):
         if limit is not None and value is None:
@@ -151,7 +156,7 @@ def project(run: Run, setting: Setting, entry: Entry, scale: Scale) -> list[Proj
         _labels(run, entry, scale),
         _training(run, entry, scale),
         _encoding(entry, scale),
-        _storage(entry, scale),
+        _storage(run, entry, scale),
         _serving(setting, entry, scale),
     ]
     return [projection for projection in found if projection is not None]
@@ -167,7 +172,7 @@ def _labels(run: Run, entry: Entry, scale: Scale) -> Projection | None:
 
 
 def _training(run: Run, entry: Entry, scale: Scale) -> Projection | None:
-    seconds = total_fit_seconds(entry, run.fits)
+    seconds = cost_of(entry, "fit_seconds", run.fits)
     if seconds is None:
         return None
     if not entry.trained and seconds < 1:
@@ -191,11 +196,11 @@ def _encoding(entry: Entry, scale: Scale) -> Projection | None:
     return Projection("re-encoding", f"{numbers.seconds(monthly)} a month", _price(monthly, scale), False, said)
 
 
-def _storage(entry: Entry, scale: Scale) -> Projection | None:
+def _storage(run: Run, entry: Entry, scale: Scale) -> Projection | None:
     size, docs = typical(entry, "index_bytes"), max((cell.n_docs for cell in entry.usable), default=0)
     if scale.corpus_docs is None or size is None or not docs:
         return None
-    whole = size / docs * scale.corpus_docs + (typical(entry, "artifact_bytes") or 0.0)
+    whole = size / docs * scale.corpus_docs + (cost_of(entry, "artifact_bytes", run.fits) or 0.0)
     rate = f"{size / docs:,.0f} bytes a document, measured on {docs:,} documents"
     return Projection("storage", numbers.size(whole), None, False, rate)
 

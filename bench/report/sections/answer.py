@@ -10,12 +10,13 @@ import numpy as np
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
 from bench.report.choice import Choice, choose
+from bench.report.costs import cost_of, is_composite
 from bench.report.document import Block, Heading, Items, Paragraph, Section
 from bench.report.findings import Analysis, Finding, measure_name, per_query_means
 from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
-from bench.report.sections.cost import REINDEX, typical
+from bench.report.sections.cost import REINDEX
 from bench.report.text import code, strong
 
 _MEASURE = measure_name(PRIMARY_MEASURE)
@@ -48,7 +49,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             *_others(setting, choice, analysis),
             *_memory(setting, analysis),
             *_concentration(setting, choice, analysis),
-            *_cost(setting, choice),
+            *_cost(run, setting, choice),
             *forgotten(setting, choice, analysis),
             *served_meanwhile(setting, choice),
             *(finding.sentence() for finding in analysis.luck(setting)),
@@ -242,7 +243,7 @@ def _concentration(setting: Setting, choice: Choice, analysis: Analysis) -> list
     return [text]
 
 
-def _cost(setting: Setting, choice: Choice) -> list[str]:
+def _cost(run: Run, setting: Setting, choice: Choice) -> list[str]:
     entry = setting.entries[choice.label]
     if choice.label == setting.baseline:
         entry = setting.entries.get(choice.picked, entry)
@@ -254,7 +255,7 @@ def _cost(setting: Setting, choice: Choice) -> list[str]:
         ("query_ms_p50", "{} ms a query", numbers.plain),
         ("usd", "{} USD", numbers.plain),
     ]
-    said = [words.format(show(value)) for key, words, show in facts if (value := typical(entry, key))]
+    said = [words.format(show(value)) for key, words, show in facts if (value := cost_of(entry, key, run.fits))]
     needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
     if needed in REINDEX:
         said.append(
@@ -264,7 +265,8 @@ def _cost(setting: Setting, choice: Choice) -> list[str]:
                 "encode": "the corpus must be encoded again",
             }[needed]
         )
-    return [f"What {code(entry.label)} costs: {', '.join(said)}."] if said else []
+    parts = ", its parts included" if is_composite(entry, run.fits) else ""
+    return [f"What {code(entry.label)} costs{parts}: {', '.join(said)}."] if said else []
 
 
 def _no_effect(setting: Setting) -> list[str]:

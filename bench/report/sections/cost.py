@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
 
 from bench.records import FitRecord
 from bench.report import numbers
+from bench.report.costs import composed, cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
 from bench.report.findings import Analysis
-from bench.report.frames import Entry, Setting
+from bench.report.frames import Setting
 from bench.report.load import Run, machine_class
 from bench.report.text import code
 
@@ -60,39 +60,6 @@ def _contention(fit: str, fits: Mapping[str, FitRecord]) -> float:
     return float(measured) if numbers.known(measured) else 0.0  # type: ignore[arg-type]
 
 
-def typical(entry: Entry, key: str) -> float | None:
-    """Return the median of a cost over the entry's usable cells; None where none has measured it."""
-    values = [cell.cost.get(key) for cell in entry.usable]
-    measured = [float(value) for value in values if numbers.known(value)]  # type: ignore[arg-type]
-    return median(measured) if measured else None
-
-
-def total_fit_seconds(entry: Entry, fits: Mapping[str, FitRecord]) -> float | None:
-    """Return the charged seconds of a fit and of every fit it is composed of, median over seeds; None if unknown."""
-    totals = []
-    for cell in entry.usable:
-        closure = _closure(cell.fit, fits)
-        spent = [fits[fit].cost.get("fit_seconds") for fit in closure if fit in fits]
-        if closure <= fits.keys() and all(numbers.known(value) for value in spent):
-            totals.append(sum(float(value) for value in spent if value is not None))
-    return median(totals) if totals else None
-
-
-def _closure(fit: str, fits: Mapping[str, FitRecord]) -> set[str]:
-    found, waiting = set(), [fit]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += fits[name].parts if name in fits else []
-    return found
-
-
-def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
-    """Whether the entry is composed of other fits."""
-    return any(fits[cell.fit].parts for cell in entry.cells if cell.fit in fits)
-
-
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the cost section: one table a setting, plots of quality against cost."""
     blocks: list[Block] = []
@@ -106,7 +73,7 @@ def section(run: Run, analysis: Analysis) -> Section:
                 f"Quality against cost on {code(setting.dataset)}: mean nDCG@10 over {analysis.queries(setting)}; the "
                 "line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the difference "
                 "from the baseline, drawn around the strategy's own score.",
-                _alt(setting),
+                _alt(setting, run.fits),
             )
         )
     warnings: list[Block] = []
@@ -144,9 +111,12 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     rows, over = [], False
     for entry in entries:
         row = [Cell(code(entry.label) + (" †" if entry.over_budget else ""), entry.label)]
-        row += [Cell(column.show(value), value) for column in shown for value in [typical(entry, column.key)]]
+        for column in shown:
+            own = column.key == "fit_seconds"
+            value = typical(entry, column.key) if own else cost_of(entry, column.key, run.fits)
+            row.append(Cell(column.show(value), value))
         if composites:
-            total = total_fit_seconds(entry, run.fits)
+            total = composed(entry, "fit_seconds", run.fits)
             beyond = limit is not None and total is not None and total > limit
             over = over or beyond
             row.insert(2, Cell(numbers.seconds(total) + (" ‡" if beyond else ""), total))
@@ -162,6 +132,11 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     ]
     if any(entry.over_budget for entry in entries):
         notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
+    if composites:
+        notes.append(
+            "Parameters, memory, compute, artefact and price of what is made of parts are those of the whole; training "
+            "time and steps are its own."
+        )
     if over:
         notes.append("‡ with the parts it is made of, it used more than the budget that each of them had.")
     whole = [cell.cost.get("total_params") for entry in entries for cell in entry.usable]
@@ -174,10 +149,10 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     return Table(f"cost-{number + 1}", f"Cost on {code(setting.dataset)}", columns, rows, notes)
 
 
-def _alt(setting: Setting) -> str:
+def _alt(setting: Setting, fits: Mapping[str, FitRecord]) -> str:
     points = [
         f"{label} {numbers.score(setting.mean(label, stratum=setting.headline))} after "
-        f"{numbers.seconds(typical(setting.entries[label], 'fit_seconds'))} of fitting"
+        f"{numbers.seconds(cost_of(setting.entries[label], 'fit_seconds', fits))} of fitting"
         for label in setting.compared
     ]
     return "Scatter of nDCG@10 against costs. " + "; ".join(points) + "."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bench.report import numbers
+from bench.report.costs import typical
 from bench.report.document import Block, Cell, Column, Heading, Items, Table
 from bench.report.findings import Analysis
 from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.matched import LEAST_SHARE, Size, sizes
-from bench.report.sections.cost import typical
 from bench.report.text import code
 
 

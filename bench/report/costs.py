@@ -1,0 +1,59 @@
+"""What an entry cost, its parts included where costs add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+
+from bench.expression import parse
+from bench.records import FitRecord
+from bench.report import numbers
+from bench.report.frames import Entry
+
+_ADDED = ("fit_seconds", "trainable_params", "peak_memory_bytes", "train_flops", "artifact_bytes", "usd")
+
+
+def cost_of(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
+    """Return a cost as a reader means it: of the whole composition where it adds up; None if unknown."""
+    return composed(entry, key, fits) if key in _ADDED else typical(entry, key)
+
+
+def typical(entry: Entry, key: str) -> float | None:
+    """Return the median of a cost over the entry's usable cells; None where none has measured it."""
+    values = [cell.cost.get(key) for cell in entry.usable]
+    measured = [float(value) for value in values if numbers.known(value)]  # type: ignore[arg-type]
+    return median(measured) if measured else None
+
+
+def composed(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
+    """Return a cost of an entry and of every fit that it is composed of, median over seeds; None if unknown.
+
+    Memory is the highest peak of them, all else their sum. What has to be kept (`artifact_bytes`) leaves teachers out.
+    """
+    totals = []
+    for cell in entry.usable:
+        parts = _parts(cell.fit, fits, teachers=key != "artifact_bytes")
+        spent = [cell.cost.get(key), *(fits[part].cost.get(key) if part in fits else None for part in parts)]
+        values = [float(value) for value in spent if value is not None and numbers.known(value)]
+        if len(values) == len(spent):
+            totals.append(max(values) if key == "peak_memory_bytes" else sum(values))
+    return median(totals) if totals else None
+
+
+def _parts(fit: str, fits: Mapping[str, FitRecord], teachers: bool) -> set[str]:
+    """Return the fits that a fit is composed of, at any depth, each once."""
+    found: set[str] = set()
+    waiting = [fit]
+    while waiting:
+        record = fits.get(waiting.pop())
+        if record is None or not record.parts:
+            continue
+        parts = record.parts if teachers else record.parts[: len(parse(record.strategy).parts)]
+        waiting += set(parts) - found
+        found.update(parts)
+    return found
+
+
+def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
+    """Whether the entry is composed of other fits."""
+    return any(fits[cell.fit].parts for cell in entry.cells if cell.fit in fits)

@@ -1,0 +1,57 @@
+"""Costs of what is made of parts are those of the whole, so that no composite looks free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.records import CellResult, FitRecord
+from bench.report.costs import cost_of
+from bench.report.frames import Entry
+
+COSTS = {
+    "lora": {"fit_seconds": 100.0, "artifact_bytes": 2_000_000, "peak_memory_bytes": 900, "trainable_params": 600},
+    "full": {"fit_seconds": 150.0, "artifact_bytes": 90_000_000, "peak_memory_bytes": 800, "trainable_params": 2000},
+    "hybrid(full)": {"fit_seconds": 10.0, "artifact_bytes": 15, "peak_memory_bytes": 300, "trainable_params": 0},
+    "distill(lora,teacher=hybrid(full))": {
+        "fit_seconds": 40.0, "artifact_bytes": 2_000_000, "peak_memory_bytes": 700, "trainable_params": 600,
+    },
+}  # fmt: skip
+PARTS = {"hybrid(full)": ["full"], "distill(lora,teacher=hybrid(full))": ["lora", "hybrid(full)"]}
+
+
+def entry(name: str) -> tuple[Entry, dict[str, FitRecord]]:
+    said: dict[str, Any] = {"dataset": "d", "model": "m", "seed": 0, "status": "ok"}
+    fits = {
+        fit: FitRecord(fit=fit, strategy=fit, parts=PARTS.get(fit, []), cost=dict(cost), **said)
+        for fit, cost in COSTS.items()
+    }
+    cell = CellResult(
+        cell="c", fit=name, strategy=name, split="test", cost={**COSTS[name], "query_ms_p50": 9.0}, **said
+    )
+    return Entry(name, (cell,)), fits
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "kept", "peak", "params"),
+    [
+        ("lora", 100, 2_000_000, 900, 600),
+        ("hybrid(full)", 160, 90_000_015, 800, 2000),
+        ("distill(lora,teacher=hybrid(full))", 300, 4_000_000, 900, 3200),
+    ],
+)
+def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
+    name: str, seconds: float, kept: float, peak: float, params: float
+) -> None:
+    subject, fits = entry(name)
+    keys = ("fit_seconds", "artifact_bytes", "peak_memory_bytes", "trainable_params", "query_ms_p50")
+    assert [cost_of(subject, key, fits) for key in keys] == [seconds, kept, peak, params, 9.0]
+
+
+def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
+    subject, fits = entry("hybrid(full)")
+    del fits["full"].cost["artifact_bytes"]
+    assert cost_of(subject, "artifact_bytes", fits) is None and cost_of(subject, "fit_seconds", fits) == 160
+    del fits["full"]
+    assert cost_of(subject, "fit_seconds", fits) is None

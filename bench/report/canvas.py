@@ -128,6 +128,9 @@ def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) ->
     low, high = math.floor(math.log10(positive[0])) + with_zero, math.ceil(math.log10(positive[-1]))
     step = max(1, math.ceil((high - low) / 3))
     ticks = [10.0**power for power in range(low, high + 1, step)]
+    if sum(positive[0] <= tick <= positive[-1] for tick in ticks) < 2:  # within a decade
+        steps = [factor * 10.0**power for power in range(low - 1, high + 1) for factor in (1, 2, 5)]
+        ticks = [tick for tick in steps if positive[0] / 2 < tick < 2 * positive[-1]]
     axes.set_xticks(([0.0] if with_zero else []) + ticks)
     axes.xaxis.set_major_formatter(lambda value, _: show(value))
     axes.minorticks_off()

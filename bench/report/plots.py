@@ -25,6 +25,8 @@ AXES = (
     ("query_ms_p50", "query, median (ms)", numbers.plain),
 )
 _MEASURE = measure_name(PRIMARY_MEASURE)
+_MOMENT = 0.1
+"""Seconds of fitting below which nothing was fitted: drawn at 0, or a log scale would begin at microseconds."""
 
 
 def draw(run: Run, analysis: Analysis) -> Iterator[Plot]:
@@ -111,14 +113,11 @@ def quality_cost(name: str, setting: Setting, analysis: Analysis, look: dict[str
     """Draw quality against each cost that was measured, with the Pareto front."""
     head = setting.headline
     quality = {label: setting.mean(label, stratum=head) for label in setting.compared}
-    costs = {
-        key: {
-            label: cost
-            for label in quality
-            if (cost := cost_of(setting.entries[label], key, analysis.run.fits)) is not None
-        }
-        for key, _, _ in AXES
-    }
+    costs: dict[str, dict[str, float]] = {}
+    for key, _, _ in AXES:
+        found = {label: cost_of(setting.entries[label], key, analysis.run.fits) for label in quality}
+        least = _MOMENT if key == "fit_seconds" else 0.0
+        costs[key] = {label: cost if cost >= least else 0.0 for label, cost in found.items() if cost is not None}
     shown = [axis for axis in AXES if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0] or [AXES[0]]
     half = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(setting)}
     with canvas(name, max(4.5, 3.1 * len(shown)), 3.9, len(shown)) as (plot, panels):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from bench.records import CellResult, FitRecord
+from bench.report.canvas import cost_scale
 from bench.report.costs import cost_of
 from bench.report.frames import Entry
 
@@ -55,3 +57,13 @@ def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
     assert cost_of(subject, "artifact_bytes", fits) is None and cost_of(subject, "fit_seconds", fits) == 160
     del fits["full"]
     assert cost_of(subject, "fit_seconds", fits) is None
+
+
+@pytest.mark.parametrize("values", [[0.0, 101.0, 225.0], [8.0, 13.0], [0.13, 8.0, 14.0], [0.0, 8e3, 2e7]])
+def test_an_axis_of_costs_has_figures_to_read_them_by(values: list[float]) -> None:
+    axes = Figure().subplots()
+    axes.scatter(values, values)
+    cost_scale(axes, values, str)
+    low, high = axes.get_xlim()
+    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert sum(tick > 0 for tick in shown) >= 2 and (0.0 in shown) == (0.0 in values)

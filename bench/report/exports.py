@@ -17,6 +17,8 @@ from bench.report.text import to_plain
 if TYPE_CHECKING:
     import pandas as pd
 
+_UNDETERMINED = "und-Zyyy"
+"""Language and script (ISO 639-3, 15924) of data that do not say theirs: without one, mteb averages over nothing."""
 MTEB_TASKS: Mapping[str, str] = {
     "scifact": "SciFact", "nfcorpus": "NFCorpus", "fiqa": "FiQA2018", "arguana": "ArguAna", "scidocs": "SCIDOCS",
     "trec-covid": "TRECCOVID", "quora": "QuoraRetrieval", "nq": "NQ", "hotpotqa": "HotpotQA", "fever": "FEVER",
@@ -178,7 +180,7 @@ def mteb_result(cell: CellResult, task: str) -> dict[str, Any]:
     scores |= {
         "main_score": cell.metrics[PRIMARY_MEASURE],
         "hf_subset": "default",
-        "languages": ["eng-Latn"] if cell.dataset in MTEB_TASKS else [],
+        "languages": ["eng-Latn" if cell.dataset in MTEB_TASKS else _UNDETERMINED],
     }
     return {
         "dataset_revision": f"adaptbench-{cell.fingerprints.get('dataset', 'unknown')}",

@@ -88,6 +88,16 @@ def test_mteb_itself_reads_them(exported):
         assert result.get_score() == pytest.approx(cell.metrics["ndcg@10"])
 
 
+def test_mteb_scores_data_of_ones_own_too(planter, plant, untrained, tmp_path):
+    from mteb.results import TaskResult
+
+    planter.run({"base": untrained(), "big": plant(seeds=(0,))})
+    write_report(planter.store, tmp_path / "out", exports=["mteb"])
+    paths = sorted((tmp_path / "out").rglob("domain.json"))
+    means = {cell.strategy: cell.metrics["ndcg@10"] for cell in planter.store.results()}
+    assert sorted(TaskResult.from_disk(path).get_score() for path in paths) == pytest.approx(sorted(means.values()))
+
+
 def test_an_unknown_format_gets_a_suggestion(planter, plant, untrained, tmp_path):
     planter.run({"base": untrained(), "big": plant(seeds=(0,))})
     with pytest.raises(BenchError, match="did you mean 'parquet'"):

@@ -1,15 +1,16 @@
-"""Copy the records of a run, to be committed: `python tools/reference.py RUN COPY`.
+"""Copy the records of a run, to be committed: `python tools/reference.py RUN COPY [--no-rankings]`.
 
 Weights stay behind, and so do the rankings of all but each strategy's first seed on the target datasets, which the
-report shows query by query. What the run's last configuration no longer plans (an older version of a strategy) stays
-behind too. What it plans and has not made yet is left out, so that the same command completes the run.
+report shows query by query; `--no-rankings` leaves these behind too. What the run's last configuration no longer plans
+(an older version of a strategy) is not copied either. What it plans and has not made yet is left out, so that the same
+command completes the run.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 from bench.config import from_mapping
@@ -17,7 +18,7 @@ from bench.running.plan import plan
 from bench.running.store import CELL_MARK, Store
 
 
-def copy(source: Path, target: Path) -> int:
+def copy(source: Path, target: Path, rankings: bool = True) -> int:
     """Copy the records into a new folder; returns the bytes copied.
 
     Raises:
@@ -34,7 +35,7 @@ def copy(source: Path, target: Path) -> int:
     for fit in filter(lambda fit: store.has_fit(fit.name), planned.fits):
         shutil.copytree(store.fit_folder(fit.name), target / "fits" / fit.name, ignore=shutil.ignore_patterns("model"))
     for cell in filter(lambda cell: store.has_cell(cell.name), planned.cells):
-        shown = cell.role == "target" and cell.seed in (None, first)
+        shown = rankings and cell.role == "target" and cell.seed in (None, first)
         left = shutil.ignore_patterns(*([] if shown else ["ranking.trec.gz"]))
         folder = target / "cells" / cell.name
         shutil.copytree(store.cell_folder(cell.name), folder, ignore=left)
@@ -51,4 +52,9 @@ def _forget(mark: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    print(f"{copy(Path(sys.argv[1]), Path(sys.argv[2])) / 1e6:.1f} MB")  # noqa: T201
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("copy", type=Path)
+    parser.add_argument("--no-rankings", action="store_true")
+    asked = parser.parse_args()
+    print(f"{copy(asked.run, asked.copy, not asked.no_rankings) / 1e6:.1f} MB")  # noqa: T201

@@ -8,9 +8,10 @@ import torch
 
 from bench.baseline import BaseEncoder
 from bench.contract import Subject
+from bench.contract.sample import sample_dataset
 from bench.contract.trial import embed
 from bench.data.catalogue import load_dataset
-from bench.data.dataset import Corpus, Dataset
+from bench.data.dataset import Dataset
 from bench.evaluation.measures import evaluate
 from bench.models import BaseModel, base_model
 from bench.strategy import EncoderStrategy
@@ -120,8 +121,7 @@ def ranked() -> Callable[[Any], float]:
     assert isinstance(whole, Dataset)
     qrels = dict(list(whole.qrels("test").items())[::3])
     wanted = {doc for docs in qrels.values() for doc in docs} | set(whole.corpus.ids[::3])
-    ids = [doc for doc in whole.corpus.ids if doc in wanted]
-    corpus = Corpus(ids, [whole.corpus.text_of(doc) for doc in ids])
+    corpus = whole.corpus.subset([doc for doc in whole.corpus.ids if doc in wanted])
     queries = {query: whole.queries[query] for query in qrels}
 
     def score(strategy: Any) -> float:
@@ -129,6 +129,15 @@ def ranked() -> Callable[[Any], float]:
         return float(evaluate(found, qrels, ["ndcg@10"]).means()["ndcg@10"])
 
     return score
+
+
+@pytest.mark.parametrize("expression", ["prefix", "prompt", "ptuning"])
+def test_the_default_model_starts_within_a_hair_of_itself(expression: str, make: Make) -> None:
+    base = base_model()
+    texts = list(sample_dataset().corpus.texts[:12])
+    start, frozen = vectors(make(expression, base).model, texts), vectors(base.load(), texts)
+
+    assert float(torch.nn.functional.cosine_similarity(start, frozen).min()) > 0.99
 
 
 def test_the_default_model_ranks_at_the_start_as_if_untouched_and_random_prefixes_do_not(

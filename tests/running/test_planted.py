@@ -21,22 +21,17 @@ PLANTED = """
 import random
 from dataclasses import dataclass, replace
 
-from bench.strategy import EncoderConfig, EncoderStrategy
+from strategies.full import Full
 
 
-class Shuffled(EncoderStrategy):
+class Shuffled(Full):
     '''Full fine-tuning towards documents that answer other queries.'''
 
     name = "shuffled"
 
     @dataclass(frozen=True)
-    class Config(EncoderConfig):
+    class Config(Full.Config):
         lr: float = 5e-4
-
-    def attach(self, model):
-        for parameter in model.parameters():
-            parameter.requires_grad = True
-        return model
 
     def examples(self, data):
         pairs = list(data.pairs)

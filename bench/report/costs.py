@@ -15,7 +15,7 @@ _ADDED = ("fit_seconds", "trainable_params", "peak_memory_bytes", "train_flops",
 
 def cost_of(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
     """Return a cost as a reader means it: of the whole composition where it adds up; None if unknown."""
-    return composed(entry, key, fits) if key in _ADDED else typical(entry, key)
+    return _composed(entry, key, fits) if key in _ADDED else typical(entry, key)
 
 
 def typical(entry: Entry, key: str) -> float | None:
@@ -25,7 +25,7 @@ def typical(entry: Entry, key: str) -> float | None:
     return median(measured) if measured else None
 
 
-def composed(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
+def _composed(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
     """Return a cost of an entry and of every fit that it is composed of, median over seeds; None if unknown.
 
     Memory is the highest peak of them, all else their sum. What has to be kept (`artifact_bytes`) leaves teachers out.

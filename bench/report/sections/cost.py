@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.records import FitRecord
 from bench.report import numbers
-from bench.report.costs import composed, cost_of, is_composite, typical
+from bench.report.costs import cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
 from bench.report.findings import Analysis
 from bench.report.frames import Setting
@@ -116,7 +116,7 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
             value = typical(entry, column.key) if own else cost_of(entry, column.key, run.fits)
             row.append(Cell(column.show(value), value))
         if composites:
-            total = composed(entry, "fit_seconds", run.fits)
+            total = cost_of(entry, "fit_seconds", run.fits)
             beyond = limit is not None and total is not None and total > limit
             over = over or beyond
             row.insert(2, Cell(numbers.seconds(total) + (" ‡" if beyond else ""), total))

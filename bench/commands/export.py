@@ -10,8 +10,8 @@ SUMMARY = "write an adapted model as a plain sentence-transformers folder with a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from bench.commands._folder import add_folder
     from bench.exporting.choice import add_arguments as add_choice
-    from bench.exporting.choice import add_folder
 
     add_folder(parser, "run_folder")
     add_choice(parser)

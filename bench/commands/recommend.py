@@ -13,7 +13,7 @@ SUMMARY = "the strategy to take under constraints and at your own scale, with it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from bench.exporting.choice import add_folder
+    from bench.commands._folder import add_folder
 
     add_folder(parser)
     parser.add_argument("--dataset", default=None, metavar="NAME", help="only for this dataset")

@@ -10,7 +10,7 @@ SUMMARY = "write the report of a run: report.md, report.html and plots"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from bench.exporting.choice import add_folder
+    from bench.commands._folder import add_folder
 
     add_folder(parser)
     parser.add_argument(

@@ -13,8 +13,8 @@ SUMMARY = "the similarity of two sentences, before and after adaptation"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from bench.commands._folder import add_folder
     from bench.exporting.choice import add_arguments as add_choice
-    from bench.exporting.choice import add_folder
 
     add_folder(parser, "run_folder")
     parser.add_argument("first", metavar="FIRST", help="a text")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, StoreError, unknown
@@ -30,13 +29,6 @@ class Wanted:
     seed: int | None = None
     fit: str = ""
     """The fit's full name; decides alone."""
-
-
-def add_folder(parser: argparse.ArgumentParser, name: str = "folder") -> None:
-    """Declare the argument that names a run; the attribute `name` holds its folder, or None for that of `run`."""
-    parser.add_argument(
-        name, type=Path, metavar="DIR", nargs="?", default=None, help="folder of the run (default: that of 'run')"
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

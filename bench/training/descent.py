@@ -19,6 +19,7 @@ from bench.context import TrainingSettings
 from bench.data.dataset import TrainingData
 from bench.records import FitReport
 from bench.strategy import Strategy
+from bench.training.attention import FastAttentionBackward
 from bench.training.budget import Budget
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
 from bench.training.selection import DevelopmentPool, training_pool
@@ -122,8 +123,9 @@ def descend(work: Work, lr: float, settings: TrainingSettings, steps: int, on_st
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, warm_up, steps))
     for batch in islice(work.batches(), steps):
         start = time.perf_counter()
-        value = work.loss(batch)
-        value.backward()
+        with FastAttentionBackward():
+            value = work.loss(batch)
+            value.backward()
         torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
         optimizer.step()
         schedule.step()

@@ -33,6 +33,7 @@ from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import FlopModel, flop_model
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.encode import prompt_of
+from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.budget import Budget
 from bench.training.memory import within_memory
@@ -268,6 +269,10 @@ class _Trainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """No model card: nothing is uploaded, and its examples cost seconds."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        with FastAttentionBackward():
+            return super().training_step(*args, **kwargs)
 
     def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.dropout:

@@ -9,7 +9,10 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 THROUGHPUT_DOCS = 512
 LATENCY_QUERIES = 200
-_WARM_UP_QUERIES = 10
+_WARM_UP_QUERIES, _ROUND = 10, 20
 _SAMPLING_SECONDS = 0.02
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft", "bm25s", "numpy", "scipy", "faiss-cpu")
 
@@ -107,22 +110,52 @@ def throughput(encoder: Encoder, texts: Sequence[str]) -> float:
     return len(sample) / (time.perf_counter() - start)
 
 
-def latency(strategy: Strategy, index: Index, queries: Mapping[str, str], top_k: int = 100) -> tuple[float, float]:
-    """Return the median and 95th percentile of milliseconds from a query's text to its ranking, one query at a time.
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds a query takes, one at a time, and the base model's yardstick, taken in turn with them."""
 
-    Over 200 queries after ten for warm-up; a smaller set is gone through again. The vector cache is out of play.
+    p50: float
+    p95: float
+    base_p50: float | None
+    """Milliseconds in which the base model encodes the same queries; None without one, or behind an endpoint."""
+
+    @property
+    def times_base(self) -> float | None:
+        """The median by the yardstick's: what slows the machine down meets both, and cancels."""
+        return None if self.base_p50 is None else self.p50 / self.base_p50
+
+
+def latency(
+    strategy: Strategy, index: Index, queries: Mapping[str, str], top_k: int = 100, base: Encoder | None = None
+) -> Latency:
+    """Measure from a query's text to its ranking, one query at a time.
+
+    Over 200 queries after ten for warm-up; a smaller set is gone through again. Every twenty of them, the base model's
+    encoder encodes the same twenty, where there is one. The vector cache is out of play.
     """
+    if base is not None and not any(True for _ in base.model.parameters()):
+        base = None  # behind an endpoint, whose calls are paid for
+    asked = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
+    own: list[float] = []
+    yardstick: list[float] = []
     cache, strategy.context.cache = strategy.context.cache, None
     try:
-        milliseconds = []
-        for query, text in islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES):
-            start = time.perf_counter()
-            strategy.search({query: text}, index, top_k)
-            milliseconds.append((time.perf_counter() - start) * 1000)
+        with base.ready() if base is not None else nullcontext():
+            for begin in range(0, len(asked), _ROUND):
+                some = asked[begin : begin + _ROUND]
+                own += [_milliseconds(partial(strategy.search, {query: text}, index, top_k)) for query, text in some]
+                if base is not None:
+                    yardstick += [_milliseconds(partial(base.uncached, [text], "query")) for _, text in some]
     finally:
         strategy.context.cache = cache
-    p50, p95 = np.percentile(milliseconds[_WARM_UP_QUERIES:], [50, 95])
-    return float(p50), float(p95)
+    p50, p95 = np.percentile(own[_WARM_UP_QUERIES:], [50, 95])
+    return Latency(float(p50), float(p95), float(np.median(yardstick[_WARM_UP_QUERIES:])) if base is not None else None)
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1000
 
 
 def machine_class(device: str = "cpu") -> str:

@@ -220,9 +220,10 @@ def _serving_cost(
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
     with serving(strategy):
-        cost["query_ms_p50"] = cost["query_ms_p95"] = None
-        if _serves(strategy):
-            cost["query_ms_p50"], cost["query_ms_p95"] = latency(strategy, index, queries, top_k)
+        base = strategy.context.encoder if encoder is not None else None
+        taken = latency(strategy, index, queries, top_k, base) if _serves(strategy) else None
+        cost["query_ms_p50"], cost["query_ms_p95"] = (taken.p50, taken.p95) if taken else (None, None)
+        cost["query_times_base"] = taken.times_base if taken else None
         texts = list(queries.values())[:_QUERY_SAMPLE]
         added = strategy.added_query_flops(texts, dataset.corpus)
         if encoder is None:

@@ -124,11 +124,41 @@ def test_latency_and_throughput_are_those_of_the_work_and_bypass_the_cache(
         return batches(self, texts, kind)
 
     monkeypatch.setattr(encoder, "_batches", slow)
-    p50, p95 = latency(strategy, index, dict(tiny_dataset.queries))
-    assert calls.count("query") >= 200
-    assert 5 <= p50 <= p95
+    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.context.encoder)
+    assert calls.count("query") >= 400
+    assert 5 <= found.p50 <= found.p95
+    assert found.base_p50 is not None
+    assert found.base_p50 >= 5
     assert 0 < throughput(context.encoder, tiny_dataset.corpus.texts) < len(tiny_dataset.corpus) / 0.005
     assert context.cache is not None
+
+
+def test_latency_is_a_multiple_of_the_base_models_encoding_in_turn(
+    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that grows slower from query to query makes both longer, and leaves their quotient."""
+    from bench.evaluation import cost
+
+    class Twice(BaseEncoder):
+        def search(self, queries: Any, index: Any, top_k: int) -> Any:
+            super().search(queries, index, top_k)
+            return super().search(queries, index, top_k)
+
+    strategy = Twice(None, tiny_context(tiny_bert))
+    index = strategy.index(tiny_dataset.corpus)
+    clock, calls = [0.0], [0]
+    batches = type(strategy.context.encoder)._batches
+
+    def count(self: Any, texts: Any, kind: str) -> Any:
+        calls[0] += 1
+        clock[0] += 0.001 * (1 + calls[0] / 1000)  # 60% slower in the end than at the start
+        return batches(self, texts, kind)
+
+    monkeypatch.setattr(type(strategy.context.encoder), "_batches", count)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
+    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.context.encoder)
+    assert found.times_base == pytest.approx(2, rel=0.05)
+    assert found.p95 > 1.1 * found.p50
 
 
 def test_the_environment_names_machine_and_versions() -> None:

@@ -58,6 +58,7 @@ def test_a_cell_holds_means_and_values_per_query(toy_config: Configure, run_inli
     assert set(outcome.store.ranking(cell.cell)) == set(frame["query"])
     assert cell.cost["index_seconds"] == 0.25 and cell.cost["index_bytes"] == 8
     assert cell.cost["query_ms_p95"] >= cell.cost["query_ms_p50"] > 0
+    assert cell.cost["query_times_base"] is None  # no model is loaded for what needs none
 
 
 def test_a_query_is_seen_if_a_relevant_document_was_a_positive(

@@ -39,6 +39,7 @@ COLUMNS: tuple[CostColumn, ...] = (
     CostColumn("encode_docs_per_second", "encoding", "documents/s", numbers.plain),
     CostColumn("query_ms_p50", "query p50", "ms", numbers.plain),
     CostColumn("query_ms_p95", "query p95", "ms", numbers.plain),
+    CostColumn("query_times_base", "query p50", "x the base model's encoding", numbers.plain),
     CostColumn("query_flops", "query compute", "FLOPs", numbers.scaled),
 )
 REINDEX = {
@@ -130,6 +131,11 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
         "fitting, net of the process before it. Work spared by a cache is charged at what it cost when it was done. "
         "Query times are from text to ranking, one query at a time."
     ]
+    if any(column.key == "query_times_base" for column in shown):
+        notes.append(
+            "While they were taken, the base model encoded the same queries in turn: the multiple of its time holds on "
+            "a machine that other work slows down."
+        )
     if any(entry.over_budget for entry in entries):
         notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
     if composites:

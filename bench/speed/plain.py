@@ -69,6 +69,7 @@ def train(
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
 
     stamps: list[float] = []
 
@@ -98,6 +99,7 @@ def train(
             loss=MultipleNegativesRankingLoss(model),
             callbacks=[Stamps()],
         )
+        trainer.remove_callback(PrinterCallback)  # it would print between the figures of `--json`
         trainer.train()
     return [after - before for before, after in pairwise(stamps)]
 

@@ -67,12 +67,13 @@ def test_the_plain_script_trains_as_many_parameters_as_the_strategy(subject: Sub
         assert counted == strategy.trainable_params, name
 
 
-def test_the_plain_script_learns(subject: Subject) -> None:
+def test_the_plain_script_learns_and_prints_nothing(subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
     model = subject.plain_model()
     before = plain.encode(model, ["salt"])
     seconds = plain.train(model, subject.pairs, bf16=False, device="cpu", steps=3)
     assert len(seconds) == 2
     assert not np.allclose(before, plain.encode(model, ["salt"]))
+    assert capsys.readouterr().out == ""  # where `--json` goes
 
 
 def test_both_sides_score_the_same_rankings_alike(subject: Subject, fp32: None) -> None:

@@ -42,7 +42,7 @@ def text(measured: Sequence[Measured]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items())
     lines += [
         "",
-        f"{where['machine']}; {where['threads']} threads; Python {where['python']}; {libraries}. Model "
+        f"{where['machine']}; Python {where['python']}; {libraries}. Model "
         f"{where['model']}, dataset {where['dataset']}. Seconds are medians; times faster, the median over rounds and "
         f"the smallest and largest. A large matrix product, TFLOP/s, at the start of each measurement: {rates}.",
         "",
@@ -80,7 +80,8 @@ def _details(measured: Measured) -> list[str]:
             f"- of the {own['wall']:.1f} s of our whole job ({own['jobs']} fits and cells): {phases}; "
             f"the harness itself {own['harness']:.1f} s ({own['share']:.1%}): {rest}"
         )
-    return lines + [f"- {note}" for note in measured["notes"]]
+    named = ", ".join(row["what"] for row in measured["rows"])
+    return lines + [f"- {named}: {note}" for note in measured["notes"]]
 
 
 if __name__ == "__main__":

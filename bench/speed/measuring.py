@@ -154,7 +154,7 @@ def sentences(found: Measurement) -> list[str]:
     where = found.environment
     libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items())
     lines = [
-        f"{where['machine']}; {where['threads']} threads; Python {where['python']}; {libraries}",
+        f"{where['machine']}; Python {where['python']}; {libraries}",
         f"model {where['model']}, dataset {where['dataset']} ({where['documents']:,} documents)",
         "seconds are medians; faster: the median over rounds of the library's seconds by ours",
         "peak, a large matrix product: "

@@ -97,21 +97,24 @@ def point(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, 
 
 
 def legend(plot: Plot, axes: list[Axes], columns: int = 6) -> None:
-    """Put one legend for all axes under the figure, each label once."""
+    """Put one legend for all axes under the figure, each label once, in as many columns as there is room for."""
     handles: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    if handles:
-        plot.figure.legend(
+    for count in range(min(columns, len(handles)), 0, -1):
+        shown = plot.figure.legend(
             list(handles.values()),
             list(handles),
             loc="outside lower center",
-            ncols=min(columns, len(handles)),
+            ncols=count,
             fontsize=8.5,
             handletextpad=0.4,
             columnspacing=1.4,
         )
+        if count == 1 or shown.get_window_extent().width <= plot.figure.bbox.width:
+            return
+        shown.remove()
 
 
 def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) -> None:
@@ -127,10 +130,14 @@ def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) ->
     with_zero = min(values) <= 0
     low, high = math.floor(math.log10(positive[0])) + with_zero, math.ceil(math.log10(positive[-1]))
     step = max(1, math.ceil((high - low) / 3))
-    ticks = [10.0**power for power in range(low, high + 1, step)]
-    if sum(positive[0] <= tick <= positive[-1] for tick in ticks) < 2:  # within a decade
-        steps = [factor * 10.0**power for power in range(low - 1, high + 1) for factor in (1, 2, 5)]
-        ticks = [tick for tick in steps if positive[0] / 2 < tick < 2 * positive[-1]]
+    fine = [factor * 10.0**power for power in range(low - 1, high + 1) for factor in (1, 2, 5)]
+    choices = [
+        [10.0**power for power in range(low, high + 1, step)],
+        [10.0**power for power in range(low, high + 1)],
+        [tick for tick in fine if positive[0] / 2 < tick < 2 * positive[-1]],
+    ]
+    enough = (each for each in choices if sum(positive[0] <= tick <= positive[-1] for tick in each) > 1)
+    ticks = next(enough, choices[-1])
     axes.set_xticks(([0.0] if with_zero else []) + ticks)
     axes.xaxis.set_major_formatter(lambda value, _: show(value))
     axes.minorticks_off()

@@ -25,6 +25,8 @@ DISTINCT = 8
 BASELINE = (INK, "#e6edf3")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h", "d")
 DASHES = ("-", "--", "-.", ":")
+_NEXT_MARKER = 5
+"""Markers between one deal of the colours and the next; prime to their number, so that no pair comes twice."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,20 @@ def styles(names: Iterable[str], baseline: str) -> dict[str, Style]:
     """Return a style for each name: the one its own hash prefers, the next free one where that is taken.
 
     The same names always get the same styles, and a name keeps its style in another report unless a clash moves it.
+    When all colours are taken they are dealt out again, each with another marker.
     """
     chosen = {baseline: Style(*BASELINE, marker="o", dash="-")}
     others = sorted(set(names) - {baseline})
     slots = DISTINCT if len(others) <= DISTINCT else len(PALETTE)
     taken: set[int] = set()
-    for name in others:
+    for number, name in enumerate(others):
+        deal = number // slots
+        if number % slots == 0:
+            taken.clear()
         wanted = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % slots
-        if len(taken) < slots:
-            while wanted in taken:
-                wanted = (wanted + 1) % slots
+        while wanted in taken:
+            wanted = (wanted + 1) % slots
         taken.add(wanted)
-        dash = DASHES[(len(chosen) - 1) // len(PALETTE) % len(DASHES)]
-        chosen[name] = Style(*PALETTE[wanted], marker=MARKERS[wanted % len(MARKERS)], dash=dash)
+        marker = MARKERS[(wanted + _NEXT_MARKER * deal) % len(MARKERS)]
+        chosen[name] = Style(*PALETTE[wanted], marker=marker, dash=DASHES[deal % len(DASHES)])
     return chosen

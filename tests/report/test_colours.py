@@ -50,4 +50,5 @@ def test_a_strategy_has_the_same_style_whatever_else_is_shown():
     assert alone["big"] == among["big"]
     many = styles([f"s{number}" for number in range(30)], "base")
     assert len({(style.colour, style.dash) for style in many.values()}) > 24
+    assert len({(style.colour, style.marker) for style in many.values()}) == 31  # the baseline's too
     assert styles(list(many), "base") == many

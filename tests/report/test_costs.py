@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bench.records import CellResult, FitRecord
-from bench.report.canvas import cost_scale
+from bench.report.canvas import canvas, cost_scale, legend
 from bench.report.costs import cost_of
 from bench.report.frames import Entry
 
@@ -59,11 +59,23 @@ def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
     assert cost_of(subject, "fit_seconds", fits) is None
 
 
-@pytest.mark.parametrize("values", [[0.0, 101.0, 225.0], [8.0, 13.0], [0.13, 8.0, 14.0], [0.0, 8e3, 2e7]])
+@pytest.mark.parametrize(
+    "values", [[0.0, 101.0, 225.0], [8.0, 13.0], [0.13, 8.0, 14.0], [0.0, 8e3, 2e7], [0.1, 9.0, 650.0]]
+)
 def test_an_axis_of_costs_has_figures_to_read_them_by(values: list[float]) -> None:
     axes = Figure().subplots()
     axes.scatter(values, values)
     cost_scale(axes, values, str)
     low, high = axes.get_xlim()
     shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert sum(tick > 0 for tick in shown) >= 2 and (0.0 in shown) == (0.0 in values)
+    assert 2 <= sum(tick > 0 for tick in shown) <= 6 and (0.0 in shown) == (0.0 in values)
+
+
+def test_a_legend_of_long_names_has_room() -> None:
+    with canvas("plot", 6, 4) as (plot, (axes,)):
+        for number in range(9):
+            axes.plot([1, 2], label=f"distill(lora, teacher=hybrid(full), candidates={number})")
+        legend(plot, [axes])
+        (shown,) = plot.figure.legends
+        assert len(shown.get_texts()) == 9
+        assert shown.get_window_extent().width <= plot.figure.bbox.width

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.data import pydocs
+from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset, DatasetInfo
 from bench.data.docstrings import Docstring, read_package, source_folder
 from bench.data.pydocs import SHARES, make_splits, read_pydocs
@@ -221,3 +222,14 @@ def test_the_extraction_has_a_version_in_its_cache_key(
     monkeypatch.setattr(pydocs, "EXTRACTION", pydocs.EXTRACTION + 1)
     read_pydocs(INFO, {"numpy": ""}, 100, cache)
     assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("name", "fingerprint"), [("pydocs", "d1361c8d0473ccd6"), ("pydocs:tune", "ecfa9588643556c7")])
+def test_what_is_extracted_changes_with_its_version_alone(
+    name: str, fingerprint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this fails the extraction has changed: raise `EXTRACTION`, or caches go on giving the corpus of before."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    dataset = load_dataset(name)
+    assert not [warning for warning in dataset.warnings if "found" in warning], "made from other versions than fixed"
+    assert (pydocs.EXTRACTION, dataset.fingerprint) == (3, fingerprint)

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.report import numbers
 from bench.report.markdown import put_between
-from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16
+from bench.speed.measuring import own_time_words
+from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Ratio
 
 _SIDES = (PLAIN, PLAIN_BF16, OURS)
 _COLUMNS = (
@@ -52,17 +54,13 @@ def text(measured: Sequence[Measured]) -> str:
 
 
 def _row(row: Measured) -> tuple[str, ...]:
-    seconds, shares = row["median_seconds"], row["share_of_peak"]
+    seconds, shares, ratios = row["median_seconds"], row["share_of_peak"], row["times_faster"]
     return (
         row["what"],
-        *(f"{seconds[side]:.3g}" if side in seconds else "-" for side in _SIDES),
-        *(_ratio(row["times_faster"].get(side)) for side in (PLAIN, PLAIN_BF16)),
-        *(f"{shares[side]:.0%}" if side in shares else "-" for side in _SIDES),
+        *(numbers.plain(seconds.get(side)) for side in _SIDES),
+        *(str(Ratio(**ratios[side])) if side in ratios else numbers.MISSING for side in (PLAIN, PLAIN_BF16)),
+        *(numbers.percent(shares.get(side)) for side in _SIDES),
     )
-
-
-def _ratio(found: Measured | None) -> str:
-    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})" if found else "-"
 
 
 def _details(measured: Measured) -> list[str]:
@@ -71,15 +69,8 @@ def _details(measured: Measured) -> list[str]:
         rounds = len(row["seconds"][OURS])
         notes = "".join(f"; {note}" for note in row["notes"])
         lines.append(f"- {row['what']}: {row['n']}, {rounds} round{'s' * (rounds > 1)}{notes}")
-    own = measured["own_time"]
-    if own:
-        phases, rest = (
-            ", ".join(f"{name} {seconds:.1f}" for name, seconds in own[key].items()) for key in ("phases", "own")
-        )
-        lines.append(
-            f"- of the {own['wall']:.1f} s of our whole job ({own['jobs']} fits and cells): {phases}; "
-            f"the harness itself {own['harness']:.1f} s ({own['share']:.1%}): {rest}"
-        )
+    if measured["own_time"]:
+        lines.append(f"- {own_time_words(measured['own_time'])}")
     named = ", ".join(row["what"] for row in measured["rows"])
     return lines + [f"- {named}: {note}" for note in measured["notes"]]
 

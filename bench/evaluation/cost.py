@@ -117,7 +117,7 @@ class Latency:
     p50: float
     p95: float
     base_p50: float | None
-    """Milliseconds in which the base model encodes the same queries; None without one, or behind an endpoint."""
+    """Milliseconds in which the base model encodes the same queries; None without one."""
 
     @property
     def times_base(self) -> float | None:
@@ -133,8 +133,6 @@ def latency(
     Over 200 queries after ten for warm-up; a smaller set is gone through again. Every twenty of them, the base model's
     encoder encodes the same twenty, where there is one. The vector cache is out of play.
     """
-    if base is not None and not any(True for _ in base.model.parameters()):
-        base = None  # behind an endpoint, whose calls are paid for
     asked = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
     own: list[float] = []
     yardstick: list[float] = []

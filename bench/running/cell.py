@@ -219,8 +219,9 @@ def _serving_cost(
 
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
+    params = sum(parameter.numel() for parameter in encoder.model.parameters()) if encoder is not None else 0
     with serving(strategy):
-        base = strategy.context.encoder if encoder is not None else None
+        base = strategy.context.encoder if params else None  # of calls to an endpoint, each is paid for
         taken = latency(strategy, index, queries, top_k, base) if _serves(strategy) else None
         cost["query_ms_p50"], cost["query_ms_p95"] = (taken.p50, taken.p95) if taken else (None, None)
         cost["query_times_base"] = taken.times_base if taken else None
@@ -229,9 +230,9 @@ def _serving_cost(
         if encoder is None:
             return cost | {"total_params": 0, "query_flops": added or None, "encode_docs_per_second": None}
         cost["encode_docs_per_second"] = throughput(encoder, dataset.corpus.texts)
-    cost["total_params"] = sum(parameter.numel() for parameter in encoder.model.parameters()) or None
-    if cost["total_params"] is None:  # a model behind an endpoint
-        return cost | {"query_flops": None}
+    if not params:  # a model behind an endpoint
+        return cost | {"total_params": None, "query_flops": None}
+    cost["total_params"] = params
     cost["query_flops"] = _query_flops(encoder, texts) + added
     return cost
 

@@ -162,17 +162,21 @@ def sentences(found: Measurement) -> list[str]:
         + "; shares are those of the operations on tokens, in each side's own number format",
     ]
     if found.own:
-        lines.append(
-            f"our whole job: {found.own['wall']:.1f} s for {found.own['jobs']} fits and cells: "
-            f"{_listed(found.own['phases'])}; the harness itself {found.own['harness']:.1f} s "
-            f"({found.own['share']:.1%}): {_listed(found.own['own'])}"
-        )
+        lines.append(own_time_words(found.own))
     for row in found.rows:
         ranges = [f"times faster than {name}: {row.ratio(name)}" for name in row.seconds if name != OURS]
         rounds = len(row.seconds[OURS])
         lines.append(f"{row.what}: {row.n}; {rounds} round{'s' * (rounds > 1)}; {'; '.join(ranges)}")
         lines += [f"  {note}" for note in row.notes]
     return [*lines, *found.notes]
+
+
+def own_time_words(own: Mapping[str, Any]) -> str:
+    """Return in words how the harness spent the time of the whole job (`bench.speed.whole.own_time`)."""
+    return (
+        f"our whole job: {own['wall']:.1f} s for {own['jobs']} fits and cells: {_listed(own['phases'])}; "
+        f"the harness itself {own['harness']:.1f} s ({own['share']:.1%}): {_listed(own['own'])}"
+    )
 
 
 def _listed(seconds: Mapping[str, float]) -> str:

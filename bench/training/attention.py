@@ -109,6 +109,6 @@ class _Attention(torch.autograd.Function):
 def _added(mask: torch.Tensor) -> torch.Tensor:
     """Return a mask as what is added to the logits. Finite: a row that attends to nothing has no gradient, not none."""
     least = torch.finfo(torch.float32).min
-    if mask.dtype == torch.bool:
-        return torch.zeros(mask.shape).masked_fill_(~mask, least)[(None,) * (4 - mask.ndim)]
-    return mask.float().clamp(min=least)[(None,) * (4 - mask.ndim)]
+    boolean = mask.dtype == torch.bool
+    added = torch.zeros(mask.shape).masked_fill_(~mask, least) if boolean else mask.float().clamp(min=least)
+    return added[(None,) * (4 - mask.ndim)]

@@ -66,7 +66,7 @@ class RunConfig:
     budget: dict[str, tuple[float, ...]] = option(dict(BUDGET), "what a fit may use; lists sweep and multiply")
     usd_per_hour: float | None = option(None, "price of this machine, for budgets in usd", metavar="USD")
     seeds: tuple[int, ...] = option((0,), "seeds of what trains")
-    probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured")
+    probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured; none for none")
     measures: tuple[str, ...] = option(MEASURES, "measures such as ndcg@10,mrr@10, or names of ir_measures")
     baseline: str = option(BASELINE, "strategy that the others are tested against", metavar="STRATEGY")
     tune_trials: int = option(
@@ -261,7 +261,7 @@ def _value(name: str, value: Any, kind: str) -> Any:
         return tuple(dict.fromkeys(str(found) for text in texts for found in parse_list(str(text))))
     if name == "baseline":
         return str(parse(str(value)))
-    if name == "probes" and value == "":
+    if name == "probes" and value in ("", "none"):
         return ()
     if kind == "tuple[int, ...]":
         return tuple(_whole(name, each) for each in _list(value))

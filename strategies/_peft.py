@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.architectures import family
+from bench.models import wrapped_by_peft
 from bench.strategy import EncoderStrategy
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class PeftStrategy(EncoderStrategy):
         """Wrap the transformer; PEFT freezes the rest."""
         from peft import get_peft_model
 
-        model[0].model = get_peft_model(model[0].model, self.peft_config(family(model)))
+        config = self.peft_config(family(model))
+        with wrapped_by_peft():
+            model[0].model = get_peft_model(model[0].model, config)
         return model
 
     @contextmanager

@@ -15,6 +15,7 @@ from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import Subject, model_card
 from bench.exporting.choice import target_cell
 from bench.exporting.plain import check_same
+from bench.models import wrapped_by_peft
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -118,7 +119,8 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
         config.base_model_name_or_path = hub_name(strategy.context.model.name)
     wrapped.save_pretrained(str(folder))
     adapted = strategy.context.model.load("cpu")
-    adapted[0].model = PeftModel.from_pretrained(adapted[0].model, str(folder)).eval()
+    with wrapped_by_peft():
+        adapted[0].model = PeftModel.from_pretrained(adapted[0].model, str(folder)).eval()
     if strategy.context.max_length is not None:
         adapted.max_seq_length = min(strategy.context.max_length, adapted.max_seq_length)
     if _asymmetric(strategy):

@@ -1,5 +1,6 @@
 """Adapters, IA3, biases, layer norms and top layers: where they are, and that they start as the base model."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,15 @@ def test_it_starts_as_the_base_model(expression: str, make: Make, tiny_model: Ba
         start, base = embed(make(expression, tiny_model).model, TEXTS), embed(tiny_model.load(), TEXTS)
 
     torch.testing.assert_close(start, base, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("expression", ["lora", "vera"])
+def test_a_user_is_not_warned_of_what_two_libraries_call_an_attribute(
+    expression: str, make: Make, tiny_base: Callable[[str], BaseModel]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert trainable(make(expression, tiny_base("bert")))
 
 
 @pytest.mark.parametrize(("placement", "each_block"), [("pfeiffer", 1), ("houlsby", 2)])

@@ -6,8 +6,9 @@ A simulated model takes little time, so what is measured is the harness's own wo
 memory-mapped table, search. Each measurement has a process of its own, so that its peak is its own. Documents lie
 around 1,000 subjects in 32 of their 384 dimensions, as embeddings do, and a query lies beside a document.
 
-Times are processor seconds, which other work on the machine hardly changes; wall-clock seconds are kept beside them in
-the JSON file next to the figure.
+Times are processor seconds, medians over rounds in which the sizes take turns: other work on the machine changes them
+too, by a third where caches and memory are shared. Wall-clock seconds are kept beside them in the JSON file next to the
+figure.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -187,6 +189,20 @@ def in_own_process(**asked: Any) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def over_rounds(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one measurement of several of the same: median times, the largest peak, the least recall."""
+    found = dict(rounds[0])
+    for key in found:
+        values = [each[key] for each in rounds]
+        if key.endswith(("_seconds", "_wall")):
+            found[key] = statistics.median(values)
+        elif key.startswith("peak_bytes"):
+            found[key] = max(values)
+        elif key in ("recall", "right_first"):
+            found[key] = min(values)
+    return found
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the measurements as Markdown."""
     lines = [
@@ -222,9 +238,10 @@ def said(kept: dict[str, Any]) -> str:
     libraries = sizes[0]["base_bytes"] / 1e9
     lines = [
         f"Simulated vectors of {DIMENSION} dimensions, {kept['queries']:,} queries, the best {_TOP_K}. Times are "
-        f"processor seconds; peaks are of the whole process, libraries ({libraries:.2f} GB) and mapped files included. "
-        f"{kept['machine']}, Python {platform.python_version()}, numpy {np.__version__}; "
-        f"`python benchmarks/scale.py --threads {kept['threads']}`; wall-clock seconds are in `figures/scale.json`.",
+        f"processor seconds, medians of {kept['rounds']} rounds; peaks are of the whole process, libraries "
+        f"({libraries:.2f} GB) and mapped files included. {kept['machine']}, Python {platform.python_version()}, numpy "
+        f"{np.__version__}; `python benchmarks/scale.py --threads {kept['threads']}`; wall-clock seconds are in "
+        "`figures/scale.json`.",
         "",
         table([*sizes, *counts]),
     ]
@@ -286,6 +303,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--strategies", type=int, nargs="+", default=_STRATEGIES)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-faiss", action="store_true", help="leave approximate search out")
     parser.add_argument("--figure", type=Path, default=root / "docs/figures/scale.png")
     parser.add_argument("--page", type=Path, help="page that takes the tables between its two marks")
@@ -297,15 +315,26 @@ def main() -> None:
     from bench.running.provenance import machine_class
 
     shared = {"queries": options.queries, "threads": options.threads}
-    sizes, counts = [], []
-    for documents in sorted(options.documents):
-        sizes.append(in_own_process(documents=documents, strategies=1, faiss=not options.no_faiss, **shared))
-        sys.stdout.write(table(sizes[-1:]).splitlines()[-1] + "\n")
-    middle = sorted(options.documents)[len(options.documents) // 2]
-    for strategies in sorted(options.strategies):
-        counts.append(in_own_process(documents=middle, strategies=strategies, faiss=False, **shared))
+    documents = sorted(options.documents)
+    middle = documents[len(documents) // 2]
+    asked = [{"documents": size, "strategies": 1, "faiss": not options.no_faiss} for size in documents]
+    asked += [{"documents": middle, "strategies": count, "faiss": False} for count in sorted(options.strategies)]
+    measured: list[list[dict[str, Any]]] = [[] for _ in asked]
+    for _ in range(options.rounds):
+        for given, found in zip(asked, measured, strict=True):
+            found.append(in_own_process(**given, **shared))
+            sys.stdout.write(table(found[-1:]).splitlines()[-1] + "\n")
+            sys.stdout.flush()
+    rows = [over_rounds(found) for found in measured]
+    sizes, counts = rows[: len(documents)], rows[len(documents) :]
     draw(sizes, counts, options.figure)
-    kept = {"machine": machine_class(options.threads), **shared, "sizes": sizes, "strategies": counts}
+    kept = {
+        "machine": machine_class(options.threads),
+        "rounds": options.rounds,
+        **shared,
+        "sizes": sizes,
+        "strategies": counts,
+    }
     options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if options.page:
         from bench.report.markdown import put_between  # not for the measured processes

@@ -17,6 +17,8 @@ from bench.report.frames import STRATA, Setting
 from bench.report.load import Run
 from bench.report.text import clean, to_plain
 from bench.report.texts import Texts
+from bench.retrieval.ranking import Ranking
+from bench.running.store import RANKING
 
 QUERIES = 200
 """Single queries a setting that the page holds: those on which the strategies differ most."""
@@ -77,7 +79,7 @@ def _single(setting: Setting, source: Texts) -> dict[str, Any]:
     means = np.array([setting.scores(label).mean(axis=0) for label in setting.compared])
     spread = means.max(axis=0) - means.min(axis=0)
     chosen = sorted(np.argsort(-spread, kind="stable")[:QUERIES].tolist())
-    rankings = [setting.store.ranking(setting.entries[label].usable[0].cell) for label in setting.compared]
+    rankings = [_ranking(setting, label) for label in setting.compared]
     dataset = source.dataset
     qrels: Mapping[str, Mapping[str, int]] = dataset.qrels(setting.split) if dataset is not None else {}
     docs: dict[str, int] = {}
@@ -85,20 +87,23 @@ def _single(setting: Setting, source: Texts) -> dict[str, Any]:
     for position in chosen:
         query = setting.queries[position]
         relevant = {doc: grade for doc, grade in qrels.get(query, {}).items() if grade > 0}
-        hits = [ranking.hits.get(query, []) for ranking in rankings]
+        hits = [None if ranking is None else ranking.hits.get(query, []) for ranking in rankings]
         entry: dict[str, Any] = {
             "id": query,
             "text": clean(dataset.queries.get(query, "")) if dataset is not None else "",
             "seen": bool(setting.seen[position]),
             "scores": [_rounded(float(value)) for value in means[:, position]],
-            "top": [[docs.setdefault(doc, len(docs)) for doc, _ in ranked[:TOP]] for ranked in hits],
+            "top": [
+                None if ranked is None else [docs.setdefault(doc, len(docs)) for doc, _ in ranked[:TOP]]
+                for ranked in hits
+            ],
         }
         if setting.groups is not None:
             entry["group"] = clean(setting.groups[position])
         if relevant:
             entry["relevant"] = [[docs.setdefault(doc, len(docs)), grade] for doc, grade in sorted(relevant.items())]
             entry["first"] = [
-                next((rank for rank, (doc, _) in enumerate(ranked, start=1) if doc in relevant), None)
+                next((rank for rank, (doc, _) in enumerate(ranked or [], start=1) if doc in relevant), None)
                 for ranked in hits
             ]
         queries.append(entry)
@@ -112,6 +117,12 @@ def _single(setting: Setting, source: Texts) -> dict[str, Any]:
         "queries": queries,
         "docs": [[doc, _snippet(dataset, doc)] for doc in docs],
     }
+
+
+def _ranking(setting: Setting, label: str) -> Ranking | None:
+    """Return what a strategy ranked with its first seed; None where its records were kept without rankings."""
+    cell = setting.entries[label].usable[0]
+    return setting.store.ranking(cell.cell) if RANKING in cell.files else None
 
 
 def _snippet(dataset: Any, doc: str) -> str:

@@ -13,6 +13,7 @@ from bench.records import PRIMARY_MEASURE, CellResult
 from bench.report.document import Report, Table
 from bench.report.load import Run
 from bench.report.text import to_plain
+from bench.running.store import RANKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +146,7 @@ def _trec(run: Run, report: Report, out: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = []
     for cell in run.store.cells():
-        if not cell.usable or "ranking.trec.gz" not in cell.files:
+        if not cell.usable or RANKING not in cell.files:
             continue
         paths.append(folder / f"{cell.cell}.trec")
         tag = re.sub(r"\s", "", cell.strategy)

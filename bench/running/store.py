@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 FIT_MARK = "fit.json"
 CELL_MARK = "result.json"
+RANKING = "ranking.trec.gz"
+"""Of a cell; records may be kept without it."""
 RUN_FILE = "run.json"
 _RUN_COPY = "run.previous.json"
 
@@ -148,7 +150,7 @@ class Store:
         """
         from bench.retrieval.ranking import read_trec
 
-        return read_trec(self._whole(self.cell_folder(cell), self.cell(cell).files, "ranking.trec.gz"))
+        return read_trec(self._whole(self.cell_folder(cell), self.cell(cell).files, RANKING))
 
     def artefact(self, fit: str) -> Path:
         """Return the folder that `Strategy.load` reads, after checking every file in it against its SHA-256.
@@ -225,7 +227,7 @@ class Store:
         if ranking is not None:
             from bench.retrieval.ranking import write_trec
 
-            write_trec(ranking, folder / "ranking.trec.gz", record.strategy.replace(" ", ""))
+            write_trec(ranking, folder / RANKING, record.strategy.replace(" ", ""))
         commit(folder, CELL_MARK, record)
 
     def put_invocation(self, invocation: Mapping[str, Any], replace_last: bool = False) -> None:

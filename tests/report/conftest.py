@@ -46,6 +46,8 @@ class Plant:
     reindex: str = "encode"
     query_ms: float = 12.0
     artifact_bytes: int = 4_000_000
+    is_ranked: bool = True
+    """Whether rankings are kept with the records."""
     drift: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -166,7 +168,7 @@ class Planter:
                     cell.metrics = {measure: float(frame[measure].mean()) for measure in MEASURES}
                 self.store.begin_cell(cell.cell)
                 ranking = Ranking({f"q{number:03}": [("d1", 2.0), ("d0", 1.0)] for number in range(QUERIES)})
-                self.store.put_cell(cell, frame, ranking if frame is not None else None)
+                self.store.put_cell(cell, frame, ranking if plant.is_ranked and frame is not None else None)
                 if plant.status in ("ok", "over_budget"):
                     for probe, change in plant.probes.items():
                         self.probe(record, probe, change)

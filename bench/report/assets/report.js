@@ -129,19 +129,24 @@
     const title = make("h4");
     title.append(make("code", setting.strategies[strategy]), ` ${setting.single.measure} ${score(query.scores[strategy])}`);
     box.append(title);
+    const ranked = query.top[strategy];
+    if (ranked === null) {
+      box.append(make("p", "Its ranking is not kept with these records."));
+      return box;
+    }
     if (query.first) {
       const rank = query.first[strategy];
       box.append(make("p", rank === null ? "No relevant document was found." : `First relevant document at rank ${rank}.`, { class: "note" }));
     }
     const list = make("ol");
-    for (const position of query.top[strategy]) {
+    for (const position of ranked) {
       const item = make("li");
       const relevant = grades.has(position);
       item.append(make("span", docs[position][0] + (relevant ? ` ✓ relevant (${grades.get(position)})` : ""), relevant ? { class: "hit" } : {}));
       if (docs[position][1]) item.append(make("span", docs[position][1], { class: "doc" }));
       list.append(item);
     }
-    box.append(query.top[strategy].length ? list : make("p", "Nothing was found."));
+    box.append(ranked.length ? list : make("p", "Nothing was found."));
     return box;
   };
   const showQuery = (setting, query, chosen) => {

@@ -164,3 +164,20 @@ def test_texts_that_changed_since_the_run_are_not_shown(planter, plant, untraine
     write_report(planter.store, tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "question 7" not in page and "the dataset has changed since the run" in page
+
+
+def test_records_that_were_kept_without_rankings_make_a_report_that_says_so(
+    page, planter, plant, untrained, hostile_folder, tmp_path
+):
+    """Last here: it opens another page in the browser that the tests above share."""
+    fingerprint = load_dataset(str(hostile_folder)).fingerprint
+    planter.invoke(config={"datasets": ["domain"], "data_dir": str(hostile_folder.parent), "baseline": "base"})
+    planter.run({"base": untrained(), "big": plant(is_ranked=False)}, fingerprint=fingerprint)
+    write_report(planter.store, tmp_path / "out")
+    shown = page.open(tmp_path / "out" / "report.html")
+    shown.eval("document.querySelector('#single-table tbody button.query').click()")
+    columns = shown.texts("#single-detail .columns > div")
+    assert "First relevant document" in next(text for text in columns if text.startswith("base"))
+    bare = next(text for text in columns if text.startswith("big"))
+    assert bare.endswith("Its ranking is not kept with these records.") and "relevant" not in bare
+    assert shown.errors == []

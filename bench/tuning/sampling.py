@@ -1,4 +1,8 @@
-"""What to try next: the default first, then Optuna's tree-structured Parzen estimator (Bergstra et al., 2011).
+"""What to try next: the default, four points spread over the space, then Optuna's estimator.
+
+The spread points are a Latin hypercube (McKay et al., 1979): the middle of each quarter of every range is tried once.
+Four independent draws leave a half of a range untried in one study of eight, and many studies are no longer than that.
+The tree-structured Parzen estimator (Bergstra et al., 2011) goes on from there.
 
 A suggestion depends on the trials before it and on its own number alone, so that a study that was interrupted goes on
 as if it had not been.
@@ -16,8 +20,8 @@ from bench.tuning import space as spaces
 from bench.tuning.records import Trial
 from bench.tuning.spec import SEED
 
-STARTUP_TRIALS = 5
-"""Trials, the default among them, before the estimator is used; until then values are drawn at random."""
+_SPREAD = 4
+"""Trials after the default that are spread over the space; from then on the estimator is used."""
 _ATTEMPTS = 20
 
 
@@ -50,7 +54,7 @@ def propose(
         return dict(defaults)
     tried = [trial.params for trial in trials]
     for attempt in range(_ATTEMPTS):
-        found = _suggest(space, trials, number, attempt)
+        found = _spread(space, number, attempt) if number <= _SPREAD else _suggest(space, trials, number, attempt)
         if found not in tried:
             return found
     if spaces.size(space) == float("inf"):
@@ -58,12 +62,19 @@ def propose(
     return next((each for each in spaces.combinations(space) if each not in tried), None)
 
 
+def _spread(space: Mapping[str, Param], number: int, attempt: int) -> dict[str, Any]:
+    from scipy.stats import qmc
+
+    points = qmc.LatinHypercube(len(space), scramble=False, rng=SEED * _ATTEMPTS + attempt).random(_SPREAD)
+    return {name: spaces.at(param, share) for (name, param), share in zip(space.items(), points[-number], strict=True)}
+
+
 def _suggest(space: Mapping[str, Param], trials: Sequence[Trial], number: int, attempt: int) -> dict[str, Any]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     seed = (SEED * 1_000 + number) * _ATTEMPTS + attempt
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     distributions = {name: _distribution(param) for name, param in space.items()}
     for trial in trials:

@@ -75,6 +75,15 @@ def rounded(param: Param, value: Any) -> Any:
     return min(max(float(f"{value:.{DIGITS}g}"), param.low), param.high)
 
 
+def at(param: Param, share: float) -> Any:
+    """Return the value at a share, from 0 up to but not 1, of a dimension's range."""
+    if isinstance(param, Choice):
+        return param.values[int(share * len(param.values))]
+    if is_logarithmic(param):
+        return rounded(param, param.low * (param.high / param.low) ** share)
+    return rounded(param, param.low + (param.high - param.low) * share)
+
+
 def is_logarithmic(param: Param) -> bool:
     """Whether a dimension is uniform in its logarithm."""
     return isinstance(param, LogUniform)

@@ -47,6 +47,13 @@ def test_what_is_tried_lies_in_the_space_in_three_digits_and_never_twice() -> No
     assert len({repr(trial.params) for trial in trials}) == 12
 
 
+def test_the_first_four_after_the_default_lie_in_a_quarter_each_of_every_range() -> None:
+    tried = [trial.params for trial in run(5)[1:]]
+    assert sorted(int((math.log10(params["lr"]) + 5) / 3 * 4) for params in tried) == [0, 1, 2, 3]
+    assert sorted(int((params["share"] - 0.25) / 0.5 * 4) for params in tried) == [0, 1, 2, 3]
+    assert sorted(params["hybrid.method"] for params in tried) == ["rrf", "rrf", "weighted", "weighted"]
+
+
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been() -> None:
     whole = run(9)
     for stopped_after in (1, 6):

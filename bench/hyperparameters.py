@@ -36,11 +36,22 @@ class StrategyConfig:
             if name not in known:
                 raise unknown("option", name, known)
             parsed[name] = typed(value, known[name].default, name)
-        return cls(**parsed)
+        return cls(**{**cls.variant(parsed), **parsed})
+
+    @classmethod
+    def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the defaults that differ where other options have these values: a variant that learns at another rate.
+
+        Args:
+            values: options by name; those that are missing have their own defaults.
+        """
+        return {}
 
     def changed(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults: the part that identifies a fit."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+        """Return the fields that differ from their defaults, or their variant's: the part that identifies a fit."""
+        values = vars(self)
+        defaults = {field.name: field.default for field in fields(self)} | dict(self.variant(values))
+        return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 @dataclass(frozen=True)

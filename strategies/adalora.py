@@ -30,13 +30,14 @@ class AdaLora(PeftStrategy):
 
     name = "adalora"
     summary = "low-rank updates, ranks allocated while training"
+    version = 2
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """`r` is the rank left on average; `orthogonal` weighs the term that keeps P and Q orthogonal (eq. 4)."""
 
-        lr: float = 2e-3
-        r: int = 8
+        lr: float = 3.56e-3
+        r: int = 4
         alpha: float = 32.0
         orthogonal: float = 0.1
         targets: str = "all"

@@ -26,14 +26,15 @@ class Adapter(EncoderStrategy):
 
     name = "adapter"
     summary = "small two-layer networks inside the blocks"
+    version = 2
     removable = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """`reduction` is the model's width over the network's; its values are ordered from small networks to large."""
 
-        lr: float = 1e-3
-        reduction: int = 16
+        lr: float = 1.78e-3
+        reduction: int = 32
         placement: str = "pfeiffer"
         space: ClassVar[Mapping[str, Param]] = {
             "lr": LogUniform(1e-4, 1e-2),

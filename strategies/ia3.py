@@ -25,13 +25,14 @@ class IA3(EncoderStrategy):
 
     name = "ia3"
     summary = "activations times learned vectors"
+    version = 2
     removable = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """The learning rate is the paper's."""
+        """`attention_output` scales the input of attention's output layer too."""
 
-        lr: float = 3e-3
+        lr: float = 2.64e-2
         attention_output: bool = True
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(3e-4, 5e-2)}
 

@@ -19,12 +19,13 @@ class LayerNorm(EncoderStrategy):
 
     name = "layernorm"
     summary = "scale and shift of the layer norms are trained"
+    version = 2
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """Only the learning rate."""
 
-        lr: float = 1e-3
+        lr: float = 1.78e-3
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:

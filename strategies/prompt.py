@@ -23,13 +23,14 @@ class Prompt(EncoderStrategy):
 
     name = "prompt"
     summary = "trained token embeddings before the text"
+    version = 2
     removable = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """`start` scales the noise at the start, in standard deviations of the token embeddings."""
 
-        lr: float = 1e-2
+        lr: float = 4.22e-2
         tokens: int = 20
         start: float = 2.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}

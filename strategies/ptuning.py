@@ -24,13 +24,14 @@ class PTuning(EncoderStrategy):
 
     name = "ptuning"
     summary = "prompt embeddings made by a small network"
+    version = 2
     removable = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """`hidden` is the width of the network between its layers."""
 
-        lr: float = 1e-3
+        lr: float = 5.62e-3
         tokens: int = 20
         hidden: int = 128
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}

@@ -20,13 +20,14 @@ class TopLayers(EncoderStrategy):
 
     name = "top-layers"
     summary = "the last blocks alone are trained"
+    version = 2
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """The learning rate is that of full fine-tuning."""
 
-        lr: float = 5e-5
-        layers: int = 2
+        lr: float = 2.81e-4
+        layers: int = 4
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 5e-4), "layers": Choice((1, 2, 3, 4, 6))}
         size: ClassVar[str | None] = "layers"
 

@@ -27,12 +27,13 @@ class Vera(PeftStrategy):
 
     name = "vera"
     summary = "shared random matrices, trained scaling vectors"
+    version = 2
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
         """`key` seeds the random matrices; it is no training seed."""
 
-        lr: float = 1e-2
+        lr: float = 5.62e-2
         r: int = 256
         key: int = 0
         targets: str = "all"

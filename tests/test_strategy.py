@@ -13,6 +13,7 @@ import pytest
 from bench.data.dataset import Corpus, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.records import FitReport
+from bench.registry import Registry
 from bench.space import Choice, LogUniform
 from bench.strategy import EncoderConfig, EncoderStrategy, Index, Strategy, StrategyConfig
 from bench.training.budget import Budget
@@ -102,6 +103,18 @@ def test_a_mistyped_option_gets_a_suggestion() -> None:
 def test_only_what_differs_from_the_defaults_identifies_a_fit() -> None:
     assert Sized.Config().changed() == {}
     assert Sized.Config.parse({"width": "2", "deep": "yes"}).changed() == {"deep": True}
+
+
+def test_a_variant_brings_defaults_of_its_own_and_what_is_set_wins() -> None:
+    config = Registry(()).get("prefix").Config
+    variant = config.parse({"reparametrise": "true"})
+    assert variant.lr < config().lr / 10, "what suits a table breaks a network"
+    assert variant.changed() == {"reparametrise": True}
+    for lr in (variant.lr, config().lr, 0.5):
+        asked = config.parse({"reparametrise": "true", "lr": str(lr)})
+        assert asked.lr == lr
+        assert config.parse(asked.changed()) == asked
+    assert config.parse({"lr": str(variant.lr)}).changed() == {"lr": variant.lr}
 
 
 def test_an_encoder_strategy_has_a_learning_rate() -> None:

@@ -98,10 +98,14 @@ class Study:
 
         It is too high as an estimate, as the best of several is chosen on the very same queries.
         """
-        best, default = self.best, next((trial for trial in self.trials if trial.number == 0), None)
-        if best is None or default is None or best.value is None or default.value is None:
+        return None if self.best is None else self.over_default(self.best)
+
+    def over_default(self, trial: Trial) -> tuple[float, float] | None:
+        """What a trial gains over the default, and its standard error; None where one of the two has no value."""
+        default = next((each for each in self.trials if each.number == 0), None)
+        if default is None or default.value is None or trial.value is None:
             return None
-        return best.value - default.value, _standard_error(best.scores, default.scores)
+        return trial.value - default.value, _standard_error(trial.scores, default.scores)
 
     @property
     def tied(self) -> list[Trial]:

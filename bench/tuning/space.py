@@ -38,9 +38,9 @@ def dimensions(root: Node, registry: Registry) -> dict[str, Param]:
 
 
 def defaults(root: Node, registry: Registry) -> dict[str, Any]:
-    """Return what trial 0 tries: the shipped default of every dimension."""
+    """Return what trial 0 tries: the shipped default of every dimension, beside what is fixed."""
     return {
-        node.key(option): getattr(registry.get(node.head).Config(), option)
+        node.key(option): getattr(registry.get(node.head).Config.parse(node.config), option)
         for node in root.walk()
         for option in node.tuned
     }

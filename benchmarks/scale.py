@@ -282,6 +282,7 @@ def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path
         axes[0][column].set(xscale="log", yscale="log", ylabel="processor seconds")
         axes[1][column].set(xscale="log", ylabel="peak memory, GB", ylim=(0, None))
     axes[1][0].axhline(4, color="#D55E00", lw=1, ls="--", label="4 GB")
+    axes[1][0].set_ylim(0, 4.4)
     for row in axes:
         row[0].set_xlabel(f"documents ({DIMENSION} dimensions)")
         row[1].set_xlabel(f"strategies, one after another ({counts[0]['documents']:,} documents)")

@@ -240,8 +240,8 @@ def said(kept: dict[str, Any]) -> str:
         f"Simulated vectors of {DIMENSION} dimensions, {kept['queries']:,} queries, the best {_TOP_K}. Times are "
         f"processor seconds, medians of {kept['rounds']} rounds; peaks are of the whole process, libraries "
         f"({libraries:.2f} GB) and mapped files included. {kept['machine']}, Python {platform.python_version()}, numpy "
-        f"{np.__version__}; `python benchmarks/scale.py --threads {kept['threads']}`; wall-clock seconds are in "
-        "`figures/scale.json`.",
+        f"{np.__version__}; `python benchmarks/scale.py --threads {kept['threads']} --rounds {kept['rounds']}`; "
+        "wall-clock seconds are in `figures/scale.json`.",
         "",
         table([*sizes, *counts]),
     ]

@@ -24,7 +24,7 @@ class TopLayers(EncoderStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """The learning rate is that of full fine-tuning."""
+        """`layers` is how many of the last blocks are trained."""
 
         lr: float = 2.81e-4
         layers: int = 4

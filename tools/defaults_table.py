@@ -1,6 +1,6 @@
-"""Write what the search of the defaults found into docs/defaults.md: `python tools/defaults_table.py [RECORD [PAGE]]`.
+"""Write what the search of the defaults found into a page: `python tools/defaults_table.py RECORD PAGE`.
 
-RECORD is the folder of the search, `docs/defaults` unless told otherwise. The table goes between the lines
+RECORD is the folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the lines
 `<!-- search: begin -->` and `<!-- search: end -->` of the page.
 """
 
@@ -19,8 +19,6 @@ _COLUMNS = (
     "strategy", "trials", "default in the search", "nDCG@10", "best other trial", "difference", "standard error",
     "default since",
 )  # fmt: skip
-
-
 TRIALS = 4
 """Of each study, the default among them; fewer where a finite space holds no more."""
 
@@ -37,9 +35,9 @@ def settled(study: Study) -> Mapping[str, Any]:
     They change where the best trial beats them by more than one standard error of the difference, paired by query.
     """
     best, gain = study.best, study.gain
-    if not is_whole(study):
+    if best is None or gain is None or gain[0] <= gain[1] or not is_whole(study):
         return study.defaults
-    return best.params if best is not None and gain is not None and gain[0] > gain[1] else study.defaults
+    return best.params
 
 
 def table(found: Sequence[Study]) -> str:
@@ -79,14 +77,6 @@ def _words(params: Mapping[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Read the record and write the table."""
-    docs = Path(__file__).resolve().parents[1] / "docs"
-    record, page = [Path(given) for given in sys.argv[1:]] + [docs / "defaults", docs / "defaults.md"][
-        len(sys.argv) - 1 :
-    ]
-    put_between(page, "search", table(studies(record)))
-
-
 if __name__ == "__main__":
-    main()
+    record, page = map(Path, sys.argv[1:])
+    put_between(page, "search", table(studies(record)))

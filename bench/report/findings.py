@@ -103,6 +103,12 @@ class Finding:
             f"{numbers.p_words(self.p)}"
         )
 
+    def seen_from(self, label: str) -> tuple[float, float, float]:
+        """Return the difference of `label`, one of the two, from the other, and the ends of its 95% interval."""
+        if label == self.label:
+            return self.difference, self.low, self.high
+        return -self.difference, -self.high, -self.low
+
     @property
     def words(self) -> str:
         """The verdict in words, with what it leaves possible."""

@@ -36,6 +36,41 @@ def test_an_established_gain_is_taken_with_interval_n_and_seeds(planter, plant, 
     assert "95% interval" in said and "160 test queries" in said and "3 seeds" in said and "150 steps" in said
 
 
+def test_what_comes_close_for_less_is_named_with_what_it_saves(planter, plant, untrained):
+    store = planter.run(
+        {
+            "base": untrained(),
+            "big": plant(gains=(0.12,), dev_gain=0.12, artifact_bytes=90_000_000, seconds=100),
+            "small": plant(gains=(0.11,), dev_gain=0.1, artifact_bytes=2_700_000, seconds=90),
+            "head": plant(gains=(0.1,), dev_gain=0.09, artifact_bytes=90_000_000, seconds=10, reindex="none"),
+            "dear": plant(gains=(0.11,), dev_gain=0.08, artifact_bytes=90_000_000, seconds=90),
+            "far": plant(gains=(0.05,), dev_gain=0.05, artifact_bytes=1000),
+            "spent": plant(gains=(0.11,), dev_gain=0.1, artifact_bytes=1000, status="over_budget"),
+            "flat": plant(artifact_bytes=1000),
+        }
+    )
+    line = next(line for line in answer(store).splitlines() if "Close to big for less" in line)
+    small, head = line.split(": ", 1)[1].split("; ")
+    assert small.startswith("small (−0.0") and small.endswith("with 3% of its storage")
+    assert head.startswith("head (−0.0") and head.endswith("with 10% of its fitting time and the index as it is.")
+
+
+def test_nothing_is_called_close_where_the_baseline_is_kept(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01), "small": plant(artifact_bytes=10)})
+    assert "for less" not in answer(store)
+
+
+def test_the_gain_on_unseen_queries_stands_beside_that_on_all(planter, plant, untrained):
+    planted = {"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}
+    said = "On the 156 queries none of whose relevant documents was trained on, big differs from base by +0.1"
+    assert said in answer(planter.run(planted, seen=0.025))
+
+
+def test_no_such_gain_is_given_where_unseen_queries_are_the_headline(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}, seen=0.5)
+    assert "none of whose relevant documents was trained on" not in answer(store)
+
+
 def test_stay_with_the_baseline_where_nothing_is_gained(planter, plant, untrained):
     store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01), "other": plant(dev_gain=0.005)})
     said = first(store)

@@ -5,17 +5,17 @@ Every sentence is made from a statistic, and none says more than the test behind
 
 from __future__ import annotations
 
-import numpy as np
-
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
 from bench.report.choice import Choice, choose
 from bench.report.costs import cost_of, is_composite
 from bench.report.document import Block, Heading, Items, Paragraph, Section
-from bench.report.findings import Analysis, Finding, measure_name, per_query_means
+from bench.report.findings import Analysis, Finding, measure_name
 from bench.report.frames import Setting
 from bench.report.load import Run
+from bench.report.sections.answer_cheaper import for_less
 from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
+from bench.report.sections.answer_gain import concentration, memory, unseen
 from bench.report.sections.cost import REINDEX
 from bench.report.text import code, strong
 
@@ -47,8 +47,10 @@ def section(run: Run, analysis: Analysis) -> Section:
         items = [
             *_how_chosen(setting, choice),
             *_others(setting, choice, analysis),
-            *_memory(setting, analysis),
-            *_concentration(setting, choice, analysis),
+            *for_less(run, setting, choice, analysis),
+            *unseen(setting, choice, analysis),
+            *memory(setting, analysis),
+            *concentration(setting, choice, analysis),
             *_cost(run, setting, choice),
             *forgotten(setting, choice, analysis),
             *served_meanwhile(setting, choice),
@@ -191,9 +193,8 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
 
 def _away(pair: Finding, label: str) -> str:
     """Return the difference of `label` from the other of a pair, with its interval."""
-    if pair.label == label:
-        return f"{numbers.signed(pair.difference)}, {numbers.interval(pair.low, pair.high)}"
-    return f"{numbers.signed(-pair.difference)}, {numbers.interval(-pair.high, -pair.low)}"
+    middle, low, high = pair.seen_from(label)
+    return f"{numbers.signed(middle)}, {numbers.interval(low, high)}"
 
 
 def _sign(pair: Finding, label: str) -> str:
@@ -201,46 +202,6 @@ def _sign(pair: Finding, label: str) -> str:
     if pair.label == label or pair.verdict not in ("better", "worse"):
         return pair.verdict
     return "worse" if pair.verdict == "better" else "better"
-
-
-def _memory(setting: Setting, analysis: Analysis) -> list[str]:
-    """Name strategies that gain on seen queries and not on unseen ones."""
-    if not 1 < setting.n("seen") < setting.n() - 1:
-        return []
-    sentences = []
-    for finding in analysis.against_baseline(setting, "seen"):
-        if not setting.entries[finding.label].trained:
-            continue
-        unseen = analysis.finding(setting, finding.label, "unseen")
-        if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
-            sentences.append(
-                f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "
-                "queries whose relevant documents it was trained on, and no gain is established on the "
-                f"{setting.n('unseen'):,} others ({numbers.signed(unseen.difference)}, "
-                f"{numbers.interval(unseen.low, unseen.high)}): what it shows is memory of documents."
-            )
-    return sentences
-
-
-def _concentration(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
-    """Say where much of the gain comes from one group of queries."""
-    if setting.groups is None or choice.finding is None or choice.finding.verdict != "better":
-        return []
-    groups = setting.groups[setting.mask(setting.headline)]
-    change = per_query_means(setting, choice.picked) - per_query_means(setting, setting.baseline)
-    sums = {str(group): float(change[groups == group].sum()) for group in np.unique(groups)}
-    top = max(sums, key=lambda group: sums[group])
-    share, size = sums[top] / change.sum(), float((groups == top).mean())
-    macro = setting.macro(choice.picked, stratum=setting.headline) - setting.macro(
-        setting.baseline, stratum=setting.headline
-    )
-    text = f"Averaged over {len(sums)} groups of queries instead of queries, its difference is {numbers.signed(macro)}."
-    if share > 0.2 and share > 1.5 * size:
-        text += (
-            f" {numbers.percent(share)} of the gain comes from one group, {code(top)}, which holds "
-            f"{numbers.percent(size)} of the queries."
-        )
-    return [text]
 
 
 def _cost(run: Run, setting: Setting, choice: Choice) -> list[str]:

@@ -199,6 +199,18 @@ def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
     assert start_method(Setup(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
 
 
+def test_libraries_that_are_loaded_already_keep_to_the_threads_of_the_job() -> None:
+    code = (
+        "import faiss, numpy, scipy.linalg, torch\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from bench.running.executors.child import set_threads\n"
+        "set_threads(1)\n"
+        "print(torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info()))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(said.split()) > 3 and set(said.split()) == {"1"}
+
+
 def test_executors_are_named_and_what_is_missing_says_how_to_get_it() -> None:
     with pytest.raises(BenchError, match="did you mean 'slurm'"):
         executor("slrum")

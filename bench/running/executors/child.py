@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from bench.running.jobs import Job, run_job
 from bench.running.store import Store
 from bench.running.workshop import Setup
@@ -61,10 +63,9 @@ def set_threads(threads: int) -> None:
         return
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
-    if "torch" in sys.modules:  # imported by the fork server, which read no variable of ours
+    threadpool_limits(threads)  # of what the fork server has loaded, which read no variable of ours
+    if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-    if "faiss" in sys.modules:
-        sys.modules["faiss"].omp_set_num_threads(threads)
 
 
 class _Messages:

@@ -196,6 +196,20 @@ def test_a_lucky_seed_is_called_out_and_not_taken(planter, plant, untrained):
     assert "even has a lucky seed" not in said
 
 
+def test_a_seed_whose_gain_the_others_bear_out_is_not_called_lucky(planter, plant, untrained):
+    """Two seeds that are left have one degree of freedom: a test over seeds would establish nothing."""
+    said = answer(planter.run({"base": untrained(), "big": plant(gains=(0.05, 0.09, 0.07), dev_gain=0.05)}))
+    assert "take big" in said and "lucky" not in said
+
+
+def test_a_seed_with_most_of_an_established_gain_is_called_lucky(planter, plant, untrained):
+    seeds = {"seeds": (0, 1, 2, 3, 4, 5)}
+    gains = (0.02, 0.02, 0.06, 0.02, 0.02, 0.02)
+    said = answer(planter.run({"base": untrained(), "big": plant(gains=gains, dev_gain=0.05, **seeds)}))
+    assert "big has a lucky seed: seed 2" in said
+    assert "Over all seeds a gain is established, but the others show under 50% of this one's" in said
+
+
 def test_memory_of_documents_is_called_out_and_the_unseen_queries_lead(planter, plant, untrained):
     store = planter.run({"base": untrained(), "memory": plant(seen_gain=0.12, dev_gain=0.05)}, seen=0.6)
     assert "stay base" in first(store) and "64 unseen test queries" in first(store)

@@ -14,18 +14,20 @@ from bench.report.findings import Analysis
 from bench.report.frames import Setting
 from bench.report.load import load_run
 from bench.report.markdown import put_between
+from bench.report.sections.drift import old_index
 from bench.running.store import Store
 
 _COLUMNS = (
     "strategy", "nDCG@10", "mean of the templates", "difference, 95% interval", "trainable parameters", "fit",
-    "peak memory", "artefact",
+    "peak memory", "artefact", "old index",
 )  # fmt: skip
 
 
 def table(folder: Path) -> str:
     """Return the table of a run's first setting as Markdown, the best strategy first.
 
-    Costs are those of a strategy and what it is composed of.
+    Costs are those of a strategy and what it is composed of. `old index` is nDCG@10 of its queries on the base model's
+    document vectors, empty where these stay anyway.
     """
     analysis = Analysis(load_run(Store(folder)))
     setting = analysis.run.settings[0]
@@ -48,7 +50,8 @@ def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
         )
     )
     quality = numbers.score(setting.mean(label)), numbers.score(setting.macro(label))
-    return (f"`{label}`", *quality, difference, *costs)
+    old = old_index(entry)
+    return (f"`{label}`", *quality, difference, *costs, numbers.score(old.mixed) if old else "")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
+from bench.report.budget_plot import budget_plots
 from bench.report.canvas import Plot, canvas, cost_scale, legend, point
 from bench.report.colours import MUTED, Style, styles
 from bench.report.costs import cost_of
@@ -45,23 +46,7 @@ def draw(run: Run, analysis: Analysis) -> Iterator[Plot]:
             yield curves(f"curves-{number}", run, setting, look)
         if analysis.probes(setting):
             yield forgetting(f"forgetting-{number}", setting, analysis, look)
-    for number, curve in enumerate(analysis.budget_curves(), start=1):
-        with canvas(f"budget-{number}", 7.5, 4.2) as (plot, (axes,)):
-            axes.axhline(0, color=MUTED, linewidth=1)
-            for label, points in curve.lines.items():
-                style = look[label]
-                x = [at.amount for at in points]
-                axes.plot(x, [at.gain for at in points], color=style.colour, linestyle=style.dash, linewidth=1.5)
-                for at in points:
-                    axes.plot([at.amount] * 2, [at.low, at.high], color=style.colour, linewidth=1.2, alpha=0.7)
-                    hint = f"{label}, {at.budget}: {numbers.signed(at.gain)} {numbers.interval(at.low, at.high)}"
-                    point(plot, axes, at.amount, at.gain, style, label, hint)
-            axes.set_xscale("log")
-            axes.set_xlabel(f"budget: {curve.unit.replace('_', ' ')}")
-            axes.set_ylabel(f"gain over {run.baseline}, {_MEASURE}")
-            axes.set_title(f"{curve.dataset}, {curve.queries}")
-            legend(plot, [axes])
-            yield plot
+    yield from budget_plots(analysis, look)
     yield from tuning_plots(run, look)
 
 

@@ -11,6 +11,7 @@ from bench.errors import StoreError
 from bench.report.build import build
 from bench.report.findings import Analysis
 from bench.report.load import load_run
+from bench.report.plots import draw
 
 SLOW = {"machine_class": "Processor Y, 2 threads"}
 
@@ -98,6 +99,17 @@ def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter,
     assert "200 labels are the fewest tried" in build(run, Analysis(run)).words
     strict = Analysis(run, min_gain=0.3).budget_curves()[0]
     assert "no amount tried (up to 800 labels)" in strict.answers[0].replace("\ue000", "").replace("\ue001", "")
+
+
+def test_the_ticks_of_a_budget_curve_are_the_amounts_that_were_run(planter, plant, untrained):
+    for labels in (50, 150, 4_000):
+        more = {"base": untrained()} if labels == 50 else {}
+        planter.run({**more, "big": plant(), "small": plant()}, limits={"examples": labels, "steps": 100})
+    run = load_run(planter.store)
+    (plot,) = (plot for plot in draw(run, Analysis(run)) if plot.name == "budget-1")
+    (axes,) = plot.figure.axes
+    plot.figure.canvas.draw()
+    assert [tick.get_text() for tick in axes.get_xticklabels(which="both")] == ["50", "150", "4,000"]
 
 
 def test_what_uses_under_four_fifths_of_a_parameter_budget_is_not_matched(planter, plant, untrained):

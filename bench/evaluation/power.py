@@ -26,7 +26,20 @@ def supported_margin(standard_error: float, df: float, alpha: float = ALPHA, pow
     By two one-sided tests (Schuirmann 1987). Rounded up to a multiple of .005, so that it depends on the size of the
     test set and not on the noise of one comparison.
     """
-    margin = standard_error * float(stats.t.ppf(1 - alpha, df) + stats.t.ppf((1 + power) / 2, df))
+    return _round_up(standard_error * float(stats.t.ppf(1 - alpha, df) + stats.t.ppf((1 + power) / 2, df)))
+
+
+def unshown_margin(n_queries: int, alpha: float = ALPHA) -> float:
+    """Return the margin that so many queries support at best, however little they differ.
+
+    If a share of all queries changed, by 1 at most, `n_queries` would show none of it with probability `(1 - share) **
+    n_queries`. The share at which that is alpha, some 3 / n (the rule of three: Hanley & Lippman-Hand 1983), rounded up
+    as `supported_margin` is: .01 for 300 queries, .315 for 8.
+    """
+    return _round_up(1 - alpha ** (1 / n_queries))
+
+
+def _round_up(margin: float) -> float:
     return max(_STEP, round(math.ceil(margin / _STEP - 1e-9) * _STEP, 3))
 
 

@@ -164,7 +164,7 @@ def _family(
 def _over_queries_and_seeds(known: Uncertainty, design: Design) -> dict[str, Any]:
     margin = design.margin
     if margin is None:
-        margin = power.supported_margin(known.standard_error, known.df)
+        margin = max(power.supported_margin(known.standard_error, known.df), power.unshown_margin(known.n))
     low, high = known.interval()
     return {
         "difference": known.mean,

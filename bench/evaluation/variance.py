@@ -23,6 +23,9 @@ from scipy import stats
 
 from bench.evaluation.resampling import group_sums
 
+_ROUNDING = 1e-12
+"""Below this a standard error is what sums of equal differences leave."""
+
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -38,6 +41,8 @@ class Uncertainty:
     """Estimated standard deviation, from seed to seed, of the difference in the mean; None from one seed."""
     query_sd: float
     """Standard deviation over queries of the difference of seed means."""
+    n: int
+    """Queries, or groups of them where these are given."""
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the t interval of the mean difference."""
@@ -45,15 +50,22 @@ class Uncertainty:
         return self.mean - half, self.mean + half
 
     def p(self, against: float = 0.0) -> float:
-        """Return the two-sided p of the hypothesis that the true difference is `against`."""
-        if self.standard_error == 0:
-            return 1.0 if self.mean == against else 0.0
+        """Return the two-sided p of the hypothesis that the true difference is `against`.
+
+        Where all queries differ by the same the t-test has nothing to go by; it is the sign test's p then.
+        """
+        if self.standard_error < _ROUNDING:
+            return 1.0 if abs(self.mean - against) < _ROUNDING else 2.0 ** (1 - self.n)
         return float(2 * stats.t.sf(abs(self.mean - against) / self.standard_error, self.df))
 
     def equivalence_p(self, margin: float) -> float:
-        """Return the p of two one-sided tests that the true difference lies outside of +-margin (Schuirmann 1987)."""
-        if self.standard_error == 0:
-            return 0.0 if abs(self.mean) < margin else 1.0
+        """Return the p of two one-sided tests that the true difference lies outside of +-margin (Schuirmann 1987).
+
+        Where all queries differ by the same, it is the chance that so many show none of a change that moves the mean
+        beyond the margin (`bench.evaluation.power.unshown_margin`).
+        """
+        if self.standard_error < _ROUNDING:
+            return (1 - min(1.0, max(0.0, margin - abs(self.mean)))) ** self.n
         return float(stats.t.sf((margin - abs(self.mean)) / self.standard_error, self.df))
 
 
@@ -97,6 +109,7 @@ def uncertainty(
         seed_share=seed_share,
         seed_sd=math.sqrt(sum(component for component, _ in trained)) if trained else None,
         query_sd=float(queries.std(ddof=1)),
+        n=n,
     )
 
 

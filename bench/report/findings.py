@@ -96,6 +96,14 @@ class Finding:
         return "undecided" if verdict == "equivalent" and self.comparison.margin > LARGEST_MARGIN else verdict
 
     @property
+    def too_few(self) -> bool:
+        """Whether hardly any query differs, and there are too few to call even that equivalence."""
+        from bench.evaluation.power import unshown_margin
+
+        level = self.verdict == "undecided" and max(abs(self.low), abs(self.high)) < LARGEST_MARGIN
+        return level and unshown_margin(self.comparison.n_queries) > LARGEST_MARGIN
+
+    @property
     def figures(self) -> str:
         """The difference with its interval and p, for a sentence."""
         return (
@@ -114,6 +122,8 @@ class Finding:
         """The verdict in words, with what it leaves possible."""
         if self.verdict == "equivalent":
             return f"equivalent within {numbers.score(self.comparison.margin)}"
+        if self.too_few:
+            return f"not settled: {self.comparison.n_queries:,} queries are too few to call them equal"
         if self.verdict == "undecided":
             return f"not settled: {numbers.interval(self.low, self.high)} is possible"
         return f"{self.verdict}, for this trained model" if self.comparison.one_seed else self.verdict

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from bench.evaluation.power import detectable, queries_needed, supported_margin
+from bench.evaluation.power import detectable, queries_needed, supported_margin, unshown_margin
 
 
 def power_at(difference: float, standard_error: float, df: float) -> float:
@@ -41,6 +41,12 @@ def test_equal_strategies_are_called_equivalent_with_80_percent_power() -> None:
 def test_the_margin_is_a_multiple_of_a_two_hundredth_and_never_zero() -> None:
     assert supported_margin(0.0, 10) == 0.005
     assert supported_margin(0.005, 299) == pytest.approx(0.015)
+
+
+@pytest.mark.parametrize(("n_queries", "margin"), [(8, 0.315), (104, 0.03), (300, 0.01), (1446, 0.005)])
+def test_so_many_queries_would_mostly_have_shown_a_larger_share_that_changes(n_queries: int, margin: float) -> None:
+    assert unshown_margin(n_queries) == margin
+    assert stats.binom.pmf(0, n_queries, margin) <= 0.05
 
 
 @pytest.mark.parametrize(("gain", "sd"), [(0.01, 0.234), (0.038, 0.234), (0.2, 0.1), (1.0, 0.05)])

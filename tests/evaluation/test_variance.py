@@ -40,6 +40,16 @@ def test_equivalence_is_scipys_two_one_sided_tests() -> None:
     assert known.equivalence_p(0.05) == pytest.approx(larger)
 
 
+def test_queries_that_all_differ_by_the_same_are_as_much_evidence_as_they_are_many() -> None:
+    """A t-test divides by 0 there. Signs alone: 2 * .5**5. None seen among 8 where a quarter changes: .75**8."""
+    won = uncertainty(np.zeros((1, 5)), np.ones((1, 5)), paired_seeds=False)
+    assert won.p() == pytest.approx(stats.binomtest(5, 5).pvalue)
+    level = uncertainty(np.ones((1, 8)), np.ones((3, 8)), paired_seeds=False)
+    assert level.p() == 1
+    assert level.equivalence_p(0.25) == pytest.approx(stats.binom.pmf(0, 8, 0.25))
+    assert uncertainty(np.ones((1, 1446)), np.ones((3, 1446)), paired_seeds=False).equivalence_p(0.005) < 0.001
+
+
 def test_the_variance_is_that_of_the_two_way_table() -> None:
     """(MS seeds + MS queries - MS rest) / (S Q), the mean squares from sums of squares about each margin."""
     rng = np.random.default_rng(2)
@@ -127,8 +137,8 @@ def test_equal_scores_have_no_error_and_no_difference() -> None:
     scores = np.linspace(0, 1, 20)[None]
     known = uncertainty(scores, scores, paired_seeds=False)
     assert (known.mean, known.standard_error, known.p(), known.interval()) == (0, 0, 1, (0, 0))
-    assert known.equivalence_p(0.005) == 0
-    assert uncertainty(scores, scores + 0.5, paired_seeds=False).p() < 1e-12
+    assert known.equivalence_p(0.005) == pytest.approx(0.995**20)
+    assert uncertainty(scores, scores + 0.5, paired_seeds=False).p() == pytest.approx(2 * 0.5**20)
 
 
 @pytest.mark.parametrize("baseline", ["untrained", "paired", "independent"])

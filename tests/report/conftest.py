@@ -57,8 +57,9 @@ UNTRAINED = {"seeds": (None,), "seconds": 0.0, "params": 0, "reindex": "none", "
 class Planter:
     """Writes records, values per query and curves into a store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, queries: int = QUERIES) -> None:
         self.store = Store(folder)
+        self.queries = queries
 
     def run(
         self,
@@ -139,7 +140,7 @@ class Planter:
                     trained_on=dataset,
                     hyperparameters=dict(plant.hyperparameters),
                     budget=budget if trained else {},
-                    n_queries=QUERIES,
+                    n_queries=self.queries,
                     n_docs=5000,
                     drift=dict(plant.drift),
                     cost={
@@ -167,7 +168,7 @@ class Planter:
                     frame = self.frame(name, seed, gain, plant.seen_gain, seen, groups, dataset)
                     cell.metrics = {measure: float(frame[measure].mean()) for measure in MEASURES}
                 self.store.begin_cell(cell.cell)
-                ranking = Ranking({f"q{number:03}": [("d1", 2.0), ("d0", 1.0)] for number in range(QUERIES)})
+                ranking = Ranking({f"q{number:03}": [("d1", 2.0), ("d0", 1.0)] for number in range(self.queries)})
                 self.store.put_cell(cell, frame, ranking if plant.is_ranked and frame is not None else None)
                 if plant.status in ("ok", "over_budget"):
                     for probe, change in plant.probes.items():
@@ -178,14 +179,14 @@ class Planter:
         self, name: str, seed: int | None, gain: float, seen_gain: float, seen: float, groups: int, dataset: str
     ) -> pd.DataFrame:
         """Values per query: a difficulty that all share, the planted gain, and noise of its own."""
-        mask = np.arange(QUERIES) < seen * QUERIES
-        level = 0.55 + noise(dataset, "difficulty", size=QUERIES, spread=0.15)
+        mask = np.arange(self.queries) < seen * self.queries
+        level = 0.55 + noise(dataset, "difficulty", size=self.queries, spread=0.15)
         level = level + gain + seen_gain * mask
         if seed is not None:
-            level = level + noise(dataset, name, "query", size=QUERIES, spread=0.05)
-            level = level + noise(dataset, name, seed, size=QUERIES, spread=0.03)
-        frame = pd.DataFrame({"query": [f"q{number:03}" for number in range(QUERIES)]})
-        frame["group"] = [f"template {number % groups}" for number in range(QUERIES)] if groups else None
+            level = level + noise(dataset, name, "query", size=self.queries, spread=0.05)
+            level = level + noise(dataset, name, seed, size=self.queries, spread=0.03)
+        frame = pd.DataFrame({"query": [f"q{number:03}" for number in range(self.queries)]})
+        frame["group"] = [f"template {number % groups}" for number in range(self.queries)] if groups else None
         frame["seen"] = mask & (seed is not None)
         for measure in MEASURES:
             cut = {"recall@1": -0.2, "recall@5": 0.05, "recall@10": 0.12, "recall@100": 0.3}.get(measure, 0.0)

@@ -71,6 +71,28 @@ def test_no_such_gain_is_given_where_unseen_queries_are_the_headline(planter, pl
     assert "none of whose relevant documents was trained on" not in answer(store)
 
 
+def test_a_few_queries_that_do_not_differ_are_not_called_equivalence(planter_type, plant, untrained, tmp_path):
+    planter = planter_type(tmp_path / "few", queries=8)
+    planter.invoke()
+    perfect = {"base": untrained(gains=(0.9,)), "one": plant(gains=(0.9,)), "two": plant(gains=(0.9,))}
+    said = answer(planter.run(perfect))
+    assert "stay base" in said and "equivalent" not in said.lower()
+    assert "too few to call anything equal" in said
+    run = load_run(planter.store)
+    found = Analysis(run).against_baseline(run.settings[0])
+    assert [finding.words for finding in found] == ["not settled: 8 queries are too few to call them equal"] * 2
+
+
+def test_a_baseline_that_leaves_nothing_to_gain_is_called_that(planter, plant, untrained):
+    store = planter.run({"base": untrained(gains=(0.9,)), "one": plant(gains=(0.9,))})
+    assert "base is at 1.000, so nothing can gain more than 0.000 on these test queries" in answer(store)
+    assert "equivalent to it within 0.020" in answer(store)
+
+
+def test_a_baseline_with_room_is_not(planter, plant, untrained):
+    assert "nothing can gain" not in answer(planter.run({"base": untrained(), "one": plant()}))
+
+
 def test_stay_with_the_baseline_where_nothing_is_gained(planter, plant, untrained):
     store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01), "other": plant(dev_gain=0.005)})
     said = first(store)

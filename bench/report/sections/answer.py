@@ -15,7 +15,7 @@ from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.answer_cheaper import for_less
 from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
-from bench.report.sections.answer_gain import concentration, memory, unseen
+from bench.report.sections.answer_gain import ceiling, concentration, memory, unseen
 from bench.report.sections.cost import REINDEX
 from bench.report.text import code, strong
 
@@ -48,6 +48,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             *_how_chosen(setting, choice),
             *_others(setting, choice, analysis),
             *for_less(run, setting, choice, analysis),
+            *ceiling(setting, analysis),
             *unseen(setting, choice, analysis),
             *memory(setting, analysis),
             *concentration(setting, choice, analysis),
@@ -176,6 +177,13 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
             + "."
         )
     undecided = [finding for finding in within if finding.verdict == "undecided" and finding.label != choice.picked]
+    few = [finding for finding in undecided if finding.too_few]
+    if few:
+        sentences.append(
+            f"As good as level with {code(setting.baseline)}, though {analysis.queries(setting)} are too few to call "
+            f"anything equal: {', '.join(code(f.label) for f in few)}."
+        )
+    undecided = [finding for finding in undecided if not finding.too_few]
     if undecided:
         sentences.append(
             "Not settled, neither a difference nor its absence: "

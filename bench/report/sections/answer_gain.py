@@ -1,4 +1,4 @@
-"""The answer's sentences on where a gain comes from: documents seen in training, or one group of queries."""
+"""The answer's sentences on where a gain comes from: documents seen in training, one group; or why none can."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from bench.report.choice import Choice
 from bench.report.findings import Analysis, per_query_means
 from bench.report.frames import Setting
 from bench.report.text import code
+
+
+def ceiling(setting: Setting, analysis: Analysis) -> list[str]:
+    """Say where the baseline leaves next to nothing to gain."""
+    base = setting.mean(setting.baseline, stratum=setting.headline)
+    if 1 - base >= analysis.min_gain:
+        return []
+    return [
+        f"{code(setting.baseline)} is at {numbers.score(base)}, so nothing can gain more than "
+        f"{numbers.score(1 - base)} on these test queries. Only harder ones can tell strategies apart."
+    ]
 
 
 def unseen(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:

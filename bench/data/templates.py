@@ -68,6 +68,11 @@ def template_groups(questions: Mapping[str, str]) -> dict[str, str]:
     return {query: groups.get(query, OTHER) for query in ids}
 
 
+def is_template(label: str) -> bool:
+    """Return whether a group's label is one that `template_groups` gives."""
+    return label == OTHER or GAP in label.split(" ")
+
+
 def _pattern(masked: Sequence[str]) -> tuple[str, ...]:
     """Return the pattern of a question whose other words are gaps; empty where it can have none."""
     if GAP not in masked:

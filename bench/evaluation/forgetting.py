@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from bench.errors import DataError
+from bench.evaluation.grouping import dependent
 from bench.evaluation.measures import PerQuery
 from bench.evaluation.resampling import bootstrap_means, interval, sign_flip_p
 from bench.evaluation.similarity import RESAMPLES as SIMILARITY_RESAMPLES
@@ -49,7 +50,8 @@ def forgetting(
         after: scores of the same queries with the adapted one.
         measure: the measure to compare.
         groups: query id -> a group whose queries are not independent (the passages of one subject): the bootstrap then
-            draws groups, and the permutation swaps them whole. A query that is not named is a group of its own.
+            draws groups, and the permutation swaps them whole. A query that is not named is a group of its own. Fewer
+            groups than `bench.evaluation.grouping.FEWEST` are left out of account.
         seed: of the resampling.
 
     Raises:
@@ -120,7 +122,5 @@ def _swap_p(ranks: np.ndarray, graded: np.ndarray, seed: int) -> float:
 
 
 def _labels(queries: tuple[str, ...], groups: Mapping[str, str] | None) -> list[str] | None:
-    """Return a group for each query; the prefixes keep a lone query's id apart from a group's name."""
-    if not groups:
-        return None
-    return [f"group {groups[query]}" if query in groups else f"query {query}" for query in queries]
+    """Return a group for each query, or None where they are taken one by one."""
+    return dependent([groups.get(query) for query in queries]) if groups else None

@@ -10,8 +10,6 @@ from bench.records import COST_UNITS, PRIMARY_MEASURE, CellResult, FitRecord
 from bench.report import numbers
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.data.dataset import DatasetInfo
     from bench.evaluation.comparison import Comparison
     from bench.exporting.refit import Refit
@@ -133,6 +131,7 @@ def _usage(subject: Subject) -> str:
 
 def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tuple[float, float]]]:
     """Return measure -> comparison with the baseline and the interval of the score itself, over queries."""
+    from bench.evaluation.grouping import dependent
     from bench.evaluation.resampling import bootstrap_means, interval
     from bench.evaluation.significance import Design, compare
 
@@ -142,7 +141,7 @@ def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tup
     base = store.per_query(subject.baseline.cell).set_index("query").sort_index()
     if not own.index.equals(base.index) or len(own) < 2:
         return {}
-    groups = _groups(own)
+    groups = dependent(list(own["group"]))
     return {
         measure: (
             compare(
@@ -156,13 +155,6 @@ def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tup
         for measure in _SHOWN
         if measure in own and measure in base
     }
-
-
-def _groups(frame: pd.DataFrame) -> list[str] | None:
-    """Return the group of each query, where there are at least two and fewer than queries."""
-    if frame["group"].isna().any() or not 1 < frame["group"].nunique() < len(frame):
-        return None
-    return [str(group) for group in frame["group"]]
 
 
 def _quality(subject: Subject, compared: dict[str, tuple[Comparison, tuple[float, float]]]) -> str:

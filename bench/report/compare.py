@@ -62,7 +62,7 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
                 Finding(
                     compare(
                         setting.scores(first, measure, stratum), setting.scores(second, measure, stratum), names,
-                        design(setting, names),
+                        design(setting, names, stratum),
                     ),
                     stratum,
                 )

@@ -165,6 +165,12 @@ class Setting:
                 return frame["group"].astype(str).to_numpy()
         return None
 
+    def dependent(self, mask: np.ndarray) -> list[str] | None:
+        """Return the groups that tests over some queries reckon with (`bench.evaluation.grouping`), None without."""
+        from bench.evaluation.grouping import dependent
+
+        return None if self.groups is None else dependent(self.groups[mask].tolist())
+
     @property
     def headline(self) -> str:
         """The stratum that the answer rests on (`bench.evaluation.strata.headline`)."""

@@ -67,10 +67,11 @@ def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
         base = setting.scores(setting.baseline, stratum=setting.headline)
         best = int(scores.mean(axis=1).argmax())
         rest = np.delete(scores, best, axis=0)
+        groups = setting.dependent(setting.mask(setting.headline))
         mean, rest_mean = base.mean(axis=0, keepdims=True), rest.mean(axis=0, keepdims=True)
-        alone = uncertainty(mean, scores[[best]], paired_seeds=False)
-        apart = uncertainty(rest_mean, scores[[best]], paired_seeds=False)
-        without = uncertainty(mean, rest_mean, paired_seeds=False)
+        alone = uncertainty(mean, scores[[best]], False, groups)
+        apart = uncertainty(rest_mean, scores[[best]], False, groups)
+        without = uncertainty(mean, rest_mean, False, groups)
         stands_out = apart.mean > 0 and apart.p() * len(scores) < ALPHA
         gains_alone = alone.mean > 0 and alone.p() < ALPHA
         borne_out = without.mean >= BORNE_OUT * alone.mean and without.p() < ALPHA

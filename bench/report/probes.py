@@ -131,6 +131,7 @@ def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeC
 
 def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]) -> ProbeChange:
     """Replace interval and p by those over seeds and queries together, where the cells hold what that takes."""
+    from bench.evaluation.grouping import dependent
     from bench.evaluation.variance import uncertainty
 
     if len(before) != 1 or len(after) != change.seeds:
@@ -143,7 +144,7 @@ def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after:
     rows = np.array([frame[change.measure].to_numpy(dtype=float) for frame in frames])
     if abs(rows[0].mean() - change.before) > 1e-6:
         return change
-    found = uncertainty(rows[:1], rows[1:], paired_seeds=False)
+    found = uncertainty(rows[:1], rows[1:], False, dependent(list(frames[0].get("group", ()))))
     low, high = found.interval()
     return replace(change, low=low, high=high, p=found.p())
 

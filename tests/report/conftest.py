@@ -60,6 +60,8 @@ class Planter:
     def __init__(self, folder: Path, queries: int = QUERIES) -> None:
         self.store = Store(folder)
         self.queries = queries
+        self.probe_groups = 0
+        """Subjects that a probe's queries come from; each strategy then changes whole subjects."""
 
     def run(
         self,
@@ -199,6 +201,9 @@ class Planter:
         after = base + change
         if fit.seed is not None:
             after = after + noise(probe, fit.strategy, fit.seed, size=PROBE_QUERIES, spread=0.05)
+        subjects = np.arange(PROBE_QUERIES) % (self.probe_groups or PROBE_QUERIES)
+        if self.probe_groups and fit.seed is not None:
+            after = after + noise(probe, fit.strategy, size=self.probe_groups, spread=0.05)[subjects]
         delta = after - base
         half = 1.96 * float(delta.std(ddof=1)) / PROBE_QUERIES**0.5
         row = {
@@ -226,6 +231,7 @@ class Planter:
             n_queries=PROBE_QUERIES,
         )
         frame = pd.DataFrame({"query": [f"p{number:03}" for number in range(PROBE_QUERIES)], "ndcg@10": after})
+        frame.insert(1, "group", [f"subject {subject}" if self.probe_groups else None for subject in subjects])
         self.store.begin_cell(cell.cell)
         self.store.put_cell(cell, frame)
 

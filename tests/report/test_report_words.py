@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from bench.errors import BenchError, StoreError
@@ -14,6 +15,9 @@ from bench.report.load import load_run
 from bench.report.probes import ProbeChange
 from bench.report.sections.answer_forgetting import forgotten
 from bench.report.text import to_plain
+
+SHARED = np.random.default_rng(0).normal(0, 0.1, 40)
+"""What training does to each of 40 modules."""
 
 
 def report(store, **options) -> Report:
@@ -300,3 +304,27 @@ def test_an_unknown_baseline_gets_a_suggestion(planter, plant, untrained):
 def test_without_the_baseline_nothing_is_said_about_gains(planter, plant, untrained):
     store = planter.run({"base": untrained(status="failed", reason="x"), "big": plant(gains=(0.1,))})
     assert "nothing can be said about gains" in first(store)
+
+
+def test_the_interval_of_a_probe_knows_that_its_subjects_change_as_a_whole(planter, plant, untrained):
+    planter.probe_groups = 25
+    probes = {"general": 0.0}
+    store = planter.run({"base": untrained(probes=probes), "big": plant(probes=probes)})
+    run = load_run(store)
+    (change,) = Analysis(run).probes(run.settings[0])
+    frames = {cell.strategy: store.per_query(cell.cell) for cell in store.cells() if cell.dataset == "general"}
+    alone = frames["big"]["ndcg@10"] - frames["base"]["ndcg@10"]
+    assert change.high - change.low > 2 * 2 * 1.96 * alone.std() / len(alone) ** 0.5
+
+
+def test_tests_over_queries_reckon_with_the_groups_that_a_dataset_declares(planter, plant, untrained):
+    """40 modules whose queries change together: four queries of one are little more evidence than one."""
+    whole = planter.frame
+    planter.frame = lambda name, seed, *rest: whole(name, seed, *rest).assign(
+        group=[f"module {number % 40}" for number in range(planter.queries)],
+        **{"ndcg@10": lambda made: made["ndcg@10"] + (0.0 if seed is None else np.tile(SHARED, 4))},
+    )
+    run = load_run(planter.run({"base": untrained(), "big": plant()}))
+    (found,) = Analysis(run).against_baseline(run.settings[0])
+    assert found.comparison.df <= 39
+    assert found.comparison.standard_error > 1.5 * SHARED.std() / planter.queries**0.5

@@ -32,19 +32,14 @@ def _plot(name: str, curve: BudgetCurve, baseline: str, look: Mapping[str, Style
             for here, at in zip(x, points, strict=True):
                 axes.plot([here] * 2, [at.low, at.high], color=style.colour, linewidth=1.2, alpha=0.7)
                 hint = f"{label}, {at.budget}: {numbers.signed(at.gain)} {numbers.interval(at.low, at.high)}"
+                hint += "" if at.ranked else " (over budget)"
                 point(plot, axes, here, at.gain, style, label, hint)
         amounts = sorted({at.amount for points in curve.lines.values() for at in points})
         axes.set_xscale("log")
-        axes.set_xticks(amounts, [_amount(amount) for amount in amounts])
+        axes.set_xticks(amounts, [numbers.amount(amount, curve.unit) for amount in amounts])
         axes.minorticks_off()
         axes.set_xlabel(f"budget: {curve.unit.replace('_', ' ')}")
         axes.set_ylabel(f"gain over {baseline}, {measure_name(PRIMARY_MEASURE)}")
         axes.set_title(f"{curve.dataset}, {curve.queries}")
         legend(plot, [axes])
     return plot
-
-
-def _amount(amount: float) -> str:
-    if amount >= 1e6:
-        return numbers.scaled(amount)
-    return numbers.count(amount) if float(amount).is_integer() else numbers.plain(amount)

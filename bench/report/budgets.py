@@ -14,7 +14,8 @@ from bench.report.text import code, to_plain
 
 if TYPE_CHECKING:
     from bench.report.findings import Analysis
-    from bench.report.frames import Setting
+    from bench.report.frames import Entry, Setting
+    from bench.report.load import Run
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class BudgetPoint:
     gain: float
     low: float
     high: float
+    ranked: bool = True
+    """Whether it stayed within the budget; what did not is shown and answers nothing."""
 
 
 @dataclass
@@ -84,17 +87,28 @@ def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> Budget
     for setting in settings:
         for label in setting.compared:
             if label != setting.baseline and setting.entries[label].trained:
-                found = difference(setting, label, mask)
-                point = BudgetPoint(setting.limits[unit], setting.budget, found.mean, *found.interval())
-                curve.lines.setdefault(label, []).append(point)
+                entry, found = setting.entries[label], difference(setting, label, mask)
+                amount = setting.limits[unit]
+                if unit == "examples":
+                    amount = _used(analysis.run, entry, amount)
+                point = BudgetPoint(amount, setting.budget, found.mean, *found.interval(), entry.ranked)
+                points = curve.lines.setdefault(label, [])
+                if all(amount != earlier.amount for earlier in points):
+                    points.append(point)
     for label, points in curve.lines.items():
         curve.answers.append(_answer(label, points, curve, first.baseline, analysis.min_gain))
     return curve
 
 
+def _used(run: Run, entry: Entry, asked: float) -> float:
+    """Return the labelled pairs that the fits of an entry used: a dataset can have fewer than were asked for."""
+    used = [run.fits[cell.fit].report.get("examples") for cell in entry.usable if cell.fit in run.fits]
+    return float(max((found for found in used if found), default=asked))
+
+
 def fewest(points: Sequence[BudgetPoint], least: float) -> BudgetPoint | None:
-    """Return the point of the smallest amount whose lower bound exceeds `least`; None where none does."""
-    return min((at for at in points if at.low > least), key=lambda at: at.amount, default=None)
+    """Return the point of the smallest amount whose lower bound exceeds `least`; None where none within budget does."""
+    return min((at for at in points if at.ranked and at.low > least), key=lambda at: at.amount, default=None)
 
 
 def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, baseline: str, least: float) -> str:
@@ -104,13 +118,15 @@ def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, basel
     enough = fewest(points, least)
     if enough is not None:
         return (
-            f"{code(label)}: {numbers.count(enough.amount)} {noun} are the fewest tried that show {asked} "
+            f"{code(label)}: {numbers.amount(enough.amount, curve.unit)} {noun} are the fewest tried that show {asked} "
             f"({numbers.signed(enough.gain)}, lower bound {numbers.signed(enough.low)}; {curve.queries})."
         )
     most = points[-1]
     return (
-        f"{code(label)}: no amount tried (up to {numbers.count(most.amount)} {noun}) shows {asked}; the last gives "
-        f"{numbers.signed(most.gain)}, 95% interval {numbers.interval(most.low, most.high)} ({curve.queries})."
+        f"{code(label)}: no amount tried (up to {numbers.amount(most.amount, curve.unit)} {noun}) shows {asked}"
+        + ("" if all(at.ranked for at in points) else " within its budget")
+        + f"; the last gives {numbers.signed(most.gain)}, 95% interval {numbers.interval(most.low, most.high)} "
+        f"({curve.queries})."
     )
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bench.errors import StoreError, unknown
+from bench.pricing import price_of, put_price
 from bench.records import CellResult, FitRecord
 from bench.report.frames import Entry, RunStore, Setting
-from bench.report.numbers import count, plain
+from bench.report.numbers import amount
 from bench.training.budget import MACHINE_BOUND
 
 
@@ -50,6 +51,9 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
     if not results:
         raise StoreError("there is no result in this folder yet: `run` writes them, and --out says where")
     fits = {record.fit: record for record in store.fits()}
+    price = price_of(invocations)
+    for record in (*results, *fits.values()):
+        put_price(record, price)
     strategies = {cell.strategy for cell in results}
     if baseline is not None and baseline not in strategies:
         raise unknown("baseline", baseline, strategies)
@@ -72,11 +76,8 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
 
 
 def budget_label(limits: Mapping[str, float]) -> str:
-    """Return a budget in words: `150 steps`, `200 examples, 60 seconds`."""
-    return ", ".join(
-        f"{count(value) if value >= 1 and float(value).is_integer() else plain(value)} {name.replace('_', ' ')}"
-        for name, value in limits.items()
-    )
+    """Return a budget in words: `150 steps`, `200 examples, 60 seconds`, `0.5% trainable params`."""
+    return ", ".join(f"{amount(value, name)} {name.replace('_', ' ')}" for name, value in limits.items())
 
 
 def machine_class(record: CellResult | FitRecord) -> str:

@@ -104,6 +104,15 @@ def plain(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def amount(value: float, unit: str) -> str:
+    """Return an amount of a budget: `150`, `0.5%` of the parameters, `2 P` operations, `0.05`."""
+    if unit == "trainable_params" and value < 1:
+        return percent(value)
+    if unit == "flops":
+        return scaled(value).strip()
+    return count(value) if float(value).is_integer() and value >= 1 else plain(value)
+
+
 def percent(value: float | None) -> str:
     """Return a share: `35%`, `0.33%`."""
     if value is None or not known(value):

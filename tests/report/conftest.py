@@ -60,6 +60,8 @@ class Planter:
     def __init__(self, folder: Path, queries: int = QUERIES) -> None:
         self.store = Store(folder)
         self.queries = queries
+        self.labels = 5000
+        """Labelled pairs that the dataset has."""
         self.probe_groups = 0
         """Subjects that a probe's queries come from; each strategy then changes whole subjects."""
 
@@ -115,7 +117,7 @@ class Planter:
                     report={
                         "steps": 150 * trained,
                         "planned_steps": 150 * trained,
-                        "examples": 900 * trained,
+                        "examples": int(min(self.labels, (limits or {}).get("examples", 900))) * trained,
                         "train_measure": 0.9,
                         "trainable_params": plant.params,
                         **dev,

@@ -101,6 +101,44 @@ def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter,
     assert "no amount tried (up to 800 labels)" in strict.answers[0].replace("\ue000", "").replace("\ue001", "")
 
 
+def test_a_label_curve_is_over_the_labels_that_there_were(planter, plant, untrained):
+    """3,000 asked for and 800 used is a point at 800, and asking for more is not a point more."""
+    planter.labels = 800
+    for labels, gain in ((50, 0.0), (3_000, 0.1), (9_000, 0.1)):
+        more = {"base": untrained()} if labels == 50 else {}
+        planter.run({**more, "big": plant(gains=(gain,))}, limits={"examples": labels, "steps": 100})
+    (curve,) = Analysis(load_run(planter.store)).budget_curves()
+    assert [point.amount for point in curve.lines["big"]] == [50, 800]
+    assert "800 labels are the fewest tried" in curve.answers[0]
+
+
+def test_a_point_over_its_budget_does_not_answer_what_is_needed(planter, plant, untrained):
+    for steps, status in ((20, "over_budget"), (40, "ok")):
+        more = {"base": untrained()} if steps == 20 else {}
+        planter.run({**more, "big": plant(gains=(0.1,), status=status)}, limits={"steps": steps})
+    (curve,) = Analysis(load_run(planter.store)).budget_curves()
+    assert [point.ranked for point in curve.lines["big"]] == [False, True]
+    assert "40 steps are the fewest tried" in curve.answers[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "amounts", "said"),
+    [
+        ("trainable_params", (0.001, 0.02), "0.1% trainable params are"),
+        ("usd", (0.05, 0.5), "0.05 usd are"),
+        ("flops", (2e15, 4e16), "2 P flops are"),
+        ("steps", (2_000, 4_000), "2,000 steps are"),
+    ],
+)
+def test_amounts_are_given_as_people_read_them(planter, plant, untrained, unit, amounts, said):
+    for amount in amounts:
+        more = {"base": untrained()} if amount == amounts[0] else {}
+        planter.run({**more, "big": plant(gains=(0.1,))}, limits={unit: amount})
+    run = load_run(planter.store)
+    assert said in build(run, Analysis(run)).words
+    assert run.settings[0].budget == said.removesuffix(" are")
+
+
 def test_the_ticks_of_a_budget_curve_are_the_amounts_that_were_run(planter, plant, untrained):
     for labels in (50, 150, 4_000):
         more = {"base": untrained()} if labels == 50 else {}

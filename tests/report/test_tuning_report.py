@@ -61,6 +61,23 @@ def test_the_table_holds_default_choice_gain_and_both_costs(tuned: Any) -> None:
     assert [cell.value for cell in row[6:]] == [95.0, 60.0]
 
 
+def test_one_fit_of_a_composite_is_the_whole_of_it(planter: Any, plant: Any, untrained: Any) -> None:
+    """A composite and its part are tuned in one study, and each of their fits names it."""
+    planter.run({"base": untrained(), "part": plant(seconds=100.0), "big": plant(seconds=5.0)})
+    folder = planter.store.folder / "tuning" / STUDY.study
+    records.begin(folder, replace(STUDY, trials=()))
+    for trial in STUDY.trials:
+        records.append(folder, trial)
+    for fit in planter.store.fits():
+        if fit.strategy != "base":
+            fit.tuning = STUDY.first(4).summary()
+            fit.cost["total_fit_seconds"] = {"part": 100.0, "big": 105.0}[fit.strategy]
+            planter.store.put_fit(fit)
+    run = load_run(planter.store)
+    (table,) = [table for table in build(run, Analysis(run)).tables if table.name.startswith("tuning-")]
+    assert [[row[0].value, row[7].value] for row in table.rows] == [["big", 105.0]]
+
+
 def test_it_says_how_sure_the_choice_was_and_what_diverged(tuned: Any) -> None:
     words = build(tuned, Analysis(tuned)).words
     # .01 behind with a standard error of .017: as good; the default is .11 behind with one of .1

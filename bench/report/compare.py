@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from bench.errors import BenchError, unknown
 from bench.records import PRIMARY_MEASURE, FitRecord
 from bench.report.costs import cost_of
@@ -75,9 +77,10 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
 
 
 def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str = PRIMARY_MEASURE) -> list[Pair]:
-    """Compare every strategy that two runs have in common, on the same data: one family a setting, Holm-adjusted.
+    """Compare every strategy that two runs have in common, on the same data.
 
-    Settings are matched by dataset, split and base model, and by budget where that leaves a choice.
+    One family a setting and stratum, Holm-adjusted; a query that any fit of either run has seen is seen. Settings are
+    matched by dataset, split and base model, and by budget where that leaves a choice.
 
     Args:
         first: one run.
@@ -93,19 +96,25 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
     pairs = []
     for setting, other in _matched(first, second):
         shared = [label for label in setting.compared if label in other.compared]
-        found = []
+        findings: dict[str, list[Finding]] = {label: [] for label in shared}
+        for stratum, mask in _common_strata(setting, other):
+            found = []
+            for label in shared:
+                entries = {names[0]: setting.entries[label], names[1]: other.entries[label]}
+                known = Design(
+                    seeds={name: entry.seeds for name, entry in entries.items()},
+                    untrained=tuple(name for name, entry in entries.items() if not entry.trained),
+                    groups=setting.dependent(mask),
+                )
+                one, two = (side.scores(label, measure)[:, mask] for side in (setting, other))
+                found.append(compare(one, two, names, known))
+            adjusted = holm([comparison.p for comparison in found])
+            for label, comparison, p in zip(shared, found, adjusted, strict=True):
+                findings[label].append(Finding(replace(comparison, holm_p=p, family=len(found)), stratum))
         for label in shared:
-            entries = {names[0]: setting.entries[label], names[1]: other.entries[label]}
-            known = Design(
-                seeds={name: entry.seeds for name, entry in entries.items()},
-                untrained=tuple(name for name, entry in entries.items() if not entry.trained),
-            )
-            found.append(compare(setting.scores(label, measure), other.scores(label, measure), names, known))
-        adjusted = holm([comparison.p for comparison in found])
-        for label, comparison, p in zip(shared, found, adjusted, strict=True):
-            finding = Finding(replace(comparison, holm_p=p, family=len(found)), "all")
             sides = (f"{label} ({names[0]})", f"{label} ({names[1]})")
-            pairs.append(_pair(setting, other, (label, label), sides, [finding], measure, first.fits | second.fits))
+            fits = first.fits | second.fits
+            pairs.append(_pair(setting, other, (label, label), sides, findings[label], measure, fits))
     if not pairs:
         raise BenchError("the two runs have no strategy on the same dataset, split and base model in common")
     return pairs
@@ -117,6 +126,19 @@ def strata(setting: Setting) -> list[str]:
     if setting.n("seen") in (0, setting.n()):
         usable = ["all"]
     return sorted(usable, key=lambda stratum: stratum != setting.headline)
+
+
+def _common_strata(setting: Setting, other: Setting) -> list[tuple[str, np.ndarray]]:
+    """Return the strata of two runs' common queries with their masks, the headline first."""
+    from bench.evaluation.strata import headline
+
+    seen = setting.seen | other.seen
+    leads = headline({"seen": {"n": int(seen.sum())}, "unseen": {"n": int((~seen).sum())}})
+    masks = {"all": np.ones_like(seen), "unseen": ~seen, "seen": seen}
+    usable = {name: mask for name, mask in masks.items() if mask.sum() > 1}
+    if seen.all() or not seen.any():
+        usable = {"all": masks["all"]}
+    return sorted(usable.items(), key=lambda found: found[0] != leads)
 
 
 def _matched(first: Run, second: Run) -> list[tuple[Setting, Setting]]:

@@ -33,6 +33,10 @@ class ProbeChange:
     p: float
     """Adjusted for the strategies that were tested on this probe (Holm)."""
     seeds: int
+    touched: bool = True
+    """Whether adaptation can change it at all: sentences are compared as documents, which a map of queries leaves."""
+    single: bool = False
+    """Whether it was trained with one seed: the interval then holds for this trained model."""
 
     @property
     def delta(self) -> float:
@@ -61,6 +65,8 @@ class ProbeChange:
             return strong("forgets")
         if self.gains:
             return "better than before"
+        if not self.touched:
+            return "not touched: documents stay as they are"
         if self.low == self.high == 0:
             return "unchanged"
         if self.suspected:
@@ -77,7 +83,7 @@ class ProbeChange:
             f"{code(self.label)} {strong('forgets')} on {code(self.probe)}: {measure_name(self.measure)} falls from "
             f"{numbers.score(self.before)} to {numbers.score(self.after)} ({numbers.signed(self.delta)}, 95% interval "
             f"{numbers.interval(self.low, self.high)}, {numbers.p_words(self.p)}, n = {self.n:,}, "
-            f"{numbers.plural(self.seeds, 'seed')})."
+            f"{numbers.plural(self.seeds, 'seed')}){', for this trained model' if self.single else ''}."
         )
 
 
@@ -102,7 +108,12 @@ def probe_changes(run: Run, setting: Setting) -> list[ProbeChange]:
             ]
             if not rows:
                 continue
-            change = _pooled(label, probe, rows)
+            queries_alone = entry.usable[0].cost.get("reindex") == "none"
+            change = replace(
+                _pooled(label, probe, rows),
+                touched=not (entry.trained and queries_alone and rows[0].get("measure") == "spearman"),
+                single=entry.trained and len(rows) == 1,
+            )
             after = [cells[cell.fit, probe] for cell in entry.usable if (cell.fit, probe) in cells]
             before = [cells[cell.fit, probe] for cell in _baseline_cells(setting) if (cell.fit, probe) in cells]
             changes.append(_crossed(run, change, before, after) if len(rows) > 1 else change)

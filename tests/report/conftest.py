@@ -230,6 +230,7 @@ class Planter:
             role="probe",
             trained_on=fit.dataset,
             forgetting={probe: row},
+            metrics={"ndcg@10": float(after.mean())},
             n_queries=PROBE_QUERIES,
         )
         frame = pd.DataFrame({"query": [f"p{number:03}" for number in range(PROBE_QUERIES)], "ndcg@10": after})

@@ -40,6 +40,20 @@ def test_two_runs_are_compared_strategy_by_strategy(planter, planter_type, plant
     assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].comparison.family == 2
 
 
+def test_two_runs_are_compared_on_queries_that_neither_has_seen_first(
+    planter, planter_type, plant, untrained, tmp_path
+):
+    """The second run saw 40 queries more, and gains on what it saw alone."""
+    planter.run({"base": untrained(), "a": plant()}, seen=0.1)
+    other = planter_type(tmp_path / "other")
+    other.run({"base": untrained(), "a": plant(seen_gain=0.3)}, seen=0.35)
+    pair = compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))[1]
+    found = {finding.stratum: finding for finding in pair.findings}
+    assert list(found) == ["unseen", "all", "seen"]
+    assert found["unseen"].comparison.n_queries == 160 - 56 and found["unseen"].verdict != "better"
+    assert found["all"].verdict == found["seen"].verdict == "better"
+
+
 def test_runs_without_anything_in_common_are_refused(planter, planter_type, plant, untrained, tmp_path):
     planter.run({"base": untrained(), "a": plant()})
     other = planter_type(tmp_path / "other")

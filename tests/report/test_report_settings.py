@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import StoreError
+from bench.report.backward import backward_transfers
 from bench.report.build import build
 from bench.report.findings import Analysis
 from bench.report.load import load_run
@@ -169,3 +170,39 @@ def test_backward_transfer_is_the_mean_over_all_probes(planter, plant, untrained
     assert len(deltas) == 2
     said = f"over the 2 probes (each in its own measure): big −{-sum(deltas) / 2:.3f}"
     assert said in build(run, analysis).words
+
+
+def test_backward_transfer_has_an_interval_over_queries_and_seeds(planter, plant, untrained):
+    """One seed: half the root of the summed squared errors of both probes. Seeds that differ widen it."""
+    both = {"web": 0.0, "general": 0.0}
+    apart = [dict.fromkeys(both, change) for change in (-0.2, 0.0, 0.2)]
+    planter.run({"base": untrained(probes=both), "one": plant(probes=both, seeds=(0,))})
+    for seed, probes in enumerate(apart):
+        planter.run({"wild": plant(probes=probes, seeds=(seed,))})
+    run = load_run(planter.store)
+    setting = run.settings[0]
+    changes = Analysis(run).probes(setting)
+    found = {each.label: each for each in backward_transfers(setting, changes)}
+    halves = [(change.high - change.low) / 2 for change in changes if change.label == "one"]
+    assert (found["one"].high - found["one"].low) / 2 == pytest.approx(math.hypot(*halves) / 2, rel=0.02)
+    assert found["wild"].low < -0.4 and found["wild"].high > 0.4
+
+
+def test_what_adaptation_cannot_touch_is_not_called_unchanged_nor_averaged(planter, plant, untrained):
+    probes = {"stsb": 0.0, "web": 0.0}
+    planter.run(
+        {"base": untrained(probes=probes), "map": plant(probes=probes, reindex="none"), "big": plant(probes=probes)}
+    )
+    for cell in planter.store.cells():
+        if cell.dataset == "stsb":
+            row = {**cell.forgetting["stsb"], "measure": "spearman"}
+            zero = {"delta": 0.0, "ci_low": 0.0, "ci_high": 0.0, "after": row["before"], "p": 1.0}
+            cell.forgetting = {"stsb": row | (zero if cell.strategy == "map" else {})}
+            planter.store.begin_cell(cell.cell)
+            planter.store.put_cell(cell)
+    run = load_run(planter.store)
+    analysis = Analysis(run)
+    readings = {(each.label, each.probe): each.reading for each in analysis.probes(run.settings[0])}
+    assert readings["map", "stsb"] == "not touched: documents stay as they are"
+    assert readings["big", "stsb"].startswith("not settled")
+    assert "Left out, as a probe is not to be asked of them: map." in build(run, analysis).words

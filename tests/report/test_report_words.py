@@ -181,6 +181,7 @@ def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
             "half": plant(gains=(0.05,), drift=drift(0.53, 0.01, 0.05, 0.6)),
             "near": plant(gains=(0.05,), drift=drift(0.58, 0.06, 0.1, 0.6)),
             "idle": plant(gains=(0.05,), drift=drift(0.5, -0.02, 0.02, 0.6)),
+            "flat": plant(drift=drift(0.5, -0.02, 0.02, 0.53)),
         }
     )
     made = report(store)
@@ -190,7 +191,8 @@ def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
         "away": "encode again: worse than before on the old index",
         "half": "serves, but most of the gain needs new vectors",
         "near": "the old index serves",
-        "idle": "brings nothing until encoded",
+        "idle": "no gain shown until encoded",
+        "flat": "not settled",
     }
     assert [cell.value for cell in table.rows[0][1:5]] == pytest.approx([0.7, 0.8, 0.6, 0.9])
     assert "away's queries, the base model's document vectors): nDCG@10 0.300 against 0.500" in answer(store)
@@ -206,6 +208,68 @@ def test_what_was_trained_on_stands_against_what_was_tested_on(planter, plant, u
     big = rows["big", "domain, 150 steps"]
     assert big["web"].value == pytest.approx(0.74, abs=0.02) and big["other"].value is None
     assert rows["big", "other, 150 steps"]["other"].value > 0.5
+
+
+def test_what_trains_nothing_has_its_place_among_what_was_tested_on(planter, plant, untrained):
+    """`bm25` forgets nothing, so its probes hold a score and no change."""
+    store = planter.run(
+        {"base": untrained(probes={"web": 0.0}), "bm25": untrained(probes={"web": -0.1}), "big": plant()}
+    )
+    for cell in store.cells():
+        if cell.strategy == "bm25" and cell.role == "probe":
+            cell.forgetting = {}
+            frame = store.per_query(cell.cell)
+            store.begin_cell(cell.cell)
+            store.put_cell(cell, frame)
+    table = next(table for table in report(store).tables if table.name == "transfer-1")
+    rows = {row[0].value: row for row in table.rows}
+    assert rows["bm25"][-1].value == pytest.approx(rows["base"][-1].value - 0.1, abs=0.02)
+    assert rows["big"][-1].value is None
+
+
+def test_where_a_probe_was_searched_is_told(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(probes={"web": 0.0})})
+    cell = next(cell for cell in store.cells() if cell.role == "probe")
+    cell.notes = ["web is near its ceiling, so it is searched among 900 documents"]
+    frame = store.per_query(cell.cell)
+    store.begin_cell(cell.cell)
+    store.put_cell(cell, frame)
+    assert "it is searched among 900 documents" in report(store).words
+
+
+def test_the_old_index_is_given_with_the_queries_that_each_seed_was_asked(planter, plant, untrained):
+    for seed, n in ((0, 139), (1, 142)):
+        found = drift(0.55, 0.01, 0.09, 0.6)
+        found["old_index"] |= {"n": n, "stratum": "unseen"}
+        planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, seeds=(seed,), drift=found)})
+    assert "n = 139 to 142" in answer(planter.store)
+
+
+def test_a_loss_of_one_seed_is_of_that_trained_model(planter, plant, untrained):
+    probes = {"web": 0.0}
+    forgets = {"web": -0.06}
+    store = planter.run(
+        {"base": untrained(probes=probes), "big": plant(probes=forgets, seeds=(0,)), "two": plant(probes=forgets)}
+    )
+    lines = {line for line in answer(store).splitlines() if "forgets on web" in line}
+    assert [line.endswith("for this trained model.") for line in sorted(lines)] == [True, False]
+
+
+def test_what_the_seeds_take_back_is_named(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "loose": plant(gains=(0.16, 0.08, 0.03))})
+    (line,) = [line for line in answer(store).splitlines() if line.startswith("Real for the models at hand")]
+    assert "loose (+0.0" in line and "over queries alone" in line
+
+
+def test_a_last_checkpoint_within_the_noise_of_the_best_is_no_overfitting(planter, plant, untrained):
+    """Development noise is .01 here."""
+    store = planter.run({"base": untrained(), "big": plant(dev_gain=0.1)})
+    for behind, told in ((0.015, False), (0.025, True)):
+        for fit in store.fits():
+            if fit.strategy == "big":
+                fit.report["last_dev"] = fit.report["best_dev"] - behind
+                store.put_fit(fit)
+        assert ("big: in 3 of 3 seeds development fell back after the best step" in report(store).words) is told
 
 
 def test_without_probes_the_answer_says_that_forgetting_is_unknown(planter, plant, untrained):

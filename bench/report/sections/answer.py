@@ -15,7 +15,7 @@ from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.answer_cheaper import for_less
 from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
-from bench.report.sections.answer_gain import ceiling, concentration, memory, unseen
+from bench.report.sections.answer_gain import ceiling, concentration, memory, taken_back, unseen
 from bench.report.sections.cost import REINDEX
 from bench.report.text import code, strong
 
@@ -51,10 +51,11 @@ def section(run: Run, analysis: Analysis) -> Section:
             *ceiling(setting, analysis),
             *unseen(setting, choice, analysis),
             *memory(setting, analysis),
+            *taken_back(setting, analysis),
             *concentration(setting, choice, analysis),
             *_cost(run, setting, choice),
             *forgotten(setting, choice, analysis),
-            *served_meanwhile(setting, choice),
+            *served_meanwhile(setting, choice, analysis),
             *(finding.sentence() for finding in analysis.luck(setting)),
             *_no_effect(setting),
             *_change(setting, choice, analysis),

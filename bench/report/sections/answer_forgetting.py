@@ -10,7 +10,7 @@ from bench.report.choice import Choice
 from bench.report.findings import Analysis, measure_name
 from bench.report.frames import Setting
 from bench.report.probes import ProbeChange
-from bench.report.sections.drift import old_index
+from bench.report.sections.drift import old_index, queries_of
 from bench.report.text import code
 
 _MEASURE = measure_name(PRIMARY_MEASURE)
@@ -42,14 +42,14 @@ def _changes(changes: Sequence[ProbeChange]) -> str:
     )
 
 
-def served_meanwhile(setting: Setting, choice: Choice) -> list[str]:
+def served_meanwhile(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     """Say what is served while the corpus is not encoded again."""
-    old = old_index(setting.entries[choice.picked]) if choice.picked in setting.entries else None
+    old = old_index(setting, choice.picked, analysis) if choice.picked in setting.entries else None
     if old is None:
         return []
     again = f", {numbers.score(old.encoded_again)} once encoded again" if old.encoded_again is not None else ""
     return [
         f"The old index under the new query encoder ({code(old.label)}'s queries, the base model's document vectors): "
         f"{_MEASURE} {numbers.score(old.mixed)} against {numbers.score(old.frozen)} of the base model "
-        f"({numbers.signed(old.mixed - old.frozen)}, {numbers.interval(old.low, old.high)}, n = {old.n:,}){again}."
+        f"({numbers.signed(old.mixed - old.frozen)}, {numbers.interval(old.low, old.high)}, {queries_of(old)}){again}."
     ]

@@ -48,11 +48,24 @@ def memory(setting: Setting, analysis: Analysis) -> list[str]:
         if finding.verdict == "better" and unseen is not None and unseen.verdict != "better":
             sentences.append(
                 f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the {setting.n('seen'):,} "
-                "queries whose relevant documents it was trained on, and no gain is established on the "
+                "queries with a relevant document that a fit here was trained on, and no gain is established on the "
                 f"{setting.n('unseen'):,} others ({numbers.signed(unseen.difference)}, "
                 f"{numbers.interval(unseen.low, unseen.high)}): what it shows is memory of documents."
             )
     return sentences
+
+
+def taken_back(setting: Setting, analysis: Analysis) -> list[str]:
+    """Name differences that a test over queries alone would call real, and that the seeds do not bear out."""
+    found = [each for each in analysis.against_baseline(setting) if each.comparison.seeds_decide]
+    if not found:
+        return []
+    named = "; ".join(
+        f"{code(each.label)} ({numbers.signed(each.difference)}, {numbers.p_words(each.comparison.t_p)} over queries "
+        f"alone, {numbers.p_words(each.comparison.p)} over seeds too)"
+        for each in found
+    )
+    return [f"Real for the models at hand, and not for another seed, as theirs differ too much: {named}."]
 
 
 def concentration(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report import numbers
+from bench.report import backward, numbers
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Analysis, measure_name
 from bench.report.frames import Setting
@@ -24,7 +24,7 @@ def section(run: Run, analysis: Analysis) -> Section:
             )
         )
     for number, setting in enumerate(run.settings):
-        changes, drift = analysis.probes(setting), drift_table(setting, number)
+        changes, drift = analysis.probes(setting), drift_table(setting, number, analysis)
         if changes or drift:
             blocks.append(Heading(analysis.title(setting), setting.name))
         blocks += _changes(setting, changes, number) if changes else []
@@ -37,7 +37,7 @@ def _changes(setting: Setting, changes: list[ProbeChange], number: int) -> list[
     """The table of changes, what is established, and the plot of learning against forgetting."""
     blocks: list[Block] = [_table(setting, changes, number)]
     said = [sentence for change in changes if (sentence := change.sentence())]
-    said += _backward_transfer(changes)
+    said += backward.sentences(setting, changes)
     if said:
         blocks.append(Items(said))
     blocks.append(
@@ -50,23 +50,6 @@ def _changes(setting: Setting, changes: list[ProbeChange], number: int) -> list[
         )
     )
     return blocks
-
-
-def _backward_transfer(changes: list[ProbeChange]) -> list[str]:
-    """The mean change over all probes of what was measured on each of them, where there are several."""
-    from bench.evaluation.drift import backward_transfer
-
-    probes = {change.probe for change in changes}
-    if len(probes) < 2:
-        return []
-    deltas: dict[str, list[float]] = {}
-    for change in changes:
-        deltas.setdefault(change.label, []).append(change.delta)
-    whole = {label: backward_transfer(found) for label, found in deltas.items() if len(found) == len(probes)}
-    if not whole:
-        return []
-    said = ", ".join(f"{code(label)} {numbers.signed(value)}" for label, value in sorted(whole.items()))
-    return [f"Backward transfer, the mean change over the {len(probes)} probes (each in its own measure): {said}."]
 
 
 def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:

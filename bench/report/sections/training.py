@@ -130,9 +130,8 @@ def _flags(run: Run, setting: Setting, labels: Sequence[str]) -> list[Block]:
         fallen = [cell for cell in cells if _fell_back(run.fits[cell.fit].report)]
         if fallen:
             sentences.append(
-                f"{code(label)}: the last checkpoint is worse on development than the best one by more than its "
-                f"standard error in {len(fallen)} of {numbers.plural(len(cells), 'seed')}: it overfitted, and "
-                "selection caught it."
+                f"{code(label)}: in {len(fallen)} of {numbers.plural(len(cells), 'seed')} development fell back after "
+                "the best step, by more than two standard errors of a gain; selection kept that step."
             )
         notes = {clean(note) for cell in cells for note in run.fits[cell.fit].report.get("notes") or []}
         sentences += [f"{code(label)}: {note}" for note in sorted(notes)]
@@ -146,4 +145,4 @@ def _prefers_base(report: dict[str, Any]) -> bool:
 
 def _fell_back(report: dict[str, Any]) -> bool:
     last, best, noise = report.get("last_dev"), report.get("best_dev"), report.get("dev_noise")
-    return last is not None and best is not None and noise is not None and best - last > noise
+    return last is not None and best is not None and noise is not None and best - last > 2 * noise

@@ -11,6 +11,8 @@ from bench.report import numbers
 from bench.report.frames import Entry
 
 _ADDED = ("fit_seconds", "trainable_params", "peak_memory_bytes", "train_flops", "artifact_bytes", "usd")
+_LIMITED = {"seconds": "fit_seconds", "usd": "usd", "flops": "train_flops", "steps": "steps"}
+"""Budget -> the cost that it limits."""
 
 
 def cost_of(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
@@ -52,6 +54,14 @@ def _parts(fit: str, fits: Mapping[str, FitRecord], teachers: bool) -> set[str]:
         waiting += set(parts) - found
         found.update(parts)
     return found
+
+
+def beyond(entry: Entry, limits: Mapping[str, float], fits: Mapping[str, FitRecord]) -> list[str]:
+    """Return the limits that a composition exceeds with its parts, each of which had the whole budget to itself."""
+    if not is_composite(entry, fits):
+        return []
+    spent = {unit: _composed(entry, key, fits) for unit, key in _LIMITED.items() if unit in limits}
+    return [unit for unit, value in spent.items() if value is not None and value > limits[unit]]
 
 
 def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.records import CellResult, FitRecord
 from bench.report.canvas import canvas, cost_scale, legend
-from bench.report.costs import cost_of
+from bench.report.costs import beyond, cost_of
 from bench.report.frames import Entry
 
 COSTS = {
@@ -49,6 +49,25 @@ def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
     subject, fits = entry(name)
     keys = ("fit_seconds", "artifact_bytes", "peak_memory_bytes", "trainable_params", "query_ms_p50")
     assert [cost_of(subject, key, fits) for key in keys] == [seconds, kept, peak, params, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "exceeded"),
+    [
+        ("hybrid(full)", {"seconds": 155.0}, ["seconds"]),
+        ("hybrid(full)", {"seconds": 165.0, "steps": 60}, []),
+        ("distill(lora,teacher=hybrid(full))", {"steps": 60, "trainable_params": 600}, ["steps"]),
+        ("full", {"seconds": 100.0}, []),
+    ],
+)
+def test_a_composition_is_marked_where_its_parts_together_exceed_the_budget_of_each(
+    name: str, limits: dict[str, float], exceeded: list[str]
+) -> None:
+    subject, fits = entry(name)
+    for fit, steps in {"lora": 60, "full": 60, "hybrid(full)": 0, "distill(lora,teacher=hybrid(full))": 60}.items():
+        fits[fit].cost["steps"] = steps
+    subject.cells[0].cost["steps"] = fits[name].cost["steps"]
+    assert beyond(subject, limits, fits) == exceeded
 
 
 def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.records import FitRecord
 from bench.report import numbers
-from bench.report.costs import cost_of, is_composite, typical
+from bench.report.costs import beyond, cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
 from bench.report.findings import Analysis
 from bench.report.frames import Setting
@@ -108,8 +108,7 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
     if composites:
         columns.insert(2, Column("with its parts", "charged time"))
     columns.append(Column("corpus to re-encode?", numeric=False))
-    limit = setting.limits.get("seconds")
-    rows, over = [], False
+    rows, over = [], dict[str, None]()
     for entry in entries:
         row = [Cell(code(entry.label) + (" †" if entry.over_budget else ""), entry.label)]
         for column in shown:
@@ -118,9 +117,9 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
             row.append(Cell(column.show(value), value))
         if composites:
             total = cost_of(entry, "fit_seconds", run.fits)
-            beyond = limit is not None and total is not None and total > limit
-            over = over or beyond
-            row.insert(2, Cell(numbers.seconds(total) + (" ‡" if beyond else ""), total))
+            exceeded = beyond(entry, setting.limits, run.fits)
+            over |= dict.fromkeys(exceeded)
+            row.insert(2, Cell(numbers.seconds(total) + (" ‡" if exceeded else ""), total))
         needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
         row.append(Cell(REINDEX.get(needed, needed or numbers.MISSING)))
         rows.append(row)
@@ -144,7 +143,7 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
             "time and steps are its own."
         )
     if over:
-        notes.append("‡ with the parts it is made of, it used more than the budget that each of them had.")
+        notes.append(f"‡ with the parts it is made of, it used more {', '.join(over)} than the budget that each had.")
     whole = [cell.cost.get("total_params") for entry in entries for cell in entry.usable]
     sizes = {value for value in whole if numbers.known(value) and value}
     if len(sizes) == 1:

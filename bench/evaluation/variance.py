@@ -84,11 +84,19 @@ def uncertainty(
         paired_seeds: row s of both was trained with the same seed (the same pairs, batches and development split), so
             that what a seed does to both cancels. Both must have as many rows then.
         groups: a label for each query; queries of a group (one entity, one subject) are then not taken as independent.
+            Where they happen to differ more within groups than between, the larger error of single queries stands.
         seed_sd: standard deviation of the mean difference from seed to seed, known from elsewhere: used where neither
             side has a second seed to estimate it from.
     """
     one_table = paired_seeds or 1 in (len(baseline), len(other))
     sides = [other - baseline] if one_table else [-baseline, other]
+    alone = _estimate(sides, None, seed_sd)
+    if groups is None:
+        return alone
+    return max(alone, _estimate(sides, groups, seed_sd), key=lambda known: known.standard_error)
+
+
+def _estimate(sides: Sequence[np.ndarray], groups: Sequence[str] | None, seed_sd: float | None) -> Uncertainty:
     blocks = [_by_group(side, groups) for side in sides]
     n = blocks[0].shape[1]
     of_queries = float(np.sum([block.mean(axis=0) for block in blocks], axis=0).var(ddof=1)) / n

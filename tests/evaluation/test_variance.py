@@ -127,6 +127,16 @@ def test_copies_of_a_query_are_no_further_evidence_once_they_are_a_group() -> No
     assert apart.standard_error < 0.7 * once.standard_error
 
 
+def test_groups_never_make_a_claim_easier() -> None:
+    """Each group holds a gain and a loss of about the same: between groups there is next to no variance."""
+    rng = np.random.default_rng(9)
+    gains = rng.normal(0, 0.2, 60)
+    other = np.stack([gains, rng.normal(0, 0.01, 60) - gains], axis=1).reshape(1, 120)
+    groups = [f"g{number // 2:02}" for number in range(120)]
+    alone = uncertainty(np.zeros((1, 120)), other, paired_seeds=False)
+    assert uncertainty(np.zeros((1, 120)), other, paired_seeds=False, groups=groups) == alone
+
+
 def test_groups_of_unequal_size_keep_the_mean_over_queries() -> None:
     differences = np.array([[0.3, 0.3, 0.3, -0.1, 0.2]])
     known = uncertainty(np.zeros((1, 5)), differences, paired_seeds=False, groups=["a", "a", "a", "b", "c"])

@@ -1,0 +1,156 @@
+"""What the report says on probes, drift and the old index."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from bench.report.build import build
+from bench.report.document import Report
+from bench.report.findings import Analysis
+from bench.report.load import load_run
+from bench.report.probes import ProbeChange
+from bench.report.sections.answer_forgetting import forgotten
+from bench.report.text import to_plain
+
+
+def report(store) -> Report:
+    run = load_run(store)
+    return build(run, Analysis(run))
+
+
+def answer(store) -> str:
+    return report(store).words.split("Means over all judged")[0]
+
+
+def test_forgetting_is_called_out(planter, plant, untrained):
+    probes = {"web": 0.0}
+    store = planter.run(
+        {
+            "base": untrained(probes=probes),
+            "big": plant(gains=(0.1,), dev_gain=0.1, probes={"web": -0.06}),
+            "kind": plant(gains=(0.1,), dev_gain=0.05, probes=probes),
+        }
+    )
+    said = answer(store)
+    assert "big forgets on web" in said
+    assert "kind forgets" not in said
+
+
+def test_a_loss_that_only_its_own_interval_shows_is_not_passed_over() -> None:
+    losses = {"web": (-0.03, -0.01, 0.12), "news": (-0.02, 0.01, 0.4), "talk": (-0.05, -0.02, 0.01)}
+    changes = [
+        ProbeChange("big", probe, "ndcg@10", 400, 0.5, 0.48, low, high, p, seeds=3)
+        for probe, (low, high, p) in losses.items()
+    ]
+    analysis, choice = SimpleNamespace(probes=lambda setting: changes), SimpleNamespace(picked="big")
+    established, suspected, none = map(to_plain, forgotten(None, choice, analysis))
+    assert established.startswith("big forgets on talk")
+    assert "not once all strategies are corrected for (Holm), on web (−0.020" in suspected
+    assert none.startswith("No loss of big is established on news")
+    assert changes[0].reading.startswith("a loss by its own interval")
+    assert changes[1].reading == "not settled: a loss of up to 0.020 is possible"
+
+
+def drift(after: float, low: float, high: float, again: float) -> dict[str, object]:
+    old = {"measure": "ndcg@10", "before": 0.5, "after": after, "ci_low": low, "ci_high": high, "p": 0.001, "n": 400}
+    moved = {"documents_cosine": 0.7, "documents_cka": 0.8, "queries_cosine": 0.6, "queries_cka": 0.9}
+    return {**moved, "old_index": {**old, "stratum": "all", "encoded_again": again}}
+
+
+def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
+    store = planter.run(
+        {
+            "base": untrained(),
+            "away": plant(gains=(0.1,), dev_gain=0.1, drift=drift(0.3, -0.25, -0.15, 0.6)),
+            "half": plant(gains=(0.05,), drift=drift(0.53, 0.01, 0.05, 0.6)),
+            "near": plant(gains=(0.05,), drift=drift(0.58, 0.06, 0.1, 0.6)),
+            "idle": plant(gains=(0.05,), drift=drift(0.5, -0.02, 0.02, 0.6)),
+            "flat": plant(drift=drift(0.5, -0.02, 0.02, 0.53)),
+        }
+    )
+    made = report(store)
+    table = next(table for table in made.tables if table.name == "drift-1")
+    readings = {row[0].value: to_plain(row[-1].text) for row in table.rows}
+    assert readings == {
+        "away": "encode again: worse than before on the old index",
+        "half": "serves, but most of the gain needs new vectors",
+        "near": "the old index serves",
+        "idle": "no gain shown until encoded",
+        "flat": "not settled",
+    }
+    assert [cell.value for cell in table.rows[0][1:5]] == pytest.approx([0.7, 0.8, 0.6, 0.9])
+    assert "away's queries, the base model's document vectors): nDCG@10 0.300 against 0.500" in answer(store)
+
+
+def test_what_was_trained_on_stands_against_what_was_tested_on(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(gains=(0.1,), probes={"web": -0.06})})
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))}, dataset="other")
+    table = next(table for table in report(store).tables if table.name == "transfer-1")
+    heads = [column.name for column in table.columns]
+    assert heads[:2] == ["strategy", "trained on"] and set(heads[2:]) == {"domain", "other", "web"}
+    rows = {(row[0].value, to_plain(row[1].text)): dict(zip(heads, row, strict=True)) for row in table.rows}
+    big = rows["big", "domain, 150 steps"]
+    assert big["web"].value == pytest.approx(0.74, abs=0.02) and big["other"].value is None
+    assert rows["big", "other, 150 steps"]["other"].value > 0.5
+
+
+def test_what_trains_nothing_has_its_place_among_what_was_tested_on(planter, plant, untrained):
+    """`bm25` forgets nothing, so its probes hold a score and no change."""
+    store = planter.run(
+        {"base": untrained(probes={"web": 0.0}), "bm25": untrained(probes={"web": -0.1}), "big": plant()}
+    )
+    for cell in store.cells():
+        if cell.strategy == "bm25" and cell.role == "probe":
+            cell.forgetting = {}
+            frame = store.per_query(cell.cell)
+            store.begin_cell(cell.cell)
+            store.put_cell(cell, frame)
+    table = next(table for table in report(store).tables if table.name == "transfer-1")
+    rows = {row[0].value: row for row in table.rows}
+    assert rows["bm25"][-1].value == pytest.approx(rows["base"][-1].value - 0.1, abs=0.02)
+    assert rows["big"][-1].value is None
+
+
+def test_where_a_probe_was_searched_is_told(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(probes={"web": 0.0})})
+    cell = next(cell for cell in store.cells() if cell.role == "probe")
+    cell.notes = ["web is near its ceiling, so it is searched among 900 documents"]
+    frame = store.per_query(cell.cell)
+    store.begin_cell(cell.cell)
+    store.put_cell(cell, frame)
+    assert "it is searched among 900 documents" in report(store).words
+
+
+def test_the_old_index_is_given_with_the_queries_that_each_seed_was_asked(planter, plant, untrained):
+    for seed, n in ((0, 139), (1, 142)):
+        found = drift(0.55, 0.01, 0.09, 0.6)
+        found["old_index"] |= {"n": n, "stratum": "unseen"}
+        planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, seeds=(seed,), drift=found)})
+    assert "n = 139 to 142" in answer(planter.store)
+
+
+def test_a_loss_of_one_seed_is_of_that_trained_model(planter, plant, untrained):
+    probes = {"web": 0.0}
+    forgets = {"web": -0.06}
+    store = planter.run(
+        {"base": untrained(probes=probes), "big": plant(probes=forgets, seeds=(0,)), "two": plant(probes=forgets)}
+    )
+    lines = {line for line in answer(store).splitlines() if "forgets on web" in line}
+    assert [line.endswith("for this trained model.") for line in sorted(lines)] == [True, False]
+
+
+def test_without_probes_the_answer_says_that_forgetting_is_unknown(planter, plant, untrained):
+    assert "No probe was run" in answer(planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}))
+
+
+def test_the_interval_of_a_probe_knows_that_its_subjects_change_as_a_whole(planter, plant, untrained):
+    planter.probe_groups = 25
+    probes = {"general": 0.0}
+    store = planter.run({"base": untrained(probes=probes), "big": plant(probes=probes)})
+    run = load_run(store)
+    (change,) = Analysis(run).probes(run.settings[0])
+    frames = {cell.strategy: store.per_query(cell.cell) for cell in store.cells() if cell.dataset == "general"}
+    alone = frames["big"]["ndcg@10"] - frames["base"]["ndcg@10"]
+    assert change.high - change.low > 2 * 2 * 1.96 * alone.std() / len(alone) ** 0.5

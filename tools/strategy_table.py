@@ -50,7 +50,7 @@ def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
         )
     )
     quality = numbers.score(setting.mean(label)), numbers.score(setting.macro(label))
-    old = old_index(entry)
+    old = old_index(setting, label, analysis)
     return (f"`{label}`", *quality, difference, *costs, numbers.score(old.mixed) if old else "")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from bench.errors import BenchError
 from bench.training.budget import Meter
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ def silent(event: str, values: dict[str, Any]) -> None:
     """A progress display that shows nothing."""
 
 
+_ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")
+"""Training settings of which 0 is nothing; of the others it is without."""
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """Settings that all strategies of a comparison share. As requested, they are part of a fit's identity."""
@@ -35,7 +41,10 @@ class TrainingSettings:
     batch_size: int = 32
     """Contrastive batch: it sets the number of in-batch negatives, so memory is never met by making it smaller."""
     mini_batch: int = 0
-    """Texts a backward pass takes at once, by cached gradients (Gao et al., 2021); 0 is the whole batch."""
+    """Texts a backward pass takes at once, by cached gradients (Gao et al., 2021); 0 is the whole batch.
+
+    Of a re-ranker, pairs of texts, whose gradients are added up.
+    """
     temperature: float = 0.05
     hard_negatives: int = 0
     """Mined negatives a pair, from the base model's ranking of the training corpus."""
@@ -57,6 +66,23 @@ class TrainingSettings:
     selection_floor: int = 100
     """Below this many labels there is no selection: the last checkpoint is kept."""
 
+    def checked(self) -> Self:
+        """Return these settings.
+
+        Raises:
+            BenchError: a number is not finite, or too low to mean anything.
+        """
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BenchError(f"training setting {name}: {value} is not a finite number")
+            if name in _ABOVE_0 and value <= 0:
+                raise BenchError(f"training setting {name} must be above 0, got {value}")
+            if not isinstance(value, str) and value < 0:
+                raise BenchError(f"training setting {name} must be at least 0, got {value}")
+        if self.warmup > 1:
+            raise BenchError(f"training setting warmup is a share of the steps, 1 at most, got {self.warmup}")
+        return self
+
 
 @dataclass
 class Context:
@@ -76,6 +102,8 @@ class Context:
     """Where the fit's training is reported to besides the store."""
     memory: PeakMemory | None = None
     """Measures the peak of the fit at work, for a budget of memory; None outside of one."""
+    best_dev: float | None = None
+    """nDCG@10 on the development pool of the checkpoint that `finish` is given; None where none was selected."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the record: a fallback that was taken."""
     _encoder: Encoder | None = field(default=None, init=False, repr=False)

@@ -1,12 +1,16 @@
-"""Search spaces: which values of a hyperparameter a tuning study may try.
+"""Search spaces: which values of a hyperparameter a tuning study may try; and the knob that sets a strategy's size.
 
-Declared beside a strategy's `Config`, and plain data: tuning reads them, so does a budget of trainable parameters,
-which walks the values of the size knob.
+Declared beside a strategy's `Config`: tuning reads the spaces, a budget of trainable parameters turns the knob.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.sizing import ModelShape
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,24 @@ class Uniform:
 
 
 Param = Choice | LogUniform | Uniform
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The option that makes a strategy larger or smaller: any whole number from `least` to `most`.
+
+    A budget of trainable parameters turns it to the largest value that fits, whatever values a study tries of it. As it
+    rises, the number of trainable parameters must not fall.
+    """
+
+    option: str
+    most: int | Callable[[ModelShape], int]
+    """The largest value that makes sense, which may depend on the base model: `lambda model: model.width`."""
+    least: int = 1
+    replaces: tuple[str, ...] = ()
+    """Options that say the same in another way: to set one of them is to set the size."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Every option that sets the size."""
+        return (self.option, *self.replaces)

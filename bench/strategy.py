@@ -32,7 +32,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -41,7 +41,6 @@ from bench.errors import NotApplicableError
 from bench.hyperparameters import EncoderConfig, StrategyConfig
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
-from bench.space import Choice
 from bench.training.budget import Budget
 
 if TYPE_CHECKING:
@@ -176,21 +175,13 @@ class Strategy(ABC):
 
     @classmethod
     def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
-        """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits."""
-        for candidate in cls.sizes(config):
-            if cls(candidate, context).trainable_params <= limit:
-                return candidate
-        return None
+        """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits.
 
-    @classmethod
-    def sizes(cls, config: StrategyConfig) -> Iterator[StrategyConfig]:
-        """Yield the variants of `config` that its size knob gives, largest first; only itself where it has no knob."""
-        knob = config.space.get(config.size) if config.size else None
-        if not isinstance(knob, Choice) or config.size is None:
-            yield config
-            return
-        for value in reversed(knob.values):
-            yield replace(config, **{config.size: value})
+        The size knob that `Config` declares is turned; what has none fits or does not.
+        """
+        from bench.sizing import resized
+
+        return resized(cls, config, limit, context)
 
 
 class EncoderStrategy(Strategy):

@@ -24,13 +24,13 @@ class Bottleneck(Switchable):
 
     Args:
         width: features of h.
-        reduction: W_down has width // reduction output features, at least one.
+        inner: output features of W_down.
     """
 
-    def __init__(self, width: int, reduction: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.down = nn.Linear(width, max(1, width // reduction))
-        self.up = nn.Linear(max(1, width // reduction), width)
+        self.down = nn.Linear(width, inner)
+        self.up = nn.Linear(inner, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 

@@ -28,6 +28,8 @@ class QuerySideLoss(nn.Module):
         piece: texts whose activations are in memory at once; 0 is the whole column.
     """
 
+    keeps_documents = True  # read by bench.training.step_flops
+
     def __init__(
         self,
         model: SentenceTransformer,

@@ -144,6 +144,8 @@ class RankerWork:
         seed: of their order.
     """
 
+    divisible = True
+
     def __init__(self, ranker: Ranker, pairs: Sequence[Pair], labels: Sequence[float], size: int, seed: int) -> None:
         self.ranker, self.module = ranker, ranker.model
         self.pairs, self.labels, self.size, self.seed = pairs, labels, size, seed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
 from bench.errors import unknown
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig
 from strategies._peft import PeftStrategy
 from strategies.lora import TARGETS
@@ -42,7 +42,7 @@ class AdaLora(PeftStrategy):
         orthogonal: float = 0.1
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(2e-4, 2e-2), "r": Choice((2, 4, 8, 16, 32))}
-        size: ClassVar[str | None] = "r"
+        size: ClassVar[Knob | None] = Knob("r", most=lambda model: 2 * model.width // 3)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """The schedule is laid out in `on_step`, when the number of steps is known."""

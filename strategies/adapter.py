@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.architectures import Role, family
 from bench.errors import unknown
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
 if TYPE_CHECKING:
@@ -31,17 +31,18 @@ class Adapter(EncoderStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`reduction` is the model's width over the network's; its values are ordered from small networks to large."""
+        """`reduction` is the model's width over the network's; `width`, above 0, is the network's own."""
 
         lr: float = 1.78e-3
         reduction: int = 32
+        width: int = 0
         placement: str = "pfeiffer"
         space: ClassVar[Mapping[str, Param]] = {
             "lr": LogUniform(1e-4, 1e-2),
             "reduction": Choice((128, 64, 32, 16, 8, 4, 2)),
             "placement": Choice(("pfeiffer", "houlsby")),
         }
-        size: ClassVar[str | None] = "reduction"
+        size: ClassVar[Knob | None] = Knob("width", most=lambda model: model.width, replaces=("reduction",))
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the networks behind the linear layers of the placement."""
@@ -51,7 +52,8 @@ class Adapter(EncoderStrategy):
             raise unknown("adapter.placement", self.config.placement, PLACEMENTS)
         for role in PLACEMENTS[self.config.placement]:
             for linear in family(model).linears(model, role):
-                on_output(linear, "adapter", Bottleneck(linear.out_features, self.config.reduction))
+                inner = self.config.width or max(1, linear.out_features // self.config.reduction)
+                on_output(linear, "adapter", Bottleneck(linear.out_features, inner))
         return model
 
     def detached(self) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.space import Choice, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy, Strategy, StrategyConfig
+from bench.training.planning import finish_evaluations
 from strategies.rerank import files_of
 
 if TYPE_CHECKING:
@@ -172,6 +173,11 @@ class Distill(EncoderStrategy):
     def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
         """As the part does."""
         self.student.on_step(model, step, total)
+
+    @property
+    def finish_evaluations(self) -> int:
+        """As many as of the part."""
+        return finish_evaluations(self.part)
 
     def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
         """As the part does."""

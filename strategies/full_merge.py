@@ -43,11 +43,17 @@ class FullMerge(EncoderStrategy):
             raise BenchError(f"option share: {self.config.share:g} is not a share between 0 and 1")
         return model.requires_grad_(True)
 
+    @property
+    def finish_evaluations(self) -> int:
+        """Mixtures that are scored after training, which the budget pays for: the checkpoint's own score is known."""
+        return len(SHARES) - 1 if self.config.share < 0 else 0
+
     def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
         """Mix the weights; what this takes is charged."""
         import torch
 
-        base = dict(self.context.model.load(self.context.device).named_parameters())
+        with self.context.meter.free():  # it may have to be loaded
+            base = dict(self.context.encoder.model.named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
         def mix(share: float) -> None:
@@ -61,6 +67,9 @@ class FullMerge(EncoderStrategy):
         if self.config.share < 0 and data.dev_qrels and data.labels >= self.context.training.selection_floor:
             pool = self.context.development(data)
             for candidate in SHARES:
+                if candidate == 1.0 and self.context.best_dev is not None:
+                    scores[candidate] = self.context.best_dev
+                    continue
                 mix(candidate)
                 scores[candidate] = float(pool.scores(self).mean())
             share = max(SHARES, key=lambda candidate: (scores[candidate], -candidate))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.baseline import BaseEncoder
-from bench.data.dataset import TrainingData
+from bench.data.dataset import Corpus, TrainingData
 from bench.errors import BenchError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
@@ -76,6 +76,13 @@ class Instruct(BaseEncoder):
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank by the base model's similarity, the prompt before each query."""
         return super().search({query: self.prompt + text for query, text in queries.items()}, index, top_k)
+
+    def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
+        """Return what the prompt makes a query of mean length cost more."""
+        from bench.evaluation.flops import query_flops
+
+        encoder = self.context.encoder
+        return query_flops(encoder, [self.prompt + text for text in queries]) - query_flops(encoder, queries)
 
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model with the prompt for queries in its own configuration."""

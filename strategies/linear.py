@@ -6,20 +6,22 @@ Houlsby et al. (2019, section 2.1) place it in blocks, here after pooling.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.data.dataset import TrainingData
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, StrategyConfig
 from bench.training.budget import Budget
 from strategies._head import HeadStrategy
 
 if TYPE_CHECKING:
     import torch
+
+    from bench.context import Context
 
 _WHOLE = 0
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -41,7 +43,7 @@ class Linear(HeadStrategy):
         lr: float = 5.81e-4
         rank: int = _WHOLE
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
-        size: ClassVar[str | None] = "rank"
+        size: ClassVar[Knob | None] = Knob("rank", most=lambda model: (model.dimension - 1) // 2)
 
     def build(self, dimension: int) -> torch.nn.Module:
         """Return the identity plus what is trained."""
@@ -78,7 +80,7 @@ class Linear(HeadStrategy):
         return train_module(self, work, data, budget, development_pool(self, data))
 
     @classmethod
-    def sizes(cls, config: StrategyConfig) -> Iterator[StrategyConfig]:
-        """Yield the whole matrix, then residuals of falling rank."""
-        for rank in (_WHOLE, *reversed(RANKS)):
-            yield replace(config, rank=rank)  # type: ignore[call-arg]
+    def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
+        """The whole matrix where it fits, else a residual: from half the dimension on, that would cost more."""
+        whole = replace(config, rank=_WHOLE)  # type: ignore[call-arg]
+        return whole if cls(whole, context).trainable_params <= limit else super().resize(config, limit, context)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.architectures import ROLES
 from bench.errors import unknown
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig
 from strategies._peft import PeftStrategy
 
@@ -38,7 +38,7 @@ class Lora(PeftStrategy):
         alpha: float = 2.0
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-5, 5e-3), "r": Choice((1, 2, 4, 8, 16, 32, 64))}
-        size: ClassVar[str | None] = "r"
+        size: ClassVar[Knob | None] = Knob("r", most=lambda model: model.width)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """Matrices of rank r on the modules of `targets`."""

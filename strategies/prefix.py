@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.architectures import family
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ class Prefix(EncoderStrategy):
         hidden: int = 128
         start: float = 0.25
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 5e-2), "tokens": Choice((5, 10, 20, 50, 100))}
-        size: ClassVar[str | None] = "tokens"
+        size: ClassVar[Knob | None] = Knob("tokens", most=lambda model: model.tokens)
 
         @classmethod
         def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
             """A network that makes the offsets breaks at the rate at which tables learn."""
             return {"lr": 2.17e-4, "tokens": 100} if values.get("reparametrise") else {}
+
+        def knob(self) -> Knob | None:
+            """The width of the network, where one makes the offsets: most of its parameters are not the tokens'."""
+            return Knob("hidden", most=lambda model: model.width) if self.reparametrise else self.size
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Give each block's attention its keys and values."""

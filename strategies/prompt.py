@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.architectures import family, transformer_of
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Prompt(EncoderStrategy):
         tokens: int = 20
         start: float = 2.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
-        size: ClassVar[str | None] = "tokens"
+        size: ClassVar[Knob | None] = Knob("tokens", most=lambda model: model.tokens)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the embeddings before the text's."""

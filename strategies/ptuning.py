@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.architectures import family, transformer_of
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class PTuning(EncoderStrategy):
         tokens: int = 20
         hidden: int = 128
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
-        size: ClassVar[str | None] = "hidden"
+        size: ClassVar[Knob | None] = Knob("hidden", most=lambda model: model.width)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the network's output before the text's embeddings."""

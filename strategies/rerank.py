@@ -118,9 +118,16 @@ class Rerank(Strategy):
         else:
             with context.meter.free():
                 first = self.parts[0].search(pool.queries, self.parts[0].index(pool.corpus), self.config.depth)
-            report = train_module(self, work, data, budget, pool, lambda: self._choose(pool, first)[0])
-            _, chosen = self._choose(pool, first)
-            report.chosen = chosen
+            looks: dict[float, tuple[float, dict[str, Any]]] = {}  # score of a checkpoint -> its weight, what was tried
+
+            def look() -> np.ndarray:
+                scores, tried = self._choose(pool, first)
+                looks.setdefault(float(scores.mean()), (self.weight, tried))
+                self.weight = looks[max(looks)][0]  # that of the checkpoint which is kept: the first of the best
+                return scores
+
+            report = train_module(self, work, data, budget, pool, look)
+            report.chosen = looks[max(looks)][1] if looks else {}
         report.chosen |= {"weight": self.weight}
         if not ranker.pretrained:
             report.notes.append("rerank: no pretrained ranker, so it starts from the base model with a fresh head")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.architectures import family
 from bench.errors import NotApplicableError
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TopLayers(EncoderStrategy):
         lr: float = 2.81e-4
         layers: int = 4
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 5e-4), "layers": Choice((1, 2, 3, 4, 6))}
-        size: ClassVar[str | None] = "layers"
+        size: ClassVar[Knob | None] = Knob("layers", most=lambda model: model.blocks)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Make the last blocks trainable."""

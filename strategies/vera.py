@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.errors import unknown
-from bench.space import Choice, LogUniform, Param
+from bench.space import Choice, Knob, LogUniform, Param
 from bench.strategy import EncoderConfig
 from strategies._peft import PeftStrategy
 from strategies.lora import TARGETS
@@ -38,7 +38,7 @@ class Vera(PeftStrategy):
         key: int = 0
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-3, 1e-1), "r": Choice((16, 64, 256, 1024))}
-        size: ClassVar[str | None] = "r"
+        size: ClassVar[Knob | None] = Knob("r", most=1024)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """Vectors on the modules of `targets`."""

@@ -43,7 +43,6 @@ class Whitening(HeadStrategy):
         dimensions: int = 192
         documents: int = 4096
         space: ClassVar[Mapping[str, Param]] = {"dimensions": Choice((32, 64, 128, 192, 256, 384, 512, 768))}
-        size: ClassVar[str | None] = "dimensions"
 
     def build(self, dimension: int) -> torch.nn.Module:
         """Return a map that keeps the first dimensions as they are; `fit` and `load` fill it in."""

@@ -60,6 +60,18 @@ def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -
     assert made.trainable_params == blocks * width * (width + 1)
 
 
+def test_a_budget_of_parameters_turns_its_size_knob_as_far_as_the_model_goes(
+    my_file: Path, tiny_bert: BaseModel
+) -> None:
+    from bench.context import Context
+    from bench.registry import Registry
+
+    strategy = Registry([my_file]).get(NAME)
+    context, block = Context(tiny_bert), 32 * 33
+    found = [strategy.resize(strategy.Config(), limit, context) for limit in (block - 1, block, 2 * block, 10**6)]
+    assert [None if config is None else vars(config)["blocks"] for config in found] == [None, 1, 2, 2]
+
+
 def test_it_refuses_where_it_cannot_work(my_file: Path, tiny_base: Callable[[str], BaseModel]) -> None:
     with pytest.raises(NotApplicableError, match="modernbert has none"):
         check(Subject.of(NAME, files=[my_file]), tiny_base("modernbert"))

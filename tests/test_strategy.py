@@ -14,7 +14,7 @@ from bench.data.dataset import Corpus, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.records import FitReport
 from bench.registry import Registry
-from bench.space import Choice, LogUniform
+from bench.space import Choice, Knob, LogUniform
 from bench.strategy import EncoderConfig, EncoderStrategy, Index, Strategy, StrategyConfig
 from bench.training.budget import Budget
 
@@ -27,7 +27,7 @@ class Sized(Strategy):
     @dataclass(frozen=True)
     class Config(StrategyConfig):
         space: ClassVar = {"width": Choice((1, 2, 4, 8)), "lr": LogUniform(1e-5, 1e-3)}
-        size: ClassVar = "width"
+        size: ClassVar = Knob("width", most=8)
         width: int = 2
         lr: float = 1e-4
         deep: bool = False
@@ -125,25 +125,37 @@ def test_an_encoder_strategy_has_a_learning_rate() -> None:
 # --- the size knob --------------------------------------------------------------------------------------------------
 
 
-def test_sizes_go_from_the_largest_down_and_keep_the_rest() -> None:
-    config = Sized.Config(deep=True)
-    assert [(size.width, size.deep) for size in Sized.sizes(config)] == [(8, True), (4, True), (2, True), (1, True)]
+def test_a_strategy_of_another_size_keeps_the_rest() -> None:
+    assert Sized.resize(Sized.Config(deep=True, lr=1e-3), 60, no_context) == Sized.Config(width=6, deep=True, lr=1e-3)
 
 
-def test_without_a_knob_there_is_one_size() -> None:
-    config = EncoderConfig()
-    assert list(Untouched.sizes(config)) == [config]
+@pytest.mark.parametrize(("limit", "fits"), [(20, True), (19, False)])
+def test_without_a_knob_there_is_one_size(limit: int, fits: bool) -> None:
+    class Rigid(Sized):
+        @dataclass(frozen=True)
+        class Config(Sized.Config):
+            size: ClassVar = None
+
+    config = Rigid.Config()
+    assert Rigid.resize(config, limit, no_context) == (config if fits else None)
 
 
-@pytest.mark.parametrize(("limit", "width"), [(1000, 8), (80, 8), (79, 4), (10, 1)])
+@pytest.mark.parametrize(("limit", "width"), [(1000, 8), (80, 8), (79, 7), (60, 6), (39, 3), (10, 1)])
 def test_the_largest_size_within_the_limit_is_taken(limit: int, width: int) -> None:
     resized = Sized.resize(Sized.Config(), limit, no_context)
     assert resized is not None
-    assert resized.width == width
+    assert resized.width == width, "any whole number, not only those that a study tries"
 
 
 def test_no_size_may_fit() -> None:
     assert Sized.resize(Sized.Config(), 9, no_context) is None
+
+
+def test_what_trains_nothing_keeps_its_size() -> None:
+    class Nothing(Sized):
+        trainable_params = Strategy.trainable_params
+
+    assert Nothing.resize(Nothing.Config(width=3), 1000, no_context) == Nothing.Config(width=3)
 
 
 # --- defaults -------------------------------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ THROUGHPUT_DOCS = 512
 LATENCY_QUERIES = 200
 _WARM_UP_QUERIES, _ROUND = 10, 20
 _SAMPLING_SECONDS = 0.02
+_SHORTEST_SECONDS = 0.5
+_BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+"""Of the times of a processor; `steal` is what another machine on the same hardware took."""
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft", "bm25s", "numpy", "scipy", "faiss-cpu")
 
 
@@ -183,21 +186,89 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
 
 class Contention:
-    """How much other work the machine did meanwhile: wall-clock seconds beyond processor seconds per thread."""
+    """How much other work the machine did meanwhile, as shares of the processor time that was wanted.
+
+    What others took is seen directly: the time that the processors were busy, less what this process and its children
+    used. It counts beyond the processors that are left to them: where a fit has one thread of two processors, a second
+    one beside it takes nothing away.
+
+    Args:
+        threads: that are in use; 0 is as many as there are processors.
+    """
 
     THRESHOLD = 0.10
     """Share above which times are flagged."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 0) -> None:
         self._reference = _reference_seconds()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._processors = _processors()
+        self._threads = min(threads or len(self._processors), len(self._processors))
+        self._wall, self._cpu, self._busy = time.perf_counter(), _own_seconds(), _busy_seconds(self._processors)
 
     def measure(self) -> dict[str, float]:
-        """Return wall and processor seconds since the start, and how much a reference product has slowed down."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        after = _reference_seconds()
-        slowdown = max(self._reference, after) / min(self._reference, after) - 1
-        return {"wall_seconds": wall, "cpu_seconds": cpu, "reference_slowdown": slowdown}
+        """Return what was used and lost since the start.
+
+        `wall_seconds`; `cpu_seconds` of this process and its children; `taken`, the share of its threads' time that
+        others had; `waited`, the share of the wall clock in which not even one thread computed; `reference_slowdown`,
+        by how much a reference product took longer at one end than at the other, and as a share of its time `slowed`;
+        `share`, the largest of the three shares.
+        """
+        wall, cpu = time.perf_counter() - self._wall, _own_seconds() - self._cpu
+        busy, after = _busy_seconds(self._processors) - self._busy, _reference_seconds()
+        taken = taken_by_others(busy - cpu, wall, len(self._processors), self._threads)
+        waited = min(1.0, max(0.0, 1.0 - cpu / wall)) if wall > 0 else 0.0
+        slow, fast = max(self._reference, after), min(self._reference, after)
+        slowed = 1 - fast / slow
+        return {
+            "wall_seconds": wall,
+            "cpu_seconds": cpu,
+            "taken": taken,
+            "waited": waited,
+            "reference_slowdown": slow / fast - 1,
+            "slowed": slowed,
+            "share": max(taken, waited, slowed),
+        }
+
+
+def taken_by_others(others: float, wall: float, processors: int, threads: int) -> float:
+    """Return the share of the threads' time that other processes had, 0 to 1.
+
+    Args:
+        others: seconds that the processors were busy with other processes.
+        wall: seconds on the clock. In a fraction of one, the system's counters (steps of 10 ms) say nothing: 0.
+        processors: how many there are.
+        threads: how many of them were wanted.
+    """
+    if wall < _SHORTEST_SECONDS:
+        return 0.0
+    return min(1.0, max(0.0, others / wall - (processors - threads)) / threads)
+
+
+def _processors() -> list[int]:
+    """Return the processors that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def _busy_seconds(processors: Sequence[int]) -> float:
+    """Return the seconds that processors have been busy since the system started; 0 where it does not say."""
+    try:
+        times = psutil.cpu_times(percpu=True)
+    except (OSError, RuntimeError, NotImplementedError):
+        return 0.0
+    wanted = [times[number] for number in processors if number < len(times)]
+    return float(sum(getattr(each, name, 0.0) for each in wanted for name in _BUSY))
+
+
+def _own_seconds() -> float:
+    """Return the processor seconds of this process and its children, those that have ended included."""
+    ended = os.times()
+    total = time.process_time() + ended.children_user + ended.children_system
+    for child in psutil.Process().children(recursive=True):
+        try:
+            total += sum(child.cpu_times()[:4])  # its own, and those of its children that have ended
+        except psutil.Error:
+            continue
+    return total
 
 
 def _reference_seconds() -> float:

@@ -52,8 +52,10 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
         raise StoreError("there is no result in this folder yet: `run` writes them, and --out says where")
     fits = {record.fit: record for record in store.fits()}
     price = price_of(invocations)
-    for record in (*results, *fits.values()):
-        put_price(record, price)
+    for cell in results:
+        put_price(cell, price)
+    for fit in fits.values():
+        put_price(fit, price)
     strategies = {cell.strategy for cell in results}
     if baseline is not None and baseline not in strategies:
         raise unknown("baseline", baseline, strategies)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.expression import parse
+from bench.records import FitRecord
+from bench.training.budget import allowed_params
+
 LEAST_SHARE = 0.8
 """What uses less of its allowance is not a match: it would be compared with strategies that had more."""
 
@@ -27,15 +31,31 @@ class Size:
         """Whether it used enough of its allowance to be compared."""
         return LEAST_SHARE <= self.share <= 1.0
 
+    @property
+    def over(self) -> bool:
+        """Whether it trained more than the allowance: each part of a composite may fill one of its own."""
+        return self.share > 1.0
+
 
 def sizes(trained: Mapping[str, float], limit: float, total: float) -> list[Size]:
     """Return the sizes that strategies reached, the largest first.
 
     Args:
         trained: strategy -> trainable parameters; what trains nothing is left out.
-        limit: the budget: a count, or below 1 a share of the model.
+        limit: the budget: a count, or up to 1 a share of the model.
         total: parameters of the untouched model.
     """
-    allowance = limit * total if limit < 1 else limit
+    allowance = allowed_params(limit, total)
     found = [Size(label, params, allowance) for label, params in trained.items() if params > 0]
     return sorted(found, key=lambda size: (-size.params, size.label))
+
+
+def on_own_model(fit: str, fits: Mapping[str, FitRecord]) -> bool:
+    """Whether a fit stands on the base model of its setting, and its parts do: none names another, as `frozen(NAME)`.
+
+    An argument of its expression that is no part of it is the name of a model.
+    """
+    record = fits.get(fit)
+    if record is None or (parse(record.strategy).parts and not record.parts):
+        return False
+    return all(on_own_model(part, fits) for part in record.parts)

@@ -106,7 +106,7 @@ def plain(value: float | None) -> str:
 
 def amount(value: float, unit: str) -> str:
     """Return an amount of a budget: `150`, `0.5%` of the parameters, `2 P` operations, `0.05`."""
-    if unit == "trainable_params" and value < 1:
+    if unit == "trainable_params" and value <= 1:
         return percent(value)
     if unit == "flops":
         return scaled(value).strip()

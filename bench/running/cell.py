@@ -216,6 +216,7 @@ def _serving_cost(
 ) -> dict[str, Any]:
     """Return the part of the cost that the cell determines: index, throughput, latency, operations a query."""
     from bench.evaluation.cost import latency, throughput
+    from bench.evaluation.flops import query_flops
 
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
@@ -230,23 +231,10 @@ def _serving_cost(
         if encoder is None:
             return cost | {"total_params": 0, "query_flops": added or None, "encode_docs_per_second": None}
         cost["encode_docs_per_second"] = throughput(encoder, dataset.corpus.texts)
-    if not params:  # a model behind an endpoint
-        return cost | {"total_params": None, "query_flops": None}
-    cost["total_params"] = params
-    cost["query_flops"] = _query_flops(encoder, texts) + added
-    return cost
+        if not params:  # a model behind an endpoint
+            return cost | {"total_params": None, "query_flops": None}
+        return cost | {"total_params": params, "query_flops": query_flops(encoder, texts) + added}
 
 
 def _serves(strategy: Strategy) -> bool:
     return strategy.serves and all(map(_serves, strategy.serving_parts))
-
-
-def _query_flops(encoder: Any, texts: list[str]) -> float:
-    """Return the operations to encode one query of mean length, by formula."""
-    from bench.evaluation.flops import flop_model
-
-    model = encoder.model
-    flops = flop_model(model)
-    lengths = [min(len(ids), encoder.max_length) for ids in model.tokenizer(texts)["input_ids"]]
-    tokens = sum(lengths) / len(lengths) + flops.virtual_tokens
-    return flops.forward(tokens, tokens)

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import RunConfig
+from bench.device import require
 from bench.errors import BenchError
+from bench.folders import require_writable
+from bench.pricing import price_of, put_price
 from bench.records import USABLE
 from bench.running.executors import Executor, executor
 from bench.running.jobs import Job, Listener, jobs_of
@@ -60,11 +63,12 @@ class Outcome:
         """Return one row a target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`."""
         import pandas as pd
 
-        wanted = {cell.name for cell in self.plan.cells}
+        wanted, price = {cell.name for cell in self.plan.cells}, price_of(self.store.invocations())
         rows = []
         for cell in self.store.results():
             if cell.cell not in wanted:
                 continue
+            put_price(cell, price)
             row: dict[str, Any] = {
                 name: getattr(cell, name)
                 for name in ("strategy", "dataset", "split", "model", "seed", "status", "reason", "n_queries")
@@ -76,6 +80,17 @@ class Outcome:
             row |= {f"forgetting.{probe}": facts.get("delta") for probe, facts in cell.forgetting.items()}
             rows.append(row | {"cell": cell.cell, "fit": cell.fit})
         return pd.DataFrame(rows)
+
+
+def require_means(config: RunConfig) -> None:
+    """Refuse a run that would fail at its first fit, before anything is read.
+
+    Raises:
+        BenchError: the device is not here, a tracker is not installed, or the folder of the run cannot be written.
+    """
+    require(config.device)
+    require_trackers(config.report_to)
+    require_writable(Path(config.out))
 
 
 def execute(
@@ -97,7 +112,7 @@ def execute(
     Raises:
         BenchError: the configuration cannot be planned, or another run is writing into the same folder.
     """
-    require_trackers(config.report_to)
+    require_means(config)
     store = Store(Path(config.out))
     found = planned or plan(config)
     workers = workers or executor(config.executor, config.jobs, config.timeout)

@@ -70,10 +70,10 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
     context.tracking = workshop.tracking(spec.name)
     parts = [workshop.strategy(part) for part in spec.parts]
     kind = workshop.registry.get(spec.head)
-    config = sized(kind, kind.Config.parse(spec.config), spec.budget, context)
+    config = sized(kind, kind.Config.parse(spec.config), spec.budget, context, spec.config)
     strategy = kind(config, context, parts)
     workshop.progress("stage", {"name": "fit"})
-    contention = Contention()
+    contention = Contention(workshop.setup.threads)
     with PeakMemory(workshop.device) as memory, _counted(workshop):
         context.memory = memory
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
@@ -116,8 +116,8 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
         record.tuning = study.summary()
         record.cost["tuning_seconds"] = study.seconds
     record.train_relevant = sorted(data.train_relevant)
-    idle = max(0.0, 1.0 - load["cpu_seconds"] / load["wall_seconds"]) if workshop.device == "cpu" else 0.0
-    record.environment |= workshop.environment() | {"contention": max(load["reference_slowdown"], idle)}
+    lost = load["share" if workshop.device == "cpu" else "slowed"]  # beside a GPU the processor waits in any case
+    record.environment |= workshop.environment() | {"contention": lost}
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
     store.put_fit(record, fitted.curve)
     return record

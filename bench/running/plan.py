@@ -18,6 +18,7 @@ from bench.running.spec import CellSpec, FitSpec, named, relevant_training
 from bench.running.studies import study_of
 from bench.running.workshop import Setup
 from bench.training.budget import Budget
+from bench.training.shape import SIZING, turned
 from bench.tuning.sampling import check_installed
 from bench.tuning.spec import TuningRequest
 
@@ -166,13 +167,18 @@ class Planner:
         given += [options[key] for key in strategy.part_options if key in options and options[key].name in known]
         return given, model
 
-    def options(self, expression: Expression, strategy: type[Strategy]) -> dict[str, Any]:
-        """Return the hyperparameters that differ from their defaults: what `set` and the expression say."""
+    def options(self, expression: Expression, strategy: type[Strategy], budget: Budget | None = None) -> dict[str, Any]:
+        """Return the hyperparameters that differ from their defaults: what `set` and the expression say.
+
+        A size that is set beside a budget of trainable parameters stays in, default or not: it is not turned then.
+        """
         values: dict[str, Any] = dict(self.config.overrides(strategy.name))
         for key, value in expression.options:
             values[key] = value.name if value.is_name else str(value)
         try:
-            return strategy.Config.parse(values).changed()
+            config = strategy.Config.parse(values)
+            sizes = turned(strategy, config, budget or Budget())
+            return {**config.changed(), **{name: getattr(config, name) for name in sizes if name in values}}
         except BenchError as error:
             raise ConfigError(f"{expression}: {error}") from error
 
@@ -235,10 +241,10 @@ class Planner:
         if tuning is not None and not tuning.node.dimensions:
             tuning = None
         if not trains:  # nothing but the labels that tune it can then make two budgets differ
-            budget = budget if tuning and budget.examples is not None else Budget()
+            budget = budget if tuning and budget.examples is not None else Budget(usd_per_hour=budget.usd_per_hour)
         repetition = seed if trains else None
         training = replace(self.training, max_length=facts.max_length)
-        config = self.options(expression, strategy)
+        config = self.options(expression, strategy, budget)
         fingerprints = {"dataset": facts.fingerprint, "model": self.model(model).fingerprint}
         identity = {
             "format": _FORMAT,
@@ -254,7 +260,9 @@ class Planner:
             "split": self.config.split,
         }
         if budget.machine_bound:
-            identity["machine"] = machine_class(Setup.of(self.config).threads)
+            identity["machine"] = machine_class(Setup.of(self.config).threads, self.config.device)
+        if budget.trainable_params is not None and strategy.trains != "none":
+            identity["sizing"] = SIZING
         if inputs := strategy.inputs(strategy.Config.parse(config)):
             identity["inputs"] = [self.digest(path) for path in inputs]
         if code := self.registry.entry(expression.name).code:

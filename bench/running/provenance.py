@@ -23,9 +23,21 @@ def cores() -> int:
 
 
 @cache
-def machine_class(threads: int = 0) -> str:
-    """Return what decides how fast a machine is: processor, threads, accelerator. In the identity of timed fits."""
-    return ", ".join(part for part in (_processor(), f"{threads or cores()} threads", accelerator()) if part)
+def machine_class(threads: int = 0, device: str = "auto") -> str:
+    """Return what decides how fast a machine is: processor, threads, accelerator. In the identity of timed fits.
+
+    The device that was asked for is named where it is not the one that `auto` would take: `on cpu` beside a GPU.
+    """
+    chosen = "cuda" if device == "cuda:0" else device
+    named = "" if chosen in ("auto", _fastest()) else f"on {chosen}"
+    return ", ".join(part for part in (_processor(), f"{threads or cores()} threads", accelerator(), named) if part)
+
+
+def _fastest() -> str:
+    """Return the device that `auto` takes, as far as that can be said without torch."""
+    if accelerator():
+        return "cuda"
+    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
 
 def _processor() -> str:

@@ -57,8 +57,9 @@ class FitSpec:
 
     @property
     def timed(self) -> bool:
-        """Whether its result depends on how fast the machine is, so that it must run alone."""
-        return self.budget.machine_bound
+        """Whether its result, or that of its study, depends on how fast the machine is, so that it must run alone."""
+        studied = self.tuning is not None and self.tuning.study.budget.machine_bound
+        return self.budget.machine_bound or studied
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

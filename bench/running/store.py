@@ -266,7 +266,7 @@ class Store:
         if name not in listed:
             raise StoreError(f"{folder.name} has no {name}")
         if not (folder / name).is_file():
-            raise ArtefactError(f"{folder / name} is missing: run again to make it")
+            raise ArtefactError(f"{folder / name} is missing: delete {folder} and run again")
         if sha256(folder / name) != listed[name]["sha256"]:
             raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
         return folder / name

@@ -10,6 +10,7 @@ from bench.running.provenance import machine_class
 from bench.running.spec import named
 from bench.running.workshop import Setup
 from bench.training.budget import Budget
+from bench.training.shape import SIZING
 from bench.tuning.space import tunable
 from bench.tuning.spec import Node, StudySpec
 
@@ -49,9 +50,10 @@ def study_of(
         "model": [planner.model(axis).name, models[root.model]],
         "budget": budget.limits | ({"usd_per_hour": budget.usd_per_hour} if budget.usd is not None else {}),
         "split": planner.config.split,
+        **({"sizing": SIZING} if budget.trainable_params is not None else {}),
     }
     if budget.machine_bound:
-        identity["machine"] = machine_class(Setup.of(planner.config).threads)
+        identity["machine"] = machine_class(Setup.of(planner.config).threads, planner.config.device)
     readable = [str(expression), facts.name, *([budget.describe()] if budget.limits else [])]
     return StudySpec(
         name=named("--".join(readable), identity),
@@ -80,8 +82,9 @@ def _node(planner: Planner, expression: Expression, model: str, budget: Budget, 
         parts.append(node)
         trains = trains or trained
     fixed = {**planner.config.overrides(strategy.name), **dict(expression.options)}
-    tuned = tunable(strategy.Config, fixed, budget)
-    return Node(expression.name, model, planner.options(expression, strategy), tuned, path, tuple(parts)), trains
+    config = planner.options(expression, strategy, budget)
+    tuned = tunable(strategy, strategy.Config.parse(config), fixed, budget)
+    return Node(expression.name, model, config, tuned, path, tuple(parts)), trains
 
 
 def _code(planner: Planner, node: Node) -> list[Any]:

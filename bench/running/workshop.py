@@ -107,7 +107,7 @@ class Workshop:
     @property
     def calibrations(self) -> Path:
         """Folder of the run for step times measured on this class of machine."""
-        machine = machine_class(self.setup.threads)
+        machine = machine_class(self.setup.threads, self.setup.device)
         return self.store.folder / "calibrations" / named(machine, {"machine": machine})
 
     def dataset(self, asked: str) -> Dataset | SimilarityDataset:
@@ -183,7 +183,7 @@ class Workshop:
         from bench.evaluation.cost import environment
 
         return environment(self.device) | {
-            "machine_class": machine_class(self.setup.threads),
+            "machine_class": machine_class(self.setup.threads, self.setup.device),
             "device": self.device,
             "threads": self.setup.threads,
             "jobs": self.setup.jobs,

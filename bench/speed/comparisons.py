@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,8 @@ def training(subject: Subject) -> Iterator[Row]:
             contestants[PLAIN_BF16] = _plain_steps(subject, kind, bf16=True)
         row.seconds = interleave(contestants, sizes.rounds, warm_up=False)  # each run has warm-up steps of its own
         flops = flop_model(kind(None, subject.context()).model)  # type: ignore[attr-defined]
-        of_all = _operations(flops.training, np.concatenate([queries, documents]))
-        row.flops = of_all / len(pairs) * BATCH
+        of_all = _operations(partial(flops.training, calls=0), np.concatenate([queries, documents]))
+        row.flops = of_all / len(pairs) * BATCH + flops.training(0, 0, calls=2)  # of queries, of documents
         row.formats = {PLAIN: "fp32", PLAIN_BF16: "bf16", OURS: subject.own_format}
         row.notes.append("dropout: on in the library, off in ours (--set train.dropout=true turns it on)")
         yield row

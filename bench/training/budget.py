@@ -6,11 +6,13 @@ A budget either shapes the job (`examples`, `trainable_params`, `memory`) or sto
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 
 from bench.errors import BudgetError
 
@@ -18,6 +20,8 @@ SHAPES = ("examples", "trainable_params", "memory")
 STOPS = ("steps", "flops", "seconds", "usd")
 OVERRUN = 1.25
 """A fit that has used this many times its seconds is stopped at once and marked `over_budget`."""
+WHOLE = "100%"
+"""How the share of all parameters is shown."""
 MACHINE_BOUND = ("seconds", "usd")
 """Limits under which the machine class is part of a fit's identity."""
 
@@ -26,7 +30,7 @@ MACHINE_BOUND = ("seconds", "usd")
 class Budget:
     """What one fit may use. None is no limit of that kind.
 
-    `trainable_params` is a count, or a share of the model's parameters below 1; `memory` is bytes; `usd` needs
+    `trainable_params` is a count, or up to 1 a share of the model's parameters; `memory` is bytes; `usd` needs
     `usd_per_hour`.
     """
 
@@ -41,8 +45,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in self.limits.items():
-            if not value > 0:
-                raise BudgetError(f"budget {name} must be above 0, got {value:g}")
+            if not 0 < value < math.inf:
+                raise BudgetError(f"budget {name} must be above 0 and finite, got {value:g}")
         if self.usd is not None and not self.usd_per_hour:
             raise BudgetError("a budget in usd needs --usd-per-hour, the price of this machine")
         if self.limits and not any(name in self.limits for name in STOPS):
@@ -72,9 +76,27 @@ class Budget:
     def describe(self) -> str:
         """Return the limits in words: `150 steps`, `200 examples, 60 seconds`, `no limit`."""
         return (
-            ", ".join(f"{_readable(value)} {name.replace('_', ' ')}" for name, value in self.limits.items())
+            ", ".join(
+                f"{WHOLE if is_whole(name, value) else _readable(value)} {name.replace('_', ' ')}"
+                for name, value in self.limits.items()
+            )
             or "no limit"
         )
+
+
+def allowed_params(limit: float, total: float) -> float:
+    """Return how many trainable parameters a limit allows.
+
+    Args:
+        limit: up to 1 a share of the model, above that a count.
+        total: parameters of the untouched model.
+    """
+    return limit * total if limit <= 1 else limit
+
+
+def is_whole(name: str, value: float) -> bool:
+    """Whether a limit is all of the model's parameters: shown as a number it would read as one of them."""
+    return name == "trainable_params" and value == 1
 
 
 def _readable(value: float) -> str:
@@ -133,21 +155,55 @@ class Meter:
         return self._elapsed + running - self._free - open_block + self._charged
 
 
-_COUNT = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([kKmMgGtTpP]?)(i?[bB])?\s*(%?)\s*$")
-_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15}
+_AMOUNT = re.compile(r"^\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*(%?)\s*$")
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_BYTES = {
+    **_COUNTS,
+    **{f"{unit}b": factor for unit, factor in _COUNTS.items()},
+    **{f"{unit}ib": 1024**power for power, unit in enumerate(_COUNTS) if unit},
+}
+_TIME = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+"""As they are written: a million seconds is not a minute."""
+_UNITS: dict[str, dict[str, int]] = {"memory": _BYTES, "seconds": _TIME, "timeout": _TIME, "min_gain": {"": 1}}
+_SHARES = ("trainable_params", "min_gain")
+_COUNTED = ("examples", "steps")
+_SUCH_AS = {
+    "trainable_params": "300k or 0.5%",
+    "memory": "8GiB or 500MB",
+    "flops": "1e15",
+    "seconds": "90, 2m or 1.5h",
+    "timeout": "90, 2m or 1.5h",
+    "usd": "0.5",
+    "usd_per_hour": "2.5",
+    "min_gain": "0.02 or 2%",
+}
 
 
 def parse_amount(text: str, name: str) -> float:
-    """Read an amount as people write it: `200`, `1e15`, `2G`, `8GiB`, `0.5%` (a share).
+    """Read an amount as people write it: `200`, `1e15`, `2k`; of memory `8GiB`, of time `2m`, a share as `0.5%`.
+
+    Args:
+        text: the amount.
+        name: a limit of a budget, or another setting that is an amount, such as `timeout`: decides the units.
 
     Raises:
-        BudgetError: it is not an amount.
+        BudgetError: it is not an amount of that, not above 0 or not finite, or a share of more than all.
     """
-    match = _COUNT.match(text)
-    if match is None:
-        raise BudgetError(f"budget {name}: {text!r} is not an amount such as 200, 1e15, 8GiB or 0.5%")
-    number, unit, byte, percent = match.groups()
-    factor = _FACTORS[unit.lower()]
-    if byte and byte.lower() == "ib":
-        factor = 1024.0 ** "_kmgtp".index(unit.lower())
-    return float(number) * factor * (0.01 if percent else 1.0)
+    label = f"budget {name}" if name in (*SHAPES, *STOPS) else name
+    units, said = _UNITS.get(name, _COUNTS), text.strip()
+    match = _AMOUNT.match(text)
+    number, unit, percent = match.groups() if match else ("", "", "")
+    factor = units.get(unit if units is _TIME else unit.lower())
+    if not number or factor is None or (percent and (unit or name not in _SHARES)):
+        raise BudgetError(f"{label}: {text!r} is not an amount such as {_SUCH_AS.get(name, '200 or 2k')}")
+    if not math.isfinite(float(number) * factor):
+        raise BudgetError(f"{label}: {said} is more than a number can hold")
+    # as decimals: 8.2 million is a whole number
+    amount = float(Decimal(number) * factor / (100 if percent else 1))
+    if amount <= 0:
+        raise BudgetError(f"{label} must be above 0, got {said}")
+    if percent and amount > 1:
+        raise BudgetError(f"{label}: {said} is more than all: a share is 100% at most")
+    if (name in _COUNTED and not amount.is_integer()) or (name == "memory" and amount < 1):
+        raise BudgetError(f"{label}: {said} is not a whole number")
+    return amount

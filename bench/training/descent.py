@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from bench.context import TrainingSettings
+from bench.context import Context, TrainingSettings
 from bench.data.dataset import TrainingData
 from bench.records import FitReport
 from bench.strategy import Strategy
 from bench.training.attention import FastAttentionBackward
 from bench.training.budget import Budget
+from bench.training.memory import within_memory
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
 from bench.training.selection import DevelopmentPool, training_pool
 from bench.training.watch import Watch, restore, snapshot
@@ -28,12 +29,17 @@ from bench.training.watch import Watch, restore, snapshot
 OnStep = Callable[[float, float, float], bool]
 """Called after a step with its loss, its seconds and the learning rate; returns whether to stop."""
 _WARM_UP_STEPS, _MEASURED_STEPS = 2, 6
+_PROBED_STEPS, _LOOKED_AT = 2, 100
+_SMALL = 1e-6
+"""Learning rate of steps that are only measured."""
 
 
 class Work(Protocol):
     """What is trained, and on what."""
 
     module: torch.nn.Module
+    divisible: bool
+    """Whether the loss is a mean over examples, so that a batch may be taken in pieces where memory is short."""
 
     def batches(self) -> Iterator[list[int]]:
         """Yield the examples of each step, for ever, in an order that the seed decides."""
@@ -74,10 +80,12 @@ def train_module(
         pool: of development queries; None keeps the last checkpoint.
         scores: nDCG@10 of each query of the pool; None searches the pool.
     """
-    context, settings, module = strategy.context, strategy.context.training, work.module
+    context, module = strategy.context, work.module
     with context.meter.free():
         total = sum(parameter.numel() for parameter in context.encoder.model.parameters())
     check_shape(budget, strategy.trainable_params, total, strategy.name)
+    note = _within_memory(work, budget, context)
+    settings = context.training
     parts = [(part.name, part.version, part.config) for part in strategy.parts]
     identity = (strategy.name, strategy.version, strategy.config, parts, settings, data.dataset, context.model.name)
 
@@ -93,6 +101,7 @@ def train_module(
         stopped_by=binding,
         examples=data.labels,
         trainable_params=strategy.trainable_params,
+        notes=[note] if note else [],
     )
     if pool is not None and scores is None:
         scores = lambda: pool.scores(strategy)  # noqa: E731
@@ -104,15 +113,26 @@ def train_module(
     module.eval()
     if watch.best is not None:
         restore(module, watch.best)
-    report.train_flops = sum(islice(work.step_flops(), report.steps))
+    with context.meter.free():
+        report.train_flops = sum(islice(work.step_flops(), report.steps))
     if pool is not None and not report.diverged:
         with context.meter.free():
             report.train_measure = float(training_pool(data, context).scores(strategy).mean())
     return report
 
 
-def descend(work: Work, lr: float, settings: TrainingSettings, steps: int, on_step: OnStep) -> None:
-    """Take `steps` steps, or fewer if `on_step` says so. Weight decay is for matrices, not for biases and norms."""
+def descend(
+    work: Work,
+    lr: float,
+    settings: TrainingSettings,
+    steps: int,
+    on_step: OnStep,
+    batches: Iterable[list[int]] | None = None,
+) -> None:
+    """Take `steps` steps, or fewer if `on_step` says so. Weight decay is for matrices, not for biases and norms.
+
+    On the work's own batches unless told otherwise.
+    """
     trained = [parameter for parameter in work.module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -121,18 +141,43 @@ def descend(work: Work, lr: float, settings: TrainingSettings, steps: int, on_st
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
     warm_up = math.ceil(settings.warmup * steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, warm_up, steps))
-    for batch in islice(work.batches(), steps):
+    for batch in islice(work.batches() if batches is None else batches, steps):
         start = time.perf_counter()
-        with FastAttentionBackward():
-            value = work.loss(batch)
-            value.backward()
+        loss = _backward(work, batch, settings.mini_batch)
         torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        loss = float(value.detach())
         if on_step(loss, time.perf_counter() - start, schedule.get_last_lr()[0]):
             return
+
+
+def _backward(work: Work, batch: list[int], piece: int) -> float:
+    """Add up the gradients of a batch's mean loss, `piece` examples at a time where it may be divided; return it."""
+    size, total = piece if piece and work.divisible else len(batch), 0.0
+    for begin in range(0, len(batch), size):
+        part = batch[begin : begin + size]
+        with FastAttentionBackward():
+            value = work.loss(part) * (len(part) / len(batch))
+            value.backward()
+        total += float(value.detach())
+    return total
+
+
+def _within_memory(work: Work, budget: Budget, context: Context) -> str:
+    """Under a budget of memory take batches in pieces that fit; returns a sentence for the report, or nothing."""
+    if budget.memory is None or not work.divisible:
+        return ""
+    with context.meter.free():
+        looked = islice(zip(work.step_flops(), work.batches(), strict=False), _LOOKED_AT)
+        heaviest = max(looked, key=lambda each: each[0])[1]
+
+    def probe() -> None:
+        state = snapshot(work.module)
+        descend(work, _SMALL, context.training, _PROBED_STEPS, lambda *values: False, repeat(heaviest))
+        restore(work.module, state)
+
+    return within_memory(budget, context, 1, probe)
 
 
 def _factor(step: int, warm_up: int, steps: int) -> float:
@@ -147,6 +192,6 @@ def _step_seconds(work: Work, settings: TrainingSettings) -> float:
         times.append(time.perf_counter())
         return False
 
-    descend(work, 1e-6, settings, _WARM_UP_STEPS + _MEASURED_STEPS, on_step)
+    descend(work, _SMALL, settings, _WARM_UP_STEPS + _MEASURED_STEPS, on_step)
     restore(work.module, state)
     return (times[-1] - times[_WARM_UP_STEPS]) / _MEASURED_STEPS

@@ -12,7 +12,8 @@ import torch
 
 from bench.context import Context
 from bench.data.dataset import TrainingData
-from bench.evaluation.flops import flop_model
+from bench.evaluation.flops import flop_model, token_counts
+from bench.retrieval.encode import Kind
 from bench.training.batches import contrastive_batches
 from bench.training.negatives import mine
 
@@ -23,6 +24,8 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 class HeadWork:
     """InfoNCE with in-batch negatives between adapted queries and fixed documents. Each text is encoded once.
 
+    The batch sets the negatives, so it stays whole under a budget of memory; vectors and head take little.
+
     Args:
         module: what is trained.
         forward: applies the module to query vectors.
@@ -30,6 +33,8 @@ class HeadWork:
         context: base encoder and settings.
         seed: of the batches.
     """
+
+    divisible = False
 
     def __init__(
         self, module: torch.nn.Module, forward: Forward, data: TrainingData, context: Context, seed: int
@@ -42,7 +47,10 @@ class HeadWork:
             columns += [list(texts) for texts in zip(*mined, strict=True)]
         queries = [pair.query for pair in pairs]
         texts = [text for column in columns for text in column]
-        self._texts = [*dict.fromkeys(queries), *dict.fromkeys(texts)]
+        self._texts: dict[Kind, list[str]] = {
+            "query": list(dict.fromkeys(queries)),
+            "document": list(dict.fromkeys(texts)),
+        }
         self.queries = _vectors(queries, context.encoder.queries)
         self.documents = _vectors(texts, context.encoder.documents).reshape(len(columns), len(pairs), -1)
 
@@ -76,8 +84,11 @@ class HeadWork:
         with self.context.meter.free():
             encoder = self.context.encoder
             flops = flop_model(encoder.model)
-            ids = encoder.model.tokenizer(self._texts, verbose=False)["input_ids"]
-            lengths = [min(len(each), encoder.max_length) for each in ids]
+            lengths = [
+                float(length)
+                for kind, texts in self._texts.items()
+                for length in token_counts(encoder.model, texts, kind, encoder.max_length)
+            ]
             return sum(flops.forward(length, length) for length in lengths)
 
 

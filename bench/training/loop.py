@@ -30,16 +30,17 @@ from transformers.trainer_callback import PrinterCallback
 from bench import precision
 from bench.context import Context, TrainingSettings
 from bench.data.dataset import Pair, TrainingData
-from bench.evaluation.flops import FlopModel, flop_model
+from bench.evaluation.flops import token_counts
 from bench.records import PRIMARY_MEASURE, FitReport
-from bench.retrieval.encode import prompt_of
+from bench.retrieval.encode import Kind, prompt_of
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.budget import Budget
 from bench.training.memory import within_memory
 from bench.training.negatives import mine
-from bench.training.planning import check_shape, planned_steps, shared_step_seconds
+from bench.training.planning import check_shape, finishing_seconds, planned_steps, shared_step_seconds
 from bench.training.selection import training_pool
+from bench.training.step_flops import StepFlops
 from bench.training.tracking import UNTRACKED
 from bench.training.watch import Watch, restore, snapshot
 
@@ -83,11 +84,12 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     examples = list(strategy.examples(data))
     work = _Work(strategy, examples, data, seed)
     note = within_memory(budget, context, len(work.columns), work.probe)
+    kept = finishing_seconds(strategy, budget, work.identity(), pool)
     steps, binding = planned_steps(
         budget,
         work.step_flops(),
         lambda: shared_step_seconds(context, work.identity(), work.measure_step),
-        context.meter.seconds,
+        context.meter.seconds + kept,
     )
     report = FitReport(
         planned_steps=steps,
@@ -110,6 +112,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     if watch.best is not None:
         restore(model, watch.best)
     report.train_flops = sum(islice(work.step_flops(), report.steps))
+    context.best_dev = report.best_dev
     report.chosen = strategy.finish(model, data)
     if pool is not None and not report.diverged:
         with context.meter.free():
@@ -132,7 +135,7 @@ class _Work:
         self.columns = columns
         self.labels = [list(pair.scores) for pair in examples if pair.scores]
         self._lengths: dict[str, np.ndarray] | None = None
-        self._flops: FlopModel | None = None
+        self._flops: StepFlops | None = None
 
     @property
     def settings(self) -> TrainingSettings:
@@ -149,16 +152,11 @@ class _Work:
         return (*named, self.settings, self.data.dataset, self.context.model.name)
 
     def step_flops(self) -> Iterator[float]:
-        """Yield the operations of each step, from the token counts of its batch."""
-        for batch in self.batches():
-            lengths, flops = self.lengths, self._flops
-            assert flops is not None
-            step = 0.0
-            for name, column in lengths.items():
-                longest = float(column[batch].max()) + flops.virtual_tokens
-                trained = name == "anchor" or not self.strategy.query_only
-                step += (flops.training if trained else flops.forward)(longest * len(batch), longest)
-            yield step
+        """Return the operations of each step."""
+        if self._flops is None:
+            with self.context.meter.free():
+                self._flops = StepFlops(self.strategy, self.columns, self.lengths)
+        return self._flops.of(self.batches())
 
     @property
     def lengths(self) -> dict[str, np.ndarray]:
@@ -167,10 +165,8 @@ class _Work:
             with self.context.meter.free():
                 model = self.strategy.model
                 limit = min(self.context.max_length or 10**9, model.max_seq_length or 512)
-                self._flops = flop_model(model)
                 self._lengths = {
-                    name: np.minimum([len(ids) for ids in model.tokenizer(texts, verbose=False)["input_ids"]], limit)
-                    for name, texts in self.columns.items()
+                    name: token_counts(model, texts, _kind(name), limit) for name, texts in self.columns.items()
                 }
         return self._lengths
 
@@ -341,5 +337,9 @@ def _limited(model: SentenceTransformer, max_length: int | None) -> Iterator[Non
 
 def _prompts(model: SentenceTransformer, columns: dict[str, list[str]]) -> dict[str, str] | None:
     """Return the model's own prompts for each column; None where it has none."""
-    prompts = {name: prompt_of(model, "query" if name == "anchor" else "document") for name in columns}
+    prompts = {name: prompt_of(model, _kind(name)) for name in columns}
     return {name: prompt for name, prompt in prompts.items() if prompt} or None
+
+
+def _kind(column: str) -> Kind:
+    return "query" if column == "anchor" else "document"

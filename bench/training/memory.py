@@ -1,7 +1,7 @@
 """A budget of memory: how many texts a backward pass may take at once, found by measuring.
 
 The contrastive batch stays as it is, as it sets the negatives; what shrinks is the piece whose gradient is in memory
-(GradCache, Gao et al., 2021).
+(GradCache, Gao et al., 2021; where the loss is a mean over examples, gradients of the pieces are added up).
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _sizes(batch: int, columns: int) -> Iterator[tuple[int, int]]:
     while piece < batch:
         yield piece, piece
         piece *= 2
-    yield batch, batch
+    if columns > 1:
+        yield batch, batch
     yield batch * columns, WHOLE
 
 

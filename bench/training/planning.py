@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.context import Context
 from bench.errors import BudgetError
-from bench.training.budget import Budget
+from bench.training.budget import Budget, allowed_params
+
+if TYPE_CHECKING:
+    from bench.strategy import Strategy
+    from bench.training.selection import DevelopmentPool
 
 DEFAULT_STEPS = 150
 """Where a budget does not stop the fit at all."""
@@ -28,7 +34,7 @@ def planned_steps(
         budget: each of its limits holds.
         step_flops: operations of the first, second, ... step; read only under a budget of flops.
         step_seconds: measures what a step takes; called only under a budget of seconds or usd.
-        spent_seconds: what is already charged (mining, teacher inference).
+        spent_seconds: what is already charged (mining, teacher inference) or kept back (`finishing_seconds`).
 
     Raises:
         BudgetError: not even one step fits.
@@ -56,9 +62,9 @@ def _within(limit: float, costs: Iterable[float], most: int) -> int:
 
 
 def shared_step_seconds(context: Context, identity: object, measure: Callable[[], float]) -> float:
-    """Return the seconds of one step, measured once for a strategy, dataset and machine class, then read back.
+    """Return the seconds of one step or evaluation, measured once for a strategy, dataset and machine class.
 
-    Stored with the run, so that seeds and resumptions plan the same number of steps.
+    Stored with the run and read back, so that seeds and resumptions plan the same number of steps.
     """
     if context.calibrations is None:
         return measure()
@@ -70,6 +76,31 @@ def shared_step_seconds(context: Context, identity: object, measure: Callable[[]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"identity": repr(identity), "step_seconds": seconds}), encoding="utf-8")
     return seconds
+
+
+def finish_evaluations(strategy: Strategy) -> int:
+    """Return how many development evaluations a strategy's `finish` takes: what it declares by this name, else 0."""
+    return int(getattr(strategy, "finish_evaluations", 0))
+
+
+def finishing_seconds(strategy: Strategy, budget: Budget, identity: object, pool: DevelopmentPool | None) -> float:
+    """Return the seconds to keep back from the steps, for the development evaluations that the end of a fit pays for.
+
+    One of them is measured like a step: not charged, once for all seeds. Only under a budget of seconds or usd.
+    """
+    count = finish_evaluations(strategy)
+    if not count or pool is None or budget.max_seconds is None:
+        return 0.0
+    context = strategy.context
+
+    def measure() -> float:
+        with context.meter.free():
+            pool.scores(strategy)  # warms up
+            start = time.perf_counter()
+            pool.scores(strategy)
+            return time.perf_counter() - start
+
+    return count * shared_step_seconds(context, ("evaluation", identity), measure)
 
 
 def evaluation_steps(total: int, evaluations: int) -> list[int]:
@@ -85,6 +116,6 @@ def check_shape(budget: Budget, trainable: int, total: int, name: str) -> None:
     """
     if budget.trainable_params is None:
         return
-    limit = budget.trainable_params * total if budget.trainable_params < 1 else budget.trainable_params
+    limit = allowed_params(budget.trainable_params, total)
     if trainable > limit:
         raise BudgetError(f"{name} trains {trainable:,} parameters, the budget allows {limit:,.0f}")

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from bench.context import Context
 from bench.errors import NotApplicableError
-from bench.training.budget import Budget
+from bench.training.budget import Budget, allowed_params
 
 if TYPE_CHECKING:
     from bench.hyperparameters import StrategyConfig
     from bench.strategy import Strategy
 
+SIZING = 2
+"""Part of the identity of what a budget of trainable parameters shapes: raised when such budgets give other sizes."""
 
-def sized(kind: type[Strategy], config: StrategyConfig, budget: Budget, context: Context) -> StrategyConfig:
+
+def turned(kind: type[Strategy], config: StrategyConfig, budget: Budget) -> tuple[str, ...]:
+    """Return the options that decide the size and belong to the budget, where it limits what is trained."""
+    knob = config.knob()
+    if knob is None or budget.trainable_params is None or kind.trains == "none":
+        return ()
+    return knob.options
+
+
+def sized(
+    kind: type[Strategy], config: StrategyConfig, budget: Budget, context: Context, fixed: Collection[str] = ()
+) -> StrategyConfig:
     """Turn a strategy's size knob to the largest that the budget of trainable parameters allows.
 
+    Args:
+        kind: the strategy.
+        config: its hyperparameters.
+        budget: what it may use.
+        context: the base model.
+        fixed: options that the user has set. A size among them stays as it is.
+
     Raises:
-        NotApplicableError: no size of it is that small.
+        NotApplicableError: no size of it is that small, or the one that is set is not.
     """
     if budget.trainable_params is None or kind.trains == "none":
         return config
-    limit = budget.trainable_params
-    if limit < 1:
-        limit *= sum(parameter.numel() for parameter in context.encoder.model.parameters())
-    found = kind.resize(config, int(limit), context)
+    total = sum(parameter.numel() for parameter in context.encoder.model.parameters())
+    limit = int(allowed_params(budget.trainable_params, total))
+    held = [name for name in turned(kind, config, budget) if name in fixed]
+    if held:
+        params = kind(config, context).trainable_params
+        if params > limit:
+            said = ", ".join(f"{name}={getattr(config, name)}" for name in held)
+            raise NotApplicableError(
+                f"{kind.name} with {said} trains {params:,} parameters, the budget allows {limit:,}"
+            )
+        return config
+    found = kind.resize(config, limit, context)
     if found is None:
-        raise NotApplicableError(f"{kind.name} has no size of {int(limit):,} trainable parameters or fewer")
+        raise NotApplicableError(f"{kind.name} has no size of {limit:,} trainable parameters or fewer")
     return found

@@ -30,22 +30,29 @@ def studies_of(plan: Plan) -> list[StudySpec]:
     return list(found.values())
 
 
+def at_a_time(studies: Sequence[StudySpec], jobs: int) -> int:
+    """Return how many studies may be made side by side: one where a budget of time makes them depend on the machine."""
+    return 1 if any(spec.budget.machine_bound for spec in studies) else min(jobs, max(len(studies), 1))
+
+
 def conduct_all(
     studies: Sequence[StudySpec], trials: int, store: Store, setup: Setup, jobs: int, ended: Ended
 ) -> list[Study]:
     """Make every study, `jobs` at a time, and return those that came to something, in the order of `studies`.
+
+    Under a budget of time they are made one at a time, each with the threads that `setup` gives it.
 
     Args:
         studies: what to make; what stands is read.
         trials: of each, the default included.
         store: where they go.
         setup: how the work is done.
-        jobs: worker processes.
+        jobs: worker processes, where the budget is not one of time.
         ended: told of each study as it ends.
     """
     context = multiprocessing.get_context("spawn")
     made: dict[str, Study] = {}
-    with ProcessPoolExecutor(min(jobs, max(len(studies), 1)), context, _begin, (store, setup)) as pool:
+    with ProcessPoolExecutor(at_a_time(studies, jobs), context, _begin, (store, setup)) as pool:
         waiting: dict[Future[Study], StudySpec] = {pool.submit(_conduct, spec, trials): spec for spec in studies}
         try:
             for future in as_completed(waiting):

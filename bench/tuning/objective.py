@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.context import Context
+from bench.context import Context, TrainingSettings
 from bench.data.dataset import Dataset, TrainingData
 from bench.data.splits import carve, training_data
 from bench.errors import NotApplicableError
@@ -77,6 +77,15 @@ class Objective:
         return ""
 
     @cached_property
+    def _training(self) -> TrainingSettings:
+        """The settings of every fit.
+
+        Folds select their checkpoint like a fit on all labels, so the number of labels below which none is selected
+        does not apply to their smaller share.
+        """
+        return replace(self.spec.training, selection_floor=1)
+
+    @cached_property
     def queries(self) -> int:
         """Development queries that score a trial."""
         return sum(len(self._pool(data).queries) for data in self.folds)
@@ -140,10 +149,10 @@ class Objective:
         kind = self.workshop.registry.get(node.head)
         context = self._context(node.model)
         config = kind.Config.parse({**node.config, **node.chosen(params)})
-        strategy = kind(sized(kind, config, self.spec.budget, context), context, parts)
+        strategy = kind(sized(kind, config, self.spec.budget, context, node.config), context, parts)
         meter = Meter()
-        for each in self._contexts.values():
-            each.meter = meter  # each fit has the whole budget, as it has outside of a study
+        for each in self._contexts.values():  # each fit has the whole budget, and a batch of its own that fits memory
+            each.meter, each.training = meter, self._training
         meter.start()
         try:
             report = strategy.fit(_seen_by(kind, data), self.spec.budget, SEED)
@@ -154,13 +163,9 @@ class Objective:
         return strategy, charged + meter.seconds
 
     def _context(self, model: str) -> Context:
-        """Return the context of a base model, which is loaded once and copied for each fit.
-
-        Folds select their checkpoint like a fit on all labels, so the number of labels below which none is selected
-        does not apply to their smaller share.
-        """
+        """Return the context of a base model, which is loaded once and copied for each fit."""
         if model not in self._contexts:
-            base = self.workshop.context(model, replace(self.spec.training, selection_floor=1))
+            base = self.workshop.context(model, self._training)
             folder = self.workshop.store.folder / "tuning" / self.spec.name / "calibrations"
             self._contexts[model] = replace(base, model=LoadedOnce.of(base.model), calibrations=folder)
         return self._contexts[model]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from bench.space import Choice, LogUniform, Param
+from bench.training.shape import turned
 
 if TYPE_CHECKING:
     from bench.registry import Registry
-    from bench.strategy import StrategyConfig
+    from bench.strategy import Strategy, StrategyConfig
     from bench.training.budget import Budget
     from bench.tuning.spec import Node
 
@@ -20,13 +21,13 @@ DIGITS = 3
 """Significant digits of what is tried: people can read and repeat it."""
 
 
-def tunable(config: type[StrategyConfig], fixed: Mapping[str, Any], budget: Budget) -> tuple[str, ...]:
+def tunable(kind: type[Strategy], config: StrategyConfig, fixed: Collection[str], budget: Budget) -> tuple[str, ...]:
     """Return the options of a strategy that a study varies.
 
     Those that the user has set are fixed; so is the size knob under a budget of trainable parameters, which turns it to
     the largest that fits.
     """
-    held = {*fixed, *([config.size] if budget.trainable_params is not None else [])}
+    held = {*fixed, *turned(kind, config, budget)}
     return tuple(name for name in config.space if name not in held)
 
 

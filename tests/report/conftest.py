@@ -41,6 +41,8 @@ class Plant:
     dev_gain: float | None = None
     seconds: float = 60.0
     params: int = 1000
+    total_params: int = 22_713_216
+    """Of the model that embeds."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     reindex: str = "encode"
@@ -122,7 +124,7 @@ class Planter:
                         "trainable_params": plant.params,
                         **dev,
                     },
-                    cost={"fit_seconds": plant.seconds},
+                    cost={"fit_seconds": plant.seconds, "trainable_params": plant.params},
                     **shared,
                 )
                 self.store.begin_fit(fit)
@@ -153,7 +155,7 @@ class Planter:
                         "steps": 150 * trained,
                         "peak_memory_bytes": 900_000_000,
                         "trainable_params": plant.params,
-                        "total_params": 22_713_216,
+                        "total_params": plant.total_params,
                         "train_flops": 4e12 * trained,
                         "artifact_bytes": plant.artifact_bytes,
                         "index_seconds": 31.0,

@@ -17,6 +17,7 @@ TOTAL = 22_713_216  # of the planted cells
 def test_an_allowance_is_a_count_or_a_share_of_the_model() -> None:
     assert sizes({"lora": 900.0}, 1_000, 5e6)[0].allowance == 1_000
     assert sizes({"lora": 900.0}, 0.005, 2e5)[0].allowance == 1_000
+    assert sizes({"full": 900.0}, 1.0, 1_000)[0].allowance == 1_000, "100% of the model, not one parameter"
 
 
 @pytest.mark.parametrize(("params", "matched"), [(1_000, True), (800, True), (799, False), (1, False), (1_001, False)])
@@ -43,6 +44,62 @@ def test_the_report_lists_matches_and_names_what_is_left_out(planter: Any, plant
     assert table.rows[0][1].value == near
     assert table.rows[0][2].value == pytest.approx(0.9, abs=1e-4)
     assert f"far ({far:,}, 20%)" in report.words
+
+
+def matched(planter: Any) -> tuple[dict[str, float], str]:
+    """Return the matched strategies with their shares of the allowance, and the words of the report."""
+    run = load_run(planter.store)
+    report = build(run, Analysis(run))
+    tables = [table for table in report.tables if table.name.startswith("matched-")]
+    return {row[0].value: row[2].value for table in tables for row in table.rows}, report.words
+
+
+@pytest.mark.parametrize("beside", ["base(smaller)", "near(smaller)", "pair(base(smaller))"])
+def test_the_allowance_is_a_share_of_the_settings_own_model(
+    beside: str, planter: Any, plant: Any, untrained: Any
+) -> None:
+    limits = {"trainable_params": 0.005, "steps": 100}
+    planter.run(
+        {
+            "base": untrained(),
+            "near": plant(params=int(0.9 * 0.005 * TOTAL), total_params=TOTAL + int(0.9 * 0.005 * TOTAL)),
+            "base(smaller)": untrained(total_params=TOTAL // 4),
+        },
+        limits=limits,
+    )
+    if beside != "base(smaller)":
+        parts = () if beside == "near(smaller)" else (part_of(planter, "base(smaller)"),)
+        planter.run({beside: plant(params=1_000, total_params=TOTAL // 8, parts=parts)}, limits=limits)
+    shares, _ = matched(planter)
+    assert shares == {"near": pytest.approx(0.9, abs=1e-4)}
+
+
+def part_of(planter: Any, strategy: str) -> str:
+    return next(fit.fit for fit in planter.store.fits() if fit.strategy == strategy)
+
+
+def test_a_composite_stands_beside_its_part_with_what_the_whole_trains(
+    planter: Any, plant: Any, untrained: Any
+) -> None:
+    limits = {"trainable_params": 0.005, "steps": 100}
+    near = int(0.9 * 0.005 * TOTAL)
+    planter.run({"base": untrained(), "near": plant(params=near)}, limits=limits)
+    part = (part_of(planter, "near"),)
+    planter.run(
+        {"fused(near)": plant(params=0, parts=part), "again(near)": plant(params=near, parts=part)}, limits=limits
+    )
+    shares, words = matched(planter)
+    assert shares == {name: pytest.approx(0.9, abs=1e-4) for name in ("near", "fused(near)")}
+    assert f"train more than the allowance: again(near) ({2 * near:,}, 180%)" in words
+    assert "use under" not in words
+
+
+def test_a_count_is_matched_where_no_model_says_its_size(planter: Any, plant: Any, untrained: Any) -> None:
+    planter.run(
+        {"base": untrained(total_params=0), "near": plant(params=900, total_params=0)},
+        limits={"trainable_params": 1_000, "steps": 100},
+    )
+    assert matched(planter)[0] == {"near": 0.9}
 
 
 def test_without_such_a_budget_there_is_no_such_table(planter: Any, plant: Any, untrained: Any) -> None:

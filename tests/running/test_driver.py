@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import RunConfig, from_mapping, load
-from bench.errors import BenchError
+from bench.errors import BenchError, StoreError
 from bench.running.driver import Outcome, execute, pending
 from bench.running.plan import plan
 from bench.running.store import Store
@@ -74,6 +75,30 @@ def test_a_missing_artefact_is_made_again_where_it_is_needed(
     outcome = run_inline(toy_config(probes=str(probe_folder)))
     assert outcome.done == 2, "the fit and the probe; the target stands"
     assert outcome.statuses == {"ok": 2}
+
+
+def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure, run_inline: Run) -> None:
+    config = toy_config()
+    store = run_inline(config).store
+    fit = store.fits()[0].fit
+    folder = store.fit_folder(fit)
+    shutil.rmtree(folder / "model")
+    with pytest.raises(StoreError, match=f"is missing: delete {re.escape(str(folder))} and run again"):
+        store.artefact(fit)
+    assert run_inline(config).done == 0, "to run again is not enough"
+    shutil.rmtree(folder)
+    assert run_inline(config).done == 1 and list(store.artefact(fit).iterdir())
+
+
+def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refused_before_the_work(
+    toy_config: Configure, run_inline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match="file is a file, not a folder"):
+        run_inline(toy_config(out=str(tmp_path / "file")))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BenchError, match="torch finds no CUDA device here"):
+        run_inline(toy_config(device="cuda"))
 
 
 def test_a_damaged_artefact_is_made_again_where_it_is_needed(

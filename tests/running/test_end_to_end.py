@@ -67,6 +67,7 @@ def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callabl
         == first["lora"].cost["trainable_params"]
     )
     assert first["bm25"].cost["encode_docs_per_second"] is None
+    assert first["lora"].cost["query_flops"] == first["frozen"].cost["query_flops"], "folded in while it serves"
 
     drift = first["lora"].drift
     assert 0 < drift["documents_cka"] < 1 and drift["documents_cosine"] < 1 and drift["queries_cosine"] < 1

@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
+from bench import precision
 from bench.config import RunConfig
 from bench.contract.sample import sample_dataset
+from bench.evaluation import cost
+from bench.pricing import put_price
 from bench.records import CellResult, FitRecord
+from bench.report.costs import cost_of
+from bench.report.load import load_run
 from bench.running.driver import Outcome
 from bench.running.fit import overrun
 from bench.running.probing import limited
@@ -193,6 +198,67 @@ def test_a_price_is_charged_where_one_is_given(toy_config: Configure, run_inline
     fit, _ = only(run_inline(toy_config(usd_per_hour=3600)))
     assert fit.cost["usd"] == pytest.approx(fit.cost["fit_seconds"])
     assert only(run_inline(toy_config(out=str(tmp_path / "unpriced"))))[0].cost["usd"] is None
+
+
+def test_what_a_whole_cost_is_known_with_an_untrained_part_and_at_a_price_given_later(
+    toy_config: Configure, run_inline: Run
+) -> None:
+    whole = "both(toy,teacher=words)"
+    run_inline(toy_config(strategies=whole, baseline=whole))
+
+    def cost(usd_per_hour: float | None) -> float | None:
+        outcome = run_inline(toy_config(strategies=whole, baseline=whole, usd_per_hour=usd_per_hour))
+        assert outcome.done == 0, "a price makes no other fit"
+        run = load_run(outcome.store)
+        (entry,) = run.settings[0].entries.values()
+        usd, seconds = (cost_of(entry, key, run.fits) for key in ("usd", "fit_seconds"))
+        (own,) = outcome.frame()["cost.usd"]
+        if usd is None:
+            assert own is None
+            return None
+        assert seconds is not None
+        assert own == pytest.approx(entry.usable[0].cost["usd"]) and 0 < own < usd
+        return usd / seconds * 3600
+
+    assert cost(None) is None
+    assert cost(3600) == pytest.approx(3600)
+    assert cost(7200) == pytest.approx(7200)
+    assert cost(None) == pytest.approx(7200), "an invocation without a price takes none back"
+
+
+def test_what_trains_nothing_is_planned_with_the_price(toy_config: Configure, run_inline: Run) -> None:
+    fit, _ = only(run_inline(toy_config(strategies="words", baseline="words", usd_per_hour=3600)))
+    assert fit.budget["limits"] == {}
+    assert fit.cost["usd"] == pytest.approx(fit.cost["fit_seconds"])
+
+
+def test_a_fit_under_a_budget_in_usd_keeps_its_own_price(toy_config: Configure, run_inline: Run) -> None:
+    fit, cell = only(run_inline(toy_config(budget={"usd": 5, "steps": 5}, usd_per_hour=3600)))
+    for record in (fit, cell):
+        put_price(record, 7200.0)
+        assert record.cost["usd"] == pytest.approx(record.cost["fit_seconds"])
+
+
+@pytest.mark.parametrize(("device", "contention"), [("cpu", 0.4), ("cuda", 0.2)])
+def test_contention_is_the_share_of_its_own_threads_that_a_fit_lost(
+    toy_config: Configure, run_inline: Run, monkeypatch: pytest.MonkeyPatch, device: str, contention: float
+) -> None:
+    class Lost:
+        def __init__(self, threads: int) -> None:
+            assert threads == 1
+
+        def measure(self) -> dict[str, float]:
+            return {"share": 0.4, "slowed": 0.2}
+
+    monkeypatch.setattr(cost, "Contention", Lost)
+    measured = cost.PeakMemory.__init__
+    monkeypatch.setattr(cost.PeakMemory, "__init__", lambda self, device: measured(self))
+    monkeypatch.setattr(cost, "environment", lambda device: {})
+    monkeypatch.setattr(precision, "native_bf16", lambda device: False)
+    monkeypatch.setattr("bench.running.driver.require", lambda device: None)  # the toy strategy computes on no device
+    fit, cell = only(run_inline(toy_config(threads=1, device=device)))
+    assert fit.status == "ok", fit.reason
+    assert fit.environment["contention"] == cell.environment["contention"] == contention
 
 
 SPENT: dict[str, float] = {

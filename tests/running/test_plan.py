@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ import pytest
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.running import plan as planning
+from bench.running import provenance
 from bench.running.plan import Plan, plan
 from bench.running.spec import CellSpec, FitSpec
+from bench.running.store import Store
+from bench.running.workshop import Setup, Workshop
 
 Configure = Callable[..., RunConfig]
 
@@ -116,9 +119,41 @@ def test_the_machine_counts_under_a_budget_of_time_alone(
         return sorted(names(plan(toy_config(**changes))))
 
     steps, seconds = hashes(), hashes(budget={"seconds": 5})
-    monkeypatch.setattr(planning, "machine_class", lambda threads: f"another machine, {threads} threads")
+    monkeypatch.setattr(planning, "machine_class", lambda threads, device: f"another machine, {threads} threads")
     assert hashes() == steps
     assert hashes(budget={"seconds": 5}) != seconds
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that puts accelerators into this machine."""
+    machine_class = planning.machine_class
+
+    def put(name: str) -> None:
+        monkeypatch.setattr(provenance, "accelerator", lambda: name)
+        machine_class.cache_clear()
+
+    yield put
+    machine_class.cache_clear()
+
+
+def test_the_device_counts_under_a_budget_of_time_where_it_is_not_the_fastest(
+    toy_config: Configure, beside: Callable[[str], None], tmp_path: Path
+) -> None:
+    def fits(device: str, **changes: Any) -> set[str]:
+        return names(plan(toy_config(device=device, **{"budget": {"seconds": 5}, **changes})))
+
+    def calibrations(device: str) -> Path:
+        return Workshop(Store(tmp_path), Setup(device=device)).calibrations
+
+    beside("1 x Some GPU")
+    assert fits("auto") == fits("cuda") == fits("cuda:0") != fits("cpu")
+    assert fits("cuda:1") not in (fits("cuda"), fits("cpu"))
+    assert fits("cpu", budget={"steps": 5}) == fits("cuda", budget={"steps": 5})
+    assert calibrations("auto") == calibrations("cuda") != calibrations("cpu")
+    beside("")
+    assert fits("auto") == fits("cpu")
+    assert planning.machine_class(2, "cpu") == planning.machine_class(2), "as records made so far name it"
 
 
 def test_parts_come_first_and_are_shared(toy_config: Configure) -> None:

@@ -109,9 +109,12 @@ def test_top_layers_train_the_last_blocks(make: Make, tiny_model: BaseModel) -> 
     assert {id(p) for p in trainable(every).values()} == blocks
 
 
-def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel) -> None:
-    with pytest.raises(BenchError, match="at least one layer"):
-        _ = make("top-layers(layers=0)", tiny_bert).model
+def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel, tiny_context: Any) -> None:
+    with pytest.raises(BenchError, match="option layers must be above 0, got 0"):
+        make("top-layers(layers=0)", tiny_bert)
+    kind: Any = Subject.of("top-layers").strategy
+    with pytest.raises(NotApplicableError, match="at least one layer"):
+        _ = kind(kind.Config(layers=0), tiny_context(tiny_bert)).model
 
 
 @pytest.mark.parametrize("expression", ["adapter(placement=hulsby)", "vera(targets=al)", "adalora(targets=al)"])

@@ -8,7 +8,11 @@ import torch
 from bench.contract.sample import sample_training
 from bench.errors import BenchError
 from bench.models import BaseModel
+from bench.training import loop, planning
 from bench.training.budget import Budget
+from bench.training.planning import finish_evaluations
+from bench.training.selection import DevelopmentPool
+from strategies.distill import Distill
 from strategies.full import Full
 from strategies.full_merge import SHARES, FullMerge
 
@@ -46,6 +50,56 @@ def test_the_share_is_the_best_on_development_data(tiny_bert: BaseModel, tiny_co
     assert all(scores[share] < max(scores.values()) for share in SHARES if share < report.chosen["share"])
     pool = context.development(sample_training())
     assert float(pool.scores(merged).mean()) == scores[report.chosen["share"]]
+
+
+def test_what_comes_after_training_loads_nothing_and_scores_only_what_is_new(
+    tiny_bert: BaseModel, tiny_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = tiny_context(tiny_bert, selection_floor=10, dev_docs=20)
+    charged = {"scores": 0, "load": 0}
+
+    def counted(owner: type, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def count(*args: Any, **kwargs: Any) -> Any:
+            charged[name] += context.meter._depth == 0
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, count)
+
+    counted(DevelopmentPool, "scores")
+    counted(BaseModel, "load")
+    merged = FullMerge(FullMerge.Config(lr=1e-3), context)
+    report = fit(merged)
+
+    assert charged == {"scores": merged.finish_evaluations, "load": 0}
+    assert report.chosen["scores"][1.0] == report.best_dev
+    assert 0 < merged.finish_evaluations < len(SHARES)
+
+
+@pytest.mark.parametrize(("share", "floor", "steps"), [(-1.0, 10, 8), (0.5, 10, 16), (-1.0, 10_000, 16)])
+def test_a_budget_of_seconds_keeps_back_what_scoring_the_mixtures_takes(
+    share: float, floor: int, steps: int, tiny_bert: BaseModel, tiny_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 1/8 s and evaluations of 1/4 s: four mixtures are worth eight of sixteen steps."""
+    monkeypatch.setattr(loop, "shared_step_seconds", lambda *of: 0.125)
+    monkeypatch.setattr(planning, "shared_step_seconds", lambda *of: 0.25)
+    context = tiny_context(tiny_bert, selection_floor=floor, dev_docs=20)
+    merged = FullMerge(FullMerge.Config(share=share), context)
+    report = merged.fit(sample_training(), Budget(seconds=2), 0)  # the meter stands, so nothing else is spent
+
+    assert (report.planned_steps, report.stopped_by) == (steps, "seconds")
+
+
+def test_the_evaluations_of_a_part_that_is_trained_further_are_kept_back_too(
+    tiny_bert: BaseModel, tiny_context: Any
+) -> None:
+    context = tiny_context(tiny_bert)
+    merged = FullMerge(None, context)
+    distill = Distill(Distill.Config(teacher="x"), context, (merged,))
+
+    assert finish_evaluations(distill) == finish_evaluations(merged) > 0
+    assert finish_evaluations(Full(None, context)) == 0
 
 
 def test_below_the_selection_floor_it_is_one_half(tiny_bert: BaseModel, tiny_context: Any) -> None:

@@ -44,7 +44,8 @@ def test_linear_counts_its_matrix_and_bias(tiny_bert: BaseModel, tiny_context: C
 def test_linear_shrinks_to_a_budget_of_parameters(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
     context = tiny_context(tiny_bert)
     assert Linear.resize(Linear.Config(), 2000, context) == Linear.Config(rank=0)
-    assert Linear.resize(Linear.Config(), 400, context) == Linear.Config(rank=4)
+    assert Linear.resize(Linear.Config(), 400, context) == Linear.Config(rank=5)
+    assert Linear.resize(Linear.Config(), 1055, context) == Linear.Config(rank=15), "16 costs as much as the matrix"
     assert Linear.resize(Linear.Config(), 90, context) is None
 
 

@@ -1,10 +1,15 @@
 """Trainable parameters on all-MiniLM-L6-v2 are those of the papers' own counting, and of the `adapters` library."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from bench.context import Context
 from bench.contract import Subject
 from bench.models import base_model
+from bench.training.budget import Budget
+from bench.training.shape import sized
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,7 @@ def context() -> Context:
         ("prompt(tokens=20)", 7_680),
         ("adapter(reduction=16)", 113_040),
         ("adapter(reduction=8)", 223_776),
+        ("adapter(width=24)", 113_040),  # 24 is the width over 16
         ("adapter(reduction=16, placement=houlsby)", 226_080),
         ("dora(r=8)", 331_776 + 6 * (5 * 384 + 1536)),  # LoRA's, and a magnitude for each row of each weight
         ("top-layers(layers=2)", 2 * 1_774_464),
@@ -42,14 +48,52 @@ def test_count(strategy: str, count: int, context: Context) -> None:
 @pytest.mark.parametrize(
     "strategy", ["adapter", "lora", "prefix", "prompt", "ptuning", "adalora", "vera", "top-layers"]
 )
-def test_the_size_knob_runs_from_large_to_small(strategy: str, context: Context) -> None:
+def test_the_size_knob_runs_from_small_to_large(strategy: str, context: Context) -> None:
     cls = Subject.of(strategy).strategy
-    sizes = [cls(config, context).trainable_params for config in cls.sizes(cls.Config())]
+    knob = cls.Config().knob()
+    assert knob is not None
+    configs = [cls.Config.parse({knob.option: value}) for value in (1, 2, 3)]
+    counts = [cls(config, context).trainable_params for config in configs]
 
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] > sizes[-1]
-    middle = sorted(set(sizes))[1]
-    chosen = cls.resize(cls.Config(), middle, context)
-    assert chosen is not None
-    assert cls(chosen, context).trainable_params == middle
-    assert cls.resize(cls.Config(), sizes[-1] - 1, context) is None
+    assert counts == sorted(set(counts))
+    assert cls.resize(cls.Config(), counts[1], context) == configs[1]
+    assert cls.resize(cls.Config(), counts[1] - 1, context) == configs[0]
+    assert cls.resize(cls.Config(), counts[0] - 1, context) is None
+
+
+@pytest.mark.parametrize(
+    ("strategy", "share", "sizes", "count"),
+    [
+        ("lora", 0.02, {"r": 10}, 414_720),
+        ("lora", 0.005, {"r": 2}, 82_944),  # 3 would be 124,416 of 113,566
+        ("dora", 0.02, {"r": 10}, 435_456),
+        ("query-lora(targets=query-value)", 0.02, {"r": 49}, 451_584),
+        ("adalora", 0.02, {"r": 6}, 373_572),
+        ("vera", 0.001, {"r": 54}, 22_680),
+        ("adapter", 0.001, {"width": 4}, 20_760),
+        ("adapter", 0.02, {"width": 97}, 449_862),
+        ("prefix", 0.001, {"tokens": 4}, 18_432),
+        ("prefix", 0.02, {"tokens": 98}, 451_584),
+        ("prefix(reparametrise=true)", 0.02, {"hidden": 82, "tokens": 100}, 452_434),
+        ("prompt", 0.001, {"tokens": 59}, 22_656),
+        ("ptuning", 0.001, {"hidden": 18}, 22_248),
+        ("linear", 0.001, {"rank": 29}, 22_656),
+        ("linear", 0.02, {"rank": 0}, 147_840),
+    ],
+)
+def test_a_share_of_the_parameters_is_filled(
+    strategy: str, share: float, sizes: dict[str, int], count: int, context: Context
+) -> None:
+    subject, built = Subject.of(strategy), []
+
+    class Counted(subject.strategy):  # type: ignore[name-defined,misc]
+        def __init__(self, *args: Any) -> None:
+            built.append(self)
+            super().__init__(*args)
+
+    found = sized(Counted, subject.config, Budget(trainable_params=share, steps=1), context)
+
+    assert {name: getattr(found, name) for name in sizes} == sizes
+    assert replace(found, **{name: getattr(subject.config, name) for name in sizes}) == subject.config
+    assert subject.strategy(found, context).trainable_params == count
+    assert len(built) <= 6, "each look at a size builds a model"

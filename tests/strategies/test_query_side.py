@@ -14,6 +14,7 @@ import torch
 from bench.baseline import BaseEncoder
 from bench.context import Context
 from bench.data.dataset import Dataset, TrainingData
+from bench.evaluation.flops import query_flops
 from bench.evaluation.measures import evaluate
 from bench.models import BaseModel
 from bench.training.budget import Budget
@@ -156,3 +157,16 @@ def test_without_development_data_no_prompt_is_chosen(
     index = base.index(tiny_dataset.corpus)
     assert "too few labels" in report.notes[0]
     assert instruct.search(tiny_dataset.queries, index, 5) == base.search(tiny_dataset.queries, index, 5)
+
+
+def test_a_prompt_makes_a_query_cost_more_operations(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+) -> None:
+    context = tiny_context(tiny_bert)
+    instruct = Instruct(None, context)
+    queries = list(tiny_dataset.queries.values())
+    assert instruct.added_query_flops(queries, tiny_dataset.corpus) == 0
+    instruct.prompt = "glacier "
+    prompted = [f"glacier {query}" for query in queries]
+    expected = query_flops(context.encoder, prompted) - query_flops(context.encoder, queries)
+    assert instruct.added_query_flops(queries, tiny_dataset.corpus) == expected > 0

@@ -108,6 +108,23 @@ def test_it_learns_within_its_budget_and_keeps_its_best_checkpoint(
     assert type(before) is BaseEncoder  # a fresh head ranks at random: what was there before is the first stage
 
 
+def test_nothing_is_scored_at_the_budgets_expense_once_it_is_trained(
+    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = tiny_context(tiny_bert, selection_floor=1)
+    plain, depths = Rerank._scored, list[int]()
+
+    def scored(self: Rerank, *args: Any) -> Any:
+        depths.append(context.meter._depth)
+        return plain(self, *args)
+
+    monkeypatch.setattr(Rerank, "_scored", scored)
+    rerank = _rerank(context, lr=2e-3, max_length=48)
+    report = rerank.fit(tiny_training, Budget(steps=20), 0)
+    assert len(depths) >= 10 and min(depths) > 0
+    assert report.chosen["scores"][str(rerank.weight)] == report.best_dev == max(report.chosen["scores"].values())
+
+
 @pytest.fixture
 def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_context: Contexts) -> Path:
     """A cross-encoder as somebody else may have trained one."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.baseline import BaseEncoder
 from bench.context import Context
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
@@ -15,7 +16,9 @@ from bench.models import BaseModel
 from bench.training.budget import Budget
 from bench.training.loop import snapshot
 from bench.training.memory import WHOLE, largest_piece, within_memory
+from strategies._ranker import RankerWork
 from strategies.full import Full
+from strategies.rerank import Rerank
 
 QUICK = Full.Config(lr=1e-3)
 """A rate at which a few steps show."""
@@ -39,6 +42,12 @@ def test_the_largest_piece_that_fits_is_taken(limit: int, piece: int) -> None:
     machine = Machine(fixed=60, text=10)
     assert largest_piece(limit, 32, 2, machine) == (piece, 60 + 10 * (piece or 64))
     assert len(machine.tried) <= 2 or max(60 + 10 * (tried or 64) for tried in machine.tried) <= limit
+
+
+def test_where_a_pair_is_one_text_the_whole_batch_is_tried_once() -> None:
+    machine = Machine(fixed=60, text=10, columns=1)
+    assert largest_piece(10_000, 32, 1, machine) == (WHOLE, 380)
+    assert machine.tried == [1, 2, 4, 8, 16, WHOLE]
 
 
 def test_one_text_that_does_not_fit_is_refused_with_both_figures() -> None:
@@ -78,6 +87,35 @@ def test_training_goes_on_in_pieces_with_the_same_batches(
     assert (report.steps, len(report.curve)) == (3, 3)
     for name, weight in snapshot(roomy.model).items():
         torch.testing.assert_close(weight, snapshot(tight.model)[name], atol=2e-3, rtol=1e-2)
+
+
+def test_a_re_ranker_trains_in_pieces_with_the_same_gradients(
+    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+) -> None:
+    def rerank(context: Context) -> Rerank:
+        return Rerank(Rerank.Config(lr=1e-3, max_length=48), context, (BaseEncoder(None, context),))
+
+    roomy = rerank(tiny_context(tiny_bert))
+    whole = roomy.fit(tiny_training, Budget(steps=3), 0)
+    context = tiny_context(tiny_bert)
+    context.memory = Gauge(context)  # type: ignore[assignment]
+    tight = rerank(context)
+    report = tight.fit(tiny_training, Budget(steps=3, memory=350), 0)
+    assert context.training.mini_batch == 2 and context.training.batch_size == 8
+    assert [note for note in report.notes if "2 texts at a time" in note]
+    assert [point.loss for point in report.curve] == pytest.approx([point.loss for point in whole.curve], rel=1e-3)
+    for name, weight in snapshot(roomy.ranker.model).items():
+        torch.testing.assert_close(weight, snapshot(tight.ranker.model)[name], atol=2e-3, rtol=1e-2)
+
+
+def test_a_divided_batch_never_has_more_examples_in_memory_than_a_piece(
+    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, sizes = RankerWork.loss, list[int]()
+    monkeypatch.setattr(RankerWork, "loss", lambda self, batch: sizes.append(len(batch)) or plain(self, batch))
+    context = tiny_context(tiny_bert, mini_batch=3)
+    Rerank(Rerank.Config(max_length=48), context, (BaseEncoder(None, context),)).fit(tiny_training, Budget(steps=2), 0)
+    assert sizes == [3, 3, 2] * 2
 
 
 def test_where_the_batch_fits_nothing_changes_and_nothing_is_said(

@@ -1,4 +1,4 @@
-"""What strategies declare can be tuned: defaults lie in their own spaces, size knobs have values in order."""
+"""What strategies declare can be tuned: defaults lie in their own spaces, bounds and values are in order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,33 @@ def test_what_trains_an_encoder_tunes_its_learning_rate_or_says_so_itself() -> N
 
 
 def test_a_budget_of_parameters_takes_the_size_knob_out() -> None:
-    config = REGISTRY.get("lora").Config
-    assert space.tunable(config, {}, Budget(steps=1)) == ("lr", "r")
-    assert space.tunable(config, {}, Budget(steps=1, trainable_params=0.01)) == ("lr",)
-    assert space.tunable(config, {"lr": 1e-3}, Budget(steps=1)) == ("r",)
+    kind = REGISTRY.get("lora")
+    config = kind.Config()
+    assert space.tunable(kind, config, {}, Budget(steps=1)) == ("lr", "r")
+    assert space.tunable(kind, config, {}, Budget(steps=1, trainable_params=0.01)) == ("lr",)
+    assert space.tunable(kind, config, {"lr": 1e-3}, Budget(steps=1)) == ("r",)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "tuned"),
+    [
+        ("whitening", {}, ("dimensions",)),  # trains nothing
+        ("adapter", {}, ("lr", "placement")),  # `reduction` says in another way what `width` says
+        ("prefix", {}, ("lr",)),
+        ("prefix", {"reparametrise": True}, ("lr", "tokens")),  # its network is turned
+    ],
+)
+def test_a_budget_of_parameters_takes_out_what_decides_the_size_and_nothing_else(
+    name: str, options: dict[str, bool], tuned: tuple[str, ...]
+) -> None:
+    kind = REGISTRY.get(name)
+    assert space.tunable(kind, kind.Config.parse(options), options, Budget(steps=1, trainable_params=0.01)) == tuned
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_size_knob_is_an_option_of_its_strategy_which_then_trains_something(name: str) -> None:
+    config = REGISTRY.get(name).Config()
+    if (knob := config.knob()) is not None:
+        assert set(knob.options) <= {field.name for field in fields(config)}
+        assert knob.least >= 1
+        assert REGISTRY.get(name).trains != "none"

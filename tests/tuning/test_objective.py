@@ -136,3 +136,23 @@ def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, workshop: Any,
     (folder / "test.jsonl").write_text('{"s1": "a b", "s2": "a c", "score": 3.0}\n{"s1": "x", "s2": "y", "score": 1}\n')
     with pytest.raises(BenchError):
         conduct(replace(study, dataset=str(folder), name="other"), 2, workshop)
+
+
+def test_no_fit_of_a_study_inherits_the_settings_that_another_found(
+    study: StudySpec, workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A budget of memory sets the piece of a batch for one fit; the next one may be larger."""
+    kind, found = workshop.registry.get("dial"), []
+    plain = kind.fit
+
+    def fit(self: Any, *args: Any) -> Any:
+        found.append(self.context.training)
+        self.context.training = replace(self.context.training, mini_batch=2)
+        return plain(self, *args)
+
+    monkeypatch.setattr(kind, "fit", fit)
+    objective = Objective(study, workshop)
+    for number in range(2):
+        assert objective(number, {"quality": 0.5}).status == "ok"
+    assert found == [replace(study.training, selection_floor=1)] * 6
+    assert found[0].mini_batch == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,10 @@ from bench.config import ConfigError, RunConfig
 from bench.running.jobs import jobs_of
 from bench.running.plan import Plan, plan
 from bench.running.spec import FitSpec
+from bench.running.store import Store
+from bench.running.workshop import Setup
+from bench.tuning import driver
+from bench.tuning.spec import StudySpec
 
 Configure = Callable[..., RunConfig]
 
@@ -124,3 +130,44 @@ def test_the_estimate_counts_a_study_once_and_only_what_it_lacks(configure: Conf
     fits = {fit.name for fit in fits_of(found)}
     first, second = estimate(config, found, fits, set(), Registry(config.strategy_files), rate=1e12)
     assert first.seconds == pytest.approx(second.seconds * (1 + 6 * 3))
+
+
+@pytest.mark.parametrize(("budget", "width"), [({"seconds": 5}, 1), ({"usd": 5}, 1), ({"steps": 5}, 2)])
+def test_studies_under_a_budget_of_time_are_made_one_at_a_time(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, budget: dict[str, float], width: int
+) -> None:
+    config = configure(strategies="dial,lexicon,both(dial, plain)", budget=budget, jobs=2, usd_per_hour=3600)
+    wanted, widths = driver.studies_of(plan(config)), list[int]()
+
+    class Inline:
+        """A pool that remembers how wide it was meant to be, and makes nothing."""
+
+        def __init__(self, workers: int, *args: Any) -> None:
+            widths.append(workers)
+
+        def __enter__(self) -> Inline:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def submit(self, work: Any, spec: StudySpec, trials: int) -> Future[str]:
+            done: Future[str] = Future()
+            done.set_result(spec.name)
+            return done
+
+    monkeypatch.setattr(driver, "ProcessPoolExecutor", Inline)
+    made = driver.conduct_all(wanted, 2, Store(tmp_path), Setup.of(config), config.jobs, lambda spec, found: None)
+    assert list(made) == [spec.name for spec in wanted] and len(made) > 2
+    assert widths == [width]
+
+
+def test_an_untimed_part_that_makes_a_timed_study_runs_alone(configure: Configure) -> None:
+    config = configure(strategies="both(lexicon, plain)", budget={"seconds": 5}, set="train.batch_size=4")
+    found = plan(config)
+    part = fits_of(found, "lexicon")[0]
+    assert part.budget.limits == {} and part.tuning is not None
+    jobs = jobs_of(found, [fit.name for fit in found.fits], [])
+    assert {job.spec.strategy: job.alone for job in jobs} == {
+        "lexicon": True, "plain": False, "both(lexicon, plain)": True,
+    }  # fmt: skip

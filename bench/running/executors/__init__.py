@@ -1,4 +1,4 @@
-"""Executors place jobs: on this machine, on a Ray cluster, in Slurm. They know nothing of what a job does.
+"""Executors place jobs: on this machine; a Ray cluster and Slurm are planned. They know nothing of what a job does.
 
 An executor starts a job only once the fits in `Job.after` have ended, runs a job that is `alone` beside nothing else,
 and leaves a record in the store for every job, also for one whose process died.
@@ -33,27 +33,19 @@ def _local(jobs: int, timeout: float | None) -> Executor:
     return LocalExecutor(jobs, timeout)
 
 
-def _missing(name: str) -> Callable[[int, float | None], Executor]:
-    def refuse(jobs: int, timeout: float | None) -> Executor:
-        raise BenchError(f"the executor {name!r} comes with adaptbench[{name}], which is not installed; use local")
-
-    return refuse
-
-
-EXECUTORS: dict[str, Callable[[int, float | None], Executor]] = {
-    "local": _local,
-    "ray": _missing("ray"),
-    "slurm": _missing("slurm"),
-}
+EXECUTORS: dict[str, Callable[[int, float | None], Executor]] = {"local": _local}
 """Name -> what makes one from the number of jobs at a time and the seconds after which a job is ended."""
+PLANNED = ("ray", "slurm")
 
 
 def executor(name: str, jobs: int = 1, timeout: float | None = None) -> Executor:
     """Return an executor by name.
 
     Raises:
-        BenchError: there is none of that name, or what it needs is not installed.
+        BenchError: there is none of that name in this version.
     """
+    if name in PLANNED:
+        raise BenchError(f"the executor {name!r} is planned and not part of this version: use --executor local")
     if name not in EXECUTORS:
         raise unknown("executor", name, EXECUTORS)
     return EXECUTORS[name](jobs, timeout)

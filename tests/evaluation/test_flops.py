@@ -1,0 +1,108 @@
+"""Operations by formula are those that torch counts, for every strategy that trains the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.context import Context, TrainingSettings
+from bench.contract import Subject
+from bench.evaluation.flops import flop_model, query_flops
+from bench.models import BaseModel, base_model
+from bench.registry import Registry
+from bench.strategy import EncoderStrategy
+
+TEXTS, LENGTH = 3, 24
+CLOSE = 0.005
+"""What is left out is a pooler, and of the first block the gradients of some of query, key and value."""
+CLOSE_WHERE_NARROW = 0.03
+"""The same on two blocks of width 32."""
+VARIANTS = ("adapter(placement=houlsby)", "prefix(reparametrise=true)", "lora(targets=query-value)")
+
+
+def _encoders() -> list[str]:
+    """Return the names of all strategies that change an encoder of their own: distillation's is its part's."""
+    registry = Registry()
+    kinds = {name: registry.get(name) for name in registry.names()}
+    return [name for name, kind in kinds.items() if issubclass(kind, EncoderStrategy) and not kind.parts_wanted]
+
+
+def _strategy(expression: str, model: BaseModel) -> Any:
+    return Subject.of(expression).build(Context(model=model, training=TrainingSettings(precision="fp32")), ())
+
+
+def _counted(model: Any, backward: bool) -> int:
+    """Count with torch under the math attention kernel, the only one that its counter sees on the CPU."""
+    features = {
+        "input_ids": torch.randint(5, 50, (TEXTS, LENGTH)),
+        "attention_mask": torch.ones(TEXTS, LENGTH, dtype=torch.long),
+    }
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+        torch.set_grad_enabled(backward),
+    ):
+        output = model(features)["sentence_embedding"]
+        if backward:
+            output.sum().backward()
+    return int(counter.get_total_flops())
+
+
+def _agrees(expression: str, base: BaseModel, close: float) -> None:
+    model = _strategy(expression, base).model
+    flops = flop_model(model)
+    length = LENGTH + flops.virtual_tokens
+    assert flops.forward(TEXTS * length, length) == pytest.approx(_counted(model, backward=False), rel=close)
+    assert flops.training(TEXTS * length, length) == pytest.approx(_counted(model, backward=True), rel=close)
+
+
+@pytest.mark.parametrize("expression", [*_encoders(), *VARIANTS])
+def test_a_strategy_costs_what_torch_counts(expression: str) -> None:
+    _agrees(expression, base_model(), CLOSE)
+
+
+@pytest.mark.parametrize(
+    "expression", ["lora", "dora", "adalora", "vera", "prefix(tokens=5)", "ptuning", "adapter", "ia3"]
+)
+def test_it_does_on_every_family(expression: str, tiny_model: BaseModel) -> None:
+    _agrees(expression, tiny_model, CLOSE_WHERE_NARROW)
+
+
+@pytest.mark.parametrize("expression", ["lora", "vera", "dora", "ia3"])
+def test_what_is_folded_into_the_weights_or_switched_off_costs_nothing(expression: str, tiny_bert: BaseModel) -> None:
+    strategy = _strategy(expression, tiny_bert)
+    plain, attached = flop_model(tiny_bert.load()), flop_model(strategy.model)
+    with strategy.merged():
+        merged = flop_model(strategy.model)
+    with strategy.detached():
+        detached = flop_model(strategy.model)
+    for tokens in (1, 1_000):
+        assert plain.forward(tokens, 1) == merged.forward(tokens, 1) == detached.forward(tokens, 1)
+        assert attached.forward(tokens, 1) >= plain.forward(tokens, 1)
+    assert (attached.linear > plain.linear) == (expression != "ia3")
+
+
+def test_reading_the_sizes_off_changes_nothing(tiny_bert: BaseModel) -> None:
+    """No random number is drawn, no gradient is left, and what trains goes on training."""
+    model = _strategy("full", tiny_bert).model.train()
+    state, weights = torch.get_rng_state(), [p.clone() for p in model.parameters()]
+    flop_model(model)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(was, p) and p.grad is None for was, p in zip(weights, model.parameters(), strict=True))
+    assert model.training and model[0].training
+
+
+def test_a_models_prompt_is_part_of_its_queries(tiny_bert: BaseModel, tiny_context: Callable[..., Context]) -> None:
+    encoder = tiny_context(tiny_bert).encoder
+    plain = query_flops(encoder, ["tide"])
+    longer = query_flops(encoder, ["tide tide tide"])
+    encoder.model.prompts["query"] = "tide tide "
+    assert query_flops(encoder, ["tide"]) == pytest.approx(longer)
+    assert longer > plain
+    with encoder.ready():
+        assert query_flops(encoder, ["tide"]) == pytest.approx(longer)

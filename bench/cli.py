@@ -61,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of a pipe has had enough (`| head`): not an error, and nothing may be flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file or folder that cannot be read or written, wherever it was met
+        sys.stderr.write(f"adaptbench: {_reason(error)}\n")
+        return USAGE
+
+
+def _reason(error: OSError) -> str:
+    """Return what could not be used and why, in one line."""
+    reason = error.strerror or f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
 def command_modules() -> dict[str, str]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bench.config_file import read_settings
+from bench.config_values import amounts_of, canonical, limits_of, settings_of, value_of
 from bench.context import TrainingSettings
+from bench.device import check_name
 from bench.errors import BenchError, unknown
-from bench.expression import parse, parse_list
 from bench.hyperparameters import typed
 from bench.records import MEASURES, PRIMARY_MEASURE
-from bench.training.budget import SHAPES, STOPS, Budget, parse_amount
+from bench.training.budget import SHAPES, STOPS, Budget
 from bench.training.tracking import TRACKERS
 
 BASELINE = "frozen"
@@ -37,10 +39,6 @@ OVERWRITE = ("never", "failed", "always")
 DEFAULT_OUT = "results/default"
 TRAINING = "train"
 """`--set train.batch_size=64` changes `TrainingSettings`; any other prefix is a strategy."""
-
-_WHOLE = ("examples", "steps", "memory")
-_COMMA = re.compile(r",(?![^()]*\))")
-"""Between the items of a list, not between the parameters of one: `ndcg@10,RBP(p=0.8,rel=2)`."""
 
 
 class ConfigError(BenchError):
@@ -83,8 +81,10 @@ class RunConfig:
     device: str = option("auto", "auto, cpu, cuda or mps", metavar="NAME")
     threads: int = option(0, "CPU threads of a fit or cell; 0 shares the machine's cores among the jobs", metavar="N")
     jobs: int = option(1, "fits and cells at a time on this machine; timings are only sound with 1", metavar="N")
-    timeout: float | None = option(None, "seconds of wall clock after which a fit or cell is ended", metavar="SECONDS")
-    executor: str = option("local", "where fits and cells run: local, ray or slurm", metavar="NAME")
+    timeout: float | None = option(
+        None, "wall clock after which a fit or cell is ended, in seconds, or as 10m or 2h", metavar="TIME"
+    )
+    executor: str = option("local", "where fits and cells run: local, the only one of this version", metavar="NAME")
     strategy_files: tuple[str, ...] = option((), "a Python file with strategies of your own", "strategy-file", "FILE")
     trust_remote_code: bool = option(False, "run code that comes with a model from the hub")
     out: str = option(DEFAULT_OUT, "folder of the run; the same command goes on where it stopped", metavar="DIR")
@@ -106,8 +106,11 @@ class RunConfig:
         for tracker in self.report_to:
             if tracker not in TRACKERS:
                 raise unknown("tracker", tracker, TRACKERS)
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigError(f"timeout must be above 0 seconds, got {self.timeout:g}")
+        for name in ("timeout", "min_gain", "usd_per_hour"):
+            amount = getattr(self, name)
+            if amount is not None and not 0 < amount < math.inf:
+                raise ConfigError(f"{name} must be above 0 and finite, got {amount:g}")
+        check_name(self.device)
         self.budgets()
         self.training()
 
@@ -126,7 +129,7 @@ class RunConfig:
         """Return the training settings that all strategies of this run share.
 
         Raises:
-            BenchError: `set` names a setting that does not exist, or a value of the wrong type.
+            BenchError: `set` names a setting that does not exist, or a value of the wrong type or of no meaning.
         """
         known = {field.name: field.default for field in fields(TrainingSettings)}
         changed: dict[str, Any] = {"precision": self.precision, "max_length": self.max_length}
@@ -136,7 +139,7 @@ class RunConfig:
             if name in ("precision", "max_length"):
                 raise ConfigError(f"set {TRAINING}.{name}: use --{name.replace('_', '-')}")
             changed[name] = typed(value, known[name], f"{TRAINING}.{name}")
-        return TrainingSettings(**changed)
+        return TrainingSettings(**changed).checked()
 
     def overrides(self, prefix: str) -> dict[str, str]:
         """Return what `set` says of one strategy, or of the training settings."""
@@ -163,17 +166,19 @@ def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, i
     budget: dict[str, Any] = {}
     for key, value in raw.items():
         where = f"{source}:{lines[key]}: " if lines and key in lines else f"{source}: " if source else ""
-        name = str(key).replace("-", "_")
-        name = {"strategy_file": "strategy_files", "models": "model", "dataset": "datasets"}.get(name, name)
+        name = canonical(key)
         try:
-            if name == "budget":
-                budget |= _budget(value)
-            elif name.startswith("budget_"):
-                budget |= _budget({name.removeprefix("budget_"): value})
+            if name == "budget" or name.startswith("budget_"):
+                more = amounts_of(value if name == "budget" else {name.removeprefix("budget_"): value})
+                if twice := sorted(more.keys() & budget.keys()):
+                    raise BenchError(f"budget: {twice[0]} is said twice: keep one")
+                budget |= more
+            elif name in values:
+                raise BenchError(f"{name} is said twice, here as {key!r}: keep one")
             elif name not in known:
                 raise unknown("setting", name, [*known, *(f"budget_{limit}" for limit in (*SHAPES, *STOPS))])
             else:
-                values[name] = _value(name, value, str(known[name].type))
+                values[name] = value_of(name, value, str(known[name].type))
         except BenchError as error:
             raise ConfigError(f"{where}{error}") from error
     if budget:
@@ -188,27 +193,16 @@ def load(path: Path) -> dict[str, Any]:
     """Read a YAML file, or the `run.json` of an earlier run (its latest invocation), as checked keys and values.
 
     Raises:
-        ConfigError: the file is not there, is not YAML, or says something that a run does not take; with the line.
+        ConfigError: the file cannot be read, or says something that a run does not take; with the line.
     """
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = yaml.safe_load(text) or {}
-        root = yaml.compose(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from error
-    lines: dict[str, int] = {}
+        raw, lines = read_settings(path)
+    except BenchError as error:
+        raise ConfigError(str(error)) from error
     if isinstance(raw, Mapping) and isinstance(raw.get("invocations"), list):
         if not raw["invocations"]:
             raise ConfigError(f"{path}: no invocation in it")
-        raw = raw["invocations"][-1].get("config", {})
-    elif isinstance(root, yaml.MappingNode):
-        lines = {key.value: key.start_mark.line + 1 for key, _ in root.value}
+        raw, lines = raw["invocations"][-1].get("config", {}), {}
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{path}: expected keys and values such as 'strategies: [frozen, lora]'")
     from_mapping(raw, str(path), lines)
@@ -220,17 +214,18 @@ def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
     Where no dataset is named, the embedded one comes with its probe.
     """
-    result = {str(key).replace("-", "_"): value for key, value in file.items()}
-    budget = dict(result.pop("budget", {}))
-    for key in [key for key in result if key.startswith("budget_")]:
-        budget[key.removeprefix("budget_")] = result.pop(key)
-    for key, value in given.items():
-        if key.startswith("budget_"):
-            budget[key.removeprefix("budget_")] = value
-        elif key == "set":
-            result["set"] = _settings(result.get("set", {})) | _settings(value)
+    result: dict[str, Any] = {}
+    budget: dict[str, Any] = {}
+    for key, value in (*file.items(), *given.items()):
+        name = canonical(key)
+        if name == "budget":
+            budget |= limits_of(value)
+        elif name.startswith("budget_"):
+            budget |= limits_of({name.removeprefix("budget_"): value})
+        elif name == "set":
+            result["set"] = result.get("set", {}) | settings_of(value)
         else:
-            result[key] = value
+            result[name] = value
     if "datasets" not in result:
         result.setdefault("probes", PROBES)
     return result | ({"budget": budget} if budget else {})
@@ -246,83 +241,3 @@ def with_measures(config: RunConfig) -> RunConfig:
 
     keys = [parse_measure(name).key for name in config.measures]
     return replace(config, measures=tuple(dict.fromkeys([*keys, PRIMARY_MEASURE])))
-
-
-def _value(name: str, value: Any, kind: str) -> Any:
-    """Return `value` as its field takes it; `kind` is the field's annotation."""
-    if name == "set":
-        return _settings(value)
-    if value is None:
-        if kind.endswith("| None"):
-            return None
-        raise ConfigError(f"{name}: a value is missing")
-    if name == "strategies":
-        texts = [value] if isinstance(value, str) else list(value)
-        return tuple(dict.fromkeys(str(found) for text in texts for found in parse_list(str(text))))
-    if name == "baseline":
-        return str(parse(str(value)))
-    if name == "probes" and value in ("", "none"):
-        return ()
-    if kind == "tuple[int, ...]":
-        return tuple(_whole(name, each) for each in _list(value))
-    if kind.startswith("tuple"):
-        return tuple(dict.fromkeys(str(each) for each in _list(value)))
-    if kind == "bool" and not isinstance(value, bool):
-        raise ConfigError(f"{name}: {value!r} is neither true nor false")
-    if kind == "int":
-        return _whole(name, value)
-    if kind.startswith("float"):
-        return parse_amount(str(value), name)
-    return value if isinstance(value, bool) else str(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [part.strip() for part in _COMMA.split(value) if part.strip()] or [""]
-    return list(value) if isinstance(value, Sequence) else [value]
-
-
-def _whole(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError
-        return int(value)
-    except (ValueError, TypeError):
-        raise ConfigError(f"{name}: {value!r} is not a whole number") from None
-
-
-def _budget(value: Any) -> dict[str, tuple[float, ...]]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"budget: expected limits such as 'steps: 150', got {value!r}")
-    result = {}
-    for key, amounts in value.items():
-        name = str(key).replace("-", "_")
-        if name not in (*SHAPES, *STOPS):
-            raise unknown("budget", name, (*SHAPES, *STOPS))
-        numbers = [parse_amount(str(amount), name) for amount in _list(amounts)]
-        result[name] = tuple(dict.fromkeys(int(number) if name in _WHOLE else number for number in numbers))
-    return result
-
-
-def _settings(value: Any) -> dict[str, str]:
-    """Read `lora.r=16` (one or several) or a mapping, nested (`lora: {r: 16}`) or flat (`lora.r: 16`)."""
-    result: dict[str, str] = {}
-    for key, each in _pairs(value):
-        owner, _, name = key.partition(".")
-        if not owner.strip() or not name.strip() or each is None:
-            raise ConfigError(
-                f"set {key}: expected strategy.option=value, such as lora.r=16, or {TRAINING}.option=value"
-            )
-        result[f"{owner.strip()}.{name.strip()}"] = str(each).strip()
-    return result
-
-
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        texts = [value] if isinstance(value, str) else list(value)
-        return [(key, each if sign else None) for key, sign, each in (str(text).partition("=") for text in texts)]
-    pairs: list[tuple[str, Any]] = []
-    for key, inner in value.items():
-        nested = inner.items() if isinstance(inner, Mapping) else ()
-        pairs += [(f"{key}.{name}", each) for name, each in nested] or [(str(key), inner)]
-    return pairs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BudgetError
 from bench.training import budget as module
-from bench.training.budget import SHAPES, STOPS, Budget, Meter, parse_amount
+from bench.training.budget import SHAPES, STOPS, Budget, Meter, allowed_params, parse_amount
 
 
 class Clock:
@@ -33,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("name", [*SHAPES, *STOPS])
-@pytest.mark.parametrize("value", [0, -1, math.nan])
-def test_a_limit_must_be_above_zero(name: str, value: float) -> None:
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+def test_a_limit_must_be_above_zero_and_finite(name: str, value: float) -> None:
     with pytest.raises(BudgetError, match=name):
         Budget(**{"steps": 10, "usd_per_hour": 1.0, name: value})
 
@@ -86,6 +86,8 @@ def test_only_time_and_money_depend_on_the_machine(budget: Budget, bound: bool) 
         (Budget(steps=150), "150 steps"),
         (Budget(examples=1200, seconds=60), "1,200 examples, 60 seconds"),
         (Budget(trainable_params=0.005, steps=10), "0.005 trainable params, 10 steps"),
+        (Budget(trainable_params=1.0, steps=10), "100% trainable params, 10 steps"),
+        (Budget(trainable_params=5000, steps=1), "5,000 trainable params, 1 steps"),
         (Budget(flops=2e15), "2e+15 flops"),
     ],
 )
@@ -97,20 +99,57 @@ def test_a_budget_describes_itself(budget: Budget, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "amount"),
+    ("name", "text", "amount"),
     [
-        ("200", 200), ("0.5", 0.5), (".5", 0.5), ("1e15", 1e15), ("2.5E-3", 0.0025), ("2G", 2e9), ("10 k", 1e4),
-        ("8GB", 8e9), ("8GiB", 8 * 1024**3), ("512mib", 512 * 1024**2), ("0.5%", 0.005), (" 7 ", 7), ("300B", 300),
+        ("flops", "200", 200), ("usd", "0.5", 0.5), ("usd", ".5", 0.5), ("flops", "1e15", 1e15),
+        ("usd", "2.5E-3", 0.0025), ("memory", "2G", 2e9), ("steps", "10 k", 1e4), ("examples", "2e3", 2000),
+        ("steps", "8.2M", 8_200_000), ("memory", "8GB", 8e9), ("memory", "8GiB", 8 * 1024**3),
+        ("memory", "512mib", 512 * 1024**2), ("memory", " 7 ", 7), ("memory", "300B", 300),
+        ("trainable_params", "0.5%", 0.005), ("trainable_params", "300k", 3e5), ("min_gain", "2%", 0.02),
+        ("seconds", "90", 90), ("seconds", "90s", 90), ("seconds", "2m", 120), ("timeout", "1.5 h", 5400),
+        ("timeout", "10min", 600),
     ],
 )  # fmt: skip
-def test_amounts_as_people_write_them(text: str, amount: float) -> None:
-    assert parse_amount(text, "memory") == pytest.approx(amount, rel=1e-12)
+def test_amounts_as_people_write_them(name: str, text: str, amount: float) -> None:
+    assert parse_amount(text, name) == pytest.approx(amount, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["", "many", "-5", "5 apples", "1e", "nan", "inf", "5.", "1,000", "%"])
 def test_what_is_not_an_amount_is_refused_with_the_budget_s_name(text: str) -> None:
     with pytest.raises(BudgetError, match="budget memory"):
         parse_amount(text, "memory")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("steps", "10GiB", "budget steps: '10GiB' is not an amount such as 200 or 2k"),
+        ("steps", "50%", "'50%' is not an amount"), ("steps", "1.5", "1.5 is not a whole number"),
+        ("examples", "0.5", "0.5 is not a whole number"), ("memory", "0.5", "0.5 is not a whole number"),
+        ("memory", "50%", "such as 8GiB"), ("flops", "8GB", "such as 1e15"), ("usd", "5B", "such as 0.5"),
+        ("seconds", "2M", "such as 90, 2m or 1.5h"), ("seconds", "2k", "2m"), ("timeout", "50%", "timeout: '50%' is"),
+        ("trainable_params", "8GiB", "0.5%"), ("trainable_params", "1k%", "0.5%"), ("steps", "2h", "such as 200"),
+        ("trainable_params", "150%", "more than all"), ("min_gain", "2k", "0.02 or 2%"),
+        ("steps", "1e400", "steps: 1e400 is more than a number can hold"), ("flops", "1e300P", "more than a number"),
+        ("steps", "-5", "budget steps must be above 0, got -5"), ("steps", "0", "must be above 0, got 0"),
+        ("timeout", "-3", "^timeout must be above 0, got -3"), ("flops", "1e-400", "above 0, got 1e-400"),
+        ("usd_per_hour", "-1", "^usd_per_hour must be above 0, got -1"),
+    ],
+)  # fmt: skip
+def test_each_amount_has_its_own_units_and_range(name: str, text: str, message: str) -> None:
+    with pytest.raises(BudgetError, match=message):
+        parse_amount(text, name)
+
+
+@pytest.mark.parametrize(("text", "allowed"), [("100%", 5000), ("50%", 2500), ("0.1%", 5), ("200", 200), ("2k", 2000)])
+def test_a_share_is_of_the_model_and_a_count_is_a_count(text: str, allowed: float) -> None:
+    assert allowed_params(parse_amount(text, "trainable_params"), 5000) == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize("text", ["101%", "100.1%", "5000%"])
+def test_a_share_is_of_all_at_most(text: str) -> None:
+    with pytest.raises(BudgetError, match="more than all: a share is 100% at most"):
+        parse_amount(text, "trainable_params")
 
 
 @given(st.floats(min_value=1e-9, max_value=1e18))

@@ -34,6 +34,7 @@ def test_a_budget_given_replaces_the_default_one() -> None:
     ("text", "limits"),
     [
         ("budget: {steps: 150, trainable_params: 0.5%}", {"steps": 150, "trainable_params": 0.005}),
+        ("budget: {steps: 150, trainable_params: 100%}", {"steps": 150, "trainable_params": 1.0}),
         ("budget: {flops: 1e15, memory: 8GiB}", {"flops": 1e15, "memory": 8 * 2**30}),
         ("budget-steps: 2k", {"steps": 2000}),
         ("budget: {usd: 0.5}\nusd_per_hour: 3", {"usd": 0.5}),
@@ -75,7 +76,8 @@ def test_the_command_line_is_laid_over_the_file_limit_by_limit() -> None:
 
 
 def test_a_run_json_can_be_given_back(tmp_path: Path) -> None:
-    config = from_mapping({"strategies": "frozen,lora(r=4)", "budget": {"steps": [1, 2]}, "set": "train.dropout=true"})
+    budget = {"steps": [1, 2], "trainable_params": ["0.5%", "100%"]}
+    config = from_mapping({"strategies": "frozen,lora(r=4)", "budget": budget, "set": "train.dropout=true"})
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"invocations": [{"config": {"seeds": [9]}}, {"config": config.to_dict()}]}))
     assert from_mapping(load(path)) == config
@@ -100,6 +102,7 @@ def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
         ({"budget_stps": 5}, "did you mean 'steps'"),
         ({"budget_steps": "many"}, "'many' is not an amount"),
         ({"budget_steps": 0}, "must be above 0"),
+        ({"budget_trainable_params": "150%", "budget_steps": 5}, "150% is more than all"),
         ({"budget_examples": 50}, "does not stop it"),
         ({"budget_usd": 1}, "--usd-per-hour"),
         ({"budget": 5}, "expected limits such as"),
@@ -117,6 +120,28 @@ def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
         ({"set": "train.precision=bf16"}, "use --precision"),
         ({"strategies": "hybrid("}, "expected a name"),
         ({"model": None}, "a value is missing"),
+        ({"budget_steps": "1e400"}, "more than a number can hold"),
+        ({"budget_steps": "50%"}, "'50%' is not an amount such as 200"),
+        ({"budget_steps": 1.5}, "1.5 is not a whole number"),
+        ({"timeout": "-3"}, "^timeout must be above 0, got -3"),
+        ({"min_gain": -1}, "^min_gain must be above 0, got -1"),
+        ({"usd_per_hour": "-1"}, "^usd_per_hour must be above 0, got -1"),
+        ({"strategies": {"lora": {"r": 8, "lr": 0.1}}}, r"under 'set': write lora\(r=8, lr=0.1\)"),
+        ({"strategies": ["frozen", {"lora": {"r": 8}}]}, r"write lora\(r=8\)"),
+        ({"datasets": [["a"]]}, r"datasets: \['a'\] is a list where one value belongs: write a"),
+        ({"datasets": {"a": 1}}, "write it without brackets and keys"),
+        ({"datasets": [None]}, "datasets: a value is missing"),
+        ({"out": [1]}, r"out: \[1\] is a list where one value belongs: write 1"),
+        ({"out": True}, "put it in quotes"),
+        ({"set": 5}, "expected strategy.option=value"),
+        ({"model": "a", "models": "b"}, "model is said twice, here as 'models'"),
+        ({"budget": {"steps": 5}, "budget-steps": 6}, "steps is said twice"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"device": "cude"}, "did you mean 'cuda'"),
+        ({"set": "train.batch_size=0"}, "batch_size must be above 0, got 0"),
+        ({"set": "train.mini_batch=-1"}, "mini_batch must be at least 0"),
+        ({"set": "train.weight_decay=nan"}, "nan is not a finite number"),
+        ({"set": "train.warmup=2"}, "a share of the steps"),
     ],
 )
 def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
@@ -131,6 +156,12 @@ def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
         ("seeds: [0\n", r"run\.yaml:2: not YAML"),
         ("- a\n", "expected keys and values"),
         ('{"invocations": []}', "no invocation"),
+        ("seeds: 0\nout: a\nseeds: 1\n", r"run\.yaml:3: 'seeds' is said twice, first in line 1"),
+        ("budget:\n  steps: 5\n  steps: 6\n", r"run\.yaml:3: 'steps' is said twice"),
+        ("out: [1]\n", r"run\.yaml:1: out: \[1\] is a list"),
+        ("strategies:\n  lora: {r: 8}\n", r"run\.yaml:1: strategies: .*write lora\(r=8\)"),
+        ("seeds: 2026-02-31\n", "not YAML: day is out of range"),
+        ("out: a\x00b\n", "not YAML: "),
     ],
 )
 def test_mistakes_in_a_file_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
@@ -138,6 +169,21 @@ def test_mistakes_in_a_file_are_named_with_their_line(tmp_path: Path, text: str,
     path.write_text(text)
     with pytest.raises(BenchError, match=message):
         load(path)
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"seeds: 0\nout: caf\xe9\n")
+    with pytest.raises(BenchError, match=r"run\.yaml:2: not UTF-8 \(.*\); save the file as UTF-8"):
+        load(path)
+    path.write_bytes(b"\xef\xbb\xbfseeds: 0\n")
+    assert load(path) == {"seeds": 0}
+
+
+def test_what_python_says_of_a_budget_is_laid_over_the_file_too() -> None:
+    assert merged({"budget": {"steps": 5}, "models": "a"}, {"budget": {"trainable-params": 7}, "model": "b"}) == {
+        "budget": {"steps": 5, "trainable_params": 7}, "model": "b", "probes": ("general",),
+    }  # fmt: skip
 
 
 def test_a_file_that_is_not_there() -> None:

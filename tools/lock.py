@@ -18,7 +18,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKED_EXTRAS = ("tune", "onnx", "track", "dev")
-"""Extras that `make setup` installs. The others (Ray) are large and not everyone's."""
+"""Extras that `make setup` installs: all there are."""
 
 
 def declared(extras: Iterable[str] = LOCKED_EXTRAS) -> list[Requirement]:

@@ -20,6 +20,8 @@ DROPPED = "dropped.jsonl"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to clean, how strictly, and where to."""
+    from bench.commands._numbers import whole_above_zero
+
     parser.add_argument("dataset", help="a name or a folder, as `run --datasets` takes it")
     parser.add_argument(
         "--out", metavar="DIR", help="the folder to make; without it, only what would be dropped is said"
@@ -34,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop-shared", action="store_true", help="drop training judgements of documents relevant in the test, too"
     )
-    parser.add_argument("--per-group", type=int, metavar="N", help="most training queries of one source or group")
+    parser.add_argument(
+        "--per-group", type=whole_above_zero, metavar="N", help="most training queries of one source or group"
+    )
     parser.add_argument("--seed", type=int, default=0, help="draws the queries that a group keeps")
     parser.add_argument("--json", action="store_true", help="print what was dropped as JSON")
 
@@ -44,13 +48,14 @@ def run(args: argparse.Namespace) -> int:
     from bench.data.catalogue import load_dataset
     from bench.data.cleaning import clean
     from bench.data.dataset import Dataset
+    from bench.data.write import require_new
     from bench.errors import DataError
 
     for option in ("near_document", "near_query"):
         if not 0 < getattr(args, option) <= 1:
             raise DataError(f"--{option.replace('_', '-')} {getattr(args, option)} is not above 0 and at most 1")
-    if args.per_group is not None and args.per_group < 1:
-        raise DataError(f"--per-group {args.per_group} is not above 0")
+    if args.out:
+        require_new(Path(args.out).expanduser())
     dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
     if not isinstance(dataset, Dataset):
         raise DataError(f"dataset {args.dataset!r} holds sentence pairs: there is no corpus to clean")

@@ -14,7 +14,7 @@ SUMMARY = "print a script that completes commands, options and names in bash, zs
 PROGRAM = "adaptbench"
 _FILES = ("DIR", "FILE")
 _FIXED = {
-    "executor": ("local", "ray", "slurm"),
+    "executor": ("local",),
     "precision": ("auto", "bf16", "fp32"),
     "overwrite": ("never", "failed", "always"),
     "device": ("auto", "cpu", "cuda", "mps"),

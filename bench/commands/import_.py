@@ -26,6 +26,8 @@ _COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where from, where to, which columns, how to split."""
+    from bench.commands._numbers import whole_above_zero
+
     parser.add_argument(
         "source",
         help="a table (.csv, .tsv, .jsonl, .parquet) of question and passage; or a folder of Markdown or text files; "
@@ -43,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         columns.add_argument(f"--{name}", metavar="COLUMN", help=text)
     parser.add_argument("--relevant-from", type=float, metavar="SCORE", help="a passage is relevant from this score on")
     parser.add_argument("--encoding", help="of a CSV file that is not UTF-8, such as cp1252")
-    parser.add_argument("--max-words", type=int, default=200, metavar="N", help="words a chunk of a document (200)")
+    parser.add_argument(
+        "--max-words", type=whole_above_zero, default=200, metavar="N", help="words a chunk of a document (200)"
+    )
     parser.add_argument("--shares", default="80,10,10", metavar="T,D,T", help="train, dev and test, in percent")
     parser.add_argument("--seed", type=int, default=0, help="draws the splits")
     parser.add_argument("--licence", default="unknown", help="noted in the dataset's description")
@@ -54,10 +58,11 @@ def run(args: argparse.Namespace) -> int:
     """Import, write, and say what was made."""
     from bench.data.dataset import DatasetInfo
     from bench.data.partition import assemble
-    from bench.data.write import write_dataset
+    from bench.data.write import require_new, write_dataset
 
     shares = _shares(args.shares)
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
+    require_new(out)
     builder = _read(args, source)
     info = DatasetInfo(
         out.name, title=f"imported from {source.name}", licence=args.licence, source=source.name,
@@ -81,13 +86,17 @@ def _read(args: argparse.Namespace, source: Path) -> Builder:
     if not source.is_dir():
         if args.pairs:
             raise DataError("--pairs goes with a folder of documents; a table holds its pairs itself")
+        if args.target:
+            raise DataError("--target goes with --pairs; a table holds its passages itself")
         table = read_table(source, args.encoding)
         builder.read_pairs(table, Columns.of(table, named), args.relevant_from)
         return builder
-    if args.max_words < 1:
-        raise DataError(f"--max-words {args.max_words} is not above 0")
     chunks = _documents(source, args.max_words) if is_beir(source) else _chunks(source, args.max_words)
     builder.documents.update(from_chunks(chunks))
+    for name in ("negative", "title") if args.pairs else _COLUMNS:
+        if named[name]:
+            why = "a pair file only points at documents" if args.pairs else "without --pairs there is no table"
+            raise DataError(f"--{name} {named[name]} names a column that is not used: {why}")
     if args.pairs:
         table = read_table(Path(args.pairs).expanduser(), args.encoding)
         builder.read_pointers(table, Columns.of(table, named, pointing=True), chunks, args.relevant_from)

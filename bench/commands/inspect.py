@@ -18,14 +18,18 @@ QUERY_SD = 0.234
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which dataset, how closely."""
+    from bench.commands._numbers import above_zero
+
     parser.add_argument("dataset", help="a name or a folder, as `run --datasets` takes it")
     parser.add_argument("--data-dir", metavar="DIR", help="folder that holds dataset folders")
     parser.add_argument("--split", default="test", help="the split to be tested on (test)")
     parser.add_argument("--model", metavar="NAME", help="the base model; the default is all-MiniLM-L6-v2")
     parser.add_argument("--no-model", action="store_true", help="load no model: lengths in words, BM25 alone")
-    parser.add_argument("--gain", type=float, default=0.02, help="the gain in nDCG@10 that is to be detected (.02)")
     parser.add_argument(
-        "--query-sd", type=float, default=QUERY_SD, metavar="SD",
+        "--gain", type=above_zero, default=0.02, help="the gain in nDCG@10 that is to be detected (.02)"
+    )
+    parser.add_argument(
+        "--query-sd", type=above_zero, default=QUERY_SD, metavar="SD",
         help="standard deviation of a gain over queries (.234, measured on SciFact)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print all facts as JSON")
@@ -37,10 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.data.dataset import Dataset
     from bench.data.headroom import base_scores, lexical_scores, open_context, token_counter
     from bench.data.inspection import inspect
-    from bench.errors import DataError
 
-    if args.gain <= 0 or args.query_sd <= 0:
-        raise DataError("--gain and --query-sd are above 0")
     dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
     if not isinstance(dataset, Dataset):
         _tell_similarity(args, dataset)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import unknown
+from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
     from bench.data.catalogue import Entry
@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.what not in tables:
         raise unknown("list", args.what, tables)
+    if args.names and args.what != "models":
+        raise BenchError(f"list {args.what} takes no names, got {args.names[0]!r}: they go with 'list models'")
     rows = tables[args.what](args)
     from bench.commands._console import console, emit_json
 

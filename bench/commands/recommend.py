@@ -14,25 +14,36 @@ SUMMARY = "the strategy to take under constraints and at your own scale, with it
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from bench.commands._folder import add_folder
+    from bench.commands._numbers import above_zero, zero_or_more
 
     add_folder(parser)
     parser.add_argument("--dataset", default=None, metavar="NAME", help="only for this dataset")
     parser.add_argument("--baseline", default=None, metavar="STRATEGY", help="what the others are tested against")
     limits = parser.add_argument_group("constraints", "what cannot be shown to keep one is excluded")
-    limits.add_argument("--max-artifact-mb", type=float, metavar="X", help="megabytes added to the base model on disk")
-    limits.add_argument("--max-train-seconds", type=float, metavar="X", help="charged seconds of a fit with its parts")
-    limits.add_argument("--max-query-ms", type=float, metavar="X", help="median milliseconds from query to ranking")
-    limits.add_argument("--max-forgetting", type=float, metavar="X", help="largest loss on any probe (needs --probes)")
+    limits.add_argument(
+        "--max-artifact-mb", type=zero_or_more, metavar="X", help="megabytes added to the base model on disk"
+    )
+    limits.add_argument(
+        "--max-train-seconds", type=above_zero, metavar="X", help="charged seconds of a fit with its parts"
+    )
+    limits.add_argument(
+        "--max-query-ms", type=above_zero, metavar="X", help="median milliseconds from query to ranking"
+    )
+    limits.add_argument(
+        "--max-forgetting", type=zero_or_more, metavar="X", help="largest loss on any probe (needs --probes)"
+    )
     limits.add_argument(
         "--no-reindex", action="store_true", help="an index made with the base model must stay as it is"
     )
     scale = parser.add_argument_group("your own scale", "from which costs are projected by the rates measured")
-    scale.add_argument("--corpus-docs", type=float, metavar="N", help="documents in your corpus")
-    scale.add_argument("--queries-per-month", type=float, metavar="N", help="queries that you serve")
-    scale.add_argument("--label-usd", type=float, metavar="USD", help="what a labelled pair costs you")
-    scale.add_argument("--usd-per-hour", type=float, metavar="USD", help="price of a machine like the one measured")
+    scale.add_argument("--corpus-docs", type=above_zero, metavar="N", help="documents in your corpus")
+    scale.add_argument("--queries-per-month", type=above_zero, metavar="N", help="queries that you serve")
+    scale.add_argument("--label-usd", type=zero_or_more, metavar="USD", help="what a labelled pair costs you")
     scale.add_argument(
-        "--refresh-per-month", type=float, default=1.0, metavar="N", help="how often you adapt again (default 1)"
+        "--usd-per-hour", type=zero_or_more, metavar="USD", help="price of a machine like the one measured"
+    )
+    scale.add_argument(
+        "--refresh-per-month", type=zero_or_more, default=1.0, metavar="N", help="how often you adapt again (default 1)"
     )
     parser.add_argument("--json", action="store_true", help="print the recommendations as JSON")
 
@@ -41,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Print a recommendation for each dataset and budget; 1 where nothing meets the constraints."""
     from bench.commands._console import emit_json
     from bench.errors import unknown
+    from bench.pricing import price_of
     from bench.report import open_run
     from bench.report.findings import Analysis
     from bench.report.load import load_run
@@ -50,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
         args.max_artifact_mb, args.max_train_seconds, args.max_query_ms, args.max_forgetting, not args.no_reindex
     )
     loaded = load_run(open_run(args.folder), args.baseline)
-    price = args.usd_per_hour
-    if price is None:
-        asked = [call.get("config") or {} for call in loaded.invocations]
-        price = next((config["usd_per_hour"] for config in reversed(asked) if config.get("usd_per_hour")), None)
+    price = price_of(loaded.invocations) if args.usd_per_hour is None else args.usd_per_hour
     scale = Scale(args.corpus_docs, args.queries_per_month, args.label_usd, price, args.refresh_per_month)
     datasets = {setting.dataset for setting in loaded.settings}
     if args.dataset is not None and args.dataset not in datasets:

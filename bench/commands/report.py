@@ -11,6 +11,7 @@ SUMMARY = "write the report of a run: report.md, report.html and plots"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from bench.commands._folder import add_folder
+    from bench.commands._numbers import above_zero
 
     add_folder(parser)
     parser.add_argument(
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-gain",
-        type=float,
+        type=above_zero,
         default=0.02,
         metavar="X",
         help="gain in nDCG@10 that 'how many labels?' asks for (default .02)",
@@ -38,10 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from bench.commands._console import console, emit_json
+    from bench.folders import require_writable
     from bench.report import open_run, write_report
 
     store = open_run(args.folder)
     out = args.out or store.folder
+    require_writable(out)
     formats = [name.strip() for name in args.export.split(",") if name.strip()]
     written = write_report(store, out, args.baseline, args.min_gain, not args.no_texts, formats)
     if args.json:

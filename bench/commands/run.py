@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Collection
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,10 @@ SUMMARY = "compare strategies on data under a budget, and report"
 _LIMITS = {
     "examples": "labelled pairs, development pairs included",
     "trainable_params": "trainable parameters: a count, or a share such as 0.5%%",
-    "memory": "peak memory of a fit, such as 8GiB",
+    "memory": "peak memory of a fit, such as 8GiB or 500MB",
     "steps": "optimiser steps",
     "flops": "floating-point operations of training, such as 1e15",
-    "seconds": "seconds of fitting",
+    "seconds": "seconds of fitting, or as 2m or 1.5h",
     "usd": "money, at --usd-per-hour",
 }
 
@@ -34,15 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Make an option of every field of `RunConfig`, and one of every limit of a budget."""
+def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Make an option of every field of `RunConfig`, and one of every limit of a budget.
+
+    Args:
+        parser: of the command.
+        without: fields that the command has no use for.
+    """
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with the same settings, or the run.json of an earlier run"
     )
     for field in fields(RunConfig):
         if field.name == "budget":
             _add_budgets(parser)
-        else:
+        elif field.name not in without:
             _add(parser, field)
 
 
@@ -86,13 +92,14 @@ def _add_budgets(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a comparison; returns the exit code."""
     from bench.commands._console import emit_json, err_console
-    from bench.running.driver import execute, pending
+    from bench.running.driver import execute, pending, require_means
     from bench.running.executors import executor
     from bench.running.plan import plan
     from bench.running.progress import display
     from bench.running.store import Store
 
     config = read_settings(args)
+    require_means(config)
     workers = executor(config.executor, config.jobs, config.timeout)
     screen = err_console()
     planned = plan(config)

@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _device(asked: str) -> str:
+    from bench.device import require
+
+    require(asked)
     if asked != "auto":
         return asked
     import torch

@@ -17,29 +17,43 @@ if TYPE_CHECKING:
 SUMMARY = "choose hyperparameters on development data; no test query is read"
 TRIALS = 8
 """Where --tune-trials is not given."""
+_OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "no_report")
+"""Settings that say how fits and cells are made or reported: a study has none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what `run` takes: the same settings make the same studies, which `run --tune-trials` then finds."""
-    add_settings(parser)
+    add_settings(parser, without=_OF_A_RUN)
     parser.add_argument("--json", action="store_true", help="print the studies as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the studies; returns 1 where one of them failed."""
     from bench.commands._console import console, emit_json, err_console
+    from bench.device import require
+    from bench.errors import BenchError
+    from bench.folders import require_writable
     from bench.running.plan import plan
     from bench.running.provenance import provenance
     from bench.running.store import Store
     from bench.running.workshop import Setup
-    from bench.tuning.driver import conduct_all, studies_of
+    from bench.tuning.driver import at_a_time, conduct_all, studies_of
 
     config = read_settings(args)
+    if "tune_trials" in vars(args) and not config.tune_trials:
+        raise BenchError(f"--tune-trials must be at least 1 here, got 0 (left out, it is {TRIALS})")
     config = config if config.tune_trials else replace(config, tune_trials=TRIALS)
+    require(config.device)
+    require_writable(Path(config.out))
     planned = plan(config)
     wanted = studies_of(planned)
     store, screen = Store(Path(config.out)), err_console()
-    screen.print(f"{len(wanted)} studies of {config.tune_trials} trials, {config.jobs} at a time, into {config.out}")
+    width = at_a_time(wanted, config.jobs)
+    screen.print(f"{len(wanted)} studies of {config.tune_trials} trials, {width} at a time, into {config.out}")
+    if config.dry_run:
+        if args.json:
+            emit_json({"out": config.out, "trials": config.tune_trials, "studies": [spec.name for spec in wanted]})
+        return 0
     invocation: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": ["python", "-m", "bench", *args.argv],

@@ -103,7 +103,7 @@ class Dataset:
             from bench.errors import DataError, did_you_mean
 
             raise DataError(
-                f"dataset {self.name!r} has no split {split!r}{did_you_mean(split, self.splits)} "
+                f"dataset {self.name!r} has no split {split!r}{did_you_mean(split, self.splits) or '.'} "
                 f"It has: {', '.join(sorted(self.splits)) or 'none'}."
             )
         return self.splits[split]

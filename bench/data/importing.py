@@ -22,9 +22,11 @@ NAMES = {
     "split": ("split", "fold", "subset"),
     "target": ("target", "id", "doc_id", "document_id", "corpus_id", "document", "file", "path", "page", "url"),
 }
+"""What the columns of a table are usually called; compared without case, spaces as underscores."""
+_TEXTS = ("query", "positive", "negative", "target")
+"""Of these no two are the same column."""
 _EXCERPT_NAMES = ("passage", "answer", "positive", "excerpt", "context")
 """Names of the passage in a table that points into a corpus, where a column `document` or `text` may be a pointer."""
-"""What the columns of a table are usually called; compared without case, spaces as underscores."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,23 @@ class Columns:
             pointing: the table points into a corpus: a target is needed, or a passage to be looked for in it.
 
         Raises:
-            DataError: a named column is not there, or the question, the passage or the target is not found.
+            DataError: a named column is not there or is named twice, or the question, the passage or the target is not
+                found.
         """
-        query = table.column(named.get("query"), NAMES["query"], "question (--query)")
+        taken: dict[str, str] = {}
+        for kind in _TEXTS:
+            column = named.get(kind)
+            if column is not None and taken.setdefault(column, kind) != kind:
+                raise DataError(f"{table.path}: column {column!r} cannot be both --{taken[column]} and --{kind}")
+        query = table.column(named.get("query"), NAMES["query"], "question (--query)", True, taken)
         names = NAMES | ({"positive": _EXCERPT_NAMES} if pointing else {})
-        found = {kind: table.column(named.get(kind), names[kind], kind, False) for kind in names if kind != "query"}
+        found = {
+            kind: table.column(named.get(kind), names[kind], kind, False, taken) for kind in names if kind != "query"
+        }
         if pointing and found["target"] is None and found["positive"] is None:
-            table.column(None, NAMES["target"], "document's id or file (--target)")
+            table.column(None, NAMES["target"], "document's id or file (--target)", True, taken)
         if not pointing and found["positive"] is None:
-            table.column(None, NAMES["positive"], "passage (--positive)")
+            table.column(None, NAMES["positive"], "passage (--positive)", True, taken)
         return cls(str(query), **found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,22 @@ class Table:
     columns: tuple[str, ...]
     rows: Callable[[], Iterator[Row]]
 
-    def column(self, wanted: str | None, names: Sequence[str], what: str, needed: bool = True) -> str | None:
+    def column(
+        self,
+        wanted: str | None,
+        names: Sequence[str],
+        what: str,
+        needed: bool = True,
+        taken: Collection[str] = (),
+    ) -> str | None:
         """Return the column that a user named, or else the first whose name, in any case, is one of `names`.
+
+        Args:
+            wanted: the column that a user named.
+            names: what such a column is usually called.
+            what: what it holds, for messages.
+            needed: whether there must be one.
+            taken: columns that a user named for something else, which are none of `names` then.
 
         Raises:
             DataError: the named column is not there, or none has one of the names though one is needed.
@@ -62,7 +76,11 @@ class Table:
                 f"{self.path}: no column {wanted!r}{did_you_mean(wanted, self.columns) or '.'} "
                 f"Columns: {', '.join(self.columns)}."
             )
-        plain = {column.strip().casefold().replace(" ", "_").replace("-", "_"): column for column in self.columns}
+        plain = {
+            column.strip().casefold().replace(" ", "_").replace("-", "_"): column
+            for column in self.columns
+            if column not in taken
+        }
         found = next((plain[name] for name in names if name in plain), None)
         if found is None and needed:
             raise DataError(

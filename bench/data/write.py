@@ -13,6 +13,18 @@ from bench.data.beir import HEADER
 from bench.data.dataset import Dataset
 from bench.data.locate import DESCRIPTION
 from bench.errors import DataError
+from bench.folders import require_writable
+
+
+def require_new(path: Path) -> None:
+    """Refuse a folder that could not be made: asked before the work, of which nothing would be left.
+
+    Raises:
+        BenchError: it is there already and is not an empty folder, or nothing can be written where it would be.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
+    require_writable(path.parent)
 
 
 @contextmanager
@@ -20,10 +32,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` that becomes `path` when the block ends well, or else vanishes.
 
     Raises:
-        DataError: `path` is there already and is not an empty folder.
+        BenchError: `path` is there already and is not an empty folder, or cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
+    require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

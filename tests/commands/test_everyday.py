@@ -38,16 +38,72 @@ def test_every_command_that_prints_a_result_prints_it_as_json(name: str) -> None
         (["completion", "tcsh"], "invalid choice: 'tcsh'"),
         (["list", "models", "./no-such-model"], "no-such-model does not exist"),
         (["run", "--report-to", "tensorbord", "--strategies", "bm25"], "did you mean 'tensorboard'"),
+        (["run", "--dry-run", "--out", "a-file"], "a-file is a file, not a folder"),
+        (["run", "--dry-run", "--out", "a-file/x/y"], "a-file/x/y is below a-file, which is not a folder"),
+        (["run", "--dry-run", "--out", "/proc/x"], "/proc/x: nothing can be written into /"),
+        (["tune", "--out", "a-file"], "a-file is a file, not a folder"),
+        (["import", "no.csv", "--out", "a-file/x"], "a-file is a file, not a folder"),
+        (["report", "a-run", "--out", "a-file"], "a-file is a file, not a folder"),
+        (["import", "no.csv", "--out", "a-file"], "a-file: is there already"),
+        (["clean", "pydocs", "--out", "a-file/x"], "a-file is a file, not a folder"),
+        (["run", "--config", "latin.yaml"], "latin.yaml:2: not UTF-8"),
+        (["run", "--device", "tpu"], "unknown device 'tpu'"),
+        (["run", "--dry-run", "--device", "cuda"], "torch finds no CUDA device here"),
+        (["speed", "--device", "cuda:7"], "torch finds no CUDA device here"),
+        (["run", "--dry-run", "--strategies", "bm25", "--set", "bm25.k1=nan"], "nan is not a finite number"),
+        (["run", "--dry-run", "--strategies", "lora(r=0)"], "lora(r=0): option r must be above 0, got 0"),
+        (["run", "--budget-steps", "1e400"], "budget steps: 1e400 is more than a number can hold"),
+        (["run", "--budget-steps=-5"], "budget steps must be above 0, got -5"),
+        (["run", "--split", "nope", "--dry-run", "--strategies", "bm25"], "has no split 'nope'. It has: "),
+        (["tune", "--tune-trials", "0"], "--tune-trials must be at least 1 here, got 0"),
+        (["tune", "--no-report"], "unknown option '--no-report'"),
+        (["tune", "--overwrite", "always"], "unknown option '--overwrite'"),
+        (["recommend", "--queries-per-month=-5"], "argument --queries-per-month: -5 is not above 0"),
+        (["recommend", "--corpus-docs=-100"], "argument --corpus-docs: -100 is not above 0"),
+        (["recommend", "--max-query-ms", "-1"], "argument --max-query-ms: -1 is not above 0"),
+        (["recommend", "--max-forgetting=-1"], "argument --max-forgetting: -1 is below 0"),
+        (["recommend", "--usd-per-hour=nan"], "argument --usd-per-hour: 'nan' is not a number"),
+        (["report", "--min-gain=-1"], "argument --min-gain: -1 is not above 0"),
+        (["inspect", "pydocs", "--gain=0"], "argument --gain: 0 is not above 0"),
+        (["import", "no.csv", "--out", "x", "--max-words", "0"], "argument --max-words: 0 is not above 0"),
+        (["clean", "pydocs", "--per-group", "1.5"], "argument --per-group: '1.5' is not a whole number"),
+        (["list", "strategies", "extra"], "list strategies takes no names, got 'extra'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    Path("a-file").write_text("")
+    Path("a-run").mkdir()
+    Path("a-run/run.json").write_text('{"invocations": []}')
+    Path("latin.yaml").write_bytes(b"seeds: 0\nout: caf\xe9\n")
     assert main(arguments) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and said.startswith("adaptbench: ") and "\n" not in said
     assert not (tmp_path / "results").exists()
+
+
+def test_a_file_that_cannot_be_used_is_one_line_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for error, said in (
+        (OSError(28, "No space left on device", "results/x"), "results/x: No space left on device"),
+        (ConnectionError("no route\nto the host"), "ConnectionError: no route"),
+    ):
+        monkeypatch.setattr("bench.cli._dispatch", lambda arguments, error=error: (_ for _ in ()).throw(error))
+        assert main(["list"]) == 2
+        assert capsys.readouterr().err == f"adaptbench: {said}\n"
+
+
+def test_options_of_a_run_that_tuning_has_no_use_for_may_stand_in_its_file(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "run.yaml").write_text("strategies: bm25\nno_report: true\ntune_trials: 0\ndry_run: true\n")
+    assert main(["tune", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "1 studies of 8 trials" in captured.err.replace("\n", " ")
+    assert json.loads(captured.out)["trials"] == 8
+    assert not (tmp_path / "out").exists(), "a dry run makes nothing"
 
 
 # --- models ---------------------------------------------------------------------------------------------------------

@@ -211,6 +211,14 @@ def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tm
         (["{tmp}", "--out", "{tmp}/x"], "--pairs"),
         (["{tmp}/nowhere.csv", "--out", "{tmp}/x"], "no such file"),
         (["{table}", "--out", "{tmp}/x", "--pairs", "{table}"], "--pairs goes with a folder"),
+        (["{table}", "--out", "{tmp}/x", "--target", "Answer"], "--target goes with --pairs"),
+        (["{tmp}", "--out", "{tmp}/x", "--pseudo-queries", "--query", "q"], "without --pairs there is no table"),
+        (["{tmp}", "--out", "{tmp}/x", "--pairs", "{table}", "--title", "Source"], "--title Source names a column"),
+        (
+            ["{table}", "--out", "{tmp}/x", "--query", "Answer", "--positive", "Answer"],
+            "column 'Answer' cannot be both --query and --positive",
+        ),
+        (["{table}", "--out", "{tmp}/x", "--query", "Answer"], "which column holds the passage (--positive)?"),
     ],
 )
 def test_mistakes_are_said_and_leave_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def test_a_run_without_weights_says_that_they_are_to_be_made_again(
     copy = tmp_path / "records"
     shutil.copytree(finished_run.folder, copy, ignore=shutil.ignore_patterns("model"))
     assert main(["export", str(copy), "--strategy", "lora", "--seed", "0", "--out", str(tmp_path / "x")]) == 2
-    assert "is missing: run again to make it" in capsys.readouterr().err
+    assert re.search(r"is missing: delete \S+fits\S+ and run again", capsys.readouterr().err)
 
 
 def test_an_optional_package_that_is_missing_is_named_first(

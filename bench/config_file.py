@@ -1,0 +1,67 @@
+"""Reading a file of settings: YAML, of which JSON is a part, with the line on which each key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import yaml
+
+
+def read_settings(path: Path) -> tuple[Any, dict[str, int]]:
+    """Return what a file says, and key -> line of what stands at its top.
+
+    Raises:
+        BenchError: the file is not there, is not UTF-8 or not YAML, or says a key twice; with the line.
+    """
+    import yaml
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BenchError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+    try:
+        said, root = yaml.safe_load(text) or {}, yaml.compose(text)
+    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a ValueError
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark else ""
+        reason = str(getattr(error, "problem", None) or error).partition("\n")[0]
+        raise BenchError(f"{path}{place}: not YAML: {reason}") from error
+    for key, first, again in _repeated(root):
+        raise BenchError(f"{path}:{again}: {key!r} is said twice, first in line {first}: keep one")
+    return said, _lines(root)
+
+
+def _lines(node: yaml.Node | None) -> dict[str, int]:
+    import yaml
+
+    return {str(key.value): _line(key) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int, int]]:
+    """Yield key, its first line and its line for every key that its mapping has already: YAML takes the last."""
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _repeated(each)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if str(key.value) in lines:
+                yield str(key.value), lines[str(key.value)], _line(key)
+            lines[str(key.value)] = _line(key)
+            yield from _repeated(value)

@@ -1,0 +1,45 @@
+"""Devices: the names that are understood, and whether this machine has the one that is asked for."""
+
+from __future__ import annotations
+
+import re
+
+from bench.errors import BenchError, did_you_mean
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""`auto` is the fastest there is; `cuda:1` is the second of several."""
+_NUMBERED = re.compile(r"cuda:\d+\Z")
+
+
+def check_name(device: str) -> None:
+    """Refuse what is not a device's name.
+
+    Raises:
+        BenchError: it is not one.
+    """
+    if device not in DEVICES and not _NUMBERED.match(device):
+        hint = did_you_mean(device, DEVICES) or "."
+        raise BenchError(f"unknown device {device!r}{hint} Known: {', '.join(DEVICES)}, cuda:1.")
+
+
+def require(device: str) -> None:
+    """Refuse a device that this machine does not have. Loads torch only where one is named that it may lack.
+
+    Raises:
+        BenchError: it is not a device's name, or there is none of it here.
+    """
+    check_name(device)
+    if device in ("auto", "cpu"):
+        return
+    import torch
+
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise BenchError("device 'mps': this machine or this build of torch has none; use --device auto or cpu")
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise BenchError(f"device {device!r}: torch finds no CUDA device here; use --device auto or cpu")
+    number = int(device.partition(":")[2] or 0)
+    if number >= count:
+        raise BenchError(f"device {device!r}: the last CUDA device here is cuda:{count - 1}")

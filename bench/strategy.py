@@ -232,6 +232,11 @@ class EncoderStrategy(Strategy):
     def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
         """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there."""
 
+    @property
+    def finish_evaluations(self) -> int:
+        """Development evaluations that `finish` takes: a budget of time keeps back what they cost."""
+        return 0
+
     def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
         """Called once after training, on the best checkpoint; returns what it chose, for the record."""
         return {}

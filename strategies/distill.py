@@ -18,7 +18,6 @@ from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.space import Choice, LogUniform, Param
 from bench.strategy import EncoderConfig, EncoderStrategy, Strategy, StrategyConfig
-from bench.training.planning import finish_evaluations
 from strategies.rerank import files_of
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class Distill(EncoderStrategy):
     @property
     def finish_evaluations(self) -> int:
         """As many as of the part."""
-        return finish_evaluations(self.part)
+        return self.student.finish_evaluations
 
     def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
         """As the part does."""

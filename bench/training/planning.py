@@ -14,7 +14,7 @@ from bench.errors import BudgetError
 from bench.training.budget import Budget, allowed_params
 
 if TYPE_CHECKING:
-    from bench.strategy import Strategy
+    from bench.strategy import EncoderStrategy
     from bench.training.selection import DevelopmentPool
 
 DEFAULT_STEPS = 150
@@ -78,17 +78,14 @@ def shared_step_seconds(context: Context, identity: object, measure: Callable[[]
     return seconds
 
 
-def finish_evaluations(strategy: Strategy) -> int:
-    """Return how many development evaluations a strategy's `finish` takes: what it declares by this name, else 0."""
-    return int(getattr(strategy, "finish_evaluations", 0))
-
-
-def finishing_seconds(strategy: Strategy, budget: Budget, identity: object, pool: DevelopmentPool | None) -> float:
+def finishing_seconds(
+    strategy: EncoderStrategy, budget: Budget, identity: object, pool: DevelopmentPool | None
+) -> float:
     """Return the seconds to keep back from the steps, for the development evaluations that the end of a fit pays for.
 
     One of them is measured like a step: not charged, once for all seeds. Only under a budget of seconds or usd.
     """
-    count = finish_evaluations(strategy)
+    count = strategy.finish_evaluations
     if not count or pool is None or budget.max_seconds is None:
         return 0.0
     context = strategy.context

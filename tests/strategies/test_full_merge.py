@@ -10,7 +10,6 @@ from bench.errors import BenchError
 from bench.models import BaseModel
 from bench.training import loop, planning
 from bench.training.budget import Budget
-from bench.training.planning import finish_evaluations
 from bench.training.selection import DevelopmentPool
 from strategies.distill import Distill
 from strategies.full import Full
@@ -98,8 +97,8 @@ def test_the_evaluations_of_a_part_that_is_trained_further_are_kept_back_too(
     merged = FullMerge(None, context)
     distill = Distill(Distill.Config(teacher="x"), context, (merged,))
 
-    assert finish_evaluations(distill) == finish_evaluations(merged) > 0
-    assert finish_evaluations(Full(None, context)) == 0
+    assert distill.finish_evaluations == merged.finish_evaluations > 0
+    assert Full(None, context).finish_evaluations == 0
 
 
 def test_below_the_selection_floor_it_is_one_half(tiny_bert: BaseModel, tiny_context: Any) -> None:

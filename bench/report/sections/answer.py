@@ -269,7 +269,7 @@ def _change(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
             )
     missing = [label for label, entry in setting.entries.items() if not entry.usable]
     if missing:
-        reasons.append(f"results of what failed: {', '.join(map(code, missing))}")
+        reasons.append(f"results of what has none here: {', '.join(map(code, missing))}")
     if setting.headline == "seen":
         reasons.append("test queries whose documents were not in training: there are none here")
     return [f"What would change this answer: {'; '.join(reasons)}."] if reasons else []

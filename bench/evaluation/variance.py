@@ -96,6 +96,11 @@ def uncertainty(
     return max(alone, _estimate(sides, groups, seed_sd), key=lambda known: known.standard_error)
 
 
+def degrees_of_freedom(seed_share: float, of_seeds: float, of_queries: float) -> float:
+    """Return those of the whole: `1/df` is the average of both parts', weighted by their share of the variance."""
+    return 1 / (seed_share / of_seeds + (1 - seed_share) / of_queries)
+
+
 def _estimate(sides: Sequence[np.ndarray], groups: Sequence[str] | None, seed_sd: float | None) -> Uncertainty:
     blocks = [_by_group(side, groups) for side in sides]
     n = blocks[0].shape[1]
@@ -113,7 +118,7 @@ def _estimate(sides: Sequence[np.ndarray], groups: Sequence[str] | None, seed_sd
     return Uncertainty(
         mean=float(queries.mean()),
         standard_error=math.sqrt(variance),
-        df=1 / (seed_share / seed_df + (1 - seed_share) / (n - 1)),
+        df=degrees_of_freedom(seed_share, seed_df, n - 1),
         seed_share=seed_share,
         seed_sd=math.sqrt(sum(component for component, _ in trained)) if trained else None,
         query_sd=float(queries.std(ddof=1)),

@@ -41,6 +41,7 @@ def _transfer(entry: Entry, probes: Sequence[str]) -> Transfer:
     from scipy import stats
 
     from bench.evaluation.drift import backward_transfer
+    from bench.evaluation.variance import degrees_of_freedom
 
     cells = [cell for cell in entry.usable if all(probe in cell.forgetting for probe in probes)]
     rows = [[cell.forgetting[probe] for probe in probes] for cell in cells]
@@ -52,7 +53,7 @@ def _transfer(entry: Entry, probes: Sequence[str]) -> Transfer:
     variance = of_queries + of_seeds
     share = of_seeds / variance if variance > 0 else 0.0
     fewest = min(row["n"] for seed in rows for row in seed)
-    df = 1 / (share / max(1, len(means) - 1) + (1 - share) / max(1, fewest - 1))
+    df = degrees_of_freedom(share, max(1, len(means) - 1), max(1, fewest - 1))
     half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
     mean = float(np.mean(means))
     return Transfer(entry.label, mean, mean - half, mean + half)

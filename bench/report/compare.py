@@ -12,7 +12,7 @@ from bench.errors import BenchError, unknown
 from bench.records import PRIMARY_MEASURE, FitRecord
 from bench.report.costs import cost_of
 from bench.report.findings import Finding, design
-from bench.report.frames import STRATA, Setting
+from bench.report.frames import Setting, leading, masks_of
 from bench.report.load import Run
 from bench.report.sections.cost import COLUMNS
 
@@ -64,11 +64,11 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
                 Finding(
                     compare(
                         setting.scores(first, measure, stratum), setting.scores(second, measure, stratum), names,
-                        design(setting, names, stratum),
+                        design(setting, names, mask),
                     ),
                     stratum,
                 )
-                for stratum in strata(setting)
+                for stratum, mask in strata(setting.seen)
             ]  # fmt: skip
             pairs.append(_pair(setting, setting, names, names, findings, measure, run.fits))
     if not pairs:
@@ -97,7 +97,7 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
     for setting, other in _matched(first, second):
         shared = [label for label in setting.compared if label in other.compared]
         findings: dict[str, list[Finding]] = {label: [] for label in shared}
-        for stratum, mask in _common_strata(setting, other):
+        for stratum, mask in strata(setting.seen | other.seen):
             found = []
             for label in shared:
                 entries = {names[0]: setting.entries[label], names[1]: other.entries[label]}
@@ -120,25 +120,12 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
     return pairs
 
 
-def strata(setting: Setting) -> list[str]:
-    """Return the strata that can be compared, the headline first."""
-    usable = [stratum for stratum in STRATA if setting.n(stratum) > 1]
-    if setting.n("seen") in (0, setting.n()):
-        usable = ["all"]
-    return sorted(usable, key=lambda stratum: stratum != setting.headline)
-
-
-def _common_strata(setting: Setting, other: Setting) -> list[tuple[str, np.ndarray]]:
-    """Return the strata of two runs' common queries with their masks, the headline first."""
-    from bench.evaluation.strata import headline
-
-    seen = setting.seen | other.seen
-    leads = headline({"seen": {"n": int(seen.sum())}, "unseen": {"n": int((~seen).sum())}})
-    masks = {"all": np.ones_like(seen), "unseen": ~seen, "seen": seen}
-    usable = {name: mask for name, mask in masks.items() if mask.sum() > 1}
-    if seen.all() or not seen.any():
-        usable = {"all": masks["all"]}
-    return sorted(usable.items(), key=lambda found: found[0] != leads)
+def strata(seen: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return the strata that can be compared with their masks, the headline first, given which queries were seen."""
+    masks = masks_of(seen)
+    mixed = seen.any() and not seen.all()
+    usable = [(name, mask) for name, mask in masks.items() if (mask.sum() > 1 if mixed else name == "all")]
+    return sorted(usable, key=lambda found: found[0] != leading(seen))
 
 
 def _matched(first: Run, second: Run) -> list[tuple[Setting, Setting]]:

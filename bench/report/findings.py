@@ -164,7 +164,7 @@ class Analysis:
             labels = sorted(setting.compared, key=lambda label: setting.mean(label, stratum=head))
             labels = labels if setting.n(head) > 1 else []
             scores = {label: setting.scores(label, stratum=setting.headline) for label in labels}
-            found = compare_pairs(scores, design(setting, labels, head)) if len(labels) > 1 else []
+            found = compare_pairs(scores, design(setting, labels, setting.mask(head))) if len(labels) > 1 else []
             self._pairs[setting.name] = [Finding(comparison, setting.headline) for comparison in reversed(found)]
         return self._pairs[setting.name]
 
@@ -178,7 +178,7 @@ class Analysis:
         if setting.baseline not in setting.compared or setting.n(stratum) < 2:
             return []
         scores = {label: setting.scores(label, stratum=stratum) for label in setting.compared}
-        found = compare_all(scores, setting.baseline, design(setting, setting.compared, stratum))
+        found = compare_all(scores, setting.baseline, design(setting, setting.compared, setting.mask(stratum)))
         return [Finding(comparison, stratum, setting.entries[comparison.other].ranked) for comparison in found]
 
     # --- everything else ------------------------------------------------------------------------------------------
@@ -258,15 +258,15 @@ class Analysis:
         ]
 
 
-def design(setting: Setting, labels: Sequence[str], stratum: str = "all") -> Design:
-    """Return what the tests should know of these entries: the seed of each row, what has no seed, groups of queries."""
+def design(setting: Setting, labels: Sequence[str], mask: np.ndarray) -> Design:
+    """Return what the tests should know of entries on some queries: the seed of each row, what has none, groups."""
     from bench.evaluation.significance import Design
 
     entries = {label: setting.entries[label] for label in labels}
     return Design(
         seeds={label: entry.seeds for label, entry in entries.items()},
         untrained=tuple(label for label, entry in entries.items() if not entry.trained),
-        groups=setting.dependent(setting.mask(stratum)),
+        groups=setting.dependent(mask),
     )
 
 
@@ -285,9 +285,9 @@ def difference(
 
     chosen = setting.mask("all") if mask is None else mask
     base, other = (setting.scores(name, measure)[:, chosen] for name in (setting.baseline, label))
-    known = design(setting, (setting.baseline, label))
+    known = design(setting, (setting.baseline, label), chosen)
     paired = len(base) == len(other) > 1 and known.paired(setting.baseline, label)
-    return uncertainty(base, other, paired, setting.dependent(chosen))
+    return uncertainty(base, other, paired, known.groups)
 
 
 def per_query_means(setting: Setting, label: str) -> np.ndarray:

@@ -174,10 +174,7 @@ class Setting:
     @property
     def headline(self) -> str:
         """The stratum that the answer rests on (`bench.evaluation.strata.headline`)."""
-        from bench.evaluation.strata import headline
-
-        seen = int(self.seen.sum())
-        return headline({"seen": {"n": seen}, "unseen": {"n": len(self.seen) - seen}})
+        return leading(self.seen)
 
     @cached_property
     def measures(self) -> list[str]:
@@ -190,7 +187,7 @@ class Setting:
         """Return which queries a stratum holds, shape (queries,)."""
         if stratum not in STRATA:
             raise unknown("stratum", stratum, STRATA)
-        return {"all": np.ones_like(self.seen), "seen": self.seen, "unseen": ~self.seen}[stratum]
+        return masks_of(self.seen)[stratum]
 
     def n(self, stratum: str = "all") -> int:
         """Return how many queries a stratum holds."""
@@ -223,3 +220,16 @@ class Setting:
         labels = [label for label, entry in self.entries.items() if entry.usable]
         primary = {label: self.mean(label, stratum=self.headline) for label in labels}
         return sorted(labels, key=lambda label: (label != self.baseline, -primary[label], label))
+
+
+def masks_of(seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which queries each stratum holds, shape (queries,), given which were seen."""
+    return {"all": np.ones_like(seen), "unseen": ~seen, "seen": seen}
+
+
+def leading(seen: np.ndarray) -> str:
+    """Return the stratum that leads (`bench.evaluation.strata.headline`), given which queries were seen."""
+    from bench.evaluation.strata import headline
+
+    n = int(seen.sum())
+    return headline({"seen": {"n": n}, "unseen": {"n": len(seen) - n}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from bench.errors import StoreError, unknown
@@ -29,6 +30,11 @@ class Run:
     settings: list[Setting]
     invocations: list[dict[str, Any]]
     baseline: str
+
+    @cached_property
+    def probes(self) -> list[CellResult]:
+        """The cells of probes, read once."""
+        return [cell for cell in self.store.cells() if cell.role == "probe"]
 
     @property
     def labels(self) -> list[str]:

@@ -93,7 +93,7 @@ def probe_changes(run: Run, setting: Setting) -> list[ProbeChange]:
     Where values per query exist and "before" is the baseline's own score, seeds and queries are compared as in the
     significance section; else the widest interval and the largest p over the seeds are taken.
     """
-    cells = {(cell.fit, cell.dataset): cell for cell in run.store.cells() if cell.role == "probe" and cell.usable}
+    cells = {(cell.fit, cell.dataset): cell for cell in run.probes if cell.usable}
     changes = []
     for label in setting.compared:
         entry = setting.entries[label]

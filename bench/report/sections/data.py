@@ -45,7 +45,7 @@ def section(run: Run, analysis: Analysis) -> Section:
         Column("content fingerprint", numeric=False),
     ]
     table = Table("data", "The data of each comparison", columns, rows)
-    probes = [cell for cell in run.store.cells() if cell.role == "probe" and cell.fit in run.fits]
+    probes = [cell for cell in run.probes if cell.fit in run.fits]
     notes = sorted({clean(note) for cell in (*run.results, *probes) for note in cell.notes})
     blocks: list[Block] = [table] if rows else [Paragraph("No cell was scored.")]
     if sentences:

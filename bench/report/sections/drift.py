@@ -161,14 +161,13 @@ def transfer_table(run: Run, analysis: Analysis) -> list[Table]:
 def _trained_on(run: Run, setting: Setting, analysis: Analysis) -> list[tuple[list[Cell], dict[str, dict[str, Any]]]]:
     """Return one row an entry: its head, and what it scored on the dataset itself and on each probe."""
     rows = []
-    probes = [cell for cell in run.store.cells() if cell.role == "probe" and cell.usable]
     for label in setting.compared:
         entry = setting.entries[label]
         fits = {cell.fit for cell in entry.usable}
         scores: dict[str, dict[str, Any]] = {
             setting.dataset: {"score": setting.mean(label), "measure": PRIMARY_MEASURE}
         }
-        own = [cell for cell in probes if cell.fit in fits]
+        own = [cell for cell in run.probes if cell.usable and cell.fit in fits]
         for probe in sorted({cell.dataset for cell in own}):
             after = [cell.metrics for cell in own if cell.dataset == probe]
             measure = next(

@@ -9,3 +9,5 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One worker a core: two threads in each would only fight.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+pytest_plugins = ("tests.toy_runs", "tests.toy_studies")

@@ -11,20 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.running.driver import Outcome
+    from bench.running.run import RunResult
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "run"]
 
 
-def run(config: str | None = None, *, quiet: bool = False, **settings: Any) -> Outcome:
+def run(config: str | None = None, *, quiet: bool = False, **settings: Any) -> RunResult:
     """Run a comparison, as `adaptbench run` does, and return what it left: `.frame()` is a pandas DataFrame.
 
     Args:
         config: a YAML file, or the `run.json` of an earlier run, that says the rest.
         quiet: show failures alone.
-        settings: fields of `bench.config.RunConfig`, such as `strategies="frozen,lora"`, `seeds=[0, 1, 2]`; limits as
-            `budget_steps=150` or `budget={"steps": 150}`.
+        settings: fields of `bench.config.schema.RunConfig`, such as `strategies="frozen,lora"`, `seeds=[0, 1, 2]`;
+            limits as `budget_steps=150` or `budget={"steps": 150}`.
 
     Raises:
         BenchError: a setting, strategy, dataset or model is not known, or does not go with the others.
@@ -33,11 +33,11 @@ def run(config: str | None = None, *, quiet: bool = False, **settings: Any) -> O
 
     from rich.console import Console
 
-    from bench.config import from_mapping, load, merged, with_measures
-    from bench.running.driver import execute, pending
-    from bench.running.plan import plan
+    from bench.config.schema import from_mapping, load, merged, with_measures
+    from bench.planning.plan import plan
     from bench.running.progress import display
-    from bench.running.store import Store
+    from bench.running.run import execute, pending
+    from bench.store.store import Store
 
     values = merged(load(Path(config)) if config else {}, settings)
     found = with_measures(from_mapping(values))

@@ -5,7 +5,7 @@
     name       = a strategy, a `module:Class`, a base model, a value; quoted if it holds , ( ) = or spaces
 
 `run:FILE` is short for `run(file=FILE)`. What an argument means (a part, a base model, a plain value) depends on the
-strategy at the head: `bench.running.plan` decides it.
+strategy at the head: `bench.planning.plan` decides it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Expression:
     """A parsed strategy expression. `str()` gives its canonical form, by which two spellings are the same strategy."""
 
     name: str
-    parts: tuple[Expression, ...] = ()
+    arguments: tuple[Expression, ...] = ()
     """Positional arguments, in order."""
     options: tuple[tuple[str, Expression], ...] = ()
     """Keyword arguments, ordered by key."""
@@ -38,15 +38,15 @@ class Expression:
     @property
     def is_name(self) -> bool:
         """Whether there is nothing but a name, so that it may as well be a plain value."""
-        return not self.parts and not self.options
+        return not self.arguments and not self.options
 
     def __str__(self) -> str:
-        if self.name == _RUN_NAME and [key for key, _ in self.options] == ["file"] and not self.parts:
+        if self.name == _RUN_NAME and [key for key, _ in self.options] == ["file"] and not self.arguments:
             file = str(self.options[0][1])
             if _PLAIN.match(file):
                 return f"{_RUN}{file}"
         name = self.name if _PLAIN.match(self.name) else f'"{self.name}"'
-        inside = [str(part) for part in self.parts] + [f"{key}={value}" for key, value in self.options]
+        inside = [str(part) for part in self.arguments] + [f"{key}={value}" for key, value in self.options]
         return f"{name}({', '.join(inside)})" if inside else name
 
 
@@ -118,21 +118,21 @@ class _Reader:
         if not quoted and name.startswith(_RUN):
             file = name.removeprefix(_RUN) or self.name()[0]
             return Expression(_RUN_NAME, options=(("file", Expression(file)),))
-        parts: list[Expression] = []
+        arguments: list[Expression] = []
         options: dict[str, Expression] = {}
         if self.take("("):
             while not self.take(")"):
-                self.argument(parts, options)
+                self.argument(arguments, options)
                 if not self.take(","):
                     if not self.take(")"):
                         self.fail("a comma or a closing parenthesis")
                     break
-        return Expression(name, tuple(parts), tuple(sorted(options.items())))
+        return Expression(name, tuple(arguments), tuple(sorted(options.items())))
 
-    def argument(self, parts: list[Expression], options: dict[str, Expression]) -> None:
+    def argument(self, arguments: list[Expression], options: dict[str, Expression]) -> None:
         value = self.expression()
         if not self.take("="):
-            parts.append(value)
+            arguments.append(value)
             return
         if not value.is_name:
             self.fail("an option's name before '='")

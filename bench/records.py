@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 
 from bench.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["ok", "over_budget", "failed", "diverged", "no_effect", "oom", "timeout", "not_applicable"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -26,7 +26,15 @@ MEASURES: tuple[str, ...] = (
     "ndcg@10", "ndcg@100", "mrr@10", "map@100", "recall@1", "recall@5", "recall@10", "recall@100", "precision@10",
 )  # fmt: skip
 
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _name_components(record: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 called the components of a composite its parts."""
+    if "parts" in record:
+        record["components"] = record.pop("parts")
+    return record
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _name_components}
 
 
 @dataclass
@@ -131,7 +139,7 @@ class FitRecord(_Record):
     """None for what does not train."""
     status: Status
     reason: str = ""
-    parts: list[str] = field(default_factory=list)
+    components: list[str] = field(default_factory=list)
     """Fits that this one is composed of."""
     trains: str = "none"
     reindex: str = "none"
@@ -146,7 +154,7 @@ class FitRecord(_Record):
     cost: dict[str, Any] = field(default_factory=dict)
     """The part of `CellResult.cost` that the fit determines."""
     tuning: dict[str, Any] = field(default_factory=dict)
-    """What the study that chose the hyperparameters found (`bench.tuning.records.Study.summary`); empty without one."""
+    """What the study that chose the hyperparameters found (`bench.store.studies.Study.summary`); empty without one."""
     train_relevant: list[str] = field(default_factory=list)
     """Documents that were a positive in training: they define the seen stratum."""
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -162,7 +170,7 @@ class CellResult(_Record):
 
     `metrics` are means over all judged queries of the split, 0 for a query without results; `strata` holds the same for
     `seen` and `unseen` queries with their `n`. A probe's cell has role `probe`, and its `forgetting` holds that probe;
-    `bench.running.store.Store.results` joins the probes of a fit into the row of its target.
+    `bench.store.store.Store.results` joins the probes of a fit into the row of its target.
     """
 
     cell: str

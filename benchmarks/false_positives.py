@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from bench.evaluation.variance import Uncertainty, uncertainty
 from bench.report.markdown import put_between
+from bench.statistics.variance import Uncertainty, uncertainty
 
 QUERIES = (100, 300, 1446)
 SEEDS = (1, 3, 5)

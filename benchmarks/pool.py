@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.context import Context, TrainingSettings
 from bench.data.dataset import Dataset, Qrels, TrainingData
 from bench.records import PRIMARY_MEASURE
-from bench.strategy import Strategy
+from bench.strategy.base import Strategy
+from bench.strategy.resources import Context, TrainingSettings
 from bench.training.selection import DevelopmentPool, pool_of
 
 TOP_K = 10
@@ -53,7 +53,7 @@ def follow(
     Returns:
         A row a checkpoint: `step`, `pool` (documents -> nDCG@10), and the two full measures.
     """
-    from bench.training.budget import Budget
+    from bench.budget import Budget
 
     settings = context.training
     pools: dict[int, DevelopmentPool] = {
@@ -67,7 +67,7 @@ def follow(
     def look(event: str, values: dict[str, Any]) -> None:
         if event != "dev":
             return
-        with context.meter.free():
+        with context.meter.excluded():
             index = strategy.index(data.corpus)
             rows.append(
                 {
@@ -150,8 +150,8 @@ def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
     """Train every strategy on every dataset for every seed; returns (name, rows) of each fit."""
     from bench.data.catalogue import load_dataset
     from bench.data.splits import training_data
-    from bench.models import base_model
-    from bench.registry import Registry
+    from bench.models.base import base_model
+    from bench.planning.registry import Registry
     from bench.retrieval.cache import VectorCache, default_folder
 
     base, registry, cache, found = base_model(options.model), Registry(), VectorCache(default_folder()), []

@@ -128,11 +128,11 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
     """
     import torch
 
-    from bench.context import Context, TrainingSettings
     from bench.retrieval.approximate import ApproximateSearch
     from bench.retrieval.cache import VectorCache
     from bench.retrieval.encode import Encoder
     from bench.retrieval.index import VectorIndex
+    from bench.strategy.resources import Context, TrainingSettings
 
     torch.set_num_threads(threads)
     base = peak_bytes()
@@ -313,7 +313,7 @@ def main() -> None:
     if options.one:
         sys.stdout.write(json.dumps(measure(**json.loads(options.one))) + "\n")
         return
-    from bench.running.provenance import machine_class
+    from bench.store.provenance import machine_class
 
     shared = {"queries": options.queries, "threads": options.threads}
     documents = sorted(options.documents)

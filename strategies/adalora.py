@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
+from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig
-from strategies._peft import PeftStrategy
+from bench.strategy.base import EncoderConfig
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 from strategies.lora import TARGETS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from bench.architectures import Architecture
+    from bench.models.architectures import Architecture
 
 
 class AdaLora(PeftStrategy):
@@ -42,7 +42,7 @@ class AdaLora(PeftStrategy):
         orthogonal: float = 0.1
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(2e-4, 2e-2), "r": Choice((2, 4, 8, 16, 32))}
-        size: ClassVar[Knob | None] = Knob("r", most=lambda model: 2 * model.width // 3)
+        size: ClassVar[SizeParameter | None] = SizeParameter("r", most=lambda model: 2 * model.width // 3)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """The schedule is laid out in `on_step`, when the number of steps is known."""
@@ -71,7 +71,7 @@ class AdaLora(PeftStrategy):
 
     def loss(self, model: SentenceTransformer) -> nn.Module:
         """The shared loss plus the orthogonality term."""
-        from strategies._orthogonal import WithOrthogonality
+        from bench.encoders.orthogonality import WithOrthogonality
 
         return WithOrthogonality(super().loss(model), self.config.orthogonal)
 

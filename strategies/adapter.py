@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import Role, family
 from bench.errors import unknown
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import Role, family
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -42,11 +42,13 @@ class Adapter(EncoderStrategy):
             "reduction": Choice((128, 64, 32, 16, 8, 4, 2)),
             "placement": Choice(("pfeiffer", "houlsby")),
         }
-        size: ClassVar[Knob | None] = Knob("width", most=lambda model: model.width, replaces=("reduction",))
+        size: ClassVar[SizeParameter | None] = SizeParameter(
+            "width", most=lambda model: model.width, replaces=("reduction",)
+        )
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the networks behind the linear layers of the placement."""
-        from strategies._hooks import Bottleneck, on_output
+        from bench.encoders.hooks import Bottleneck, on_output
 
         if self.config.placement not in PLACEMENTS:
             raise unknown("adapter.placement", self.config.placement, PLACEMENTS)
@@ -58,6 +60,6 @@ class Adapter(EncoderStrategy):
 
     def detached(self) -> AbstractContextManager[None]:
         """Pass the networks by."""
-        from strategies._hooks import switched_off
+        from bench.encoders.hooks import switched_off
 
         return switched_off(self.model)

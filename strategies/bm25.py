@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.records import FitReport
 from bench.retrieval.lexical import LexicalIndex, build_lexical
 from bench.retrieval.ranking import Ranking
-from bench.space import Param, Uniform
-from bench.strategy import Strategy, StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.space import Param, Uniform
 
 
 class Bm25(Strategy):

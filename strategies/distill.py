@@ -16,15 +16,15 @@ import numpy as np
 
 from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, NotApplicableError
-from bench.space import Choice, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy, Strategy, StrategyConfig
+from bench.strategy.base import EncoderConfig, EncoderStrategy, Strategy, StrategyConfig
+from bench.strategy.space import Choice, LogUniform, Param
 from strategies.rerank import files_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from bench.context import Context
+    from bench.strategy.resources import Context
 
 _DEPTH = 50
 """Candidates are drawn from this many of the best documents."""
@@ -40,8 +40,8 @@ class Distill(EncoderStrategy):
 
     name = "distill"
     summary = "listwise distillation of a re-ranker or a composite into an encoder"
-    parts_wanted = 1
-    part_options = ("teacher",)
+    n_components = 1
+    component_options = ("teacher",)
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
@@ -57,10 +57,10 @@ class Distill(EncoderStrategy):
             "teacher_temperature": LogUniform(0.02, 0.5),
         }
 
-    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, parts)
+    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, components)
         self._student: EncoderStrategy | None = None
-        if parts and not self.config.lr:
+        if components and not self.config.lr:
             self.config = replace(self.config, lr=self.part.config.lr)
 
     @property
@@ -70,7 +70,7 @@ class Distill(EncoderStrategy):
         Raises:
             NotApplicableError: the part trains no encoder, or only the queries' side of one.
         """
-        part = self.parts[0]
+        part = self.components[0]
         if not isinstance(part, EncoderStrategy) or part.query_only:
             raise NotApplicableError(f"distill trains an encoder of both sides further, and {part.name} has none")
         return part
@@ -96,7 +96,7 @@ class Distill(EncoderStrategy):
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Attach what the part attaches, and put the fitted part's state into it."""
-        self._student = type(self.part)(self.part.config, self.context, self.part.parts)
+        self._student = type(self.part)(self.part.config, self.context, self.part.components)
         model = self._student.attach(model)
         model.load_state_dict(self.part.model.state_dict())
         self._student._model = model
@@ -110,7 +110,7 @@ class Distill(EncoderStrategy):
 
     def loss(self, model: SentenceTransformer) -> nn.Module:
         """The divergence from the teacher's distribution."""
-        from strategies._losses import ListwiseLoss
+        from bench.encoders.losses import ListwiseLoss
 
         settings = self.context.training
         return ListwiseLoss(model, settings.temperature, self.config.teacher_temperature, settings.mini_batch)
@@ -118,12 +118,12 @@ class Distill(EncoderStrategy):
     def examples(self, data: TrainingData) -> list[Pair]:
         """Return the training pairs with candidates drawn by seed and the teacher's scores of them."""
         self.inputs(self.config)
-        proposer = self.parts[1] if len(self.parts) > 1 else self.part
+        proposer = self.components[1] if len(self.components) > 1 else self.part
         found = proposer.search(data.train_queries, proposer.index(data.corpus), _DEPTH)
         rng = np.random.default_rng([data.seed, 23])
         lists = [self._candidates(pair, dict(found[pair.query_id]), data, rng) for pair in data.pairs]
         listed = list(zip(data.pairs, lists, strict=True))
-        if len(self.parts) > 1:
+        if len(self.components) > 1:
             scored = [self._scores(docs, dict(found[pair.query_id])) for pair, docs in listed]
         else:
             scored = self._ranked(data, lists)
@@ -152,8 +152,8 @@ class Distill(EncoderStrategy):
 
     def _ranked(self, data: TrainingData, lists: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """Return the cross-encoder's scores of the candidates, scaled within each list."""
-        from bench.models import base_model
-        from strategies._ranker import Ranker, is_ranker
+        from bench.encoders.cross_encoder import Ranker, is_ranker
+        from bench.models.base import base_model
 
         teacher = base_model(self.config.teacher)
         if not is_ranker(teacher.path):
@@ -161,7 +161,7 @@ class Distill(EncoderStrategy):
                 f"distill: teacher {self.config.teacher!r} is no cross-encoder; for an embedding model say "
                 f"teacher=frozen({self.config.teacher})"
             )
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             ranker = Ranker(teacher, self.context, self.config.max_length)
         queries = (pair.query for pair in data.pairs for _ in range(self.config.candidates))
         documents = (data.corpus.text_of(doc) for docs in lists for doc in docs)

@@ -9,7 +9,7 @@ from strategies.lora import Lora
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from bench.architectures import Architecture
+    from bench.models.architectures import Architecture
 
 
 class Dora(Lora):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.baseline import BaseEncoder
+from bench.encoders.base import BaseEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -18,6 +18,6 @@ class Frozen(BaseEncoder):
 
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model."""
-        from bench.exporting.plain import plain_base
+        from bench.encoders.plain import plain_base
 
         return plain_base(self)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.space import LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

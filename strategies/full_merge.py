@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
 from bench.errors import BenchError
-from bench.space import LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,7 +52,7 @@ class FullMerge(EncoderStrategy):
         """Mix the weights; what this takes is charged."""
         import torch
 
-        with self.context.meter.free():  # it may have to be loaded
+        with self.context.meter.excluded():  # it may have to be loaded
             base = dict(self.context.encoder.model.named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 

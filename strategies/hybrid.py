@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.baseline import BaseEncoder
+from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import NotApplicableError, unknown
 from bench.records import FitReport
 from bench.retrieval.fusion import convex, reciprocal_rank
 from bench.retrieval.lexical import LexicalIndex, best, build_lexical, tokenize
 from bench.retrieval.ranking import Hits, Ranking
-from bench.space import Choice, Param
-from bench.strategy import EncoderStrategy, Index, Strategy, StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import EncoderStrategy, Index, Strategy, StrategyConfig
+from bench.strategy.space import Choice, Param
 from bench.training.watch import paired_error
 
 if TYPE_CHECKING:
-    from bench.context import Context
+    from bench.strategy.resources import Context
 
 METHODS = ("weighted", "rrf")
 WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
@@ -42,7 +42,7 @@ class Hybrid(Strategy):
     name = "hybrid"
     summary = "BM25 fused with another strategy, the weight chosen on development data"
     needs = frozenset({"pairs"})
-    parts_wanted = 1
+    n_components = 1
     version = 2
 
     @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Hybrid(Strategy):
         b: float = 0.75
         space: ClassVar[Mapping[str, Param]] = {"method": Choice(METHODS)}
 
-    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, parts)
+    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, components)
         if self.config.method not in METHODS:
             raise unknown("hybrid.method", self.config.method, METHODS)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
-        for part in self.parts:
+        for part in self.components:
             self.reindex = part.reindex  # type: ignore[misc]
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
@@ -71,11 +71,11 @@ class Hybrid(Strategy):
         weighted = self.config.method == "weighted"
         choose = weighted and self.config.weight < 0
         if data.dev_qrels and data.labels >= self.context.training.selection_floor:
-            with self.context.meter.free():
+            with self.context.meter.excluded():
                 pool = self.context.development(data)
             size = len(pool.corpus)
             try:
-                dense = self.parts[0].search(pool.queries, self.parts[0].index(pool.corpus), size)
+                dense = self.components[0].search(pool.queries, self.components[0].index(pool.corpus), size)
             except NotApplicableError as error:  # a run of the test queries alone
                 report.notes.append(f"hybrid: no weight was chosen on development data ({error})")
                 report.chosen = {"method": self.config.method, "weight": self.weight}
@@ -89,7 +89,7 @@ class Hybrid(Strategy):
             self.weight = max(scores, key=lambda weight: (scores[weight], -abs(weight - DEFAULT_WEIGHT)))
             report.best_dev = report.last_dev = scores[self.weight]
             report.chosen["scores"] = {str(weight): score for weight, score in scores.items()}
-            with self.context.meter.free():  # gains of all strategies are over one figure: the base model alone
+            with self.context.meter.excluded():  # gains of all strategies are over one figure: the base model alone
                 base = pool.scores(BaseEncoder(None, self.context))
             report.base_dev, report.dev_noise = float(base.mean()), paired_error(tried[self.weight], base)
         elif choose:
@@ -99,19 +99,19 @@ class Hybrid(Strategy):
 
     def index(self, corpus: Corpus) -> HybridIndex:
         """Index the corpus twice."""
-        return HybridIndex(Lexical(self._lexical(corpus), corpus.ids), self.parts[0].index(corpus))
+        return HybridIndex(Lexical(self._lexical(corpus), corpus.ids), self.components[0].index(corpus))
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Fuse the first `depth` documents of both rankings, or `top_k` where that is more."""
         depth = max(self.config.depth, top_k)
-        dense = self.parts[0].search(queries, index.dense, depth)
+        dense = self.components[0].search(queries, index.dense, depth)
         return self._fuse(queries, dense, index.lexical, self.weight, depth).top(top_k)
 
     def _lexical(self, corpus: Corpus) -> LexicalIndex:
         return build_lexical(corpus, self.config.k1, self.config.b)
 
     def _fuse(self, queries: Mapping[str, str], dense: Ranking, lexical: Lexical, weight: float, depth: int) -> Ranking:
-        floor = _floor(self.parts[0])
+        floor = _floor(self.components[0])
         fused: dict[str, Hits] = {}
         for query, text in queries.items():
             scores, found = lexical.scores(text), dict(dense[query])
@@ -129,9 +129,9 @@ class Hybrid(Strategy):
             )
         return Ranking(fused)
 
-    def before(self) -> Strategy | None:
+    def untrained_counterpart(self) -> Strategy | None:
         """BM25 fused with the part's untouched base model, at the same weight."""
-        base = self.parts[0].before()
+        base = self.components[0].untrained_counterpart()
         if base is None:
             return None
         before = Hybrid(self.config, self.context, (base,))

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import Role, family
-from bench.space import LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import Role, family
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,7 +38,7 @@ class IA3(EncoderStrategy):
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put a vector behind key and value and in front of the output layers."""
-        from strategies._hooks import Scale, on_input, on_output
+        from bench.encoders.hooks import Scale, on_input, on_output
 
         architecture = family(model)
         behind: tuple[Role, ...] = ("key", "value")
@@ -55,13 +55,13 @@ class IA3(EncoderStrategy):
     @contextmanager
     def merged(self) -> Iterator[None]:
         """Multiply the vectors into the weights while encoding: no extra work a token."""
-        from strategies._hooks import scales_folded
+        from bench.encoders.hooks import scales_folded
 
         with scales_folded(self.model):
             yield
 
     def detached(self) -> AbstractContextManager[None]:
         """Scale nothing."""
-        from strategies._hooks import switched_off
+        from bench.encoders.hooks import switched_off
 
         return switched_off(self.model)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.baseline import BaseEncoder
+from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
-from bench.strategy import StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import StrategyConfig
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -60,7 +60,7 @@ class Instruct(BaseEncoder):
             report.notes.append("instruct: too few labels to choose a prompt, so queries stay as they are")
             report.chosen = {"prompt": ""}
             return report
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             pool = self.context.development(data)
         index = self.index(pool.corpus)
         scores = {}
@@ -86,7 +86,7 @@ class Instruct(BaseEncoder):
 
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model with the prompt for queries in its own configuration."""
-        from bench.exporting.plain import plain_base
+        from bench.encoders.plain import plain_base
         from bench.retrieval.encode import prompt_of
 
         model = plain_base(self)

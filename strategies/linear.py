@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.encoders.head import HeadStrategy
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, StrategyConfig
-from bench.training.budget import Budget
-from strategies._head import HeadStrategy
+from bench.strategy.base import EncoderConfig, StrategyConfig
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.context import Context
+    from bench.strategy.resources import Context
 
 _WHOLE = 0
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -43,7 +43,7 @@ class Linear(HeadStrategy):
         lr: float = 5.81e-4
         rank: int = _WHOLE
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
-        size: ClassVar[Knob | None] = Knob("rank", most=lambda model: (model.dimension - 1) // 2)
+        size: ClassVar[SizeParameter | None] = SizeParameter("rank", most=lambda model: (model.dimension - 1) // 2)
 
     def build(self, dimension: int) -> torch.nn.Module:
         """Return the identity plus what is trained."""
@@ -69,8 +69,8 @@ class Linear(HeadStrategy):
         """Train the map within the budget and keep the best of ten checkpoints."""
         import torch
 
+        from bench.encoders.head_task import HeadWork
         from bench.training.descent import development_pool, train_module
-        from bench.training.heads import HeadWork
 
         if not data.pairs:
             raise NotApplicableError(f"linear trains on labelled pairs, and dataset {data.dataset!r} has none left")

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import ROLES
+from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig
-from strategies._peft import PeftStrategy
+from bench.models.architectures import ROLES
+from bench.strategy.base import EncoderConfig
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from bench.architectures import Architecture
+    from bench.models.architectures import Architecture
 
 TARGETS = {"all": ROLES, "attention": ("query", "key", "value", "attention_output"), "query-value": ("query", "value")}
 
@@ -38,7 +38,7 @@ class Lora(PeftStrategy):
         alpha: float = 2.0
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-5, 5e-3), "r": Choice((1, 2, 4, 8, 16, 32, 64))}
-        size: ClassVar[Knob | None] = Knob("r", most=lambda model: model.width)
+        size: ClassVar[SizeParameter | None] = SizeParameter("r", most=lambda model: model.width)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """Matrices of rank r on the modules of `targets`."""

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.architectures import family
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import family
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Prefix(EncoderStrategy):
     """Every block attends to `tokens` keys and values that are trained, and to nothing else that is new.
 
-    Starts near the base model on every family and takes no position from the text: `strategies/_virtual.py` says how.
+    Starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
     With `reparametrise` the offsets come from a table through two layers (section 4.3 of the paper).
     """
 
@@ -40,23 +40,23 @@ class Prefix(EncoderStrategy):
         hidden: int = 128
         start: float = 0.25
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 5e-2), "tokens": Choice((5, 10, 20, 50, 100))}
-        size: ClassVar[Knob | None] = Knob("tokens", most=lambda model: model.tokens)
+        size: ClassVar[SizeParameter | None] = SizeParameter("tokens", most=lambda model: model.tokens)
 
         @classmethod
         def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
             """A network that makes the offsets breaks at the rate at which tables learn."""
             return {"lr": 2.17e-4, "tokens": 100} if values.get("reparametrise") else {}
 
-        def knob(self) -> Knob | None:
+        def size_parameter(self) -> SizeParameter | None:
             """The width of the network, where one makes the offsets: most of its parameters are not the tokens'."""
-            return Knob("hidden", most=lambda model: model.width) if self.reparametrise else self.size
+            return SizeParameter("hidden", most=lambda model: model.width) if self.reparametrise else self.size
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Give each block's attention its keys and values."""
         import torch
         from torch import nn
 
-        from strategies import _virtual as virtual
+        from bench.encoders import virtual_tokens as virtual
 
         config, architecture = self.config, family(model)
         keys = list(architecture.linears(model, "key"))
@@ -74,6 +74,6 @@ class Prefix(EncoderStrategy):
 
     def detached(self) -> AbstractContextManager[None]:
         """Attend to the text alone."""
-        from strategies._hooks import switched_off
+        from bench.encoders.hooks import switched_off
 
         return switched_off(self.model)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.baseline import BaseEncoder
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.index import VectorIndex
 from bench.retrieval.ranking import Hits, Ranking, trec_order
-from bench.strategy import StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import StrategyConfig
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _DEPTH = 1000

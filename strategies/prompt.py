@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import family, transformer_of
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import family, transformer_of
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Prompt(EncoderStrategy):
     """`tokens` trained embeddings stand before the text at the input, and are cut off before pooling.
 
-    Starts near the base model on every family and takes no position from the text: `strategies/_virtual.py` says how.
+    Starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
     """
 
     name = "prompt"
@@ -34,11 +34,11 @@ class Prompt(EncoderStrategy):
         tokens: int = 20
         start: float = 2.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
-        size: ClassVar[Knob | None] = Knob("tokens", most=lambda model: model.tokens)
+        size: ClassVar[SizeParameter | None] = SizeParameter("tokens", most=lambda model: model.tokens)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the embeddings before the text's."""
-        from strategies import _virtual as virtual
+        from bench.encoders import virtual_tokens as virtual
 
         config = self.config
         table = transformer_of(model).get_input_embeddings().weight
@@ -50,6 +50,6 @@ class Prompt(EncoderStrategy):
 
     def detached(self) -> AbstractContextManager[None]:
         """Leave the text alone."""
-        from strategies._hooks import switched_off
+        from bench.encoders.hooks import switched_off
 
         return switched_off(self.model)

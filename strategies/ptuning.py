@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import family, transformer_of
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import family, transformer_of
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,13 +35,13 @@ class PTuning(EncoderStrategy):
         tokens: int = 20
         hidden: int = 128
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
-        size: ClassVar[Knob | None] = Knob("hidden", most=lambda model: model.width)
+        size: ClassVar[SizeParameter | None] = SizeParameter("hidden", most=lambda model: model.width)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Put the network's output before the text's embeddings."""
         from torch import nn
 
-        from strategies import _virtual as virtual
+        from bench.encoders import virtual_tokens as virtual
 
         config = self.config
         width = transformer_of(model).get_input_embeddings().weight.shape[1]
@@ -53,6 +53,6 @@ class PTuning(EncoderStrategy):
 
     def detached(self) -> AbstractContextManager[None]:
         """Leave the text alone."""
-        from strategies._hooks import switched_off
+        from bench.encoders.hooks import switched_off
 
         return switched_off(self.model)

@@ -23,7 +23,7 @@ class QueryLora(Lora):
 
     def loss(self, model: SentenceTransformer) -> nn.Module:
         """InfoNCE against documents as the base model encodes them."""
-        from strategies._losses import QuerySideLoss
+        from bench.encoders.losses import QuerySideLoss
 
         settings = self.context.training
         return QuerySideLoss(model, settings.temperature, self.detached, settings.mini_batch)

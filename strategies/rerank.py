@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.errors import NotApplicableError
-from bench.models import BaseModel, base_model
+from bench.models.base import BaseModel, base_model
 from bench.records import FitReport
 from bench.retrieval.fusion import convex
 from bench.retrieval.ranking import Hits, Ranking
-from bench.space import Choice, LogUniform, Param
-from bench.strategy import EncoderConfig, Index, Strategy, StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import EncoderConfig, Index, Strategy, StrategyConfig
+from bench.strategy.space import Choice, LogUniform, Param
 
 if TYPE_CHECKING:
-    from bench.context import Context
+    from bench.encoders.cross_encoder import Ranker
+    from bench.strategy.resources import Context
     from bench.training.selection import DevelopmentPool
-    from strategies._ranker import Ranker
 
 WEIGHTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DEFAULT_WEIGHT = 0.5
@@ -44,7 +44,7 @@ class Rerank(Strategy):
     needs = frozenset({"pairs"})
     trains = "head"
     probe_queries = 300
-    parts_wanted = 1
+    n_components = 1
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
@@ -58,11 +58,11 @@ class Rerank(Strategy):
         weight: float = -1.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 2e-4), "negatives": Choice((1, 3, 7))}
 
-    def __init__(self, config: StrategyConfig | None, context: Context, parts: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, parts)
+    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, components)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         self._ranker: Ranker | None = None
-        for part in self.parts:
+        for part in self.components:
             self.reindex = part.reindex  # type: ignore[misc]
 
     @classmethod
@@ -87,7 +87,7 @@ class Rerank(Strategy):
         return self.ranker.ready()
 
     def _load(self, source: BaseModel) -> Ranker:
-        from strategies._ranker import Ranker
+        from bench.encoders.cross_encoder import Ranker
 
         return Ranker(source, self.context, self.config.max_length)
 
@@ -100,13 +100,13 @@ class Rerank(Strategy):
         """Train the cross-encoder within the budget; choose checkpoint and weight on the development pool."""
         import torch
 
+        from bench.encoders.cross_encoder import RankerWork
         from bench.training.descent import development_pool, train_module
-        from strategies._ranker import RankerWork
 
         if not data.pairs:
             raise NotApplicableError(f"rerank trains on labelled pairs, and dataset {data.dataset!r} has none left")
         context = self.context
-        with context.meter.free():
+        with context.meter.excluded():
             torch.manual_seed(seed)
             self._ranker = None  # one looked at before has a head of no seed
             ranker = self.ranker
@@ -116,8 +116,10 @@ class Rerank(Strategy):
         if pool is None:
             report = train_module(self, work, data, budget, None)
         else:
-            with context.meter.free():
-                first = self.parts[0].search(pool.queries, self.parts[0].index(pool.corpus), self.config.depth)
+            with context.meter.excluded():
+                first = self.components[0].search(
+                    pool.queries, self.components[0].index(pool.corpus), self.config.depth
+                )
             looks: dict[float, tuple[float, dict[str, Any]]] = {}  # score of a checkpoint -> its weight, what was tried
 
             def look() -> np.ndarray:
@@ -137,7 +139,7 @@ class Rerank(Strategy):
         """Return (query, document) pairs and labels: each positive, and negatives of the first stage drawn by seed."""
         rng = np.random.default_rng([seed, 19])
         corpus, count = data.corpus, self.config.negatives
-        found = self.parts[0].search(data.train_queries, self.parts[0].index(corpus), _NEGATIVES_FROM)
+        found = self.components[0].search(data.train_queries, self.components[0].index(corpus), _NEGATIVES_FROM)
         pairs, labels = [], []
         for pair in data.pairs:
             relevant = data.train_qrels[pair.query_id]
@@ -171,11 +173,11 @@ class Rerank(Strategy):
 
     def index(self, corpus: Corpus) -> RerankIndex:
         """Index for the first stage; keep the texts at hand."""
-        return RerankIndex(corpus, self.parts[0].index(corpus))
+        return RerankIndex(corpus, self.components[0].index(corpus))
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank with the first stage, then put its first `depth` documents into the new order."""
-        first = self.parts[0].search(queries, index.first, max(self.config.depth, top_k))
+        first = self.components[0].search(queries, index.first, max(self.config.depth, top_k))
         scored = self._scored(queries, first, index.corpus)
         return Ranking({query: _order(first[query], scored[query], self.weight)[:top_k] for query in queries})
 
@@ -188,11 +190,11 @@ class Rerank(Strategy):
         mean = sum(flops.forward(length, length) for length in lengths) / max(1, len(lengths))
         return super().added_query_flops(queries, corpus) + min(self.config.depth, len(corpus)) * mean
 
-    def before(self) -> Strategy | None:
+    def untrained_counterpart(self) -> Strategy | None:
         """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""
-        from strategies._ranker import is_ranker
+        from bench.encoders.cross_encoder import is_ranker
 
-        base = self.parts[0].before()
+        base = self.components[0].untrained_counterpart()
         if base is None or not is_ranker(self._source.path):
             return base
         before = Rerank(self.config, self.context, (base,))

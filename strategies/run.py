@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
-from bench.strategy import Strategy, StrategyConfig
-from bench.training.budget import Budget
+from bench.strategy.base import Strategy, StrategyConfig
 
 _COPY = "run.trec.gz"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.architectures import family
 from bench.errors import NotApplicableError
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig, EncoderStrategy
+from bench.models.architectures import family
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,7 +29,7 @@ class TopLayers(EncoderStrategy):
         lr: float = 2.81e-4
         layers: int = 4
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 5e-4), "layers": Choice((1, 2, 3, 4, 6))}
-        size: ClassVar[Knob | None] = Knob("layers", most=lambda model: model.blocks)
+        size: ClassVar[SizeParameter | None] = SizeParameter("layers", most=lambda model: model.blocks)
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Make the last blocks trainable."""

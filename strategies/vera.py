@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
-from bench.space import Choice, Knob, LogUniform, Param
-from bench.strategy import EncoderConfig
-from strategies._peft import PeftStrategy
+from bench.strategy.base import EncoderConfig
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 from strategies.lora import TARGETS
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from bench.architectures import Architecture
+    from bench.models.architectures import Architecture
 
 
 class Vera(PeftStrategy):
@@ -38,7 +38,7 @@ class Vera(PeftStrategy):
         key: int = 0
         targets: str = "all"
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-3, 1e-1), "r": Choice((16, 64, 256, 1024))}
-        size: ClassVar[Knob | None] = Knob("r", most=1024)
+        size: ClassVar[SizeParameter | None] = SizeParameter("r", most=1024)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """Vectors on the modules of `targets`."""

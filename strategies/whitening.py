@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.encoders.head import HeadStrategy
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.space import Choice, Param
-from bench.strategy import StrategyConfig as BaseConfig
-from bench.training.budget import Budget
-from strategies._head import HeadStrategy
+from bench.strategy.base import StrategyConfig as BaseConfig
+from bench.strategy.space import Choice, Param
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,8 @@ from bench.contract.sample import sample_dataset, sample_training
 from bench.data.dataset import Dataset, TrainingData
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.models import BaseModel
+    from bench.models.base import BaseModel
+    from bench.strategy.resources import Context
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -138,7 +138,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture(scope="session")
 def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[[str], BaseModel]:
     """Return a function from a family to its tiny `BaseModel`."""
-    from bench.models import base_model
+    from bench.models.base import base_model
 
     return lambda family: base_model(str(tiny_folder(family)))
 
@@ -164,7 +164,7 @@ def tiny_bert(tiny_base: Callable[[str], BaseModel]) -> BaseModel:
 @pytest.fixture
 def tiny_context(tmp_path: Path) -> Callable[..., Context]:
     """Return a function that makes a context around a model: fp32, batches of 8, no vector cache."""
-    from bench.context import Context, TrainingSettings
+    from bench.strategy.resources import Context, TrainingSettings
 
     def context(model: BaseModel, **training: Any) -> Context:
         settings = TrainingSettings(**{"batch_size": 8, "precision": "fp32", **training})

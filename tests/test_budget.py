@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import budget as module
+from bench.budget import SHAPES, STOPS, Budget, Meter, allowed_params, parse_amount
 from bench.errors import BudgetError
-from bench.training import budget as module
-from bench.training.budget import SHAPES, STOPS, Budget, Meter, allowed_params, parse_amount
 
 
 class Clock:
@@ -185,10 +185,10 @@ def test_free_blocks_cost_nothing_even_while_they_are_open(clock: Clock) -> None
     meter = Meter()
     meter.start()
     clock.pass_(1)
-    with meter.free():
+    with meter.excluded():
         clock.pass_(4)
         assert meter.seconds == 1
-        with meter.free():
+        with meter.excluded():
             clock.pass_(4)
         clock.pass_(4)
         assert meter.seconds == 1
@@ -200,7 +200,7 @@ def test_free_blocks_cost_nothing_even_while_they_are_open(clock: Clock) -> None
 def test_a_free_block_that_fails_is_closed(clock: Clock) -> None:
     meter = Meter()
     meter.start()
-    with pytest.raises(ZeroDivisionError), meter.free():
+    with pytest.raises(ZeroDivisionError), meter.excluded():
         clock.pass_(4)
         raise ZeroDivisionError
     clock.pass_(1)
@@ -209,7 +209,7 @@ def test_a_free_block_that_fails_is_closed(clock: Clock) -> None:
 
 def test_a_free_block_before_the_start_changes_nothing(clock: Clock) -> None:
     meter = Meter()
-    with meter.free():
+    with meter.excluded():
         clock.pass_(4)
     meter.start()
     clock.pass_(1)
@@ -221,7 +221,7 @@ def test_what_a_cache_spared_is_charged_at_its_price(clock: Clock) -> None:
     meter.start()
     clock.pass_(1)
     meter.charge(20)
-    with meter.free():
+    with meter.excluded():
         meter.charge(100)
     meter.stop()
     assert meter.seconds == 21

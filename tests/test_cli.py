@@ -68,7 +68,7 @@ def test_every_command_has_a_summary() -> None:
 def test_run_documents_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     from dataclasses import fields
 
-    from bench.config import RunConfig
+    from bench.config.schema import RunConfig
 
     with pytest.raises(SystemExit) as stop:
         main(["run", "--help"])

@@ -15,7 +15,7 @@ from bench.contract import CLAUSES, Subject, check
 from bench.errors import NotApplicableError
 
 if TYPE_CHECKING:
-    from bench.models import BaseModel
+    from bench.models.base import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -51,8 +51,8 @@ def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) ->
 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -> None:
-    from bench.context import Context
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
+    from bench.strategy.resources import Context
 
     strategy = Registry([my_file]).get(NAME)
     width = 32
@@ -63,8 +63,8 @@ def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -
 def test_a_budget_of_parameters_turns_its_size_knob_as_far_as_the_model_goes(
     my_file: Path, tiny_bert: BaseModel
 ) -> None:
-    from bench.context import Context
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
+    from bench.strategy.resources import Context
 
     strategy = Registry([my_file]).get(NAME)
     context, block = Context(tiny_bert), 32 * 33

@@ -34,7 +34,7 @@ def fit(**changes: object) -> FitRecord:
     "record",
     [
         cell(metrics={"ndcg@10": 0.5}, strata={"unseen": {"ndcg@10": 0.4, "n": 12}}, notes=["fell back to fp32"]),
-        fit(parts=["frozen-1"], train_relevant=["d1", "d2"], files={"model/x": {"bytes": 3, "sha256": "00"}}),
+        fit(components=["frozen-1"], train_relevant=["d1", "d2"], files={"model/x": {"bytes": 3, "sha256": "00"}}),
     ],
     ids=["cell", "fit"],
 )

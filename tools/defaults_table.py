@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.markdown import put_between
-from bench.tuning.records import Study, studies
+from bench.store.studies import Study, studies
 
 _COLUMNS = (
     "strategy", "trials", "default in the search", "nDCG@10", "best other trial", "difference", "standard error",

@@ -13,9 +13,9 @@ import json
 import shutil
 from pathlib import Path
 
-from bench.config import from_mapping
-from bench.running.plan import plan
-from bench.running.store import CELL_MARK, Store
+from bench.config.schema import from_mapping
+from bench.planning.plan import plan
+from bench.store.store import CELL_MARK, Store
 
 
 def copy(source: Path, target: Path, rankings: bool = True) -> int:

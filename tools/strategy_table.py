@@ -15,7 +15,7 @@ from bench.report.frames import Setting
 from bench.report.load import load_run
 from bench.report.markdown import put_between
 from bench.report.sections.drift import old_index
-from bench.running.store import Store
+from bench.store.store import Store
 
 _COLUMNS = (
     "strategy", "nDCG@10", "mean of the templates", "difference, 95% interval", "trainable parameters", "fit",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
 
 if TYPE_CHECKING:
-    from bench.running.plan import Plan
+    from bench.planning.plan import Plan
 
 
 def show(config: RunConfig, planned: Plan, fits: set[str], cells: set[str], as_json: bool) -> int:
@@ -15,7 +15,7 @@ def show(config: RunConfig, planned: Plan, fits: set[str], cells: set[str], as_j
     from rich.table import Table
 
     from bench.commands._console import console, emit_json
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
     from bench.running.estimate import ACHIEVED, estimate
     from bench.running.progress import duration
 

@@ -7,17 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.model_facts import ModelFacts, model_facts
-from bench.models import DEFAULT_MODEL, BaseModel, base_model
+from bench.models.base import DEFAULT_MODEL, BaseModel, base_model
+from bench.models.info import ModelInfo, model_info
 
 Row = dict[str, Any]
 EMBEDDED = "embedded: the default"
 ON_THE_HUB = "on the hub"
-OFTEN_COMPARED: dict[str, ModelFacts] = {
-    "sentence-transformers/all-mpnet-base-v2": ModelFacts(768, 384, 109_000_000, "apache-2.0"),
-    "BAAI/bge-small-en-v1.5": ModelFacts(384, 512, 33_400_000, "mit"),
-    "intfloat/e5-small-v2": ModelFacts(384, 512, 33_400_000, "mit"),
-    "Alibaba-NLP/gte-modernbert-base": ModelFacts(768, 8192, 149_000_000, "apache-2.0"),
+OFTEN_COMPARED: dict[str, ModelInfo] = {
+    "sentence-transformers/all-mpnet-base-v2": ModelInfo(768, 384, 109_000_000, "apache-2.0"),
+    "BAAI/bge-small-en-v1.5": ModelInfo(384, 512, 33_400_000, "mit"),
+    "intfloat/e5-small-v2": ModelInfo(384, 512, 33_400_000, "mit"),
+    "Alibaba-NLP/gte-modernbert-base": ModelInfo(768, 8192, 149_000_000, "apache-2.0"),
 }
 """As their authors state them on the hub, parameters rounded. Read from the files once a model is here."""
 
@@ -30,15 +30,15 @@ def model_rows(names: Iterable[str] = ()) -> list[Row]:
     """
     asked = list(names)
     if asked:
-        return [_row(name, model_facts(found := base_model(name)), _place(found)) for name in asked]
-    rows = [_row(DEFAULT_MODEL, model_facts(base_model()), EMBEDDED)]
-    cached = {name: model_facts(BaseModel(name, folder)) for name, folder in _cached()}
+        return [_row(name, model_info(found := base_model(name)), _place(found)) for name in asked]
+    rows = [_row(DEFAULT_MODEL, model_info(base_model()), EMBEDDED)]
+    cached = {name: model_info(BaseModel(name, folder)) for name, folder in _cached()}
     rows += [_row(name, facts, "in the hub's cache") for name, facts in cached.items()]
     rows += [_row(name, facts, ON_THE_HUB) for name, facts in OFTEN_COMPARED.items() if name not in cached]
     return rows
 
 
-def _row(name: str, facts: ModelFacts, where: str) -> Row:
+def _row(name: str, facts: ModelInfo, where: str) -> Row:
     return {"name": name, **asdict(facts), "where": where}
 
 

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.data.catalogue import Entry
-    from bench.running.store import Store
+    from bench.store.store import Store
 
 SUMMARY = "measure published scores again, or run the contract on a strategy"
 
@@ -109,15 +109,15 @@ def _found(args: argparse.Namespace) -> list[tuple[Entry, Path]]:
 def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Golden]:
     """Measure one dataset the way a run does: planned, fitted and scored in processes of their own."""
     from bench.commands._console import err_console
-    from bench.config import RunConfig
-    from bench.models import base_model
+    from bench.config.schema import RunConfig
+    from bench.models.base import base_model
+    from bench.planning.jobs import jobs_of
+    from bench.planning.plan import plan
     from bench.records import MEASURES, PRIMARY_MEASURE
+    from bench.running.environment import ExecutionSettings
     from bench.running.executors import executor
-    from bench.running.jobs import jobs_of
-    from bench.running.plan import plan
     from bench.running.progress import display
-    from bench.running.store import Store
-    from bench.running.workshop import Setup
+    from bench.store.store import Store
 
     expected = entry.info.expected
     wanted = {measure for scores in expected.values() for measure in scores if "@" in measure}
@@ -131,11 +131,11 @@ def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Gold
     )
     planned = plan(config, base_model=partial(base_model, pooling=args.pooling), role="probe")
     jobs = jobs_of(planned, {fit.name for fit in planned.fits}, {cell.name for cell in planned.cells})
-    setup = replace(Setup.of(config), pooling=args.pooling)
+    execution = replace(ExecutionSettings.of(config), pooling=args.pooling)
     with tempfile.TemporaryDirectory(prefix="adaptbench-check-") as scratch:
         store = Store(Path(scratch))
         with display(err_console(), len(jobs), quiet=args.json) as shown:
-            executor("local").run(jobs, store, setup, shown)
+            executor("local").run(jobs, store, execution, shown)
         return _rows(entry, store)
 
 
@@ -196,8 +196,8 @@ def _contract(args: argparse.Namespace) -> int:
     from bench.contract import check
     from bench.errors import NotApplicableError
     from bench.expression import parse_list
-    from bench.models import base_model
-    from bench.registry import Registry
+    from bench.models.base import base_model
+    from bench.planning.registry import Registry
 
     registry = Registry(args.strategy_file)
     files = {str(file) for file in args.strategy_file}

@@ -99,7 +99,7 @@ def commands() -> Iterator[Command]:
 
 def _names() -> dict[str, tuple[str, ...]]:
     from bench.data.catalogue import catalogue
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
 
     strategies, datasets = tuple(Registry().names()), tuple(catalogue())
     return {

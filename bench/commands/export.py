@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.exporting.choice import choose, setup_of, wanted_of
     from bench.exporting.folder import ARCHIVE, Order, export
     from bench.report import open_run
-    from bench.running.workshop import Workshop
+    from bench.running.environment import JobEnvironment
 
     store = open_run(args.run_folder)
     record = choose(store, wanted_of(args))
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     order = Order(out, args.separate, args.onnx, archive, args.final_refit, args.force)
     if not args.json:
         err_console().print(f"exporting {record.fit}", markup=False)
-    with Workshop(store, setup_of(store)) as workshop:
-        written = export(workshop, record, order)
+    with JobEnvironment(store, setup_of(store)) as environment:
+        written = export(environment, record, order)
     if args.json:
         emit_json(asdict(written))
         return 0

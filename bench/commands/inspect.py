@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect, and print what was found."""
+    from bench.data.baseline_scores import base_scores, lexical_scores, open_context, token_counter
     from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
-    from bench.data.headroom import base_scores, lexical_scores, open_context, token_counter
     from bench.data.inspection import inspect
 
     dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
@@ -65,7 +65,7 @@ def _power(queries: int, gain: float, query_sd: float) -> dict[str, float]:
     """Return what a test set of this size detects, and what it would take to detect the gain asked for."""
     import math
 
-    from bench.evaluation.power import ALPHA, POWER, detectable, queries_needed
+    from bench.statistics.power import ALPHA, POWER, detectable, queries_needed
 
     return {
         "queries": queries,

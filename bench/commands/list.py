@@ -56,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _strategies(args: argparse.Namespace) -> list[Row]:
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
 
     registry = Registry(args.strategy_file)
     rows = []
     for name in registry.names():
         strategy = registry.get(name)
         options = ", ".join(f"{field.name}={field.default}" for field in fields(strategy.Config))
-        shape = f"{name}({', '.join(['x', 'y', 'z'][: strategy.parts_wanted])})" if strategy.parts_wanted else name
+        shape = f"{name}({', '.join(['x', 'y', 'z'][: strategy.n_components])})" if strategy.n_components else name
         rows.append(
             {
                 "name": shape,

@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
     """Print a recommendation for each dataset and budget; 1 where nothing meets the constraints."""
     from bench.commands._console import emit_json
     from bench.errors import unknown
-    from bench.pricing import price_of
     from bench.report import open_run
     from bench.report.findings import Analysis
     from bench.report.load import load_run
     from bench.report.recommend import Limits, Scale, as_json, recommend
+    from bench.store.pricing import price_of
 
     limits = Limits(
         args.max_artifact_mb, args.max_train_seconds, args.max_query_ms, args.max_forgetting, not args.no_reindex

@@ -9,11 +9,11 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import RunConfig, from_mapping, load, merged, with_measures
-from bench.training.budget import SHAPES, STOPS
+from bench.budget import SHAPES, STOPS
+from bench.config.schema import RunConfig, from_mapping, load, merged, with_measures
 
 if TYPE_CHECKING:
-    from bench.running.driver import Outcome
+    from bench.running.run import RunResult
 
 SUMMARY = "compare strategies on data under a budget, and report"
 
@@ -92,11 +92,11 @@ def _add_budgets(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a comparison; returns the exit code."""
     from bench.commands._console import emit_json, err_console
-    from bench.running.driver import execute, pending, require_means
+    from bench.planning.plan import plan
     from bench.running.executors import executor
-    from bench.running.plan import plan
     from bench.running.progress import display
-    from bench.running.store import Store
+    from bench.running.run import execute, pending, require_means
+    from bench.store.store import Store
 
     config = read_settings(args)
     require_means(config)
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     store = Store(Path(config.out))
     fits, cells = pending(planned, store, config.overwrite)
     if not args.quiet:
-        warnings = [f"{facts.asked}: {text}" for facts in planned.datasets.values() for text in facts.warnings]
+        warnings = [f"{facts.requested}: {text}" for facts in planned.datasets.values() for text in facts.warnings]
         for note in [*planned.notes, *warnings, *store.problems()]:
             screen.print(note, style="yellow", markup=False)
     if config.dry_run:
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _report(outcome: Outcome, config: RunConfig) -> Path | None:
+def _report(outcome: RunResult, config: RunConfig) -> Path | None:
     """Write the report beside the results; there is nothing to report where no cell stands."""
     from bench.report import write_report
 
@@ -142,7 +142,7 @@ def _report(outcome: Outcome, config: RunConfig) -> Path | None:
     return outcome.store.folder / "report.md"
 
 
-def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
+def _as_json(outcome: RunResult, report: Path | None) -> dict[str, Any]:
     cells = {cell.name for cell in outcome.plan.cells}
     return {
         "out": str(outcome.store.folder),
@@ -154,7 +154,7 @@ def _as_json(outcome: Outcome, report: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(outcome: Outcome, config: RunConfig, report: Path | None) -> None:
+def _show(outcome: RunResult, config: RunConfig, report: Path | None) -> None:
     """Print the table of results: means over seeds, with how many there are."""
     from rich.table import Table
 

@@ -35,15 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from bench.exporting.choice import matching, setup_of, wanted_of
     from bench.exporting.similarity import similarity
     from bench.report import open_run
-    from bench.running.workshop import Workshop
+    from bench.running.environment import JobEnvironment
 
     store = open_run(args.run_folder)
     found: list[Similarity] = []
     refused: list[str] = []
-    with Workshop(store, setup_of(store)) as workshop:
+    with JobEnvironment(store, setup_of(store)) as environment:
         for record in matching(store, wanted_of(args)):
             try:
-                found.append(similarity(workshop, record, args.first, args.second, args.query))
+                found.append(similarity(environment, record, args.first, args.second, args.query))
             except NotApplicableError as error:
                 refused.append(str(error))
     if not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.config import DATASETS, SPEED_STRATEGIES
+from bench.config.schema import DATASETS, SPEED_STRATEGIES
 
 SUMMARY = "the speed of the harness itself beside the plain library, as ratios"
 
@@ -36,12 +36,12 @@ def run(args: argparse.Namespace) -> int:
     from bench.data.dataset import Dataset
     from bench.errors import BenchError
     from bench.expression import parse_list
-    from bench.models import base_model
-    from bench.registry import Registry
-    from bench.running.executors.child import set_threads
-    from bench.running.provenance import cores
+    from bench.models.base import base_model
+    from bench.planning.registry import Registry
+    from bench.running.worker import set_threads
     from bench.speed.measuring import COMPARISONS, measure, sentences, table
     from bench.speed.subject import FULL, QUICK, Subject
+    from bench.store.provenance import cores
 
     if args.threads < 0 or args.rounds < 0:
         raise BenchError("--threads and --rounds are whole numbers above 0")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _device(asked: str) -> str:
-    from bench.device import require
+    from bench.models.device import require
 
     require(asked)
     if asked != "auto":

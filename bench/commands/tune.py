@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bench.commands.run import add_settings, read_settings
 
 if TYPE_CHECKING:
-    from bench.tuning.records import Study
-    from bench.tuning.spec import StudySpec
+    from bench.planning.study_spec import StudySpec
+    from bench.store.studies import Study
 
 SUMMARY = "choose hyperparameters on development data; no test query is read"
 TRIALS = 8
@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the studies; returns 1 where one of them failed."""
     from bench.commands._console import console, emit_json, err_console
-    from bench.device import require
     from bench.errors import BenchError
-    from bench.folders import require_writable
-    from bench.running.plan import plan
-    from bench.running.provenance import provenance
-    from bench.running.store import Store
-    from bench.running.workshop import Setup
-    from bench.tuning.driver import at_a_time, conduct_all, studies_of
+    from bench.models.device import require
+    from bench.planning.plan import plan
+    from bench.running.environment import ExecutionSettings
+    from bench.running.tuning.many import at_a_time, run_studies, studies_of
+    from bench.store.folders import require_writable
+    from bench.store.provenance import provenance
+    from bench.store.store import Store
 
     config = read_settings(args)
     if "tune_trials" in vars(args) and not config.tune_trials:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             screen.print(_in_a_line(found), markup=False)
 
-    made = conduct_all(wanted, config.tune_trials, store, Setup.of(config), config.jobs, ended)
+    made = run_studies(wanted, config.tune_trials, store, ExecutionSettings.of(config), config.jobs, ended)
     store.put_invocation(invocation | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}, replace_last=True)
     if args.json:
         emit_json({"out": config.out, "studies": [_as_json(study) for study in made]})

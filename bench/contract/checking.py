@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contract import clauses
-from bench.contract.elsewhere import OtherProcess
 from bench.contract.finding import Finding
 from bench.contract.sample import sample_dataset
 from bench.contract.subject import Subject
+from bench.contract.subprocess_reload import OtherProcess
 from bench.contract.trial import Settings, Trial, scratch_folder
 from bench.errors import NotApplicableError, unknown
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
-    from bench.hyperparameters import StrategyConfig
-    from bench.models import BaseModel
-    from bench.strategy import Strategy
+    from bench.models.base import BaseModel
+    from bench.strategy.base import Strategy
+    from bench.strategy.hyperparameters import StrategyConfig
 
 CLAUSES: tuple[str, ...] = ("trains", "frozen", "batch", "reload", "detach", "budget", "repeat")
 """In the order in which they are run."""
@@ -59,8 +59,8 @@ def check(
         NotApplicableError: the strategy refuses this model, as it should where it cannot work.
         BenchError: the strategy or a clause is unknown.
     """
-    from bench.context import TrainingSettings
-    from bench.models import base_model
+    from bench.models.base import base_model
+    from bench.strategy.resources import TrainingSettings
 
     for name in names:
         if name not in CLAUSES:

@@ -7,10 +7,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from bench.contract.elsewhere import Job, OtherProcess, save_tree
 from bench.contract.finding import Finding
+from bench.contract.subprocess_reload import Job, OtherProcess, save_tree
 from bench.contract.trial import Trial, embed, frozen_digests, outcome, plain_name, state_digests
-from bench.strategy import EncoderStrategy
+from bench.strategy.base import EncoderStrategy
 
 _MOVED = 1e-6
 """Change of an answer that counts as one: above what fp32 rounding does to vectors of unit length."""
@@ -196,7 +196,7 @@ def budget(trial: Trial) -> Finding:
             name,
             False,
             f"reports {report.train_seconds:.2f} s of training, the meter charged {fitted.charged_seconds:.2f} s: "
-            "training must not run under `meter.free()`",
+            "training must not run under `meter.excluded()`",
         )
     return Finding(name, True, f"{taken} optimiser steps of {limit}, as reported")
 

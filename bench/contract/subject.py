@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import BenchError
-from bench.hyperparameters import StrategyConfig
-from bench.strategy import Strategy
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
-    from bench.context import Context
     from bench.expression import Expression
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
+    from bench.strategy.resources import Context
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Subject:
 
     strategy: type[Strategy]
     config: StrategyConfig
-    parts: tuple[Subject, ...] = ()
+    components: tuple[Subject, ...] = ()
 
     @classmethod
     def of(
@@ -39,7 +39,7 @@ class Subject:
         """
         if isinstance(strategy, str):
             from bench.expression import parse
-            from bench.registry import Registry
+            from bench.planning.registry import Registry
 
             return cls._of_expression(parse(strategy), Registry(files))
         return cls(strategy, config if config is not None else strategy.Config())
@@ -49,12 +49,14 @@ class Subject:
         strategy = registry.get(expression.name)
         config = strategy.Config.parse({key: str(value) for key, value in expression.options})
         options, known = dict(expression.options), registry.names()
-        named = [options[key] for key in strategy.part_options if key in options and options[key].name in known]
-        return cls(strategy, config, tuple(cls._of_expression(part, registry) for part in (*expression.parts, *named)))
+        named = [options[key] for key in strategy.component_options if key in options and options[key].name in known]
+        return cls(
+            strategy, config, tuple(cls._of_expression(part, registry) for part in (*expression.arguments, *named))
+        )
 
-    def build(self, context: Context, parts: Sequence[Strategy]) -> Strategy:
+    def build(self, context: Context, components: Sequence[Strategy]) -> Strategy:
         """Return a new, unfitted instance around fitted parts."""
-        return self.strategy(self.config, context, parts)
+        return self.strategy(self.config, context, components)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what another process needs to build it: where its class is, its hyperparameters, its parts."""
@@ -63,7 +65,7 @@ class Subject:
             "file": str(Path(inspect.getfile(self.strategy)).resolve()),
             "class": self.strategy.__qualname__,
             "config": asdict(self.config),
-            "parts": [part.to_dict() for part in self.parts],
+            "components": [part.to_dict() for part in self.components],
         }
 
     @classmethod
@@ -74,13 +76,13 @@ class Subject:
             BenchError: the class is not at the top level of a file that can be imported.
         """
         strategy = _find(raw["module"], Path(raw["file"]), raw["class"])
-        parts = tuple(cls.from_dict(part) for part in raw["parts"])
-        return cls(strategy, strategy.Config(**raw["config"]), parts)
+        components = tuple(cls.from_dict(part) for part in raw["components"])
+        return cls(strategy, strategy.Config(**raw["config"]), components)
 
 
 def _find(module_name: str, file: Path, qualified: str) -> type[Strategy]:
     """Import by name where the name leads to this file, otherwise the file itself (a strategy file, a test)."""
-    from bench.registry import load_file
+    from bench.planning.registry import load_file
 
     try:
         module = importlib.import_module(module_name)

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.budget import Budget
 from bench.contract.sample import sample_training
 from bench.contract.subject import Subject
 from bench.data.dataset import Dataset
 from bench.records import FitReport
-from bench.strategy import EncoderStrategy, Strategy
-from bench.training.budget import Budget
+from bench.strategy.base import EncoderStrategy, Strategy
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from bench.context import Context, TrainingSettings
-    from bench.models import BaseModel
+    from bench.models.base import BaseModel
+    from bench.strategy.resources import Context, TrainingSettings
 
 Digests = dict[str, str]
 _WRAPPERS = re.compile(r"base_model\.model\.|base_layer\.|original_module\.|modules_to_save\.default\.")
@@ -66,16 +66,16 @@ class Trial:
 
     def context(self) -> Context:
         """Return a new context: one for each fit, as each has a process of its own in a run."""
-        from bench.context import Context
+        from bench.strategy.resources import Context
 
         return Context(model=self.settings.model, training=self.settings.training, scratch=self.scratch)
 
     def fit(self, subject: Subject | None = None) -> Fitted:
         """Fit a subject's parts, then itself."""
         subject = subject or self.subject
-        parts = [self.fit(part).strategy for part in subject.parts]
+        components = [self.fit(part).strategy for part in subject.components]
         context = self.context()
-        strategy = subject.build(context, parts)
+        strategy = subject.build(context, components)
         frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
         with counted_steps() as steps:
             context.meter.start()
@@ -84,13 +84,13 @@ class Trial:
         return Fitted(strategy, report, steps[0], context.meter.seconds, frozen)
 
     @cached_property
-    def parts(self) -> list[Strategy]:
+    def components(self) -> list[Strategy]:
         """The subject's fitted parts."""
-        return [self.fit(part).strategy for part in self.subject.parts]
+        return [self.fit(part).strategy for part in self.subject.components]
 
     def fresh(self) -> Strategy:
         """Return a new, unfitted instance around fitted parts."""
-        return self.subject.build(self.context(), self.parts)
+        return self.subject.build(self.context(), self.components)
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -107,7 +107,7 @@ class Trial:
     @cached_property
     def base_outcome(self) -> np.ndarray | None:
         """What the same composition answers around the untouched base encoder; None where there is no such thing."""
-        before = self.fitted.strategy.before()
+        before = self.fitted.strategy.untrained_counterpart()
         if before is None:
             return None
         encoder = isinstance(self.fitted.strategy, EncoderStrategy)

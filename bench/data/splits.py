@@ -69,7 +69,7 @@ def training_data(
             notes.append(f"{examples} labelled pairs were asked for, there are {len(pairs)}")
         pairs = sample_pairs(pairs, examples, seed, dataset.groups)
     if not dev and len(pairs) >= SELECTION_FLOOR:
-        pairs, held_out, by_document = carve(pairs, seed)
+        pairs, held_out, by_document = split_off(pairs, seed)
         dev = _qrels(held_out, train)
         if not by_document:
             notes.append("training queries share too many documents: development queries were set apart by query alone")
@@ -112,7 +112,7 @@ def sample_pairs(pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[s
     return sorted(drawn, key=lambda pair: (pair.query_id, pair.doc_id))
 
 
-def carve(pairs: Sequence[Pair], seed: int, share: float = DEV_SHARE) -> tuple[list[Pair], list[Pair], bool]:
+def split_off(pairs: Sequence[Pair], seed: int, share: float = DEV_SHARE) -> tuple[list[Pair], list[Pair], bool]:
     """Set a share of the labelled pairs apart for development.
 
     Queries that share a document, or are the same question once normalised, stay on one side. Where that ties more than

@@ -13,7 +13,7 @@ from bench.data.beir import HEADER
 from bench.data.dataset import Dataset
 from bench.data.locate import DESCRIPTION
 from bench.errors import DataError
-from bench.folders import require_writable
+from bench.store.folders import require_writable
 
 
 def require_new(path: Path) -> None:

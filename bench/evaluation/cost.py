@@ -24,7 +24,7 @@ import psutil
 
 if TYPE_CHECKING:
     from bench.retrieval.encode import Encoder
-    from bench.strategy import Index, Strategy
+    from bench.strategy.base import Index, Strategy
 
 THROUGHPUT_DOCS = 512
 LATENCY_QUERIES = 200

@@ -13,12 +13,12 @@ import numpy as np
 from scipy import stats
 
 from bench.errors import DataError
-from bench.evaluation.grouping import dependent
 from bench.evaluation.measures import PerQuery
-from bench.evaluation.resampling import bootstrap_means, interval, sign_flip_p
 from bench.evaluation.similarity import RESAMPLES as SIMILARITY_RESAMPLES
 from bench.evaluation.similarity import bootstrap_spearman, correlate_ranks
 from bench.records import PRIMARY_MEASURE
+from bench.statistics.grouping import dependent
+from bench.statistics.resampling import bootstrap_means, interval, sign_flip_p
 
 
 class Forgetting(TypedDict):
@@ -51,7 +51,7 @@ def forgetting(
         measure: the measure to compare.
         groups: query id -> a group whose queries are not independent (the passages of one subject): the bootstrap then
             draws groups, and the permutation swaps them whole. A query that is not named is a group of its own. Fewer
-            groups than `bench.evaluation.grouping.FEWEST` are left out of account.
+            groups than `bench.statistics.grouping.FEWEST` are left out of account.
         seed: of the resampling.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from bench.evaluation.resampling import interval
+from bench.statistics.resampling import interval
 
 RESAMPLES = 2_000
 _ROWS = 200

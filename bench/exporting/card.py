@@ -11,9 +11,9 @@ from bench.report import numbers
 
 if TYPE_CHECKING:
     from bench.data.dataset import DatasetInfo
-    from bench.evaluation.comparison import Comparison
     from bench.exporting.refit import Refit
-    from bench.running.store import Store
+    from bench.statistics.comparison import Comparison
+    from bench.store.store import Store
 
 _SHOWN = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
 _COSTS = (
@@ -131,9 +131,9 @@ def _usage(subject: Subject) -> str:
 
 def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tuple[float, float]]]:
     """Return measure -> comparison with the baseline and the interval of the score itself, over queries."""
-    from bench.evaluation.grouping import dependent
-    from bench.evaluation.resampling import bootstrap_means, interval
-    from bench.evaluation.significance import Design, compare
+    from bench.statistics.grouping import dependent
+    from bench.statistics.resampling import bootstrap_means, interval
+    from bench.statistics.significance import Design, compare
 
     if subject.cell is None or subject.baseline is None or subject.cell.cell == subject.baseline.cell:
         return {}

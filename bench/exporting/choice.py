@@ -12,8 +12,8 @@ from bench.records import USABLE, CellResult, FitRecord
 if TYPE_CHECKING:
     import argparse
 
-    from bench.running.store import Store
-    from bench.running.workshop import Setup
+    from bench.running.environment import ExecutionSettings
+    from bench.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,14 @@ def target_cell(store: Store, fit: FitRecord) -> CellResult | None:
     return next((cell for cell in store.results() if cell.fit == fit.fit), None)
 
 
-def setup_of(store: Store) -> Setup:
+def setup_of(store: Store) -> ExecutionSettings:
     """Return the setup of a run's latest invocation: its strategy files, data folder, device."""
-    from bench.config import from_mapping
-    from bench.running.workshop import Setup
+    from bench.config.schema import from_mapping
+    from bench.running.environment import ExecutionSettings
 
     config = next((call["config"] for call in reversed(store.invocations()) if call.get("config")), None)
-    return Setup() if config is None else Setup.of(from_mapping(config, f"{store.folder}/run.json"))
+    return (
+        ExecutionSettings()
+        if config is None
+        else ExecutionSettings.of(from_mapping(config, f"{store.folder}/run.json"))
+    )

@@ -11,20 +11,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.encoders.plain import check_same
 from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import Subject, model_card
 from bench.exporting.choice import target_cell
-from bench.exporting.plain import check_same
-from bench.models import wrapped_by_peft
+from bench.models.base import without_peft_warnings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.exporting.refit import Refit
     from bench.records import CellResult, FitRecord
-    from bench.running.store import Store
-    from bench.running.workshop import Workshop
-    from bench.strategy import Strategy
+    from bench.running.environment import JobEnvironment
+    from bench.store.store import Store
+    from bench.strategy.base import Strategy
 
 ARCHIVE = "model.tar.gz"
 CARD = "README.md"
@@ -59,7 +59,7 @@ class Exported:
     refit: bool = False
 
 
-def export(workshop: Workshop, record: FitRecord, order: Order) -> Exported:
+def export(environment: JobEnvironment, record: FitRecord, order: Order) -> Exported:
     """Write a fit as a sentence-transformers folder with its model card, checked to score as the strategy does.
 
     Raises:
@@ -79,8 +79,8 @@ def export(workshop: Workshop, record: FitRecord, order: Order) -> Exported:
     if order.final_refit:
         from bench.exporting.refit import refit
 
-        again = refit(workshop, record)
-    strategy = again.strategy if again else workshop.strategy(record.fit)
+        again = refit(environment, record)
+    strategy = again.strategy if again else environment.strategy(record.fit)
     model = strategy.to_sentence_transformer()
     difference = check_same(strategy, model)
     if order.folder.exists():
@@ -95,8 +95,8 @@ def export(workshop: Workshop, record: FitRecord, order: Order) -> Exported:
             from bench.exporting.onnx import write_onnx
 
             write_onnx(model, order.folder)
-        subject = _subject(workshop.store, record, strategy, order, again)
-        (order.folder / CARD).write_text(model_card(subject, workshop.store), encoding="utf-8")
+        subject = _subject(environment.store, record, strategy, order, again)
+        (order.folder / CARD).write_text(model_card(subject, environment.store), encoding="utf-8")
     except NotApplicableError:
         shutil.rmtree(order.folder)
         raise
@@ -119,7 +119,7 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
         config.base_model_name_or_path = hub_name(strategy.context.model.name)
     wrapped.save_pretrained(str(folder))
     adapted = strategy.context.model.load("cpu")
-    with wrapped_by_peft():
+    with without_peft_warnings():
         adapted[0].model = PeftModel.from_pretrained(adapted[0].model, str(folder)).eval()
     if strategy.context.max_length is not None:
         adapted.max_seq_length = min(strategy.context.max_length, adapted.max_seq_length)
@@ -146,14 +146,14 @@ def _asymmetric(strategy: Strategy) -> bool:
 
 def hub_name(name: str) -> str:
     """Return the name under which others find a base model: the default's has its owner in front on the hub."""
-    from bench.models import DEFAULT_MODEL
+    from bench.models.base import DEFAULT_MODEL
 
     return f"sentence-transformers/{name}" if name == DEFAULT_MODEL else name
 
 
 def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, again: Refit | None) -> Subject:
     from bench.data.catalogue import catalogue
-    from bench.model_facts import model_facts
+    from bench.models.info import model_info
 
     cell, base = target_cell(store, record), strategy.context.model
     entry = catalogue().get(record.dataset)
@@ -162,7 +162,7 @@ def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, 
         cell=cell,
         baseline=_baseline(store, cell),
         base_name=hub_name(base.name),
-        licence=model_facts(base).licence,
+        licence=model_info(base).licence,
         max_length=strategy.context.max_length,
         asymmetric=_asymmetric(strategy),
         form="adapter" if order.separate else "merged",
@@ -173,7 +173,7 @@ def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, 
 
 def _baseline(store: Store, cell: CellResult | None) -> CellResult | None:
     """Return how the run's baseline was measured on the same queries."""
-    from bench.config import BASELINE
+    from bench.config.schema import BASELINE
 
     if cell is None:
         return None

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.budget import Budget
 from bench.data.dataset import Dataset, Pair, TrainingData, positive_pairs
 from bench.errors import BenchError
 from bench.expression import parse
-from bench.running.workshop import settings_of
-from bench.training.budget import Budget
+from bench.running.environment import settings_of
 
 if TYPE_CHECKING:
     from bench.records import FitRecord, FitReport
-    from bench.running.workshop import Workshop
-    from bench.strategy import Strategy, StrategyConfig
+    from bench.running.environment import JobEnvironment
+    from bench.strategy.base import Strategy, StrategyConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Refit:
     seconds: float
 
 
-def refit(workshop: Workshop, record: FitRecord) -> Refit:
+def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     """Fit a record's strategy again with its hyperparameters, seed and number of steps, on all of its labels.
 
     The steps are those after which development was best. What the fit chose on development data is kept as it was
@@ -41,25 +41,25 @@ def refit(workshop: Workshop, record: FitRecord) -> Refit:
     """
     from bench.data.splits import training_data
 
-    kind = workshop.registry.get(parse(record.strategy).name)
+    kind = environment.registry.get(parse(record.strategy).name)
     if "pairs" not in kind.needs:
         raise BenchError(f"--final-refit: {record.strategy} is not fitted on labels, so there is nothing to fit again")
-    calls = reversed(workshop.store.invocations())
+    calls = reversed(environment.store.invocations())
     config: dict[str, Any] = next((call["config"] for call in calls if call.get("config")), {})
-    dataset = _dataset(workshop, record, config.get("datasets", ()))
+    dataset = _dataset(environment, record, config.get("datasets", ()))
     examples = (record.budget.get("limits") or {}).get("examples")
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
     together, added = with_development(data, dataset)
-    context = workshop.context(record.environment.get("model_source", ""), settings_of(record.training))
+    context = environment.context(record.environment.get("model_source", ""), settings_of(record.training))
     chosen = _settled(kind.Config.parse(record.hyperparameters), record.report.get("chosen") or {})
-    strategy = kind(chosen, context, [workshop.strategy(part) for part in record.parts])
+    strategy = kind(chosen, context, [environment.strategy(part) for part in record.components])
     steps = record.report.get("best_step") or record.report.get("steps") or 0
-    workshop.meter.start()
+    environment.meter.start()
     report = strategy.fit(together, Budget(steps=steps) if steps else Budget(), record.seed or 0)
-    workshop.meter.stop()
+    environment.meter.stop()
     if report.diverged:
         raise BenchError(f"--final-refit: {report.diverged}")
-    return Refit(strategy, report, len(together.pairs), added, workshop.meter.seconds)
+    return Refit(strategy, report, len(together.pairs), added, environment.meter.seconds)
 
 
 def with_development(data: TrainingData, dataset: Dataset) -> tuple[TrainingData, int]:
@@ -75,9 +75,9 @@ def _settled(config: StrategyConfig, chosen: Mapping[str, Any]) -> StrategyConfi
     return config if not names else type(config).parse({**vars(config), **{name: chosen[name] for name in names}})
 
 
-def _dataset(workshop: Workshop, record: FitRecord, asked: Any) -> Dataset:
+def _dataset(environment: JobEnvironment, record: FitRecord, asked: Any) -> Dataset:
     for name in asked:
-        found = workshop.dataset(name)
+        found = environment.dataset(name)
         if isinstance(found, Dataset) and found.name == record.dataset:
             if found.fingerprint != record.fingerprints.get("dataset"):
                 raise BenchError(

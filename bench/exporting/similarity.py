@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import NotApplicableError
 from bench.evaluation.similarity import cosines
-from bench.running.workshop import encoder_of, merged
+from bench.running.environment import encoder_of, merged
 
 if TYPE_CHECKING:
     from bench.records import FitRecord
-    from bench.running.workshop import Workshop
+    from bench.running.environment import JobEnvironment
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Similarity:
         return self.after - self.before
 
 
-def similarity(workshop: Workshop, record: FitRecord, first: str, second: str, query: bool = False) -> Similarity:
+def similarity(
+    environment: JobEnvironment, record: FitRecord, first: str, second: str, query: bool = False
+) -> Similarity:
     """Compare two texts before and after adaptation.
 
     Args:
-        workshop: of the run.
+        environment: of the run.
         record: the fit.
         first: a text.
         second: another one.
@@ -49,9 +51,9 @@ def similarity(workshop: Workshop, record: FitRecord, first: str, second: str, q
     """
     from bench.exporting.choice import budget_of
 
-    strategy = workshop.strategy(record.fit)
+    strategy = environment.strategy(record.fit)
     encoder = encoder_of(strategy)
-    composed = strategy.parts or strategy.trains == "head"
+    composed = strategy.components or strategy.trains == "head"
     if encoder is None or (composed and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{record.strategy} ranks documents and has no similarity of two texts")
     before = _cosine(strategy.context.encoder, first, second, query)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.report.frames import RunStore
-    from bench.running.store import Store
+    from bench.store.store import Store
 
 
 def write_report(
@@ -22,7 +22,7 @@ def write_report(
     """Write `report.md`, `report.html` and `plots/*.png` of a run into the folder `out`.
 
     Args:
-        store: the run, as `bench.running.store.Store` reads it.
+        store: the run, as `bench.store.store.Store` reads it.
         out: folder to write into; made where it does not exist.
         baseline: the strategy that the others are tested against; by default what the run was asked for.
         min_gain: the gain in nDCG@10 that answers "how many labels?".
@@ -72,9 +72,9 @@ def open_run(folder: Path | None = None) -> Store:
     Raises:
         StoreError: the folder does not exist.
     """
-    from bench.config import DEFAULT_OUT
+    from bench.config.schema import DEFAULT_OUT
     from bench.errors import StoreError, did_you_mean
-    from bench.running.store import Store
+    from bench.store.store import Store
 
     chosen = Path(DEFAULT_OUT) if folder is None else folder
     if not chosen.is_dir():

@@ -41,7 +41,7 @@ def _transfer(entry: Entry, probes: Sequence[str]) -> Transfer:
     from scipy import stats
 
     from bench.evaluation.drift import backward_transfer
-    from bench.evaluation.variance import degrees_of_freedom
+    from bench.statistics.variance import degrees_of_freedom
 
     cells = [cell for cell in entry.usable if all(probe in cell.forgetting for probe in probes)]
     rows = [[cell.forgetting[probe] for probe in probes] for cell in cells]

@@ -49,7 +49,7 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
     Raises:
         BenchError: a strategy or the measure is not in the run, or no setting has both.
     """
-    from bench.evaluation.significance import compare
+    from bench.statistics.significance import compare
 
     for name in (first, second):
         if name not in run.labels:
@@ -91,7 +91,7 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
     Raises:
         BenchError: the runs have no strategy on the same test queries in common.
     """
-    from bench.evaluation.significance import Design, compare, holm
+    from bench.statistics.significance import Design, compare, holm
 
     pairs = []
     for setting, other in _matched(first, second):

@@ -34,8 +34,8 @@ def _composed(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | 
     """
     totals = []
     for cell in entry.usable:
-        parts = _parts(cell.fit, fits, teachers=key != "artifact_bytes")
-        spent = [cell.cost.get(key), *(fits[part].cost.get(key) if part in fits else None for part in parts)]
+        components = _parts(cell.fit, fits, teachers=key != "artifact_bytes")
+        spent = [cell.cost.get(key), *(fits[part].cost.get(key) if part in fits else None for part in components)]
         values = [float(value) for value in spent if value is not None and numbers.known(value)]
         if len(values) == len(spent):
             totals.append(max(values) if key == "peak_memory_bytes" else sum(values))
@@ -48,11 +48,11 @@ def _parts(fit: str, fits: Mapping[str, FitRecord], teachers: bool) -> set[str]:
     waiting = [fit]
     while waiting:
         record = fits.get(waiting.pop())
-        if record is None or not record.parts:
+        if record is None or not record.components:
             continue
-        parts = record.parts if teachers else record.parts[: len(parse(record.strategy).parts)]
-        waiting += set(parts) - found
-        found.update(parts)
+        components = record.components if teachers else record.components[: len(parse(record.strategy).arguments)]
+        waiting += set(components) - found
+        found.update(components)
     return found
 
 
@@ -66,4 +66,4 @@ def beyond(entry: Entry, limits: Mapping[str, float], fits: Mapping[str, FitReco
 
 def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
     """Whether the entry is composed of other fits."""
-    return any(fits[cell.fit].parts for cell in entry.cells if cell.fit in fits)
+    return any(fits[cell.fit].components for cell in entry.cells if cell.fit in fits)

@@ -18,7 +18,7 @@ from bench.report.load import Run
 from bench.report.text import clean, to_plain
 from bench.report.texts import Texts
 from bench.retrieval.ranking import Ranking
-from bench.running.store import RANKING
+from bench.store.store import RANKING
 
 QUERIES = 200
 """Single queries a setting that the page holds: those on which the strategies differ most."""

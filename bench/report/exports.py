@@ -13,7 +13,7 @@ from bench.records import PRIMARY_MEASURE, CellResult
 from bench.report.document import Report, Table
 from bench.report.load import Run
 from bench.report.text import to_plain
-from bench.running.store import RANKING
+from bench.store.store import RANKING
 
 if TYPE_CHECKING:
     import pandas as pd

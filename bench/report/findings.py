@@ -1,6 +1,6 @@
 """What the statistics of a run support: one finding a strategy, stratum and setting, computed once and used everywhere.
 
-All tests come from `bench.evaluation.significance`; here they are asked for, adjusted within their family (one dataset,
+All tests come from `bench.statistics.significance`; here they are asked for, adjusted within their family (one dataset,
 budget and measure) and given a name that claims no more than they show.
 """
 
@@ -20,13 +20,13 @@ from bench.report.load import Run
 from bench.report.text import code
 
 if TYPE_CHECKING:
-    from bench.evaluation.comparison import Comparison, Verdict
-    from bench.evaluation.significance import Design
-    from bench.evaluation.variance import Uncertainty
     from bench.report.budgets import BudgetCurve
     from bench.report.luck import SeedFinding
     from bench.report.probes import ProbeChange
     from bench.report.texts import Texts
+    from bench.statistics.comparison import Comparison, Verdict
+    from bench.statistics.significance import Design
+    from bench.statistics.variance import Uncertainty
 
 LARGEST_MARGIN = 0.05
 """Beyond this margin of nDCG@10 two strategies are not called equivalent, whatever the test set supports."""
@@ -98,7 +98,7 @@ class Finding:
     @property
     def too_few(self) -> bool:
         """Whether hardly any query differs, and there are too few to call even that equivalence."""
-        from bench.evaluation.power import unshown_margin
+        from bench.statistics.power import unshown_margin
 
         level = self.verdict == "undecided" and max(abs(self.low), abs(self.high)) < LARGEST_MARGIN
         return level and unshown_margin(self.comparison.n_queries) > LARGEST_MARGIN
@@ -158,7 +158,7 @@ class Analysis:
     def pairs(self, setting: Setting) -> list[Finding]:
         """Return all pairs of entries on the headline stratum, adjusted as a family of their own."""
         if setting.name not in self._pairs:
-            from bench.evaluation.significance import compare_pairs
+            from bench.statistics.significance import compare_pairs
 
             head = setting.headline
             labels = sorted(setting.compared, key=lambda label: setting.mean(label, stratum=head))
@@ -173,7 +173,7 @@ class Analysis:
         return next((found for found in self.pairs(setting) if {found.label, found.other} == {label, other}), None)
 
     def _baseline_family(self, setting: Setting, stratum: str) -> list[Finding]:
-        from bench.evaluation.significance import compare_all
+        from bench.statistics.significance import compare_all
 
         if setting.baseline not in setting.compared or setting.n(stratum) < 2:
             return []
@@ -193,10 +193,10 @@ class Analysis:
 
     def luck(self, setting: Setting) -> list[SeedFinding]:
         """Return the entries whose reading hangs on one seed."""
-        from bench.report.luck import seed_findings
+        from bench.report.luck import seed_outliers
 
         if setting.name not in self._luck:
-            self._luck[setting.name] = seed_findings(self, setting)
+            self._luck[setting.name] = seed_outliers(self, setting)
         return self._luck[setting.name]
 
     def texts(self, setting: Setting) -> Texts:
@@ -260,7 +260,7 @@ class Analysis:
 
 def design(setting: Setting, labels: Sequence[str], mask: np.ndarray) -> Design:
     """Return what the tests should know of entries on some queries: the seed of each row, what has none, groups."""
-    from bench.evaluation.significance import Design
+    from bench.statistics.significance import Design
 
     entries = {label: setting.entries[label] for label in labels}
     return Design(
@@ -281,7 +281,7 @@ def difference(
         mask: the queries to compare on, shape (queries,); all where it is None.
         measure: what is compared.
     """
-    from bench.evaluation.variance import uncertainty
+    from bench.statistics.variance import uncertainty
 
     chosen = setting.mask("all") if mask is None else mask
     base, other = (setting.scores(name, measure)[:, chosen] for name in (setting.baseline, label))

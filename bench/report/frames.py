@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.retrieval.ranking import Ranking
-    from bench.tuning.records import Study
+    from bench.store.studies import Study
 
 STRATA = ("all", "unseen", "seen")
 
 
 class RunStore(Protocol):
-    """What the report reads: `bench.running.store.Store`."""
+    """What the report reads: `bench.store.store.Store`."""
 
     def results(self) -> list[CellResult]:
         """Return the target cells, the probes of their fits joined in."""
@@ -166,8 +166,8 @@ class Setting:
         return None
 
     def dependent(self, mask: np.ndarray) -> list[str] | None:
-        """Return the groups that tests over some queries reckon with (`bench.evaluation.grouping`), None without."""
-        from bench.evaluation.grouping import dependent
+        """Return the groups that tests over some queries reckon with (`bench.statistics.grouping`), None without."""
+        from bench.statistics.grouping import dependent
 
         return None if self.groups is None else dependent(self.groups[mask].tolist())
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from bench.budget import MACHINE_BOUND
 from bench.errors import StoreError, unknown
-from bench.pricing import price_of, put_price
 from bench.records import CellResult, FitRecord
 from bench.report.frames import Entry, RunStore, Setting
 from bench.report.numbers import amount
-from bench.training.budget import MACHINE_BOUND
+from bench.store.pricing import price_of, put_price
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def machine_class(record: CellResult | FitRecord) -> str:
 
 
 def _asked_baseline(invocations: Sequence[Mapping[str, Any]]) -> str:
-    from bench.config import BASELINE
+    from bench.config.schema import BASELINE
 
     asked = [call.get("config", {}).get("baseline") for call in invocations if isinstance(call.get("config"), Mapping)]
     return next((str(name) for name in reversed(asked) if name), BASELINE)

@@ -49,7 +49,7 @@ class SeedFinding:
         return start + " Over all seeds no gain is established: the best seed must not be reported as the result."
 
 
-def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
+def seed_outliers(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
     """Return the entries of which one seed alone would be called a gain that the others do not bear out.
 
     A seed is called lucky if it gains over the baseline by itself (p below .05 over queries), stands out from the mean
@@ -57,7 +57,7 @@ def seed_findings(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
     bear it out: their mean gain is under half of its, or not established over queries. A test over seeds as well would
     accuse everyone: of three seeds it leaves two, and so one degree of freedom.
     """
-    from bench.evaluation.variance import uncertainty
+    from bench.statistics.variance import uncertainty
 
     found = []
     for finding in analysis.against_baseline(setting):

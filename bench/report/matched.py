@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.budget import allowed_params
 from bench.expression import parse
 from bench.records import FitRecord
-from bench.training.budget import allowed_params
 
 LEAST_SHARE = 0.8
 """What uses less of its allowance is not a match: it would be compared with strategies that had more."""
@@ -56,6 +56,6 @@ def on_own_model(fit: str, fits: Mapping[str, FitRecord]) -> bool:
     An argument of its expression that is no part of it is the name of a model.
     """
     record = fits.get(fit)
-    if record is None or (parse(record.strategy).parts and not record.parts):
+    if record is None or (parse(record.strategy).arguments and not record.components):
         return False
-    return all(on_own_model(part, fits) for part in record.parts)
+    return all(on_own_model(part, fits) for part in record.components)

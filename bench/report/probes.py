@@ -142,8 +142,8 @@ def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeC
 
 def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]) -> ProbeChange:
     """Replace interval and p by those over seeds and queries together, where the cells hold what that takes."""
-    from bench.evaluation.grouping import dependent
-    from bench.evaluation.variance import uncertainty
+    from bench.statistics.grouping import dependent
+    from bench.statistics.variance import uncertainty
 
     if len(before) != 1 or len(after) != change.seeds:
         return change
@@ -162,7 +162,7 @@ def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after:
 
 def _adjusted(changes: list[ProbeChange]) -> list[ProbeChange]:
     """Adjust the p-values of each probe for its strategies, and order by probe and change."""
-    from bench.evaluation.significance import holm
+    from bench.statistics.significance import holm
 
     adjusted = []
     for probe in sorted({change.probe for change in changes}):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench import precision
+from bench.models import precision
 from bench.retrieval.cache import VectorSpace, text_key
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from bench.context import Context
+    from bench.strategy.resources import Context
 
 Kind = Literal["query", "document"]
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.context import Progress, silent
 from bench.data.dataset import Dataset, SimilarityDataset
 from bench.errors import NotApplicableError
+from bench.planning.specs import CellSpec
 from bench.records import PRIMARY_MEASURE, USABLE, CellResult, FitRecord
-from bench.running.outcome import explain
-from bench.running.probing import beside, limited, near_ceiling
-from bench.running.searching import Found, judged_queries, search
-from bench.running.spec import CellSpec
-from bench.running.store import Store
-from bench.running.workshop import Setup, Workshop, encoder_of, merged, serving
+from bench.running.environment import ExecutionSettings, JobEnvironment, encoder_of, merged, serving
+from bench.running.status import status_from_exception
+from bench.store.store import Store
+from bench.strategy.resources import Progress, silent
+from bench.tasks.probes import is_saturated, subsample_queries, with_distractors
+from bench.tasks.search import SearchResult, judged_queries, search
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from bench.retrieval.ranking import Ranking
-    from bench.strategy import Strategy
+    from bench.strategy.base import Strategy
 
 _COSTS_OF_FIT = (
     "fit_seconds", "total_fit_seconds", "train_seconds", "tuning_seconds", "steps", "wall_seconds", "cpu_seconds",
@@ -30,23 +30,25 @@ _COSTS_OF_FIT = (
 _QUERY_SAMPLE = 200
 
 
-def run_cell(spec: CellSpec, store: Store, setup: Setup | None = None, report: Progress = silent) -> CellResult:
+def run_cell(
+    spec: CellSpec, store: Store, execution: ExecutionSettings | None = None, report: Progress = silent
+) -> CellResult:
     """Measure one cell and put it into the store. A failure is a record too: its status says what happened.
 
     Args:
         spec: the cell.
         store: where it goes, and where its fit is.
-        setup: how the work is done.
+        execution: how the work is done.
         report: called with what happens.
     """
     try:
-        with Workshop(store, setup or Setup(), report) as workshop:
+        with JobEnvironment(store, execution or ExecutionSettings(), report) as environment:
             fit = store.fit(spec.fit)
             if fit.status not in USABLE:
                 return put_failed_cell(spec, store, fit.status, fit.reason or f"its fit ended as {fit.status}")
-            return _measure(spec, fit, workshop)
+            return _measure(spec, fit, environment)
     except Exception as error:  # whatever a strategy raises: the other cells go on, and the reason is in the record
-        status, reason = explain(error, spec.name)
+        status, reason = status_from_exception(error, spec.name)
         return put_failed_cell(spec, store, status, reason)
 
 
@@ -59,20 +61,20 @@ def put_failed_cell(spec: CellSpec, store: Store, status: Any, reason: str) -> C
     return cell
 
 
-def _measure(spec: CellSpec, fit: FitRecord, workshop: Workshop) -> CellResult:
-    store = workshop.store
+def _measure(spec: CellSpec, fit: FitRecord, environment: JobEnvironment) -> CellResult:
+    store = environment.store
     store.begin_cell(spec.name)
-    dataset = workshop.dataset(spec.dataset)
-    workshop.progress("stage", {"name": "load"})
-    strategy = workshop.strategy(spec.fit, spec.max_length)
+    dataset = environment.dataset(spec.dataset)
+    environment.progress("stage", {"name": "load"})
+    strategy = environment.strategy(spec.fit, spec.max_length)
     cell = _cell(spec, fit, fit.status, fit.reason)
     frame: pd.DataFrame | None = None
     ranking: Ranking | None = None
     if isinstance(dataset, SimilarityDataset):
-        _similarity(cell, dataset, strategy, workshop)
+        _similarity(cell, dataset, strategy, environment)
     else:
-        frame, ranking = _retrieval(cell, spec, fit, dataset, strategy, workshop)
-    cell.environment = workshop.environment() | {"contention": fit.environment.get("contention")}
+        frame, ranking = _retrieval(cell, spec, fit, dataset, strategy, environment)
+    cell.environment = environment.description() | {"contention": fit.environment.get("contention")}
     store.put_cell(cell, frame, ranking)
     return cell
 
@@ -109,18 +111,18 @@ def _cell(spec: CellSpec, fit: FitRecord | None, status: Any, reason: str) -> Ce
 
 
 def _retrieval(
-    cell: CellResult, spec: CellSpec, fit: FitRecord, dataset: Dataset, strategy: Strategy, workshop: Workshop
+    cell: CellResult, spec: CellSpec, fit: FitRecord, dataset: Dataset, strategy: Strategy, environment: JobEnvironment
 ) -> tuple[pd.DataFrame, Ranking]:
     """Index, search, score; returns the values per query and the ranking as scored."""
     from bench.data.templates import template_groups
     from bench.evaluation.strata import seen_queries, strata
-    from bench.running.drifting import measure_drift
+    from bench.tasks.drift import measure_drift
 
     if spec.role == "probe":
-        dataset = limited(dataset, spec.split, strategy)
-        found, dataset = _probed(cell, spec, dataset, strategy, workshop)
+        dataset = subsample_queries(dataset, spec.split, strategy)
+        found, dataset = _probed(cell, spec, dataset, strategy, environment)
     else:
-        found = search(strategy, spec, dataset, workshop)
+        found = search(strategy, spec, dataset, environment)
     scores, index = found.scores, found.index
     qrels = dataset.qrels(spec.split)
     # ids of another corpus mean other documents, so on a probe nothing counts as seen
@@ -134,11 +136,11 @@ def _retrieval(
             f"search among {cell.n_docs:,} documents is approximate: on a sample it found {recall:.1%} of the best"
         )
     if spec.role == "target":
-        workshop.progress("stage", {"name": "cost"})
+        environment.progress("stage", {"name": "cost"})
         queries = judged_queries(dataset, spec.split)
-        cell.cost |= _serving_cost(strategy, index, dataset, queries, spec.top_k, workshop)
+        cell.cost |= _serving_cost(strategy, index, dataset, queries, spec.top_k, environment)
         if spec.seed is not None:
-            workshop.progress("stage", {"name": "drift"})
+            environment.progress("stage", {"name": "drift"})
             cell.drift = measure_drift(strategy, found, cell.strata, seen, dataset, spec)
     else:
         cell.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
@@ -150,8 +152,8 @@ def _retrieval(
 
 
 def _probed(
-    cell: CellResult, spec: CellSpec, dataset: Dataset, strategy: Strategy, workshop: Workshop
-) -> tuple[Found, Dataset]:
+    cell: CellResult, spec: CellSpec, dataset: Dataset, strategy: Strategy, environment: JobEnvironment
+) -> tuple[SearchResult, Dataset]:
     """Search a probe, and compare it with the same composition around the untouched base encoder.
 
     Returns:
@@ -159,19 +161,19 @@ def _probed(
     """
     from bench.evaluation.forgetting import forgetting
 
-    base = strategy.before()
+    base = strategy.untrained_counterpart()
     if base is not None and spec.seed is None:  # nothing was trained: before and after are one
         base = strategy
-    before = search(base, spec, dataset, workshop) if base else None
-    target = workshop.dataset(spec.target) if near_ceiling(dataset, before.scores if before else None) else None
+    before = search(base, spec, dataset, environment) if base else None
+    target = environment.dataset(spec.target) if is_saturated(dataset, before.scores if before else None) else None
     if isinstance(target, Dataset):
-        own, dataset = len(dataset.corpus), beside(dataset, target)
+        own, dataset = len(dataset.corpus), with_distractors(dataset, target)
         cell.notes.append(
             f"{dataset.name} is near its ceiling among its own {own:,} documents, so it is searched among "
             f"{len(dataset.corpus):,}: those and the ones of {target.name}"
         )
-        before = search(base, spec, dataset, workshop) if base else None
-    found = before if before and base is strategy else search(strategy, spec, dataset, workshop)
+        before = search(base, spec, dataset, environment) if base else None
+    found = before if before and base is strategy else search(strategy, spec, dataset, environment)
     if before is not None:
         cell.forgetting[spec.dataset_name] = dict(
             forgetting(before.scores, found.scores, PRIMARY_MEASURE, dataset.groups or None)
@@ -179,7 +181,7 @@ def _probed(
     return found, dataset
 
 
-def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy, workshop: Workshop) -> None:
+def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy, environment: JobEnvironment) -> None:
     """Spearman's rho of cosine similarities, and how it differs from the base model's."""
     import numpy as np
 
@@ -187,10 +189,10 @@ def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy
     from bench.evaluation.similarity import similarity
 
     encoder = encoder_of(strategy)
-    composed = strategy.parts or strategy.trains == "head"
+    composed = strategy.components or strategy.trains == "head"
     if encoder is None or (composed and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{cell.strategy} ranks documents and has no similarity of two sentences")
-    workshop.progress("stage", {"name": "similarity"})
+    environment.progress("stage", {"name": "similarity"})
     gold = np.asarray(dataset.scores, dtype=float)
     with merged(strategy):
         after = _cosines(encoder, dataset)
@@ -212,7 +214,12 @@ def _cosines(encoder: Any, dataset: SimilarityDataset) -> np.ndarray:
 
 
 def _serving_cost(
-    strategy: Strategy, index: Any, dataset: Dataset, queries: Mapping[str, str], top_k: int, workshop: Workshop
+    strategy: Strategy,
+    index: Any,
+    dataset: Dataset,
+    queries: Mapping[str, str],
+    top_k: int,
+    environment: JobEnvironment,
 ) -> dict[str, Any]:
     """Return the part of the cost that the cell determines: index, throughput, latency, operations a query."""
     from bench.evaluation.cost import latency, throughput
@@ -237,4 +244,4 @@ def _serving_cost(
 
 
 def _serves(strategy: Strategy) -> bool:
-    return strategy.serves and all(map(_serves, strategy.serving_parts))
+    return strategy.serves and all(map(_serves, strategy.serving_components))

@@ -16,16 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
+from bench.planning.plan import Plan
+from bench.planning.specs import CellSpec, FitSpec
+from bench.planning.summary import DatasetSummary
 from bench.records import USABLE
-from bench.running.facts import DatasetFacts
-from bench.running.plan import Plan
-from bench.running.spec import CellSpec, FitSpec
-from bench.running.store import Store
-from bench.tuning.objective import FOLDS
+from bench.running.tuning.objective import FOLDS
+from bench.store.store import Store
 
 if TYPE_CHECKING:
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
 
 ACHIEVED = 0.2
 """Share of the matrix-product rate that encoding and training are taken to reach."""
@@ -70,7 +70,7 @@ def estimate(
 class _Estimator:
     def __init__(self, config: RunConfig, planned: Plan, store: Store, registry: Registry, rate: float) -> None:
         self.config, self.registry, self.rate = config, registry, rate
-        self.facts: dict[str, DatasetFacts] = planned.datasets
+        self.facts: dict[str, DatasetSummary] = planned.datasets
         self.specs = {fit.name: fit for fit in planned.fits}
         self.fits = [record for record in store.fits() if record.status in USABLE]
         self.cells = [record for record in store.cells() if record.status in USABLE]
@@ -97,7 +97,7 @@ class _Estimator:
             cost, steps = earlier[-1].cost, spec.budget.steps
             share = steps / cost["steps"] if steps and cost.get("steps") else 1.0
             return Estimate(spec.name, "fit", cost["wall_seconds"] * share, "measured")
-        if self.registry.get(spec.head).trains == "none":
+        if self.registry.get(spec.root).trains == "none":
             return Estimate(spec.name, "fit", _START_SECONDS, "rough")
         if spec.budget.flops is not None:
             return Estimate(spec.name, "fit", spec.budget.flops / self.rate + _START_SECONDS, "rough")
@@ -118,7 +118,7 @@ class _Estimator:
         facts, fit = self.facts[spec.dataset], self.specs[spec.fit]
         texts = facts.n_docs + facts.n_queries
         place = (spec.dataset, fit.model)
-        if self.registry.get(fit.head).trains == "none":
+        if self.registry.get(fit.root).trains == "none":
             texts = 0 if place in self._encoded else texts  # the base model's vectors are in the cache by then
             self._encoded.add(place)
         flops = 2.0 * self.weights(fit.model) * self.tokens(spec.dataset) * texts
@@ -131,7 +131,7 @@ class _Estimator:
 
     def weights(self, model: str) -> int:
         """Return the scalars of a model outside its embeddings, read from the headers of its weight files."""
-        from bench.models import base_model
+        from bench.models.base import base_model
 
         return _weights(base_model(model or None).path)
 
@@ -152,7 +152,7 @@ def matrix_rate(precision: str = "auto", size: int = 1024) -> float:
     """Return operations/s of a large matrix product in the precision in which texts would be encoded: best of five."""
     import torch
 
-    from bench.precision import resolve
+    from bench.models.precision import resolve
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = torch.bfloat16 if resolve(precision, device) == "bf16" else torch.float32

@@ -8,45 +8,47 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench.context import Progress, silent
+from bench.budget import OVERRUN, Budget
 from bench.data.dataset import Corpus, Dataset, TrainingData
 from bench.errors import BenchError, NotApplicableError
+from bench.planning.specs import FitSpec
 from bench.records import USABLE, FitRecord, FitReport
-from bench.running.outcome import PartFailedError, explain
-from bench.running.spec import FitSpec
-from bench.running.store import MODEL, Store
-from bench.running.workshop import Setup, Workshop, encoder_of, uncached
-from bench.training.budget import OVERRUN, Budget
+from bench.running.environment import ExecutionSettings, JobEnvironment, encoder_of, uncached
+from bench.running.status import ComponentFailedError, status_from_exception
+from bench.store.store import MODEL, Store
+from bench.strategy.resources import Progress, silent
 from bench.training.shape import sized
 
 if TYPE_CHECKING:
-    from bench.strategy import Strategy
-    from bench.tuning.records import Study
+    from bench.store.studies import Study
+    from bench.strategy.base import Strategy
 
 _PROBE_TEXTS = 16
 _MOVED = 1e-6
 """Largest difference of two embeddings that counts as none."""
 
 
-def run_fit(spec: FitSpec, store: Store, setup: Setup | None = None, report: Progress = silent) -> FitRecord:
+def run_fit(
+    spec: FitSpec, store: Store, execution: ExecutionSettings | None = None, report: Progress = silent
+) -> FitRecord:
     """Make one fit and put it into the store. A failure is a record too: its status says what happened.
 
     Args:
         spec: the fit.
         store: where it goes, and where its parts are.
-        setup: how the work is done.
+        execution: how the work is done.
         report: called with what happens.
     """
     try:
-        with Workshop(store, setup or Setup(), report) as workshop:
+        with JobEnvironment(store, execution or ExecutionSettings(), report) as environment:
             if spec.tuning is not None:
-                from bench.tuning.process import tuned
+                from bench.running.tuning.process import tuned
 
-                spec, study = tuned(spec, workshop)
-                return _make(spec, workshop, study)
-            return _make(spec, workshop)
+                spec, study = tuned(spec, environment)
+                return _make(spec, environment, study)
+            return _make(spec, environment)
     except Exception as error:  # whatever a strategy raises: the other fits go on, and the reason is in the record
-        status, reason = explain(error, spec.name)
+        status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
@@ -58,27 +60,27 @@ def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> Fit
     return record
 
 
-def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitRecord:
+def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention, PeakMemory
 
-    store, meter = workshop.store, workshop.meter
-    _check_parts(spec, store)
+    store, meter = environment.store, environment.meter
+    _check_components(spec, store)
     folder = store.begin_fit(spec.name)
-    data = _data(spec, workshop)
-    context = workshop.context(spec.model, spec.training)
-    context.tracking = workshop.tracking(spec.name)
-    parts = [workshop.strategy(part) for part in spec.parts]
-    kind = workshop.registry.get(spec.head)
+    data = _data(spec, environment)
+    context = environment.context(spec.model, spec.training)
+    context.tracking = environment.tracking(spec.name)
+    components = [environment.strategy(part) for part in spec.components]
+    kind = environment.registry.get(spec.root)
     config = sized(kind, kind.Config.parse(spec.config), spec.budget, context, spec.config)
-    strategy = kind(config, context, parts)
-    workshop.progress("stage", {"name": "fit"})
-    contention = Contention(workshop.setup.threads)
-    with PeakMemory(workshop.device) as memory, _counted(workshop):
+    strategy = kind(config, context, components)
+    environment.progress("stage", {"name": "fit"})
+    contention = Contention(environment.execution.threads)
+    with PeakMemory(environment.device) as memory, _counted(environment):
         context.memory = memory
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
-    workshop.progress("stage", {"name": "save"})
+    environment.progress("stage", {"name": "save"})
     strategy.save(folder / MODEL)
 
     record = _record(spec, "ok")
@@ -92,12 +94,12 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
         "trainable_params": fitted.trainable_params,
         "memory": memory.bytes,
     }
-    total = meter.seconds + sum(store.fit(part).cost["fit_seconds"] for part in _closure(spec.parts, store))
+    total = meter.seconds + sum(store.fit(part).cost["fit_seconds"] for part in _closure(spec.components, store))
     price = spec.budget.usd_per_hour
     if price:
         spent["usd"] = meter.seconds / 3600 * price
     record.budget |= {"spent": spent, "stopped_by": fitted.stopped_by, "total_seconds": total}
-    record.report = _plain_report(fitted, data, workshop)
+    record.report = _plain_report(fitted, data, environment)
     record.cost = {
         "fit_seconds": meter.seconds,
         "total_fit_seconds": total,
@@ -116,20 +118,20 @@ def _make(spec: FitSpec, workshop: Workshop, study: Study | None = None) -> FitR
         record.tuning = study.summary()
         record.cost["tuning_seconds"] = study.seconds
     record.train_relevant = sorted(data.train_relevant)
-    lost = load["share" if workshop.device == "cpu" else "slowed"]  # beside a GPU the processor waits in any case
-    record.environment |= workshop.environment() | {"contention": lost}
+    lost = load["share" if environment.device == "cpu" else "slowed"]  # beside a GPU the processor waits in any case
+    record.environment |= environment.description() | {"contention": lost}
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
     store.put_fit(record, fitted.curve)
     return record
 
 
 @contextmanager
-def _counted(workshop: Workshop) -> Iterator[None]:
-    workshop.meter.start()
+def _counted(environment: JobEnvironment) -> Iterator[None]:
+    environment.meter.start()
     try:
         yield
     finally:
-        workshop.meter.stop()
+        environment.meter.stop()
 
 
 def _record(spec: FitSpec, status: Any, reason: str = "") -> FitRecord:
@@ -141,7 +143,7 @@ def _record(spec: FitSpec, status: Any, reason: str = "") -> FitRecord:
         seed=spec.seed,
         status=status,
         reason=reason,
-        parts=list(spec.parts),
+        components=list(spec.components),
         strategy_version=spec.version,
         hyperparameters=dict(spec.config),
         training=asdict(spec.training),
@@ -151,27 +153,27 @@ def _record(spec: FitSpec, status: Any, reason: str = "") -> FitRecord:
     )
 
 
-def _check_parts(spec: FitSpec, store: Store) -> None:
-    for part in spec.parts:
+def _check_components(spec: FitSpec, store: Store) -> None:
+    for part in spec.components:
         record = store.fit(part)
         if record.status not in USABLE:
-            raise PartFailedError(record)
+            raise ComponentFailedError(record)
 
 
-def _closure(parts: tuple[str, ...] | list[str], store: Store) -> set[str]:
+def _closure(components: tuple[str, ...] | list[str], store: Store) -> set[str]:
     """Return the fits that something is composed of, theirs included, each once."""
-    found = set(parts)
-    for part in parts:
-        found |= _closure(store.fit(part).parts, store)
+    found = set(components)
+    for part in components:
+        found |= _closure(store.fit(part).components, store)
     return found
 
 
-def _data(spec: FitSpec, workshop: Workshop) -> TrainingData:
+def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
     """Return what `fit` may see: nothing but the corpus for a strategy that declares no need of labels."""
     from bench.data.splits import training_data
 
-    workshop.progress("stage", {"name": "data"})
-    dataset = workshop.dataset(spec.dataset)
+    environment.progress("stage", {"name": "data"})
+    dataset = environment.dataset(spec.dataset)
     if dataset.fingerprint != (spec.fingerprints or {}).get("dataset", dataset.fingerprint):
         raise BenchError(f"dataset {spec.dataset} changed after the run was planned: run again")
     if not isinstance(dataset, Dataset):
@@ -183,10 +185,10 @@ def _data(spec: FitSpec, workshop: Workshop) -> TrainingData:
     return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split)
 
 
-def _plain_report(fitted: FitReport, data: TrainingData, workshop: Workshop) -> dict[str, Any]:
+def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:
     report = asdict(fitted)
     del report["curve"]
-    report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes, *workshop.notes]))
+    report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes, *environment.notes]))
     report["dev_prefers_base"] = fitted.dev_prefers_base
     report["data"] = {
         "labels": data.labels,
@@ -244,7 +246,7 @@ def moves(strategy: Strategy, corpus: Corpus) -> bool:
                 float(np.abs(after.uncached(texts, kind) - before.uncached(texts, kind)).max()) >= _MOVED
                 for kind in ("document", "query")
             )
-        base = strategy.before()
+        base = strategy.untrained_counterpart()
         if base is None:
             return encoder_of(strategy) is None
         queries = dict(zip(corpus.ids, texts, strict=True))

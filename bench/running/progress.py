@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.markup import escape
 
+from bench.planning.jobs import Job, Listener
 from bench.records import USABLE
-from bench.running.jobs import Job, Listener
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,7 +17,7 @@ from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Row, Work, interleave
 from bench.speed.subject import BATCH, SEED, TOP_K, Subject
 
 if TYPE_CHECKING:
-    from bench.strategy import Strategy
+    from bench.strategy.base import Strategy
 
 
 def encoding(subject: Subject) -> Iterator[Row]:
@@ -79,8 +79,8 @@ def training(subject: Subject) -> Iterator[Row]:
 
 
 def _own_steps(subject: Subject, kind: type[Strategy]) -> Work:
+    from bench.budget import Budget
     from bench.data.dataset import TrainingData
-    from bench.training.budget import Budget
 
     data = TrainingData(subject.dataset.name, subject.pairs, {}, {}, subject.dataset.corpus, SEED)
 
@@ -113,7 +113,7 @@ def _typical(subject: Subject, between: list[float]) -> float:
 
 def evaluation(subject: Subject) -> Iterator[Row]:
     """Queries over a corpus, from texts to nDCG@10: `InformationRetrievalEvaluator` against index, search, score."""
-    from bench.baseline import BaseEncoder
+    from bench.encoders.base import BaseEncoder
     from bench.evaluation.measures import evaluate
 
     corpus, queries, qrels = subject.task(subject.sizes.searched)

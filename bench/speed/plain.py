@@ -17,7 +17,7 @@ from bench.data.dataset import Corpus, Pair
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from bench.strategy import Strategy
+    from bench.strategy.base import Strategy
 
 BATCH = 32
 
@@ -53,7 +53,7 @@ def has_counterpart(strategy: Strategy) -> bool:
 
 def adapt(model: SentenceTransformer, strategy: Strategy) -> None:
     """Make a plain model trainable in the places of a strategy that has a counterpart."""
-    from bench.architectures import family
+    from bench.models.architectures import family
 
     peft_config = getattr(strategy, "peft_config", None)
     if peft_config is not None:

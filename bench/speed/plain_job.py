@@ -17,18 +17,18 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     """Do the job; returns nDCG@10 by strategy."""
     import torch
 
-    from bench.context import Context
     from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
     from bench.data.splits import training_data
     from bench.evaluation.measures import evaluate
-    from bench.models import base_model
+    from bench.models.base import base_model
+    from bench.planning.registry import Registry
     from bench.records import PRIMARY_MEASURE
-    from bench.registry import Registry
     from bench.retrieval.lexical import tokenize
     from bench.retrieval.ranking import Ranking
     from bench.speed import plain
     from bench.speed.subject import QUICK, TOP_K, Subject
+    from bench.strategy.resources import Context
 
     torch.set_num_threads(asked["threads"])
     dataset = load_dataset(asked["folder"])
@@ -51,7 +51,7 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
             scores[name] = plain.evaluate(
                 model.to(torch.bfloat16) if asked["bf16"] else model, dataset.corpus, queries, qrels
             )
-        elif strategy.before() is None:
+        elif strategy.untrained_counterpart() is None:
             engine = plain.PlainBm25(dataset.corpus, tokenize)
             ranking = Ranking.from_run(engine.search(queries, TOP_K))
             scores[name] = evaluate(ranking, qrels, [PRIMARY_MEASURE]).mean(PRIMARY_MEASURE)

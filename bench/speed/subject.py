@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import precision
-from bench.context import Context, Progress, TrainingSettings, silent
 from bench.data.dataset import Corpus, Dataset, Pair, TrainingData
 from bench.errors import BenchError
+from bench.models import precision
+from bench.strategy.resources import Context, Progress, TrainingSettings, silent
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from bench.models import BaseModel
-    from bench.registry import Registry
-    from bench.strategy import Strategy
+    from bench.models.base import BaseModel
+    from bench.planning.registry import Registry
+    from bench.strategy.base import Strategy
 
 BATCH = 32
 TOP_K = 100

@@ -15,12 +15,12 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from bench.context import Context, TrainingSettings
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
 from bench.records import FitReport
-from bench.strategy import Strategy
+from bench.strategy.base import Strategy
+from bench.strategy.resources import Context, TrainingSettings
 from bench.training.attention import FastAttentionBackward
-from bench.training.budget import Budget
 from bench.training.memory import within_memory
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
 from bench.training.selection import DevelopmentPool, training_pool
@@ -58,7 +58,7 @@ def development_pool(strategy: Strategy, data: TrainingData) -> DevelopmentPool 
     """Return the pool that checkpoints are compared on; None where labels are too few for selection. Not charged."""
     if not data.dev_qrels or data.labels < strategy.context.training.selection_floor:
         return None
-    with strategy.context.meter.free():
+    with strategy.context.meter.excluded():
         return strategy.context.development(data)
 
 
@@ -81,16 +81,24 @@ def train_module(
         scores: nDCG@10 of each query of the pool; None searches the pool.
     """
     context, module = strategy.context, work.module
-    with context.meter.free():
+    with context.meter.excluded():
         total = sum(parameter.numel() for parameter in context.encoder.model.parameters())
     check_shape(budget, strategy.trainable_params, total, strategy.name)
     note = _within_memory(work, budget, context)
     settings = context.training
-    parts = [(part.name, part.version, part.config) for part in strategy.parts]
-    identity = (strategy.name, strategy.version, strategy.config, parts, settings, data.dataset, context.model.name)
+    components = [(part.name, part.version, part.config) for part in strategy.components]
+    identity = (
+        strategy.name,
+        strategy.version,
+        strategy.config,
+        components,
+        settings,
+        data.dataset,
+        context.model.name,
+    )
 
     def measure() -> float:
-        with context.meter.free():
+        with context.meter.excluded():
             return _step_seconds(work, settings)
 
     steps, binding = planned_steps(
@@ -106,17 +114,17 @@ def train_module(
     if pool is not None and scores is None:
         scores = lambda: pool.scores(strategy)  # noqa: E731
     watch = Watch(context, report, budget.max_seconds, scores, lambda: snapshot(module))
-    before = strategy.before()
+    before = strategy.untrained_counterpart()
     if pool is not None and before is not None:
         watch.before(lambda: pool.scores(before))
     descend(work, strategy.config.lr, settings, steps, watch.step)
     module.eval()
     if watch.best is not None:
         restore(module, watch.best)
-    with context.meter.free():
+    with context.meter.excluded():
         report.train_flops = sum(islice(work.step_flops(), report.steps))
     if pool is not None and not report.diverged:
-        with context.meter.free():
+        with context.meter.excluded():
             report.train_measure = float(training_pool(data, context).scores(strategy).mean())
     return report
 
@@ -168,7 +176,7 @@ def _within_memory(work: Work, budget: Budget, context: Context) -> str:
     """Under a budget of memory take batches in pieces that fit; returns a sentence for the report, or nothing."""
     if budget.memory is None or not work.divisible:
         return ""
-    with context.meter.free():
+    with context.meter.excluded():
         looked = islice(zip(work.step_flops(), work.batches(), strict=False), _LOOKED_AT)
         heaviest = max(looked, key=lambda each: each[0])[1]
 

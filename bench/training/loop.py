@@ -27,17 +27,17 @@ from torch.utils.data import BatchSampler
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from bench import precision
-from bench.context import Context, TrainingSettings
+from bench.budget import Budget
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import token_counts
+from bench.models import precision
+from bench.objectives.negatives import mine
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.encode import Kind, prompt_of
+from bench.strategy.resources import Context, TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
-from bench.training.budget import Budget
 from bench.training.memory import within_memory
-from bench.training.negatives import mine
 from bench.training.planning import check_shape, finishing_seconds, planned_steps, shared_step_seconds
 from bench.training.selection import training_pool
 from bench.training.step_flops import StepFlops
@@ -45,7 +45,7 @@ from bench.training.tracking import UNTRACKED
 from bench.training.watch import Watch, restore, snapshot
 
 if TYPE_CHECKING:
-    from bench.strategy import EncoderStrategy
+    from bench.strategy.base import EncoderStrategy
 
 __all__ = ["contrastive_loss", "restore", "snapshot", "train"]
 
@@ -75,7 +75,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     Deterministic for a seed under a budget of steps or flops, on one machine class and thread count.
     """
     context, settings = strategy.context, strategy.context.training
-    with context.meter.free():
+    with context.meter.excluded():
         torch.manual_seed(seed)
         model = strategy.model
         pool = context.development(data) if data.dev_qrels and data.labels >= settings.selection_floor else None
@@ -106,7 +106,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
         lambda: snapshot(model),
     )
     if pool is not None:
-        base = strategy.before() or strategy
+        base = strategy.untrained_counterpart() or strategy
         watch.before(lambda: pool.scores(base))
     work.run(steps, seed, _Watching(strategy, watch))
     if watch.best is not None:
@@ -115,7 +115,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     context.best_dev = report.best_dev
     report.chosen = strategy.finish(model, data)
     if pool is not None and not report.diverged:
-        with context.meter.free():
+        with context.meter.excluded():
             report.train_measure = float(training_pool(data, context).scores(strategy).mean())
     return report
 
@@ -147,14 +147,14 @@ class _Work:
     def identity(self) -> tuple[object, ...]:
         """What a measured step time belongs to; the seed is not part of it."""
         strategy = self.strategy
-        parts = [(part.name, part.version, part.config) for part in strategy.parts]
-        named = strategy.name, strategy.version, strategy.config, parts
+        components = [(part.name, part.version, part.config) for part in strategy.components]
+        named = strategy.name, strategy.version, strategy.config, components
         return (*named, self.settings, self.data.dataset, self.context.model.name)
 
     def step_flops(self) -> Iterator[float]:
         """Return the operations of each step."""
         if self._flops is None:
-            with self.context.meter.free():
+            with self.context.meter.excluded():
                 self._flops = StepFlops(self.strategy, self.columns, self.lengths)
         return self._flops.of(self.batches())
 
@@ -162,7 +162,7 @@ class _Work:
     def lengths(self) -> dict[str, np.ndarray]:
         """Tokens of each text of each column, as the model cuts them."""
         if self._lengths is None:
-            with self.context.meter.free():
+            with self.context.meter.excluded():
                 model = self.strategy.model
                 limit = min(self.context.max_length or 10**9, model.max_seq_length or 512)
                 self._lengths = {
@@ -172,7 +172,7 @@ class _Work:
 
     def measure_step(self) -> float:
         """Return the mean seconds of a step after warm-up, leaving the model as it was. Not charged."""
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             model = self.strategy.model
             state = snapshot(model)
             timer = _Timer()
@@ -224,7 +224,7 @@ class _Work:
                 **(tracking.arguments(steps) if tracking else UNTRACKED),
             )
             with ExitStack() as setting_up:
-                setting_up.enter_context(context.meter.free())
+                setting_up.enter_context(context.meter.excluded())
                 callback.on_first_step = setting_up.close
                 trainer = _Trainer(
                     model=model,

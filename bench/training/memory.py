@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
-from bench.training.budget import Budget
+from bench.strategy.resources import Context
 
 WHOLE = 0
 """No pieces: the whole batch at once."""
@@ -38,7 +38,7 @@ def within_memory(budget: Budget, context: Context, columns: int, probe: Callabl
     if limit is None or settings.mini_batch:
         return ""
     with ExitStack() as stack:
-        stack.enter_context(context.meter.free())
+        stack.enter_context(context.meter.excluded())
         memory = context.memory or stack.enter_context(PeakMemory(context.device))
 
         def measure(piece: int) -> int:

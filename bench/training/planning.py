@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.context import Context
+from bench.budget import Budget, allowed_params
 from bench.errors import BudgetError
-from bench.training.budget import Budget, allowed_params
+from bench.strategy.resources import Context
 
 if TYPE_CHECKING:
-    from bench.strategy import EncoderStrategy
+    from bench.strategy.base import EncoderStrategy
     from bench.training.selection import DevelopmentPool
 
 DEFAULT_STEPS = 150
@@ -91,7 +91,7 @@ def finishing_seconds(
     context = strategy.context
 
     def measure() -> float:
-        with context.meter.free():
+        with context.meter.excluded():
             pool.scores(strategy)  # warms up
             start = time.perf_counter()
             pool.scores(strategy)

@@ -14,8 +14,8 @@ from bench.records import PRIMARY_MEASURE
 from bench.retrieval.ranking import Ranking
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.strategy import Strategy
+    from bench.strategy.base import Strategy
+    from bench.strategy.resources import Context
 
 Ranker = Callable[[Mapping[str, str]], Ranking]
 _DEPTH = 20
@@ -53,7 +53,7 @@ def build_pools(data: TrainingData, context: Context) -> tuple[DevelopmentPool, 
         data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, settings.dev_docs, rankers=rankers
     )
     sizes = max(1, settings.dev_queries // 2), max(1, settings.dev_docs // 2)
-    with context.meter.free():
+    with context.meter.excluded():
         train = pool_of(data.train_queries, data.train_qrels, data, context, *sizes, rankers=rankers)
     return dev, train
 
@@ -96,7 +96,7 @@ def pool_of(
 
 def _rankers(corpus: Corpus, context: Context) -> Sequence[Ranker]:
     """Index a corpus for BM25 and for the base model."""
-    from bench.baseline import BaseEncoder
+    from bench.encoders.base import BaseEncoder
     from bench.retrieval.lexical import build_lexical
 
     base, lexical = BaseEncoder(None, context), build_lexical(corpus)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bench.context import Context
+from bench.budget import Budget, allowed_params
 from bench.errors import NotApplicableError
-from bench.training.budget import Budget, allowed_params
+from bench.strategy.resources import Context
 
 if TYPE_CHECKING:
-    from bench.hyperparameters import StrategyConfig
-    from bench.strategy import Strategy
+    from bench.strategy.base import Strategy
+    from bench.strategy.hyperparameters import StrategyConfig
 
 SIZING = 2
 """Part of the identity of what a budget of trainable parameters shapes: raised when such budgets give other sizes."""
@@ -19,10 +19,10 @@ SIZING = 2
 
 def turned(kind: type[Strategy], config: StrategyConfig, budget: Budget) -> tuple[str, ...]:
     """Return the options that decide the size and belong to the budget, where it limits what is trained."""
-    knob = config.knob()
-    if knob is None or budget.trainable_params is None or kind.trains == "none":
+    size_parameter = config.size_parameter()
+    if size_parameter is None or budget.trainable_params is None or kind.trains == "none":
         return ()
-    return knob.options
+    return size_parameter.options
 
 
 def sized(

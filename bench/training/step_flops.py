@@ -11,7 +11,7 @@ import numpy as np
 from bench.evaluation.flops import flop_model
 
 if TYPE_CHECKING:
-    from bench.strategy import EncoderStrategy
+    from bench.strategy.base import EncoderStrategy
 
 
 class StepFlops:
@@ -49,8 +49,8 @@ class StepFlops:
                 if name != "anchor" and self.strategy.query_only:
                     step += self._untrained(name, batch, known)
                 elif pieces:
-                    parts = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]
-                    step += sum(self._twice(lengths[part]) for part in parts)  # each is cut to its longest text
+                    components = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]
+                    step += sum(self._twice(lengths[part]) for part in components)  # each is cut to its longest text
                 elif 0 < (piece := getattr(loss, "piece", 0)) < len(batch):
                     step += self._twice(lengths[batch], calls=-(-len(batch) // piece))
                 else:

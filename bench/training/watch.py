@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.context import Context
+from bench.budget import OVERRUN
 from bench.records import CurvePoint, FitReport
-from bench.training.budget import OVERRUN
+from bench.strategy.resources import Context
 from bench.training.planning import evaluation_steps
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Watch:
         """Score the same composition around the untouched base model, on the same development queries."""
         if self.scores is None:
             return
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             self._base = scores()
         self.report.base_dev = float(self._base.mean())
 
@@ -84,7 +84,7 @@ class Watch:
         report.curve.append(point)
         if self.scores is None:
             return
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             scores = self.scores()
             point.dev = report.last_dev = float(scores.mean())
             if report.best_dev is None or point.dev > report.best_dev:

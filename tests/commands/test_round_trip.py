@@ -12,7 +12,7 @@ import yaml
 
 from bench.cli import Parser
 from bench.commands import run
-from bench.config import RunConfig, from_mapping, load, merged
+from bench.config.schema import RunConfig, from_mapping, load, merged
 
 SAID: dict[str, tuple[list[str], Any]] = {
     "strategies": (["--strategies", "frozen, hybrid(lora, method=rrf)"], ("frozen", "hybrid(lora, method=rrf)")),

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from bench.budget import Budget
 from bench.contract import CLAUSES, Finding, check
-from bench.contract.elsewhere import OtherProcess
+from bench.contract.subprocess_reload import OtherProcess
 from bench.data.dataset import TrainingData
 from bench.errors import BenchError
-from bench.hyperparameters import EncoderConfig
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.records import FitReport
-from bench.strategy import EncoderStrategy
-from bench.training.budget import Budget
+from bench.strategy.base import EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 
 
 class Honest(EncoderStrategy):
@@ -172,7 +172,7 @@ class HidesSteps(Honest):
 
 class HidesSeconds(Honest):
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        with self.context.meter.free():
+        with self.context.meter.excluded():
             return super().fit(data, budget, seed)
 
 
@@ -217,7 +217,7 @@ def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewh
         (NeverComesBack, "detach", "are not back"),
         (Overruns, "budget", "took 4 optimiser steps with a budget of 2"),
         (HidesSteps, "budget", "took 2 optimiser steps and reports 1"),
-        (HidesSeconds, "budget", "must not run under `meter.free()`"),
+        (HidesSeconds, "budget", "must not run under `meter.excluded()`"),
         (IgnoresTheSeed, "repeat", "does not follow the seed"),
     ],
 )
@@ -235,7 +235,7 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from bench.strategy import EncoderConfig, EncoderStrategy\n\n\n"
+        "from bench.strategy.base import EncoderConfig, EncoderStrategy\n\n\n"
         "class Mine(EncoderStrategy):\n"
         '    name = "mine"\n\n'
         "    def attach(self, model):\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.data.beir import read_beir
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Pair, Qrels
 from bench.data.overlap import overlap, seen_queries
-from bench.data.splits import carve, sample_pairs, training_data
+from bench.data.splits import sample_pairs, split_off, training_data
 
 
 def make(splits: Mapping[str, Qrels], queries: Mapping[str, str] | None = None, **kwargs: object) -> Dataset:
@@ -40,7 +40,7 @@ many_to_many = st.dictionaries(
 @given(many_to_many, st.integers(0, 3))
 def test_carved_sides_share_no_query_and_no_document(qrels: dict[str, dict[str, int]], seed: int) -> None:
     pairs = pairs_of(qrels)
-    train, dev, by_document = carve(pairs, seed)
+    train, dev, by_document = split_off(pairs, seed)
     assert sorted(train + dev, key=str) == sorted(pairs, key=str)
     assert len(dev) <= round(0.2 * len(pairs))
     assert not {pair.query_id for pair in train} & {pair.query_id for pair in dev}
@@ -50,14 +50,14 @@ def test_carved_sides_share_no_query_and_no_document(qrels: dict[str, dict[str, 
 
 def test_the_same_question_under_two_ids_stays_on_one_side() -> None:
     pairs = [Pair(f"{n}{twin}", f"Question {n}{twin}", f"{n}{twin}", "") for n in range(100) for twin in "?!"]
-    train, dev, _ = carve(pairs, seed=0)
+    train, dev, _ = split_off(pairs, seed=0)
     assert len(dev) == 40
     assert not {pair.query_id[:-1] for pair in train} & {pair.query_id[:-1] for pair in dev}
 
 
 def test_where_all_queries_share_documents_queries_alone_are_kept_apart() -> None:
     pairs = pairs_of({f"q{n}": {"hub": 1} for n in range(50)})
-    train, dev, by_document = carve(pairs, seed=0)
+    train, dev, by_document = split_off(pairs, seed=0)
     assert (len(train), len(dev), by_document) == (40, 10, False)
 
 

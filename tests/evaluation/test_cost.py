@@ -16,13 +16,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.baseline import BaseEncoder
-from bench.context import Context
 from bench.data.dataset import Dataset
+from bench.encoders.base import BaseEncoder
 from bench.evaluation import cost
 from bench.evaluation.cost import PeakMemory, environment, latency, throughput
 from bench.evaluation.flops import flop_model
-from bench.models import BaseModel
+from bench.models.base import BaseModel
+from bench.strategy.resources import Context
 
 BATCH, LENGTH = 4, 48
 

@@ -10,12 +10,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.context import Context, TrainingSettings
 from bench.contract import Subject
 from bench.evaluation.flops import flop_model, query_flops
-from bench.models import BaseModel, base_model
-from bench.registry import Registry
-from bench.strategy import EncoderStrategy
+from bench.models.base import BaseModel, base_model
+from bench.planning.registry import Registry
+from bench.strategy.base import EncoderStrategy
+from bench.strategy.resources import Context, TrainingSettings
 
 TEXTS, LENGTH = 3, 24
 CLOSE = 0.005
@@ -29,7 +29,7 @@ def _encoders() -> list[str]:
     """Return the names of all strategies that change an encoder of their own: distillation's is its part's."""
     registry = Registry()
     kinds = {name: registry.get(name) for name in registry.names()}
-    return [name for name, kind in kinds.items() if issubclass(kind, EncoderStrategy) and not kind.parts_wanted]
+    return [name for name, kind in kinds.items() if issubclass(kind, EncoderStrategy) and not kind.n_components]
 
 
 def _strategy(expression: str, model: BaseModel) -> Any:

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from bench.config import from_mapping
+from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
 from bench.expression import parse
-from bench.models import BaseModel
-from bench.registry import Registry
-from bench.running.driver import execute
-from bench.running.jobs import run_job
-from bench.running.store import Store
-from bench.strategy import EncoderStrategy, Strategy
+from bench.models.base import BaseModel
+from bench.planning.jobs import run_job
+from bench.planning.registry import Registry
+from bench.running.run import execute
+from bench.store.store import Store
+from bench.strategy.base import EncoderStrategy, Strategy
 
 Adapted = Callable[..., Strategy]
 
@@ -36,9 +36,9 @@ def adapted(tiny_base: Callable[[str], BaseModel], tiny_context: Callable[..., A
         def make(text: str) -> Strategy:
             expression = parse(text)
             kind = Registry().get(expression.name)
-            parts = [make(str(part)) for part in expression.parts]
+            components = [make(str(part)) for part in expression.components]
             options = {key: str(value) for key, value in expression.options}
-            return kind(kind.Config.parse(options), context, parts)
+            return kind(kind.Config.parse(options), context, components)
 
         torch.manual_seed(3)
         strategy = make(text)
@@ -56,9 +56,9 @@ def adapted(tiny_base: Callable[[str], BaseModel], tiny_context: Callable[..., A
 class Inline:
     """Runs jobs in this process, and hears nothing of them."""
 
-    def run(self, jobs: Any, store: Store, setup: Any, listener: Any) -> None:
+    def run(self, jobs: Any, store: Store, execution: Any, listener: Any) -> None:
         for job in jobs:
-            run_job(job, store, setup)
+            run_job(job, store, execution)
 
     def started(self, job: Any) -> None: ...
 

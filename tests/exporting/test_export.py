@@ -18,8 +18,8 @@ import yaml
 from bench.cli import main
 from bench.errors import BenchError, StoreError
 from bench.exporting.choice import Wanted, choose, setup_of
-from bench.running.store import Store
-from bench.running.workshop import Workshop
+from bench.running.environment import JobEnvironment
+from bench.store.store import Store
 
 TEXTS = ["what happens to the tide in the harbour?", "The kiln of the pottery was repaired."]
 
@@ -34,8 +34,8 @@ def lora(store: Store, seed: int = 0) -> str:
 
 
 def vectors(store: Store, fit: str) -> np.ndarray:
-    with Workshop(store, setup_of(store)) as workshop:
-        strategy: Any = workshop.strategy(fit)
+    with JobEnvironment(store, setup_of(store)) as environment:
+        strategy: Any = environment.strategy(fit)
         return np.asarray(strategy.encoder.uncached(TEXTS, "document"))
 
 

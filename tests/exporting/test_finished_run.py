@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from bench.cli import main
-from bench.config import from_mapping
+from bench.config.schema import from_mapping
 from bench.errors import BenchError
 from bench.exporting.choice import Wanted, choose, setup_of
-from bench.running.plan import plan
-from bench.running.store import Store
-from bench.running.workshop import Workshop
+from bench.planning.plan import plan
+from bench.running.environment import JobEnvironment
+from bench.store.store import Store
 from bench.training.tracking import Tracking, require_trackers
 
 PAIR = ("what happens to the tide in the harbour?", "The tide of the harbour is checked every morning.")
@@ -37,8 +37,8 @@ def test_two_texts_are_compared_before_and_after(finished_run: Store, capsys: An
     assert sorted((row["strategy"], row["seed"]) for row in rows) == [("frozen", None), ("lora", 0), ("lora", 1)]
     assert len({row["before"] for row in rows}) == 1
     for row in rows:
-        with Workshop(finished_run, setup_of(finished_run)) as workshop:
-            strategy: Any = workshop.strategy(row["fit"])
+        with JobEnvironment(finished_run, setup_of(finished_run)) as environment:
+            strategy: Any = environment.strategy(row["fit"])
             encoder = strategy.encoder if row["strategy"] == "lora" else strategy.context.encoder
             one, two = encoder.uncached(list(PAIR), "document")
         assert row["after"] == pytest.approx(float(one @ two), abs=1e-5)
@@ -65,9 +65,9 @@ def test_measures_of_ir_measures_are_in_the_records(finished_run: Store) -> None
 
     cell = next(cell for cell in finished_run.results() if cell.strategy == "frozen")
     run = finished_run.ranking(cell.cell).as_run()
-    with Workshop(finished_run, setup_of(finished_run)) as workshop:
+    with JobEnvironment(finished_run, setup_of(finished_run)) as environment:
         config = finished_run.invocations()[-1]["config"]
-        qrels = workshop.dataset(config["datasets"][0]).qrels("test")  # type: ignore[union-attr]
+        qrels = environment.dataset(config["datasets"][0]).qrels("test")  # type: ignore[union-attr]
     wanted = ir_measures.calc_aggregate([ir_measures.parse_measure("Judged@10")], qrels, run)
     assert cell.metrics["Judged@10"] == pytest.approx(next(iter(wanted.values())))
     assert "P(rel=1)@5" in cell.metrics or "P@5" in cell.metrics or "precision@5" in cell.metrics

@@ -14,7 +14,7 @@ import pytest
 
 from bench.records import MEASURES, CellResult, CurvePoint, FitRecord
 from bench.retrieval.ranking import Ranking
-from bench.running.store import Store
+from bench.store.store import Store
 
 QUERIES = 160
 PROBE_QUERIES = 200
@@ -44,7 +44,7 @@ class Plant:
     total_params: int = 22_713_216
     """Of the model that embeds."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     reindex: str = "encode"
     query_ms: float = 12.0
     artifact_bytes: int = 4_000_000
@@ -110,7 +110,7 @@ class Planter:
                     seed=seed,
                     status=plant.status,
                     reason=plant.reason,
-                    parts=list(plant.parts),
+                    components=list(plant.components),
                     trains="encoder" if trained else "none",
                     reindex=plant.reindex,
                     hyperparameters=dict(plant.hyperparameters),

@@ -26,7 +26,7 @@ PARTS = {"hybrid(full)": ["full"], "distill(lora,teacher=hybrid(full))": ["lora"
 def entry(name: str) -> tuple[Entry, dict[str, FitRecord]]:
     said: dict[str, Any] = {"dataset": "d", "model": "m", "seed": 0, "status": "ok"}
     fits = {
-        fit: FitRecord(fit=fit, strategy=fit, parts=PARTS.get(fit, []), cost=dict(cost), **said)
+        fit: FitRecord(fit=fit, strategy=fit, components=PARTS.get(fit, []), cost=dict(cost), **said)
         for fit, cost in COSTS.items()
     }
     cell = CellResult(

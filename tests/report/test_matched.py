@@ -68,8 +68,8 @@ def test_the_allowance_is_a_share_of_the_settings_own_model(
         limits=limits,
     )
     if beside != "base(smaller)":
-        parts = () if beside == "near(smaller)" else (part_of(planter, "base(smaller)"),)
-        planter.run({beside: plant(params=1_000, total_params=TOTAL // 8, parts=parts)}, limits=limits)
+        components = () if beside == "near(smaller)" else (part_of(planter, "base(smaller)"),)
+        planter.run({beside: plant(params=1_000, total_params=TOTAL // 8, components=components)}, limits=limits)
     shares, _ = matched(planter)
     assert shares == {"near": pytest.approx(0.9, abs=1e-4)}
 
@@ -86,7 +86,8 @@ def test_a_composite_stands_beside_its_part_with_what_the_whole_trains(
     planter.run({"base": untrained(), "near": plant(params=near)}, limits=limits)
     part = (part_of(planter, "near"),)
     planter.run(
-        {"fused(near)": plant(params=0, parts=part), "again(near)": plant(params=near, parts=part)}, limits=limits
+        {"fused(near)": plant(params=0, components=part), "again(near)": plant(params=near, components=part)},
+        limits=limits,
     )
     shares, words = matched(planter)
     assert shares == {name: pytest.approx(0.9, abs=1e-4) for name in ("near", "fused(near)")}

@@ -63,8 +63,8 @@ def test_a_query_is_seen_for_all_rows_once_any_fit_was_trained_on_its_document(p
 
 def test_strata_add_up_to_the_whole(planter, plant, untrained):
     setting = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).settings[0]
-    parts = 40 * setting.mean("big", stratum="seen") + 120 * setting.mean("big", stratum="unseen")
-    assert parts / 160 == pytest.approx(setting.mean("big"))
+    components = 40 * setting.mean("big", stratum="seen") + 120 * setting.mean("big", stratum="unseen")
+    assert components / 160 == pytest.approx(setting.mean("big"))
 
 
 def test_the_macro_average_counts_each_group_once(planter, plant, untrained):

@@ -11,8 +11,8 @@ from bench.report.build import build
 from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.report.plots import draw
-from bench.tuning import records
-from bench.tuning.records import Study, Trial
+from bench.store import studies as records
+from bench.store.studies import Study, Trial
 
 STUDY = Study(
     study="big--domain--150-steps--0123456789",

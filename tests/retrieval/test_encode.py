@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.context import Context
-from bench.models import BaseModel
-from bench.precision import weights_in
+from bench.models.base import BaseModel
+from bench.models.precision import weights_in
 from bench.retrieval.cache import VectorCache
 from bench.retrieval.encode import plan_batches
+from bench.strategy.resources import Context
 
 Contexts = Callable[..., Context]
 TEXTS = ["bread and salt", "a river", "the long history of the tools with which gardens are kept in order", "salt", ""]
@@ -123,7 +123,7 @@ def test_an_encoder_kept_ready_converts_its_weights_once(
         entered.append(model)
         return weights_in(model, number_format)
 
-    monkeypatch.setattr("bench.precision.weights_in", counted)
+    monkeypatch.setattr("bench.models.precision.weights_in", counted)
     with encoder.ready():
         together = [encoder.uncached([text], "query")[0] for text in TEXTS]
     assert len(entered) == 1

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.context import Context
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.retrieval import table
 from bench.retrieval.cache import VectorCache, VectorSpace
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
+from bench.strategy.resources import Context
 
 
 def key(number: int) -> bytes:
@@ -144,8 +144,8 @@ def test_where_the_disk_is_full_a_large_table_is_in_memory(tmp_path: Path, monke
 def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
     tiny_bert: BaseModel, tiny_context: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.baseline import BaseEncoder
     from bench.data.dataset import Corpus
+    from bench.encoders.base import BaseEncoder
 
     texts = ["bread and salt", "a river", "gardens", "salt"]
     corpus = Corpus(["a", "b", "c", "d"], texts)

@@ -11,17 +11,17 @@ import pytest
 
 from bench import run as run_api
 from bench.cli import main
+from bench.planning.jobs import Job, Listener, run_job
 from bench.running import executors
-from bench.running.jobs import Job, Listener, run_job
-from bench.running.store import Store
-from bench.running.workshop import Setup
+from bench.running.environment import ExecutionSettings
+from bench.store.store import Store
 
 
 class InProcess:
-    def run(self, jobs: Sequence[Job], store: Store, setup: Setup, listener: Listener) -> None:
+    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
         for job in jobs:
             listener.started(job)
-            record = run_job(job, store, setup)
+            record = run_job(job, store, execution)
             listener.ended(job, record.status, record.reason, 0.0)
 
 

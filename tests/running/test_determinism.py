@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.config import from_mapping
-from bench.running.driver import Outcome, execute
-from bench.running.jobs import Job
+from bench.config.schema import from_mapping
+from bench.planning.jobs import Job
+from bench.running.run import RunResult, execute
 
 
 class Silent:
@@ -20,7 +20,7 @@ class Silent:
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None: ...
 
 
-def content(outcome: Outcome, name: str) -> bytes:
+def content(outcome: RunResult, name: str) -> bytes:
     (cell,) = outcome.store.cells()
     return (outcome.store.cell_folder(cell.cell) / name).read_bytes()
 
@@ -29,7 +29,7 @@ def content(outcome: Outcome, name: str) -> bytes:
 def test_two_runs_are_alike_to_the_byte_and_threads_move_only_last_digits(
     tiny_bert: Any, beir_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(name: str, threads: int) -> Outcome:
+    def run(name: str, threads: int) -> RunResult:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / name / "cache"))  # nothing is shared but the inputs
         config = from_mapping(
             {

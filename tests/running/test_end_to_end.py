@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import RunConfig, from_mapping
+from bench.config.schema import RunConfig, from_mapping
 from bench.records import CellResult
-from bench.running.driver import execute
+from bench.running.environment import ExecutionSettings, JobEnvironment
 from bench.running.executors.local import LocalExecutor
 from bench.running.progress import Quiet
-from bench.running.store import Store
-from bench.running.workshop import Setup, Workshop
+from bench.running.run import execute
+from bench.store.store import Store
 
-PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.loop", "bench.running.executors.child")
+PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.loop", "bench.running.worker")
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callabl
 
     curve = runs[0].curve(first["lora"].fit)
     assert curve["step"].iloc[-1] == 4 and curve["loss"].notna().all()
-    with Workshop(runs[0], Setup(device="cpu")) as workshop:
-        strategy = workshop.strategy(first["lora"].fit)
-        dataset = workshop.dataset(config("first").datasets[0])
+    with JobEnvironment(runs[0], ExecutionSettings(device="cpu")) as environment:
+        strategy = environment.strategy(first["lora"].fit)
+        dataset = environment.dataset(config("first").datasets[0])
         queries = {query: dataset.queries[query] for query in dataset.judged("test")}  # type: ignore[union-attr]
         again = strategy.search(queries, strategy.index(dataset.corpus), 100)  # type: ignore[union-attr]
     kept = runs[0].ranking(first["lora"].cell)

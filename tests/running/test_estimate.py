@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.config import RunConfig
-from bench.registry import Registry
-from bench.running.driver import Outcome, pending
+from bench.config.schema import RunConfig
+from bench.planning.plan import plan
+from bench.planning.registry import Registry
 from bench.running.estimate import ACHIEVED, Estimate, estimate, matrix_rate
-from bench.running.plan import plan
-from bench.running.store import Store
+from bench.running.run import RunResult, pending
+from bench.store.store import Store
 
 Configure = Callable[..., RunConfig]
 RATE = 1e6
@@ -50,7 +50,7 @@ def test_a_budget_that_is_time_is_its_own_estimate(
     assert (found.how, found.seconds) == (how, pytest.approx(seconds))
 
 
-def test_what_was_measured_before_counts(toy_config: Configure, run_inline: Callable[[RunConfig], Outcome]) -> None:
+def test_what_was_measured_before_counts(toy_config: Configure, run_inline: Callable[[RunConfig], RunResult]) -> None:
     store = run_inline(toy_config()).store
     wall, index = store.fits()[0].cost["wall_seconds"], store.cells()[0].cost["index_seconds"]
     found = estimates(toy_config(budget={"steps": 50}, seeds="1"))

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-from bench import precision
-from bench.config import RunConfig
+from bench.budget import Budget
+from bench.config.schema import RunConfig
 from bench.contract.sample import sample_dataset
 from bench.evaluation import cost
-from bench.pricing import put_price
+from bench.models import precision
 from bench.records import CellResult, FitRecord
 from bench.report.costs import cost_of
 from bench.report.load import load_run
-from bench.running.driver import Outcome
 from bench.running.fit import overrun
-from bench.running.probing import limited
-from bench.training.budget import Budget
+from bench.running.run import RunResult
+from bench.store.pricing import put_price
+from bench.tasks.probes import subsample_queries
 
 Configure = Callable[..., RunConfig]
-Run = Callable[[RunConfig], Outcome]
+Run = Callable[[RunConfig], RunResult]
 
 
-def only(outcome: Outcome) -> tuple[FitRecord, CellResult]:
+def only(outcome: RunResult) -> tuple[FitRecord, CellResult]:
     fits, cells = outcome.store.fits(), outcome.store.results()
     assert len(fits) == len(cells) == 1
     return fits[0], cells[0]
@@ -102,7 +102,7 @@ def test_a_probe_near_its_ceiling_is_searched_in_the_union_with_the_target(
     ceiling: float,
     documents: int,
 ) -> None:
-    monkeypatch.setattr("bench.running.probing.CEILING", ceiling)
+    monkeypatch.setattr("bench.tasks.probes.CEILING", ceiling)
     outcome = run_inline(toy_config(probes=str(probe_folder)))
     probe = next(each for each in outcome.store.cells() if each.role == "probe")
     assert probe.n_docs == documents
@@ -124,14 +124,14 @@ def test_a_probe_asks_no_more_queries_than_a_strategy_can_answer(
 
 def test_the_limit_of_a_part_holds_however_deep_and_that_of_a_teacher_does_not() -> None:
     def around(limit: int | None, part: Any = None, teacher: Any = None) -> Any:
-        parts = [each for each in (part, teacher) if each]
-        return SimpleNamespace(probe_queries=limit, parts=parts, serving_parts=[part] if part else [])
+        components = [each for each in (part, teacher) if each]
+        return SimpleNamespace(probe_queries=limit, components=components, serving_components=[part] if part else [])
 
     probe, few, many = sample_dataset(), around(2), around(None)
     asked = len(probe.qrels("test"))
     assert asked > 2
     for strategy, expected in ((around(None, around(None, few)), 2), (around(None, many, few), asked), (few, 2)):
-        assert len(limited(probe, "test", strategy).qrels("test")) == expected
+        assert len(subsample_queries(probe, "test", strategy).qrels("test")) == expected
 
 
 def test_the_querys_own_document_is_dropped_where_the_dataset_says_so(
@@ -255,7 +255,7 @@ def test_contention_is_the_share_of_its_own_threads_that_a_fit_lost(
     monkeypatch.setattr(cost.PeakMemory, "__init__", lambda self, device: measured(self))
     monkeypatch.setattr(cost, "environment", lambda device: {})
     monkeypatch.setattr(precision, "native_bf16", lambda device: False)
-    monkeypatch.setattr("bench.running.driver.require", lambda device: None)  # the toy strategy computes on no device
+    monkeypatch.setattr("bench.running.run.require", lambda device: None)  # the toy strategy computes on no device
     fit, cell = only(run_inline(toy_config(threads=1, device=device)))
     assert fit.status == "ok", fit.reason
     assert fit.environment["contention"] == cell.environment["contention"] == contention

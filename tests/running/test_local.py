@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
 from bench.errors import BenchError
-from bench.running.driver import Outcome, execute
+from bench.planning.jobs import Job
+from bench.running.environment import ExecutionSettings
 from bench.running.executors import executor
 from bench.running.executors.local import LocalExecutor, start_method
-from bench.running.jobs import Job
-from bench.running.store import Store
-from bench.running.workshop import Setup
+from bench.running.run import RunResult, execute
+from bench.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOAD = ("torch", "pandas", "scipy.stats", "pytrec_eval", "bench.running.executors.child")
+PRELOAD = ("torch", "pandas", "scipy.stats", "pytrec_eval", "bench.running.worker")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 Configure = Callable[..., RunConfig]
@@ -56,7 +56,7 @@ def local(jobs: int = 1, timeout: float | None = None) -> LocalExecutor:
     return LocalExecutor(jobs, timeout, preload=PRELOAD)
 
 
-def run(config: RunConfig, watch: Watch | None = None, workers: LocalExecutor | None = None) -> Outcome:
+def run(config: RunConfig, watch: Watch | None = None, workers: LocalExecutor | None = None) -> RunResult:
     return execute(config, watch or Watch(), workers=workers or local())
 
 
@@ -157,8 +157,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_
     values = config.to_dict()
     program = (
         "import sys\n"
-        "from bench.config import from_mapping\n"
-        "from bench.running.driver import execute\n"
+        "from bench.config.schema import from_mapping\n"
+        "from bench.running.run import execute\n"
         "from bench.running.executors.local import LocalExecutor\n"
         "from bench.running.progress import Quiet\n"
         "from rich.console import Console\n"
@@ -195,15 +195,15 @@ def test_a_process_works_where_its_parent_does_now(
 
 
 def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
-    assert start_method(Setup(device="cuda")) == "spawn"
-    assert start_method(Setup(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
+    assert start_method(ExecutionSettings(device="cuda")) == "spawn"
+    assert start_method(ExecutionSettings(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
 
 
 def test_libraries_that_are_loaded_already_keep_to_the_threads_of_the_job() -> None:
     code = (
         "import faiss, numpy, scipy.linalg, torch\n"
         "from threadpoolctl import threadpool_info\n"
-        "from bench.running.executors.child import set_threads\n"
+        "from bench.running.worker import set_threads\n"
         "set_threads(1)\n"
         "print(torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info()))"
     )

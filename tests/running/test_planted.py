@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import RunConfig, from_mapping
+from bench.config.schema import RunConfig, from_mapping
 from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
 from bench.report.build import build
 from bench.report.findings import Analysis
 from bench.report.load import load_run
-from bench.running.driver import Outcome
+from bench.running.run import RunResult
 
 PLANTED = """
 import random
@@ -80,7 +80,7 @@ def planted(
 
 
 def test_training_on_shuffled_pairs_is_said_to_forget(
-    planted: RunConfig, run_inline: Callable[[RunConfig], Outcome]
+    planted: RunConfig, run_inline: Callable[[RunConfig], RunResult]
 ) -> None:
     outcome = run_inline(planted)
     assert outcome.statuses == {"ok": 4}, outcome.failed

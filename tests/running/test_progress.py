@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
+from bench.planning.jobs import Job, jobs_of
+from bench.planning.plan import plan
 from bench.running import progress
-from bench.running.jobs import Job, jobs_of
-from bench.running.plan import plan
 from bench.running.progress import Lines, Live, Quiet, display, duration
 
 Configure = Callable[..., RunConfig]

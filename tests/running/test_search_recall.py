@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.config import RunConfig
-from bench.running.driver import Outcome
+from bench.config.schema import RunConfig
+from bench.running.run import RunResult
 
 
 def test_the_recall_of_approximate_search_stands_in_the_record(
-    toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], Outcome], toy_file: Path, tmp_path: Path
+    toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], RunResult], toy_file: Path, tmp_path: Path
 ) -> None:
     exact = run_inline(toy_config(out=str(tmp_path / "exact"))).store.results()[0]
     assert "search_recall" not in exact.cost

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import RunConfig
-from bench.running import plan as planning
-from bench.running.driver import Outcome
-from bench.running.plan import plan
+from bench.config.schema import RunConfig
+from bench.planning import plan as planning
+from bench.planning.plan import plan
+from bench.running.run import RunResult
 
 Configure = Callable[..., RunConfig]
-Run = Callable[[RunConfig], Outcome]
+Run = Callable[[RunConfig], RunResult]
 
 SHARED = {"baseline": "words", "budget": {"steps": 1, "trainable_params": ["2%"]}}
 

@@ -12,11 +12,11 @@ import pytest
 
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
-from bench.models import BaseModel
-from bench.registry import Registry
+from bench.models.base import BaseModel
+from bench.planning.registry import Registry
 from bench.speed import comparisons, plain
+from bench.speed.harness_job import Stages
 from bench.speed.measuring import Measurement, measure, sentences, table
-from bench.speed.own_job import Stages
 from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Row
 from bench.speed.subject import Sizes, Subject, filled
 from bench.speed.whole import own_time, whole_job
@@ -31,7 +31,7 @@ def subject(tiny_bert: BaseModel, tiny_dataset: Dataset) -> Subject:
 
 @pytest.fixture
 def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.precision.native_bf16", lambda device: False)
+    monkeypatch.setattr("bench.models.precision.native_bf16", lambda device: False)
 
 
 def test_both_sides_encode_the_same_texts_to_the_same_vectors(subject: Subject, fp32: None) -> None:
@@ -44,7 +44,7 @@ def test_both_sides_encode_the_same_texts_to_the_same_vectors(subject: Subject, 
 
 
 def test_with_bf16_the_library_is_given_its_own(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.precision.native_bf16", lambda device: True)
+    monkeypatch.setattr("bench.models.precision.native_bf16", lambda device: True)
     (row,) = comparisons.encoding(subject)
     assert set(row.seconds) == {PLAIN, PLAIN_BF16, OURS}
     assert row.formats == {PLAIN: "fp32", PLAIN_BF16: "bf16", OURS: "bf16"}
@@ -133,7 +133,7 @@ ENVIRONMENT = {
 
 def test_stages_are_added_up_by_kind_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 3.0, 7.0, 8.0])
-    monkeypatch.setattr("bench.speed.own_job.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("bench.speed.harness_job.time.perf_counter", lambda: next(clock))
     stages, job = Stages(), SimpleNamespace(name="fit")
     stages.started(job)  # type: ignore[arg-type]
     for stage in ("data", "fit", "save"):

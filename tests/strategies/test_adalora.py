@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from bench.budget import Budget
 from bench.contract import Subject
 from bench.contract.sample import sample_training
-from bench.models import BaseModel
-from bench.training.budget import Budget
+from bench.models.base import BaseModel
 from strategies.adalora import AdaLora
 
 MODULES = 12
@@ -62,7 +62,7 @@ def test_too_few_steps_to_measure_importance_leave_more_ranks_rather_than_none(
 
 
 def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_context: Callable[..., Any]) -> None:
-    from strategies._orthogonal import WithOrthogonality
+    from bench.encoders.orthogonality import WithOrthogonality
 
     strategy = Subject.of("adalora(orthogonal=2)").build(tiny_context(tiny_bert), ())
     assert isinstance(strategy, AdaLora)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.budget import Budget
 from bench.contract import Subject
 from bench.contract.sample import sample_dataset, sample_training
-from bench.strategy import EncoderStrategy
-from bench.training.budget import Budget
+from bench.strategy.base import EncoderStrategy
 
 EVERY = ("adapter", "prefix", "prompt", "ptuning", "ia3", "bitfit", "dora", "adalora", "vera", "full-merge")
 CASES = [("bert", name) for name in EVERY] + [("mpnet", "prefix"), ("mpnet", "prompt"), ("modernbert", "prompt")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.contract import check
-from bench.contract.elsewhere import OtherProcess
 from bench.contract.sample import sample_dataset
-from bench.models import BaseModel, base_model
+from bench.contract.subprocess_reload import OtherProcess
+from bench.models.base import BaseModel, base_model
 from bench.retrieval.ranking import Ranking, write_trec
 
 ANY_ARCHITECTURE = (
@@ -57,7 +57,7 @@ def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: Other
 
 @pytest.mark.parametrize("strategy", COUNTED)
 def test_trainable_parameters_on_the_default_model(strategy: str) -> None:
-    from bench.context import Context
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
+    from bench.strategy.resources import Context
 
     assert Registry().get(strategy)(None, Context(model=base_model())).trainable_params == COUNTED[strategy]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from bench.contract import check
-from bench.contract.elsewhere import OtherProcess
+from bench.contract.subprocess_reload import OtherProcess
 from bench.errors import NotApplicableError
-from bench.models import BaseModel, base_model
+from bench.models.base import BaseModel, base_model
 
 STRATEGIES = (
     "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix",

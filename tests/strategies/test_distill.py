@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baseline import BaseEncoder
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
-from bench.models import BaseModel
-from bench.training.budget import Budget
+from bench.models.base import BaseModel
+from bench.strategy.resources import Context
 from strategies.bm25 import Bm25
 from strategies.distill import Distill
 from strategies.lora import Lora
@@ -30,8 +30,8 @@ def _lora(context: Context, data: TrainingData, steps: int = 3) -> Lora:
     return part
 
 
-def _distill(context: Context, *parts: Any, **config: Any) -> Distill:
-    return Distill(Distill.Config(**{"teacher": "bm25", "candidates": 4, **config}), context, parts)
+def _distill(context: Context, *components: Any, **config: Any) -> Distill:
+    return Distill(Distill.Config(**{"teacher": "bm25", "candidates": 4, **config}), context, components)
 
 
 def _embeddings(strategy: Any, data: TrainingData) -> np.ndarray:
@@ -125,7 +125,7 @@ def test_other_scores_of_the_teacher_make_another_student(
 def test_a_cross_encoder_by_folder_teaches(
     tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    from strategies._ranker import Ranker
+    from bench.encoders.cross_encoder import Ranker
 
     context = tiny_context(tiny_bert)
     part = _lora(context, tiny_training)

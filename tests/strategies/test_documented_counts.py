@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.context import Context
 from bench.contract import Subject
-from bench.models import base_model
-from bench.registry import Registry
+from bench.models.base import base_model
+from bench.planning.registry import Registry
+from bench.strategy.resources import Context
 
 TABLE = (Path(__file__).resolve().parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8").split("\n\n")[2]
 

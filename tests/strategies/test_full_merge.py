@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from bench.budget import Budget
 from bench.contract.sample import sample_training
 from bench.errors import BenchError
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.training import loop, planning
-from bench.training.budget import Budget
 from bench.training.selection import DevelopmentPool
 from strategies.distill import Distill
 from strategies.full import Full

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from bench.baseline import BaseEncoder
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import Corpus, Dataset, TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.records import FitReport
 from bench.retrieval.lexical import build_lexical, tokenize
 from bench.retrieval.ranking import Ranking, trec_order
-from bench.strategy import Strategy
-from bench.training.budget import Budget
+from bench.strategy.base import Strategy
+from bench.strategy.resources import Context
 from strategies.hybrid import DEFAULT_WEIGHT, Hybrid
 
 Contexts = Callable[..., Context]
@@ -131,9 +131,9 @@ def test_saved_weight_and_what_it_was_before(
     fitted.save(tmp_path)
     loaded = Hybrid(None, context, (BaseEncoder(None, context),))
     loaded.load(tmp_path)
-    before = fitted.before()
+    before = fitted.untrained_counterpart()
     assert isinstance(before, Hybrid)
     queries = dict(list(tiny_dataset.queries.items())[:4])
     answers = [each.search(queries, each.index(tiny_dataset.corpus), 9).hits for each in (fitted, loaded, before)]
     assert answers[0] == answers[1] == answers[2]
-    assert _hybrid(context, {}).before() is None
+    assert _hybrid(context, {}).untrained_counterpart() is None

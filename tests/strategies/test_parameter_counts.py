@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.contract import Subject
-from bench.models import base_model
-from bench.training.budget import Budget
+from bench.models.base import base_model
+from bench.strategy.resources import Context
 from bench.training.shape import sized
 
 
@@ -50,9 +50,9 @@ def test_count(strategy: str, count: int, context: Context) -> None:
 )
 def test_the_size_knob_runs_from_small_to_large(strategy: str, context: Context) -> None:
     cls = Subject.of(strategy).strategy
-    knob = cls.Config().knob()
-    assert knob is not None
-    configs = [cls.Config.parse({knob.option: value}) for value in (1, 2, 3)]
+    size_parameter = cls.Config().size_parameter()
+    assert size_parameter is not None
+    configs = [cls.Config.parse({size_parameter.option: value}) for value in (1, 2, 3)]
     counts = [cls(config, context).trainable_params for config in configs]
 
     assert counts == sorted(set(counts))

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baseline import BaseEncoder
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import Dataset, TrainingData
+from bench.encoders.base import BaseEncoder
+from bench.encoders.losses import ListwiseLoss, QuerySideLoss
 from bench.evaluation.flops import query_flops
 from bench.evaluation.measures import evaluate
-from bench.models import BaseModel
-from bench.training.budget import Budget
-from strategies._losses import ListwiseLoss, QuerySideLoss
+from bench.models.base import BaseModel
+from bench.strategy.resources import Context
 from strategies.instruct import Instruct
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora

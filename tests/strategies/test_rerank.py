@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.baseline import BaseEncoder
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import Dataset, TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import ModelError
-from bench.models import BaseModel
-from bench.running.workshop import serving
-from bench.training.budget import Budget
+from bench.models.base import BaseModel
+from bench.running.environment import serving
+from bench.strategy.resources import Context
 from strategies.bm25 import Bm25
 from strategies.rerank import Rerank
 
@@ -104,7 +104,7 @@ def test_it_learns_within_its_budget_and_keeps_its_best_checkpoint(
     assert loaded.search(pool.queries, loaded.index(pool.corpus), 9) == rerank.search(
         pool.queries, rerank.index(pool.corpus), 9
     )
-    before = loaded.before()
+    before = loaded.untrained_counterpart()
     assert type(before) is BaseEncoder  # a fresh head ranks at random: what was there before is the first stage
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_scored_at_the_budgets_expense_once_it_is_trained(
 @pytest.fixture
 def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_context: Contexts) -> Path:
     """A cross-encoder as somebody else may have trained one."""
-    from strategies._ranker import Ranker
+    from bench.encoders.cross_encoder import Ranker
 
     torch.manual_seed(3)
     folder = tmp_path / "ranker"
@@ -147,7 +147,7 @@ def test_a_pretrained_ranker_is_where_it_starts_and_what_it_was_before(
     report = rerank.fit(tiny_training, Budget(steps=3), 0)
     assert not report.notes
     assert rerank.search(queries, rerank.index(corpus), 9) != untrained
-    before = rerank.before()
+    before = rerank.untrained_counterpart()
     assert before is not None
     assert before.search(queries, before.index(corpus), 9) == untrained
     assert {path.name for path in Rerank.inputs(rerank.config)} >= {"config.json", "model.safetensors"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import Corpus, Dataset, TrainingData
 from bench.errors import BenchError, DataError, NotApplicableError
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
-from bench.training.budget import Budget
+from bench.strategy.resources import Context
 from strategies.bm25 import Bm25
 from strategies.hybrid import DEFAULT_WEIGHT, Hybrid
 from strategies.run import Run
@@ -94,8 +94,8 @@ def test_fused_with_bm25_it_has_no_development_queries(
 
 
 def test_another_content_is_another_fit(beir_folder: Path, tiny_bert: BaseModel, tmp_path: Path) -> None:
-    from bench.config import RunConfig
-    from bench.running.plan import plan
+    from bench.config.schema import RunConfig
+    from bench.planning.plan import plan
 
     path = tmp_path / "engine.trec"
     path.write_text("q1 Q0 d1 1 0.5 x\n", encoding="utf-8")
@@ -104,7 +104,7 @@ def test_another_content_is_another_fit(beir_folder: Path, tiny_bert: BaseModel,
         config = RunConfig(
             strategies=("frozen", f"run:{path}"), datasets=(str(beir_folder),), model=(str(tiny_bert.path),)
         )
-        return next(fit.name for fit in plan(config).fits if fit.head == "run")
+        return next(fit.name for fit in plan(config).fits if fit.root == "run")
 
     first = name()
     assert name() == first

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention as fused
 
+from bench.budget import Budget
 from bench.training import attention as module
 from bench.training.attention import FastAttentionBackward, attention
-from bench.training.budget import Budget
 
 TEXTS, HEADS, WIDTH = 5, 3, 16
 Tensors = list[torch.Tensor]
@@ -21,15 +21,19 @@ def _tensors(tokens: int, keys: int | None = None) -> tuple[Tensors, torch.Tenso
     """Return queries, keys and values as a model's layers leave them (heads beside tokens in memory); a gradient."""
     torch.manual_seed(tokens)
     sizes = tokens, keys or tokens, keys or tokens
-    parts = [torch.randn(TEXTS, n, HEADS, WIDTH).transpose(1, 2) for n in sizes]
-    return parts, torch.randn(TEXTS, HEADS, tokens, WIDTH)
+    components = [torch.randn(TEXTS, n, HEADS, WIDTH).transpose(1, 2) for n in sizes]
+    return components, torch.randn(TEXTS, HEADS, tokens, WIDTH)
 
 
 def _differentiated(
-    function: Callable[..., torch.Tensor], parts: Tensors, gradient: torch.Tensor, kind: torch.dtype, **options: Any
+    function: Callable[..., torch.Tensor],
+    components: Tensors,
+    gradient: torch.Tensor,
+    kind: torch.dtype,
+    **options: Any,
 ) -> Tensors:
     """Return the result and the gradients of queries, keys and values."""
-    inputs = [part.to(kind).detach().requires_grad_() for part in parts]
+    inputs = [part.to(kind).detach().requires_grad_() for part in components]
     result = function(*inputs, **options)
     result.backward(gradient.to(kind))
     return [result.detach(), *(part.grad for part in inputs if part.grad is not None)]
@@ -57,11 +61,11 @@ def test_the_gradient_is_as_near_to_fp32_as_torchs_own(tokens: int, kind: str, m
         "added": torch.zeros(padding.shape).masked_fill(~padding, float("-inf")),
         "plane": torch.ones(tokens, tokens, dtype=torch.bool).tril(),
     }[kind]
-    parts, gradient = _tensors(tokens)
+    components, gradient = _tensors(tokens)
     cast = mask if mask is None or mask.dtype == torch.bool else mask.bfloat16()
-    truth = _differentiated(fused, parts, gradient, torch.float32, attn_mask=mask)
-    torchs = _differentiated(fused, parts, gradient, torch.bfloat16, attn_mask=cast)
-    ours = _differentiated(attention, parts, gradient, torch.bfloat16, attn_mask=cast)
+    truth = _differentiated(fused, components, gradient, torch.float32, attn_mask=mask)
+    torchs = _differentiated(fused, components, gradient, torch.bfloat16, attn_mask=cast)
+    ours = _differentiated(attention, components, gradient, torch.bfloat16, attn_mask=cast)
     assert torch.equal(ours[0], torchs[0])
     for found, own, true in zip(ours[1:], torchs[1:], truth[1:], strict=True):
         assert _error(found, true) < max(0.01, 1.5 * _error(own, true))
@@ -69,20 +73,22 @@ def test_the_gradient_is_as_near_to_fp32_as_torchs_own(tokens: int, kind: str, m
 
 def test_queries_may_be_fewer_than_keys_and_the_scale_another() -> None:
     """Prefixes are keys and values without queries."""
-    parts, gradient = _tensors(6, keys=11)
-    truth = _differentiated(fused, parts, gradient, torch.float32, scale=0.7)
-    for found, true in zip(_differentiated(attention, parts, gradient, torch.bfloat16, scale=0.7), truth, strict=True):
+    components, gradient = _tensors(6, keys=11)
+    truth = _differentiated(fused, components, gradient, torch.float32, scale=0.7)
+    for found, true in zip(
+        _differentiated(attention, components, gradient, torch.bfloat16, scale=0.7), truth, strict=True
+    ):
         assert _error(found, true) < 0.02
 
 
 def test_a_row_that_attends_to_nothing_leaves_the_others_gradients_whole() -> None:
-    parts, gradient = _tensors(8)
+    components, gradient = _tensors(8)
     mask = torch.ones(8, 8, dtype=torch.bool)
     mask[3] = False
     gradient[:, :, 3] = 0
-    truth = _differentiated(fused, parts, gradient, torch.float32, attn_mask=mask)
+    truth = _differentiated(fused, components, gradient, torch.float32, attn_mask=mask)
     for found, true in zip(
-        _differentiated(attention, parts, gradient, torch.bfloat16, attn_mask=mask)[1:], truth[1:], strict=True
+        _differentiated(attention, components, gradient, torch.bfloat16, attn_mask=mask)[1:], truth[1:], strict=True
     ):
         assert torch.isfinite(found).all()
         assert _error(found, true) < 0.02
@@ -106,32 +112,32 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 )
 def test_what_it_does_not_know_is_torchs_own(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     counted = _counted(monkeypatch)
-    parts, gradient = _tensors(7)
+    components, gradient = _tensors(7)
     torch.manual_seed(1)
-    theirs = _differentiated(fused, parts, gradient, torch.bfloat16, **options)
+    theirs = _differentiated(fused, components, gradient, torch.bfloat16, **options)
     torch.manual_seed(1)
-    ours = _differentiated(attention, parts, gradient, torch.bfloat16, **options)
+    ours = _differentiated(attention, components, gradient, torch.bfloat16, **options)
     assert all(map(torch.equal, ours, theirs))
     assert not counted
 
 
 def test_fp32_and_what_needs_no_gradient_are_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = _counted(monkeypatch)
-    parts, _ = _tensors(7)
+    components, _ = _tensors(7)
     with FastAttentionBackward():
-        fused(*(part.clone().requires_grad_() for part in parts))
-        fused(*(part.bfloat16() for part in parts))
+        fused(*(part.clone().requires_grad_() for part in components))
+        fused(*(part.bfloat16() for part in components))
         with torch.no_grad():
-            fused(*(part.bfloat16().requires_grad_() for part in parts))
+            fused(*(part.bfloat16().requires_grad_() for part in components))
     assert not counted
 
 
 def test_autocast_decides_the_format_as_for_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = _counted(monkeypatch)
-    parts, gradient = _tensors(7)
+    components, gradient = _tensors(7)
     found = []
     for mode in (FastAttentionBackward, lambda: torch.autocast("cpu", enabled=False)):
-        inputs = [part.detach().requires_grad_() for part in parts]
+        inputs = [part.detach().requires_grad_() for part in components]
         with torch.autocast("cpu", torch.bfloat16), mode():
             result = fused(*inputs) if mode is FastAttentionBackward else fused(*(each.bfloat16() for each in inputs))
         result.backward(gradient.bfloat16())
@@ -144,7 +150,7 @@ def test_autocast_decides_the_format_as_for_torchs_own(monkeypatch: pytest.Monke
 def test_training_in_bf16_takes_it(
     precision: str, tiny_bert: Any, tiny_context: Any, tiny_training: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.registry import Registry
+    from bench.planning.registry import Registry
 
     counted = _counted(monkeypatch)
     context = tiny_context(tiny_bert, precision=precision)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.context import Context
-from bench.models import BaseModel
+from bench.budget import Budget
+from bench.models.base import BaseModel
 from bench.running.fit import overrun
-from bench.training.budget import Budget
+from bench.strategy.resources import Context
 from strategies.full import Full
 
 QUICK = Full.Config(lr=1e-3)

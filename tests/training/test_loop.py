@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from bench.context import Context
+from bench.budget import OVERRUN, Budget
 from bench.data.dataset import TrainingData
-from bench.models import BaseModel
+from bench.models.base import BaseModel
 from bench.records import FitReport
-from bench.strategy import EncoderConfig, EncoderStrategy
-from bench.training.budget import OVERRUN, Budget
+from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.resources import Context
 from bench.training.loop import snapshot
 
 Contexts = Callable[..., Context]
@@ -141,7 +141,7 @@ def test_dropout_is_off_unless_asked_for(
 def test_hard_negatives_are_never_relevant(
     tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
 ) -> None:
-    from bench.training.negatives import mine
+    from bench.objectives.negatives import mine
 
     context = tiny_context(tiny_bert)
     mined = mine(tiny_training, tiny_training.pairs, 3, 0, context)

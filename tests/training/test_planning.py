@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.errors import BudgetError
-from bench.training.budget import Budget
+from bench.strategy.resources import Context
 from bench.training.planning import (
     DEFAULT_STEPS,
     check_shape,

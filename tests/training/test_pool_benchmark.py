@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from bench.context import Context
 from bench.data.dataset import Dataset, TrainingData
-from bench.models import BaseModel
-from bench.registry import Registry
+from bench.models.base import BaseModel
+from bench.planning.registry import Registry
+from bench.strategy.resources import Context
 
 
 @pytest.fixture(scope="module")

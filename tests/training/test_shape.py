@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.contract import Subject
 from bench.errors import NotApplicableError
-from bench.models import BaseModel
-from bench.strategy import Strategy, StrategyConfig
-from bench.training.budget import Budget
+from bench.models.base import BaseModel
+from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.resources import Context
 from bench.training.shape import sized
 
 Contexts = Callable[..., Context]

@@ -13,12 +13,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.context import Context
+from bench.budget import Budget
 from bench.data.dataset import TrainingData
-from bench.models import BaseModel, base_model
-from bench.training.budget import Budget
+from bench.encoders.losses import ListwiseLoss
+from bench.models.base import BaseModel, base_model
+from bench.strategy.resources import Context
 from bench.training.loop import _Timer, _Work
-from strategies._losses import ListwiseLoss
 from strategies.full import Full
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora

@@ -6,10 +6,10 @@ from dataclasses import fields
 
 import pytest
 
-from bench.registry import Registry
-from bench.space import Choice
-from bench.training.budget import Budget
-from bench.tuning import space
+from bench.budget import Budget
+from bench.planning.registry import Registry
+from bench.running.tuning import space
+from bench.strategy.space import Choice
 
 REGISTRY = Registry(())
 NAMES = sorted(REGISTRY.names())
@@ -67,7 +67,7 @@ def test_a_budget_of_parameters_takes_out_what_decides_the_size_and_nothing_else
 @pytest.mark.parametrize("name", NAMES)
 def test_a_size_knob_is_an_option_of_its_strategy_which_then_trains_something(name: str) -> None:
     config = REGISTRY.get(name).Config()
-    if (knob := config.knob()) is not None:
-        assert set(knob.options) <= {field.name for field in fields(config)}
-        assert knob.least >= 1
+    if (size_parameter := config.size_parameter()) is not None:
+        assert set(size_parameter.options) <= {field.name for field in fields(config)}
+        assert size_parameter.least >= 1
         assert REGISTRY.get(name).trains != "none"

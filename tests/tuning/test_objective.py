@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
 from bench.data.dataset import TrainingData
 from bench.errors import BenchError
-from bench.running.plan import plan
-from bench.tuning import objective as module
-from bench.tuning.conduct import conduct, folder_of, standing
-from bench.tuning.objective import LoadedOnce, Objective, folds_of
-from bench.tuning.records import TRIALS_FILE
-from bench.tuning.spec import StudySpec
+from bench.planning.plan import plan
+from bench.planning.study_spec import StudySpec
+from bench.running.tuning import objective as module
+from bench.running.tuning.objective import LoadedOnce, Objective, folds_of
+from bench.running.tuning.study import folder_of, load_completed, run_study
+from bench.store.studies import TRIALS_FILE
 
 
 def logged(tmp_path: Path) -> list[dict[str, Any]]:
@@ -39,9 +39,9 @@ def test_folds_part_the_training_queries_and_leave_the_development_queries_alone
 
 
 def test_a_trial_is_the_mean_over_folds_and_never_sees_a_test_query(
-    study: StudySpec, workshop: Any, tmp_path: Path, tiny_dataset: Any
+    study: StudySpec, environment: Any, tmp_path: Path, tiny_dataset: Any
 ) -> None:
-    found = Objective(study, workshop)(0, {"quality": 0.5})
+    found = Objective(study, environment)(0, {"quality": 0.5})
     assert found.status == "ok" and len(found.folds) == 3
     assert found.value == pytest.approx(sum(found.folds) / 3)
     assert len(found.scores) == len(tiny_dataset.qrels("train"))
@@ -53,25 +53,25 @@ def test_a_trial_is_the_mean_over_folds_and_never_sees_a_test_query(
 
 
 def test_with_many_training_queries_the_development_split_scores(
-    study: StudySpec, workshop: Any, tmp_path: Path, tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
+    study: StudySpec, environment: Any, tmp_path: Path, tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FOLDED_BELOW", 10)
-    found = Objective(study, workshop)(0, {"quality": 0.5})
+    found = Objective(study, environment)(0, {"quality": 0.5})
     assert len(found.folds) == 1 and len(found.scores) == len(tiny_dataset.qrels("dev"))
     assert [set(seen["dev"]) for seen in logged(tmp_path)] == [set(tiny_dataset.qrels("dev"))]
 
 
-def test_divergence_prunes_a_trial_at_its_first_fold(study: StudySpec, workshop: Any, tmp_path: Path) -> None:
-    found = Objective(study, workshop)(3, {"quality": 0.95})
+def test_divergence_prunes_a_trial_at_its_first_fold(study: StudySpec, environment: Any, tmp_path: Path) -> None:
+    found = Objective(study, environment)(3, {"quality": 0.95})
     assert (found.status, found.value, found.folds) == ("diverged", None, [])
     assert "the loss was nan" in found.reason
     assert len(logged(tmp_path)) == 1
 
 
 def test_a_trial_that_fails_is_recorded_and_a_default_that_fails_ends_the_study(
-    configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], workshop: Any
+    configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], environment: Any
 ) -> None:
-    objective = Objective(study_in(plan(configure())), workshop)
+    objective = Objective(study_in(plan(configure())), environment)
     found = objective(2, {"quality": 0.5, "kind": "never"})
     assert (found.status, found.value) == ("failed", None)
     assert found.reason == "RuntimeError: this kind never works"
@@ -79,39 +79,39 @@ def test_a_trial_that_fails_is_recorded_and_a_default_that_fails_ends_the_study(
         objective(0, {"quality": 0.5, "kind": "never"})
 
 
-def test_a_study_is_conducted_resumed_and_extended(study: StudySpec, workshop: Any, tmp_path: Path) -> None:
-    whole = conduct(study, 4, workshop)
+def test_a_study_is_conducted_resumed_and_extended(study: StudySpec, environment: Any, tmp_path: Path) -> None:
+    whole = run_study(study, 4, environment)
     assert [trial.number for trial in whole.trials] == [0, 1, 2, 3]
     assert whole.trials[0].params == {"quality": 0.1}
     assert whole.best is not None and whole.best.value == max(trial.value or 0 for trial in whole.trials)
-    assert standing(study, 4, workshop.store, workshop.registry) == whole
+    assert load_completed(study, 4, environment.store, environment.registry) == whole
 
-    path = folder_of(workshop.store, study.name) / TRIALS_FILE
+    path = folder_of(environment.store, study.name) / TRIALS_FILE
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:2]) + lines[2][:40])  # the process was killed while it wrote
-    assert standing(study, 4, workshop.store, workshop.registry) is None
+    assert load_completed(study, 4, environment.store, environment.registry) is None
     fitted = len(logged(tmp_path))
-    again = conduct(study, 5, workshop)
+    again = run_study(study, 5, environment)
     assert len(logged(tmp_path)) - fitted <= 3 * 3, "the first two trials are not made again"
     assert [trial.params for trial in again.trials[:4]] == [trial.params for trial in whole.trials]
     assert [trial.value for trial in again.trials[:4]] == [trial.value for trial in whole.trials]
-    assert standing(study, 4, workshop.store, workshop.registry) == again.first(4)
+    assert load_completed(study, 4, environment.store, environment.registry) == again.first(4)
 
 
-def test_too_few_labels_leave_the_defaults_and_say_so(study: StudySpec, workshop: Any) -> None:
+def test_too_few_labels_leave_the_defaults_and_say_so(study: StudySpec, environment: Any) -> None:
     study = replace(study, training=replace(study.training, selection_floor=100))
-    found = conduct(study, 4, workshop)
+    found = run_study(study, 4, environment)
     assert found.trials == () and found.best is None
     assert found.note == "40 labels, fewer than 100: shipped defaults"
-    assert conduct(study, 4, workshop) == found
+    assert run_study(study, 4, environment) == found
 
 
 def test_a_composite_and_its_parts_are_tried_together(
-    configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], workshop: Any
+    configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], environment: Any
 ) -> None:
     config = configure(strategies="both(dial, plain)", set=["train.selection_floor=20", "dial.kind=plain"])
     spec = study_in(plan(config), "both(dial, plain)")
-    low, high = (Objective(spec, workshop)(0, {"share": 0.5, "dial.quality": quality}) for quality in (0.1, 0.85))
+    low, high = (Objective(spec, environment)(0, {"share": 0.5, "dial.quality": quality}) for quality in (0.1, 0.85))
     assert low.value is not None and high.value is not None and high.value > low.value
 
 
@@ -130,19 +130,19 @@ def test_a_model_is_read_once_and_nobody_changes_another_s(tiny_bert: Any, monke
         assert float(next(untouched.parameters()).detach().abs().sum()) > 0
 
 
-def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, workshop: Any, tmp_path: Path) -> None:
+def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, environment: Any, tmp_path: Path) -> None:
     folder = tmp_path / "pairs"
     folder.mkdir()
     (folder / "test.jsonl").write_text('{"s1": "a b", "s2": "a c", "score": 3.0}\n{"s1": "x", "s2": "y", "score": 1}\n')
     with pytest.raises(BenchError):
-        conduct(replace(study, dataset=str(folder), name="other"), 2, workshop)
+        run_study(replace(study, dataset=str(folder), name="other"), 2, environment)
 
 
 def test_no_fit_of_a_study_inherits_the_settings_that_another_found(
-    study: StudySpec, workshop: Any, monkeypatch: pytest.MonkeyPatch
+    study: StudySpec, environment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A budget of memory sets the piece of a batch for one fit; the next one may be larger."""
-    kind, found = workshop.registry.get("dial"), []
+    kind, found = environment.registry.get("dial"), []
     plain = kind.fit
 
     def fit(self: Any, *args: Any) -> Any:
@@ -151,7 +151,7 @@ def test_no_fit_of_a_study_inherits_the_settings_that_another_found(
         return plain(self, *args)
 
     monkeypatch.setattr(kind, "fit", fit)
-    objective = Objective(study, workshop)
+    objective = Objective(study, environment)
     for number in range(2):
         assert objective(number, {"quality": 0.5}).status == "ok"
     assert found == [replace(study.training, selection_floor=1)] * 6

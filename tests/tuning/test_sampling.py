@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.space import Choice, LogUniform, Param, Uniform
-from bench.tuning import sampling, space
-from bench.tuning.records import Trial
+from bench.running.tuning import sampling, space
+from bench.store.studies import Trial
+from bench.strategy.space import Choice, LogUniform, Param, Uniform
 
 SPACE: dict[str, Param] = {
     "lr": LogUniform(1e-5, 1e-2),

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from bench.expression import parse
-from bench.registry import Registry
-from bench.tuning.records import Study, Trial, studies
+from bench.planning.registry import Registry
+from bench.store.studies import Study, Trial, studies
 
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "defaults"
 SEARCHED = studies(RECORD)

@@ -6,23 +6,27 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.config import RunConfig
+from bench.config.schema import RunConfig
 from bench.errors import NotApplicableError
-from bench.running.plan import Plan, plan
-from bench.running.workshop import Workshop
-from bench.tuning.objective import Objective
-from bench.tuning.spec import StudySpec
+from bench.planning.plan import Plan, plan
+from bench.planning.study_spec import StudySpec
+from bench.running.environment import JobEnvironment
+from bench.running.tuning.objective import Objective
 
 Configure = Callable[..., RunConfig]
 
 
 @pytest.mark.parametrize(("strategy", "fits"), [("linear", True), ("linear(rank=2)", True), ("linear(rank=9)", False)])
 def test_a_size_that_is_set_is_not_turned_in_a_trial_either(
-    strategy: str, fits: bool, configure: Configure, study_in: Callable[[Plan, str], StudySpec], workshop: Workshop
+    strategy: str,
+    fits: bool,
+    configure: Configure,
+    study_in: Callable[[Plan, str], StudySpec],
+    environment: JobEnvironment,
 ) -> None:
     budget = {"steps": 1, "trainable_params": ["2%"]}
     config = configure(strategies=strategy, budget=budget, set="train.selection_floor=20")
-    objective = Objective(study_in(plan(config), strategy), workshop)
+    objective = Objective(study_in(plan(config), strategy), environment)
     if fits:
         assert objective(0, {}).status == "ok"
     else:

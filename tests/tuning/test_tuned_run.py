@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.config import RunConfig
-from bench.running.driver import execute
-from bench.running.jobs import Job
-from bench.running.store import Store
-from bench.tuning.records import studies
+from bench.config.schema import RunConfig
+from bench.planning.jobs import Job
+from bench.running.run import execute
+from bench.store.store import Store
+from bench.store.studies import studies
 
 Configure = Callable[..., RunConfig]
 

@@ -36,7 +36,7 @@ def _troubles(run: Run) -> list[Block]:
         if cell.status != "ok":
             rows.append((cell.strategy, cell.dataset, cell.seed, cell.status, cell.reason))
     known = {cell.fit for cell in run.results}
-    needed = {part for record in run.fits.values() for part in record.parts}
+    needed = {part for record in run.fits.values() for part in record.components}
     for record in run.fits.values():
         if record.status != "ok" and record.fit not in known and record.fit not in needed:
             rows.append((record.strategy, record.dataset, record.seed, record.status, record.reason))

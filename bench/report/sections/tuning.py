@@ -10,7 +10,7 @@ from bench.report import numbers
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Table
 from bench.report.load import Run, budget_label
 from bench.report.text import clean, code
-from bench.tuning.records import Study, tied_ranges
+from bench.store.studies import Study, tied_ranges
 
 Group = tuple[str, str, str]
 """Dataset, model and budget of studies that may stand in one table."""

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bench.errors import BenchError, unknown
-from bench.running.jobs import Job, Listener
-from bench.running.store import Store
-from bench.running.workshop import Setup
+from bench.planning.jobs import Job, Listener
+from bench.running.environment import ExecutionSettings
+from bench.store.store import Store
 
 
 class Executor(Protocol):
     """Runs jobs."""
 
-    def run(self, jobs: Sequence[Job], store: Store, setup: Setup, listener: Listener) -> None:
+    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
         """Run all jobs, in their order where there is a choice.
 
         Raises:

@@ -20,17 +20,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from bench.planning.jobs import Job, Listener, put_failure
 from bench.records import USABLE
-from bench.running.executors import child
-from bench.running.jobs import Job, Listener, put_failure
-from bench.running.provenance import accelerator
-from bench.running.store import Store
-from bench.running.workshop import Setup
+from bench.running import worker as child
+from bench.running.environment import ExecutionSettings
+from bench.store.provenance import accelerator
+from bench.store.store import Store
 
 PRELOAD = (
     "torch", "transformers", "sentence_transformers", "peft", "datasets", "pandas", "scipy.stats", "pytrec_eval",
     "bm25s", "sentence_transformers.sentence_transformer.trainer", "bench.training.loop", "bench.retrieval.encode",
-    "bench.evaluation.measures", "bench.running.fit", "bench.running.cell", "bench.running.executors.child",
+    "bench.evaluation.measures", "bench.running.fit", "bench.running.cell", "bench.running.worker",
 )  # fmt: skip
 """What the fork server imports once for all processes."""
 _LOOK_SECONDS = 0.5
@@ -68,9 +68,9 @@ class LocalExecutor:
     ) -> None:
         self.jobs, self.timeout, self.start_method, self.preload = jobs, timeout, start_method, list(preload)
 
-    def run(self, jobs: Sequence[Job], store: Store, setup: Setup, listener: Listener) -> None:
+    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
         """Run all jobs. Raises KeyboardInterrupt, once every process is gone, where the user stopped it."""
-        context: Any = multiprocessing.get_context(self.start_method or start_method(setup))
+        context: Any = multiprocessing.get_context(self.start_method or start_method(execution))
         if context.get_start_method() == "forkserver":
             context.set_forkserver_preload(self.preload)
         waiting, running = list(jobs), list[_Running]()
@@ -79,7 +79,7 @@ class LocalExecutor:
             while waiting or running:
                 while (job := self._next(waiting, running, open_fits)) is not None:
                     waiting.remove(job)
-                    running.append(_start(context, job, store, setup))
+                    running.append(_start(context, job, store, execution))
                     listener.started(job)
                 wait(
                     [*(each.process.sentinel for each in running), *(each.connection for each in running)],
@@ -111,16 +111,16 @@ class LocalExecutor:
             each.ended = {"status": "timeout", "reason": f"ended after {self.timeout:g} s (--timeout)"}
 
 
-def start_method(setup: Setup) -> str:
+def start_method(execution: ExecutionSettings) -> str:
     """Return how to start processes: by fork server on Linux without a GPU, else anew."""
-    gpu = setup.device.startswith(("cuda", "mps")) or (setup.device == "auto" and bool(accelerator()))
+    gpu = execution.device.startswith(("cuda", "mps")) or (execution.device == "auto" and bool(accelerator()))
     return "spawn" if gpu or not sys.platform.startswith("linux") else "forkserver"
 
 
-def _start(context: Any, job: Job, store: Store, setup: Setup) -> _Running:
+def _start(context: Any, job: Job, store: Store, execution: ExecutionSettings) -> _Running:
     log = store.folder / "logs" / f"{job.name}.log"
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, job, store.folder, setup, log, child.Surroundings.here())
+    arguments = (theirs, job, store.folder, execution, log, child.Surroundings.here())
     process = context.Process(target=child.main, args=arguments, name=job.title)
     process.start()
     theirs.close()

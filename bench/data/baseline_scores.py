@@ -1,0 +1,73 @@
+"""What is reached without any training: BM25 and the untouched base model. The rest is what adaptation could gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.dataset import Corpus, Dataset
+from bench.retrieval.ranking import Ranking
+
+if TYPE_CHECKING:
+    from bench.strategy.resources import Context
+
+MEASURES = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
+_DEPTH = 100
+
+
+def lexical_scores(dataset: Dataset, split: str) -> dict[str, float]:
+    """Score BM25 (Lucene's formula, k1 1.5, b .75, English stems and stop words) on a split."""
+    from bench.retrieval.lexical import build_lexical
+
+    return _scores(dataset, split, lambda corpus, queries, k: build_lexical(corpus).search(queries, k))
+
+
+def base_scores(dataset: Dataset, split: str, context: Context) -> dict[str, float]:
+    """Score the untouched base model on a split."""
+    from bench.encoders.base import BaseEncoder
+
+    base = BaseEncoder(None, context)
+    return _scores(dataset, split, lambda corpus, queries, k: base.search(queries, base.index(corpus), k))
+
+
+def open_context(model: str | None, max_length: int | None, scratch: Path | None = None) -> Context:
+    """Return a context around a base model (None: the default one), with the user's cache of vectors."""
+    import torch
+
+    from bench.models.base import base_model
+    from bench.retrieval.cache import VectorCache, default_folder
+    from bench.strategy.resources import Context, TrainingSettings
+
+    return Context(
+        model=base_model(model),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        training=TrainingSettings(max_length=max_length or 0),
+        cache=VectorCache(default_folder()),
+        scratch=scratch,
+    )
+
+
+def token_counter(context: Context) -> tuple[Callable[[Sequence[str]], list[int]], int]:
+    """Return a function that counts the tokens of texts, special ones included, and how many the model takes."""
+    model = context.model.load("cpu")
+    tokenizer = model.tokenizer
+
+    def count(texts: Sequence[str]) -> list[int]:
+        lengths: list[int] = []
+        for start in range(0, len(texts), 1000):
+            encoded = tokenizer(list(texts[start : start + 1000]), truncation=False, verbose=False)
+            lengths += [len(tokens) for tokens in encoded["input_ids"]]
+        return lengths
+
+    limits = [length for length in (context.max_length, model.max_seq_length) if length]
+    return count, int(min(limits))
+
+
+def _scores(dataset: Dataset, split: str, search: Callable[[Corpus, dict[str, str], int], Ranking]) -> dict[str, float]:
+    from bench.evaluation.measures import evaluate
+
+    queries = {query: dataset.queries[query] for query in dataset.judged(split)}
+    ranking = search(dataset.corpus, queries, _DEPTH + dataset.info.drop_same_id)
+    values = evaluate(ranking, dataset.qrels(split), MEASURES, dataset.info.drop_same_id)
+    return values.means()

@@ -1,0 +1,1 @@
+"""Encoder strategies: where method, objective and representation meet."""

@@ -1,0 +1,170 @@
+"""A cross-encoder: a transformer that reads query and document together and scores them (Nogueira and Cho, 2019).
+
+Imports torch: strategies import this module inside their methods.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+from torch.nn import functional
+from transformers.utils import logging as transformers_logging
+
+from bench.errors import ModelError
+from bench.evaluation.flops import flop_model
+from bench.models import precision
+from bench.models.base import BaseModel
+from bench.strategy.resources import Context
+
+Pair = tuple[str, str]
+"""Query and document."""
+
+
+class Ranker:
+    """A cross-encoder with one output.
+
+    Args:
+        source: where it is loaded from: a ranker, or an encoder, which then gets a fresh, random head.
+        context: device, precision.
+        max_length: tokens that query and document are cut to together.
+
+    Raises:
+        ModelError: it cannot be loaded, or gives more than one score.
+    """
+
+    def __init__(self, source: BaseModel, context: Context, max_length: int) -> None:
+        self.context = context
+        self.pretrained = is_ranker(source.path)
+        with _quiet():
+            try:
+                self.model = CrossEncoder(
+                    str(source.path),
+                    device=context.device,
+                    num_labels=None if self.pretrained else 1,
+                    trust_remote_code=source.trust_remote_code,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                )
+            except (OSError, ValueError) as error:
+                raise ModelError(f"ranker {source.name!r} at {source.path} cannot be loaded: {error}") from error
+        if self.model.num_labels != 1:
+            raise ModelError(f"ranker {source.name!r} gives {self.model.num_labels} scores for a pair, not one")
+        self.model.max_seq_length = min(max_length, self.model.max_seq_length or max_length)
+        outputs = [name for name, each in self.model.named_modules() if _is_output(each)]
+        self._outputs = [self.model.get_submodule(name) for name in outputs[-1:]]
+        self.model.eval()
+
+    @property
+    def trainable_params(self) -> int:
+        """Its parameters: all of them are trained."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def logits(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return the score of each pair (n,) float32, before any sigmoid."""
+        if not pairs:
+            return np.zeros(0, dtype=np.float32)
+        with self.ready():
+            scores = self.model.predict(list(pairs), show_progress_bar=False, activation_fn=torch.nn.Identity())
+        return np.asarray(scores, dtype=np.float32)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Hold the weights in the precision asked for: around many small calls, they are converted once."""
+        number_format = precision.resolve(self.context.training.precision, self.context.device)
+        with precision.weights_in(self.model, number_format, keep=self._outputs):
+            yield
+
+    def loss(self, pairs: Sequence[Pair], labels: Sequence[float]) -> torch.Tensor:
+        """Return the mean binary cross-entropy of a batch, with gradients; dropout only if the settings ask for it."""
+        settings, device = self.context.training, self.context.device
+        self.model.train(settings.dropout)
+        features = self.model.preprocess(list(pairs))
+        features = {
+            key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()
+        }
+        bf16 = precision.resolve(settings.precision, device) == "bf16"
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=bf16):
+            scores = self.model(features)["scores"].squeeze(-1).float()
+        return functional.binary_cross_entropy_with_logits(scores, torch.tensor(labels, device=scores.device))
+
+    def lengths(self, pairs: Sequence[Pair]) -> list[int]:
+        """Return the tokens of each pair, as the model cuts it."""
+        queries, documents = zip(*pairs, strict=True)
+        ids = self.model.tokenizer(
+            list(queries), list(documents), truncation=True, max_length=self.model.max_seq_length
+        )["input_ids"]
+        return [len(each) for each in ids]
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that sentence-transformers' `CrossEncoder` loads."""
+        with _quiet():
+            self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def is_ranker(path: Path) -> bool:
+    """Whether a folder holds a trained cross-encoder, judging by the architecture that its configuration names."""
+    file = path / "config.json"
+    if not file.is_file():
+        return False
+    named = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [""]
+    return any(name.endswith("ForSequenceClassification") for name in named)
+
+
+def _is_output(module: torch.nn.Module) -> bool:
+    return type(module) is torch.nn.Linear and module.out_features == 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence reports about a head that is meant to be fresh, and progress bars."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+class RankerWork:
+    """Pointwise training of a ranker (`bench.training.descent.Work`).
+
+    Args:
+        ranker: what is trained.
+        pairs: query and document of each example.
+        labels: 1 for relevant, 0 for not.
+        size: examples a batch.
+        seed: of their order.
+    """
+
+    divisible = True
+
+    def __init__(self, ranker: Ranker, pairs: Sequence[Pair], labels: Sequence[float], size: int, seed: int) -> None:
+        self.ranker, self.module = ranker, ranker.model
+        self.pairs, self.labels, self.size, self.seed = pairs, labels, size, seed
+
+    def batches(self) -> Iterator[list[int]]:
+        """Yield batches, epoch after epoch in a new order; the rest of an epoch that fills no batch is left out."""
+        size = min(self.size, len(self.pairs))
+        for epoch in count():
+            order = np.random.default_rng([self.seed, epoch, 17]).permutation(len(self.pairs))
+            for begin in range(0, len(order) - size + 1, size):
+                yield [int(position) for position in order[begin : begin + size]]
+
+    def loss(self, batch: list[int]) -> torch.Tensor:
+        """Binary cross-entropy."""
+        return self.ranker.loss([self.pairs[row] for row in batch], [self.labels[row] for row in batch])
+
+    def step_flops(self) -> Iterator[float]:
+        """Yield the operations of each step, padding included."""
+        flops = flop_model(self.ranker.model)
+        for batch in self.batches():
+            longest = max(self.ranker.lengths([self.pairs[row] for row in batch]))
+            yield flops.training(longest * len(batch), longest)

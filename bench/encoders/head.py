@@ -1,0 +1,154 @@
+"""What heads share: a small module after pooling, applied to cached vectors of the base model."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.data.dataset import Corpus
+from bench.encoders.base import BaseEncoder
+from bench.errors import BenchError
+from bench.retrieval.index import VectorIndex
+from bench.retrieval.ranking import Ranking
+from bench.strategy.base import Strategy, StrategyConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from bench.retrieval.encode import Kind
+    from bench.strategy.resources import Context
+
+_FILE = "head.safetensors"
+
+
+class HeadStrategy(BaseEncoder):
+    """The base model and a head on its vectors: queries' alone, or documents' too. Subclasses give `build`."""
+
+    sides: ClassVar[tuple[Kind, ...]] = ("query",)
+    """Whose vectors go through the head."""
+
+    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
+        super().__init__(config, context, components)
+        self._module: torch.nn.Module | None = None
+
+    @abstractmethod
+    def build(self, dimension: int) -> torch.nn.Module:
+        """Return the head for vectors (n, dimension), as it is before training or fitting."""
+
+    def apply(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the head's output for vectors (n, d)."""
+        adapted: torch.Tensor = self.module(vectors)
+        return adapted
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Apply the head to vectors (n, d); the result has unit length where the model compares by cosine."""
+        import torch
+
+        adapted = self.apply(vectors)
+        cosine = (self.context.encoder.model.similarity_fn_name or "cosine") == "cosine"
+        return torch.nn.functional.normalize(adapted, dim=1) if cosine else adapted
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The head."""
+        if self._module is None:
+            self._module = self.build(self.context.encoder.dimension)
+        return self._module
+
+    @property
+    def encoder(self) -> HeadEncoder:
+        """The base model's encoder followed by the head."""
+        return HeadEncoder(self)
+
+    @property
+    def trainable_params(self) -> int:
+        """Scalars of the head that a gradient reaches."""
+        return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
+
+    def index(self, corpus: Corpus) -> VectorIndex:
+        """Take the base model's vectors; transform them where the head is for documents too."""
+        vectors, seconds = self.encoder.documents(corpus.texts)
+        return VectorIndex(corpus.ids, vectors, seconds)
+
+    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
+        """Rank by the similarity of the transformed queries."""
+        vectors, _ = self.encoder.queries(list(queries.values()))
+        return index.search(list(queries), vectors, top_k)
+
+    def to_sentence_transformer(self) -> SentenceTransformer:
+        """Return the base model and the head as a `Dense` module, on a route of its own where it is for one side."""
+        from bench.encoders.plain import with_affine_head
+
+        return with_affine_head(self, self.apply, self.sides)
+
+    def save(self, folder: Path) -> None:
+        """Write the head's tensors."""
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}, folder / _FILE)
+
+    def load(self, folder: Path) -> None:
+        """Build the head and put its tensors back.
+
+        Raises:
+            BenchError: they are of another head, or of one for another model.
+        """
+        from safetensors.torch import load_file
+
+        state = load_file(folder / _FILE)
+        module = self.build(self.context.encoder.dimension)
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise BenchError(f"{folder}: not an artefact of {self.name} on this model: {error}") from error
+        self._module = module
+
+
+class HeadEncoder:
+    """Encodes as `bench.retrieval.encode.Encoder` does, with its cache, then applies a head."""
+
+    def __init__(self, strategy: HeadStrategy) -> None:
+        self._strategy, self._base = strategy, strategy.context.encoder
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The base model."""
+        return self._base.model
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut to."""
+        return self._base.max_length
+
+    def ready(self) -> AbstractContextManager[None]:
+        """Keep the base model's weights in the form that encodes, between calls."""
+        return self._base.ready()
+
+    def documents(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+        """Return vectors (n, d) of documents and the seconds this costs, those that the cache spared included."""
+        return self._after(self._base.documents(texts), "document")
+
+    def queries(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+        """Return vectors (n, d) of queries, as `documents` does."""
+        return self._after(self._base.queries(texts), "query")
+
+    def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
+        """Encode without the cache."""
+        return self._after((self._base.uncached(texts, kind), 0.0), kind)[0]
+
+    def _after(self, found: tuple[np.ndarray, float], kind: Kind) -> tuple[np.ndarray, float]:
+        import torch
+
+        vectors, seconds = found
+        if kind not in self._strategy.sides:
+            return vectors, seconds
+        start = time.perf_counter()
+        with torch.no_grad():
+            adapted = self._strategy.forward(torch.from_numpy(vectors)).numpy()
+        return adapted, seconds + time.perf_counter() - start

@@ -1,0 +1,64 @@
+"""What the strategies built on PEFT's tuner layers share: wrapping, exact merging, switching off."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bench.models.architectures import family
+from bench.models.base import without_peft_warnings
+from bench.strategy.base import EncoderStrategy
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from sentence_transformers import SentenceTransformer
+
+    from bench.models.architectures import Architecture
+
+
+class PeftStrategy(EncoderStrategy):
+    """A strategy whose attachment is one of PEFT's tuner layers (LoRA and its kin, IA3). Subclasses give its config."""
+
+    removable = True
+
+    @abstractmethod
+    def peft_config(self, architecture: Architecture) -> PeftConfig:
+        """Return PEFT's configuration for the modules of this architecture."""
+
+    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+        """Wrap the transformer; PEFT freezes the rest."""
+        from peft import get_peft_model
+
+        config = self.peft_config(family(model))
+        with without_peft_warnings():
+            model[0].model = get_peft_model(model[0].model, config)
+        return model
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Fold the attachment into the weights while encoding: no extra work a token.
+
+        PEFT unmerges by subtracting, which leaves rounding errors in the frozen weights; the originals are put back.
+        """
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        wrapped = self.model[0].model
+        layers = [module.get_base_layer() for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]
+        originals = [(p, p.data) for layer in layers for p in layer.parameters(recurse=False)]
+        for parameter, original in originals:
+            parameter.data = original.clone()
+        wrapped.merge_adapter()
+        try:
+            yield
+        finally:
+            wrapped.unmerge_adapter()
+            for parameter, original in originals:
+                parameter.data = original
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """Switch the attachment off."""
+        with self.model[0].model.disable_adapter():
+            yield

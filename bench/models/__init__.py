@@ -1,0 +1,1 @@
+"""Base models: finding and loading them, their architectures, precision and device."""

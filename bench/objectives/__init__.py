@@ -1,0 +1,1 @@
+"""Training objectives: which examples, and which loss on their scores."""

@@ -1,0 +1,1 @@
+"""From a configuration to fits, studies and cells."""

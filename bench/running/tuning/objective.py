@@ -1,0 +1,228 @@
+"""One trial: a strategy and its parts, fitted and scored on training and development data. Never a test query."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from bench.budget import Meter
+from bench.data.dataset import Dataset, TrainingData
+from bench.data.splits import split_off, training_data
+from bench.errors import NotApplicableError
+from bench.models.base import BaseModel
+from bench.planning.study_spec import SEED, Node, StudySpec
+from bench.store.studies import Trial
+from bench.strategy.resources import Context, TrainingSettings
+from bench.training.shape import sized
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from bench.running.environment import JobEnvironment
+    from bench.strategy.base import Strategy
+
+FOLDS = 3
+FOLDED_BELOW = 2_000
+"""Training queries below which a trial is scored by the mean over folds of them."""
+_SCORE_DIGITS = 4
+
+
+class DivergedError(Exception):
+    """The training of a trial came to no number."""
+
+
+class Objective:
+    """Scores sets of hyperparameters. Data and models are read once, for all trials of a study.
+
+    Args:
+        spec: the study.
+        workshop: datasets, models, strategies.
+    """
+
+    def __init__(self, spec: StudySpec, environment: JobEnvironment) -> None:
+        self.spec, self.environment = spec, environment
+        self._contexts: dict[str, Context] = {}
+
+    @cached_property
+    def labelled(self) -> TrainingData:
+        """What a fit of seed 0 under this budget may see.
+
+        Raises:
+            NotApplicableError: the dataset holds no corpus.
+        """
+        dataset = self.environment.dataset(self.spec.dataset)
+        if not isinstance(dataset, Dataset):
+            raise NotApplicableError(f"{self.spec.dataset} holds sentence pairs, not a corpus")
+        return training_data(dataset, SEED, self.spec.budget.examples, self.spec.test_split)
+
+    @cached_property
+    def folds(self) -> Sequence[TrainingData]:
+        """Training and development data of each fold; one, the data's own development split, where it is large."""
+        data = self.labelled
+        return folds_of(data) if len(data.train_queries) < FOLDED_BELOW else (data,)
+
+    @cached_property
+    def objection(self) -> str:
+        """Why there is nothing to tune on; empty where there is."""
+        floor = self.spec.training.selection_floor
+        if self.labelled.labels < floor:
+            return f"{self.labelled.labels} labels, fewer than {floor}: shipped defaults"
+        if not all(data.pairs and data.dev_qrels for data in self.folds):
+            return "the labels cannot be parted into training and development queries: shipped defaults"
+        return ""
+
+    @cached_property
+    def _training(self) -> TrainingSettings:
+        """The settings of every fit.
+
+        Folds select their checkpoint like a fit on all labels, so the number of labels below which none is selected
+        does not apply to their smaller share.
+        """
+        return replace(self.spec.training, selection_floor=1)
+
+    @cached_property
+    def queries(self) -> int:
+        """Development queries that score a trial."""
+        return sum(len(self._pool(data).queries) for data in self.folds)
+
+    def prepare(self) -> None:
+        """Read data and model and build the pools, so that no trial is charged for them."""
+        for data in self.folds:
+            self._pool(data)
+
+    def __call__(self, number: int, params: Mapping[str, Any]) -> Trial:
+        """Fit and score one set of hyperparameters.
+
+        Raises:
+            Exception: of trial 0, whatever its fit raised: without the default there is nothing to compare with.
+        """
+        began, charged = time.perf_counter(), 0.0
+        means: list[float] = []
+        scores: list[float] = []
+        status, reason = "ok", ""
+        try:
+            for data in self.folds:
+                strategy, seconds = self._fitted(self.spec.root, params, data)
+                charged += seconds
+                found = self._pool(data).scores(strategy)
+                means.append(float(found.mean()))
+                scores += [round(float(score), _SCORE_DIGITS) for score in found]
+        except DivergedError as error:
+            status, reason = "diverged", str(error)
+        except Exception as error:
+            if number == 0:
+                raise
+            from bench.running.status import status_from_exception
+
+            status, reason = status_from_exception(error, f"trial {number} of {self.spec.name}")
+        done = status == "ok"
+        return Trial(
+            number=number,
+            params=dict(params),
+            status=status,
+            value=fmean(means) if done else None,
+            folds=means if done else [],
+            scores=scores if done else [],
+            seconds=time.perf_counter() - began,
+            fit_seconds=charged,
+            reason=reason,
+        )
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _fitted(self, node: Node, params: Mapping[str, Any], data: TrainingData) -> tuple[Strategy, float]:
+        """Fit a strategy's parts, then itself; returns it with the charged seconds of all.
+
+        Raises:
+            DivergedError: a training diverged.
+        """
+        components, charged = [], 0.0
+        for part in node.components:
+            fitted, seconds = self._fitted(part, params, data)
+            components.append(fitted)
+            charged += seconds
+        kind = self.environment.registry.get(node.root)
+        context = self._context(node.model)
+        config = kind.Config.parse({**node.config, **node.chosen(params)})
+        strategy = kind(sized(kind, config, self.spec.budget, context, node.config), context, components)
+        meter = Meter()
+        for each in self._contexts.values():  # each fit has the whole budget, and a batch of its own that fits memory
+            each.meter, each.training = meter, self._training
+        meter.start()
+        try:
+            report = strategy.fit(_seen_by(kind, data), self.spec.budget, SEED)
+        finally:
+            meter.stop()
+        if report.diverged:
+            raise DivergedError(f"{node.root}: {report.diverged}")
+        return strategy, charged + meter.seconds
+
+    def _context(self, model: str) -> Context:
+        """Return the context of a base model, which is loaded once and copied for each fit."""
+        if model not in self._contexts:
+            base = self.environment.context(model, self._training)
+            folder = self.environment.store.folder / "tuning" / self.spec.name / "calibrations"
+            self._contexts[model] = replace(base, model=LoadedOnce.of(base.model), calibrations=folder)
+        return self._contexts[model]
+
+    def _pool(self, data: TrainingData) -> Any:
+        return self._context(self.spec.root.model).development(data)
+
+
+def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]:
+    """Part the training queries into folds: each is the development data of one fit on the others.
+
+    Queries that share a relevant document or are the same question stay in one fold (`bench.data.splits.carve`). The
+    data's own development queries are left for what follows: choosing a checkpoint.
+    """
+    rest, held = list(data.pairs), []
+    for left in range(count, 1, -1):
+        rest, fold, _ = split_off(rest, data.seed, 1 / left)
+        held.append(fold)
+    held.append(rest)
+    found = []
+    for number, fold in enumerate(held):
+        qrels: dict[str, dict[str, int]] = {}
+        for pair in fold:
+            qrels.setdefault(pair.query_id, {})[pair.doc_id] = 1
+        found.append(
+            replace(
+                data,
+                pairs=[pair for other, each in enumerate(held) if other != number for pair in each],
+                dev_queries={pair.query_id: pair.query for pair in fold},
+                dev_qrels=qrels,
+            )
+        )
+    return tuple(found)
+
+
+def _seen_by(kind: type[Strategy], data: TrainingData) -> TrainingData:
+    """Return what a strategy's `fit` may see: nothing but the corpus where it declares no need of labels."""
+    if "pairs" in kind.needs:
+        return data
+    return TrainingData(data.dataset, (), {}, {}, data.corpus, data.seed)
+
+
+@dataclass(frozen=True)
+class LoadedOnce(BaseModel):
+    """A base model that is read from disk once and copied for whoever loads it again."""
+
+    @classmethod
+    def of(cls, model: BaseModel) -> LoadedOnce:
+        """Return the same model, loaded once."""
+        return cls(model.name, model.path, model.pooling, model.trust_remote_code, model.options)
+
+    def load(self, device: str = "cpu") -> SentenceTransformer:
+        """Return a copy in fp32 and evaluation mode."""
+        if device not in self._loaded:
+            self._loaded[device] = super().load(device)
+        return copy.deepcopy(self._loaded[device])
+
+    @cached_property
+    def _loaded(self) -> dict[str, SentenceTransformer]:
+        return {}

@@ -1,0 +1,90 @@
+"""The dimensions of a study: the options that a strategy and its parts declare in `Config.space`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from bench.strategy.space import Choice, LogUniform, Param
+from bench.training.shape import turned
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.planning.registry import Registry
+    from bench.planning.study_spec import Node
+    from bench.strategy.base import Strategy, StrategyConfig
+
+DIGITS = 3
+"""Significant digits of what is tried: people can read and repeat it."""
+
+
+def tunable(kind: type[Strategy], config: StrategyConfig, fixed: Collection[str], budget: Budget) -> tuple[str, ...]:
+    """Return the options of a strategy that a study varies.
+
+    Those that the user has set are fixed; so is the size knob under a budget of trainable parameters, which turns it to
+    the largest that fits.
+    """
+    held = {*fixed, *turned(kind, config, budget)}
+    return tuple(name for name in config.space if name not in held)
+
+
+def dimensions(root: Node, registry: Registry) -> dict[str, Param]:
+    """Return every dimension of a study by name."""
+    return {
+        node.key(option): registry.get(node.root).Config.space[option] for node in root.walk() for option in node.tuned
+    }
+
+
+def defaults(root: Node, registry: Registry) -> dict[str, Any]:
+    """Return what trial 0 tries: the shipped default of every dimension, beside what is fixed."""
+    return {
+        node.key(option): getattr(registry.get(node.root).Config.parse(node.config), option)
+        for node in root.walk()
+        for option in node.tuned
+    }
+
+
+def described(space: Mapping[str, Param]) -> dict[str, dict[str, Any]]:
+    """Return dimensions as plain values, for `study.json`."""
+    return {name: {"kind": type(param).__name__, **asdict(param)} for name, param in space.items()}
+
+
+def contains(param: Param, value: Any) -> bool:
+    """Whether a value lies in a dimension."""
+    return value in param.values if isinstance(param, Choice) else param.low <= value <= param.high
+
+
+def size(space: Mapping[str, Param]) -> float:
+    """Return how many combinations there are: infinite where a dimension is continuous."""
+    return math.prod(len(param.values) if isinstance(param, Choice) else math.inf for param in space.values())
+
+
+def combinations(space: Mapping[str, Param]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of a finite space."""
+    choices = [param.values for param in space.values() if isinstance(param, Choice)]
+    for values in product(*choices):
+        yield dict(zip(space, values, strict=True))
+
+
+def rounded(param: Param, value: Any) -> Any:
+    """Return a continuous value in three significant digits, still inside its bounds."""
+    if isinstance(param, Choice):
+        return value
+    return min(max(float(f"{value:.{DIGITS}g}"), param.low), param.high)
+
+
+def at(param: Param, share: float) -> Any:
+    """Return the value at a share, from 0 up to but not 1, of a dimension's range."""
+    if isinstance(param, Choice):
+        return param.values[int(share * len(param.values))]
+    if is_logarithmic(param):
+        return rounded(param, param.low * (param.high / param.low) ** share)
+    return rounded(param, param.low + (param.high - param.low) * share)
+
+
+def is_logarithmic(param: Param) -> bool:
+    """Whether a dimension is uniform in its logarithm."""
+    return isinstance(param, LogUniform)

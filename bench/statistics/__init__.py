@@ -1,0 +1,1 @@
+"""Significance, variance, resampling and power. Nothing here knows what a strategy is."""

@@ -1,0 +1,1 @@
+"""The interface of a strategy and the protocols around it. No implementation."""

@@ -1,0 +1,114 @@
+"""Hyperparameters of a strategy: a frozen dataclass that reads text, knows its search space and what was changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from bench.errors import BenchError, unknown
+from bench.strategy.space import Choice, LogUniform, Param, SizeParameter, Uniform
+
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """Hyperparameters of a strategy. Subclasses add fields with defaults; the defaults come from development data.
+
+    `space` names what tuning may vary; `size` is the field that makes the strategy larger or smaller, which is turned
+    to the largest value that fits when a budget limits trainable parameters.
+    """
+
+    space: ClassVar[Mapping[str, Param]] = {}
+    size: ClassVar[SizeParameter | None] = None
+    positive: ClassVar[tuple[str, ...]] = ()
+    """Options that must be above 0, besides those of which `space` or the size knob says so."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Build a configuration from names and values, the values as text or already typed.
+
+        Raises:
+            BenchError: a name is not a field, or a value is not of the field's type or makes no sense: not finite, or
+                lower than everything of its kind that is tried.
+        """
+        known = {field.name: field for field in fields(cls)}
+        parsed = {}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown("option", name, known)
+            parsed[name] = typed(value, known[name].default, name)
+        config = cls(**{**cls.variant(parsed), **parsed})
+        for name in parsed:
+            config._refuse_nonsense(name, known[name].default)
+        return config
+
+    @classmethod
+    def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the defaults that differ where other options have these values: a variant that learns at another rate.
+
+        Args:
+            values: options by name; those that are missing have their own defaults.
+        """
+        return {}
+
+    def size_parameter(self) -> SizeParameter | None:
+        """Return the size knob: `size`, unless a variant is made larger or smaller by another field."""
+        return self.size
+
+    def _refuse_nonsense(self, name: str, default: Any) -> None:
+        """Refuse a number that is not finite or too low. A default of 0 means something of its own, and is allowed."""
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return
+        if not math.isfinite(value):
+            raise BenchError(f"option {name}: {value} is not a finite number")
+        lowest = self._lowest(name)
+        if lowest is not None and (value < 0 or (value == 0 and lowest > 0 and default != 0)):
+            raise BenchError(f"option {name} must be {'above' if lowest > 0 else 'at least'} 0, got {value}")
+
+    def _lowest(self, name: str) -> float | None:
+        """Return 1 for an option that must be above 0, 0 for one that may be 0, None for one that may be anything."""
+        tried, size_parameter = self.space.get(name), self.size_parameter()
+        if isinstance(tried, LogUniform) or name in self.positive:
+            return 1
+        if isinstance(tried, Uniform):
+            return 0 if tried.low >= 0 else None
+        if isinstance(tried, Choice):
+            numbers = [value for value in tried.values if isinstance(value, int | float)]
+            return None if len(numbers) < len(tried.values) or min(numbers) < 0 else min(1, min(numbers))
+        return min(1, size_parameter.least) if size_parameter is not None and name == size_parameter.option else None
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, or their variant's: the part that identifies a fit."""
+        values = vars(self)
+        defaults = {field.name: field.default for field in fields(self)} | dict(self.variant(values))
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+@dataclass(frozen=True)
+class EncoderConfig(StrategyConfig):
+    """Hyperparameters that every strategy that trains an encoder has."""
+
+    lr: float = 2e-5
+    """Peak learning rate of AdamW; the schedule (linear, 10% warm-up) is the same for all."""
+    positive: ClassVar[tuple[str, ...]] = ("lr",)
+
+
+def typed(value: Any, default: Any, name: str) -> Any:
+    """Return `value` as the type of `default`; a field whose default is None takes anything."""
+    if default is None or default is MISSING:
+        return value
+    kind = type(default)
+    try:
+        if isinstance(value, str) and kind is bool:
+            return _TRUTH[value.lower()]
+        if isinstance(value, str) or (kind is float and type(value) is int):
+            return kind(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BenchError(f"option {name}: {value!r} is not {kind.__name__}") from error
+    if type(value) is not kind:
+        raise BenchError(f"option {name}: {value!r} is not {kind.__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""What is measured: one evaluator per task type."""

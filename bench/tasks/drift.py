@@ -1,0 +1,82 @@
+"""How far a trained encoder has moved from the base model, and whether the base model's index still serves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.encoders.base import BaseEncoder
+from bench.evaluation.drift import linear_cka, mean_cosine
+from bench.evaluation.forgetting import forgetting
+from bench.evaluation.strata import headline
+from bench.records import PRIMARY_MEASURE
+from bench.retrieval.index import VectorIndex
+from bench.running.environment import merged
+from bench.tasks.search import depth, judged_queries, score
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from bench.data.dataset import Dataset
+    from bench.evaluation.measures import PerQuery
+    from bench.planning.specs import CellSpec
+    from bench.strategy.base import Strategy
+    from bench.tasks.search import SearchResult
+
+_DOCUMENTS = 2000
+"""Documents that are compared, at equal steps through the corpus: CKA settles long before that many."""
+
+
+def measure_drift(
+    strategy: Strategy,
+    found: SearchResult,
+    stratified: Mapping[str, Mapping[str, float]],
+    seen: Collection[str],
+    dataset: Dataset,
+    spec: CellSpec,
+) -> dict[str, Any]:
+    """Return `CellResult.drift`: empty where no encoder was trained, or where it has its index in another form.
+
+    The old index is the base model's document vectors, asked with the new query vectors: what a team gets that deploys
+    the new model and puts off encoding its corpus again. It is scored on the stratum that leads the report, so that
+    what was memorised does not pass for service.
+
+    Args:
+        strategy: as fitted.
+        found: what the strategy finds with its own index.
+        stratified: means and `n` of the seen and the unseen queries (`strata`).
+        seen: test queries with a relevant document among the training positives.
+        dataset: the target.
+        spec: the cell.
+    """
+    encoder, index = getattr(strategy, "encoder", None), found.index
+    if strategy.trains != "encoder" or encoder is None or not isinstance(index, VectorIndex):
+        return {}
+    base = BaseEncoder(None, strategy.context)
+    old = base.index(dataset.corpus)
+    if old.vectors.shape != index.vectors.shape:
+        return {}
+    judged = judged_queries(dataset, spec.split)
+    before, _ = strategy.context.encoder.queries(list(judged.values()))
+    with merged(strategy):
+        after, _ = encoder.queries(list(judged.values()))
+    sample = np.unique(np.linspace(0, len(old.vectors) - 1, min(_DOCUMENTS, len(old.vectors))).astype(int))
+
+    stratum = headline(stratified)
+    everything = set(found.scores.queries)
+    chosen = {"all": everything, "seen": set(seen), "unseen": everything - set(seen)}[stratum]
+
+    def on_the_old_index(vectors: np.ndarray) -> PerQuery:
+        ranking = old.search(list(judged), vectors, depth(spec, dataset))
+        return score(ranking, spec, dataset)[0].among(chosen)
+
+    served = forgetting(on_the_old_index(before), on_the_old_index(after), PRIMARY_MEASURE, dataset.groups or None)
+    encoded_again = found.scores.among(chosen).mean(PRIMARY_MEASURE)
+    return {
+        "documents_cosine": mean_cosine(old.vectors[sample], index.vectors[sample]),
+        "documents_cka": linear_cka(old.vectors[sample], index.vectors[sample]),
+        "queries_cosine": mean_cosine(before, after),
+        "queries_cka": linear_cka(before, after),
+        "old_index": {**served, "stratum": stratum, "encoded_again": encoded_again},
+    }

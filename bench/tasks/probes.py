@@ -1,0 +1,63 @@
+"""A probe's queries and what they are searched in: hard enough for a loss to show, few enough for a re-ranker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.data.dataset import Corpus, Dataset
+from bench.records import PRIMARY_MEASURE
+
+if TYPE_CHECKING:
+    from bench.evaluation.measures import PerQuery
+    from bench.strategy.base import Strategy
+
+CEILING = 0.9
+"""Mean nDCG@10 before adaptation from which a probe is searched in a larger corpus: few queries are left to lose."""
+_MOST_ADDED = 100_000
+
+
+def is_saturated(dataset: Dataset, before: PerQuery | None) -> bool:
+    """Return whether a loss could hardly show among the probe's own documents.
+
+    What has no encoder has no `before`; the catalogue's figure for the frozen model then decides, so that all
+    strategies of a run are asked the same.
+    """
+    if before is not None:
+        return before.mean(PRIMARY_MEASURE) >= CEILING
+    return dataset.info.expected.get("frozen", {}).get(PRIMARY_MEASURE, 0.0) >= CEILING
+
+
+def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
+    """Return the probe, searched in the union of its documents and those of the target, which judge nothing.
+
+    The target's documents get ids of their own. Copies of a probe's document are left out, as they would compete with
+    it; of a very large target documents at equal steps are taken.
+    """
+    own = set(probe.corpus.texts)
+    step = max(1, -(-len(target.corpus) // _MOST_ADDED))
+    added = [
+        (f"{target.name}:{doc}", text)
+        for doc, text in zip(target.corpus.ids[::step], target.corpus.texts[::step], strict=True)
+        if text not in own
+    ]
+    ids: Sequence[str] = [*probe.corpus.ids, *(doc for doc, _ in added)]
+    return replace(probe, corpus=Corpus(ids, [*probe.corpus.texts, *(text for _, text in added)]))
+
+
+def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
+    """Return the probe with as many queries as a strategy and its parts can be asked, drawn by a hash of their ids."""
+    limits = _limits(strategy)
+    qrels = probe.qrels(split)
+    if not limits or len(qrels) <= min(limits):
+        return probe
+    drawn = sorted(qrels, key=lambda query: hashlib.sha256(query.encode()).digest())[: min(limits)]
+    return replace(probe, splits={**probe.splits, split: {query: qrels[query] for query in drawn}})
+
+
+def _limits(strategy: Strategy) -> list[int]:
+    """Return the limits of a strategy and of the parts that it asks."""
+    own = [strategy.probe_queries] if strategy.probe_queries is not None else []
+    return own + [limit for part in strategy.serving_components for limit in _limits(part)]

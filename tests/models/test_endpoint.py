@@ -1,0 +1,273 @@
+"""A model behind an OpenAI-compatible endpoint, against a server on loopback: asked politely, believed carefully."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.errors import BenchError, ModelError
+from bench.expression import parse
+from bench.models.base import base_model
+from bench.models.endpoint import ATTEMPTS, KEY, OPENAI_KEY, TEXTS_A_REQUEST, Endpoint, EndpointModel
+from bench.retrieval.cache import VectorCache
+from bench.strategy.resources import Context, TrainingSettings
+
+WIDTH = 16
+
+
+def vector(text: str) -> list[float]:
+    """Words at places: enough that a text is nearest to those that share its words."""
+    row = [0.0] * WIDTH
+    for word in text.lower().split():
+        row[zlib.crc32(word.strip("?.,").encode()) % WIDTH] += 1.0
+    return row
+
+
+@dataclass
+class Service:
+    """A server, what it was asked, and what it is to answer before it answers properly."""
+
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
+    """Status, headers and body of the next answers."""
+    waits: list[float] = field(default_factory=list)
+
+    def endpoint(self, **options: Any) -> Endpoint:
+        return replace(Endpoint(self.url, "words", sleep=self.waits.append), **options)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """An endpoint on loopback."""
+    for name in (KEY, OPENAI_KEY):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    found = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.requested.append(body | {"path": self.path})
+            found.headers.append(dict(self.headers))
+            rows = [{"index": n, "embedding": vector(text)} for n, text in enumerate(body["input"])]
+            status, headers, answer = (
+                found.refusals.pop(0) if found.refusals else (200, {}, json.dumps({"data": rows[::-1]}))
+            )
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *args: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    found.url = f"http://127.0.0.1:{server.server_port}/v1"
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+# --- the name -------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_says_where_and_what() -> None:
+    assert Endpoint.parse("openai:http://127.0.0.1:8000/v1#some/model") == Endpoint(
+        "http://127.0.0.1:8000/v1", "some/model"
+    )
+    assert Endpoint.parse("openai:http://a:1/v1/embeddings?dimensions=64&tokens=512#m") == Endpoint(
+        "http://a:1/v1", "m", dimensions=64, tokens=512
+    )
+    assert Endpoint.parse("openai:#text-embedding-3-small").url == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("openai:http://127.0.0.1:8000/v1", "which model"),
+        ("openai:127.0.0.1#m", "is not an address"),
+        ("openai:ftp://host/v1#m", "is not an address"),
+        ("openai:http://host/v1?dimension=5#m", "did you mean 'dimensions'"),
+        ("openai:http://host/v1?tokens=many#m", "tokens is 'many', not a whole number"),
+    ],
+)
+def test_a_name_that_cannot_be_read_is_refused_before_anything_is_asked(name: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        base_model(name)
+
+
+def test_the_name_survives_in_an_expression() -> None:
+    text = 'frozen("openai:http://127.0.0.1:80/v1?tokens=512#a/b")'
+    assert parse(str(parse(text))).parts[0].name == "openai:http://127.0.0.1:80/v1?tokens=512#a/b"
+
+
+def test_address_and_name_stand_for_the_weights() -> None:
+    names = ("http://a/v1#m", "http://a/v1/#m", "http://b/v1#m", "http://a/v1#n", "http://a/v1?dimensions=8#m")
+    first, same, *others = (base_model(f"openai:{name}").fingerprint for name in names)
+    assert first == same and len({first, *others}) == 4
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_come_in_the_order_of_the_texts_in_requests_of_bounded_size(service: Service) -> None:
+    texts = [f"text {number}" for number in range(2 * TEXTS_A_REQUEST + 1)]
+    found = service.endpoint().embed(texts)
+    np.testing.assert_array_equal(found, np.array([vector(text) for text in texts], dtype=np.float32))
+    assert [len(body["input"]) for body in service.asked] == [TEXTS_A_REQUEST, TEXTS_A_REQUEST, 1]
+    assert {body["path"] for body in service.asked} == {"/v1/embeddings"}
+    assert {body["model"] for body in service.asked} == {"words"}
+
+
+def test_dimensions_are_asked_for_and_an_empty_text_is_not_sent_empty(service: Service) -> None:
+    service.endpoint(dimensions=WIDTH).embed([""])
+    assert service.asked[0]["dimensions"] == WIDTH and service.asked[0]["input"] == [" "]
+
+
+def test_a_refusal_that_passes_is_waited_for(service: Service) -> None:
+    service.refusals = [(503, {}, "busy"), (429, {"Retry-After": "7"}, "slow down"), (500, {}, "")]
+    assert len(service.endpoint().embed(["a"])) == 1
+    assert service.waits == [0.5, 7.0, 2.0]
+
+
+def test_after_some_attempts_it_is_given_up(service: Service) -> None:
+    service.refusals = [(503, {}, json.dumps({"error": {"message": "model is loading"}}))] * 9
+    with pytest.raises(ModelError, match="HTTP 503: model is loading"):
+        service.endpoint().embed(["a"])
+    assert len(service.asked) == ATTEMPTS
+
+
+def test_what_will_not_pass_is_not_asked_again(service: Service) -> None:
+    service.refusals = [(400, {}, json.dumps({"error": {"message": "input is too long"}}))]
+    with pytest.raises(ModelError, match=r"model .words. at http://127.* HTTP 400: input is too long"):
+        service.endpoint().embed(["a"])
+    assert len(service.asked) == 1 and not service.waits
+
+
+def test_an_address_where_nobody_answers(service: Service) -> None:
+    with pytest.raises(ModelError, match=f"no answer after {ATTEMPTS} attempts: .*refused"):
+        service.endpoint(url="http://127.0.0.1:9/v1").embed(["a"])
+
+
+def test_a_redirect_is_not_followed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "secret")
+    service.refusals = [(302, {"Location": f"{service.url}/elsewhere"}, "")]
+    with pytest.raises(ModelError, match="HTTP 302"):
+        service.endpoint().embed(["a"])
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>",
+        "[]",
+        '{"data": [{"embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": [1, 2]}, {"index": 1, "embedding": [1]}]}',
+        '{"data": [{"index": 0, "embedding": [1, NaN]}, {"index": 1, "embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}]}',
+    ],
+)
+def test_an_answer_that_is_not_a_vector_for_each_text_is_not_believed(service: Service, answer: str) -> None:
+    service.refusals = [(200, {}, answer)]
+    with pytest.raises(ModelError, match=r"not one of an embedding endpoint|2 texts were asked for"):
+        service.endpoint().embed(["a", "b"])
+
+
+def test_the_key_is_read_from_the_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "mine")
+    service.endpoint().embed(["a"])
+    assert service.headers[0]["Authorization"] == "Bearer mine"
+
+
+def test_the_key_for_openai_goes_to_nobody_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OPENAI_KEY, "theirs")
+    service.endpoint().embed(["a"])
+    assert "Authorization" not in service.headers[0]
+    assert Endpoint("https://api.openai.com/v1", "m")._key == "theirs"
+    assert Endpoint("https://openai.com.example.org/v1", "m")._key == ""
+    service.refusals = [(401, {}, "no")]
+    with pytest.raises(ModelError, match=f"read from the environment variable {KEY}"):
+        service.endpoint().embed(["a"])
+
+
+# --- as a model -----------------------------------------------------------------------------------------------------
+
+
+def model_at(service: Service, **options: Any) -> EndpointModel:
+    return EndpointModel("words", Path("nowhere"), endpoint=service.endpoint(**options))
+
+
+def test_its_vectors_are_cached_like_others(service: Service, tmp_path: Path) -> None:
+    def encode(texts: list[str]) -> np.ndarray:
+        context = Context(
+            model_at(service, dimensions=WIDTH),
+            cache=VectorCache(tmp_path),
+            training=TrainingSettings(precision="fp32"),
+        )
+        return np.asarray(context.encoder.documents(texts)[0])
+
+    first = encode(["a harbour", "a kiln"])
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
+    asked = len(service.asked)
+    again = encode(["a kiln", "a harbour", "a lens"])
+    np.testing.assert_array_equal(again[:2], first[::-1])
+    assert [body["input"] for body in service.asked[asked:]] == [["a lens"]]
+
+
+def test_texts_are_cut_at_four_characters_a_token(service: Service) -> None:
+    context = Context(model_at(service), training=TrainingSettings(precision="fp32", max_length=5))
+    context.encoder.uncached(["x" * 100], "document")
+    assert service.asked[-1]["input"] == ["x" * 20]
+
+
+def test_it_is_compared_untouched_and_cannot_be_trained(
+    service: Service, tmp_path: Path, beir_folder: Path, tiny_folder: Callable[[str], Path], monkeypatch: Any
+) -> None:
+    from bench.config.schema import from_mapping
+    from bench.planning.plan import plan
+    from bench.running.environment import ExecutionSettings
+    from bench.store.store import Store
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    name = f"openai:{service.url}#words"
+    shared = {"datasets": str(beir_folder), "device": "cpu", "precision": "fp32", "budget_steps": 2}
+    model = str(tiny_folder("bert"))
+    compared = from_mapping(
+        {**shared, "strategies": f'frozen,frozen("{name}"),hybrid(frozen("{name}"))', "model": model}
+    )
+    trained = from_mapping({**shared, "strategies": "lora", "baseline": "lora", "model": name})
+    found = {}
+    for config in (compared, trained):
+        store = Store(tmp_path / "run")
+        planned = plan(config)
+        for fit in planned.fits:
+            from bench.running.fit import run_fit
+
+            run_fit(fit, store, ExecutionSettings.of(config))
+        for cell in planned.cells:
+            from bench.running.cell import run_cell
+
+            found[cell.strategy] = run_cell(cell, store, ExecutionSettings.of(config))
+    theirs = found[f"frozen({name})"]
+    assert theirs.status == "ok" and theirs.model == "tiny-bert", theirs.reason
+    assert theirs.metrics["ndcg@10"] > found["frozen"].metrics["ndcg@10"]
+    assert theirs.cost["total_params"] is None and theirs.cost["query_ms_p50"] > 0
+    assert found[f"hybrid(frozen({name}))"].status == "ok"
+    assert found["lora"].status == "not_applicable"
+    assert "lora changes weights, and words shows none" in found["lora"].reason

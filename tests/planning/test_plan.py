@@ -1,0 +1,267 @@
+"""What a configuration becomes: fits made once, parts first, identities that hold what they should and nothing else."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.schema import RunConfig
+from bench.errors import BenchError
+from bench.planning import plan as planning
+from bench.planning.plan import Plan, plan
+from bench.planning.specs import CellSpec, FitSpec
+from bench.running.environment import ExecutionSettings, JobEnvironment
+from bench.store import provenance
+from bench.store.store import Store
+
+Configure = Callable[..., RunConfig]
+
+
+def names(found: Plan) -> set[str]:
+    return {fit.name for fit in found.fits}
+
+
+def test_every_combination_is_one_fit_and_one_cell(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="toy,head", seeds="0,1,2", budget={"steps": [5, 10], "examples": [8, 16]}))
+    assert len(found.fits) == len(found.cells) == 2 * 3 * 4
+    assert len(names(found)) == 24
+    assert {(fit.budget.steps, fit.budget.examples) for fit in found.fits} == {(5, 8), (5, 16), (10, 8), (10, 16)}
+
+
+def test_what_does_not_train_is_one_fit_for_all_budgets_and_seeds(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="words,toy", seeds="0,1", budget={"steps": [5, 10]}))
+    untrained = [fit for fit in found.fits if fit.strategy == "words"]
+    assert len(untrained) == 1 and untrained[0].seed is None and not untrained[0].budget.limits
+    assert len([cell for cell in found.cells if cell.strategy == "words"]) == 1
+    other = plan(
+        toy_config(strategies="words", baseline="words", seeds="7", budget={"flops": 1e9}, set="train.batch_size=4")
+    )
+    assert other.fits[0].name == untrained[0].name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": "1"},
+        {"budget": {"steps": 6}},
+        {"budget": {"steps": 5, "examples": 9}},
+        {"set": "toy.bonus=1"},
+        {"set": "train.batch_size=4"},
+        {"precision": "fp32"},
+        {"max_length": 32},
+    ],
+)
+def test_what_can_change_a_result_changes_the_name(toy_config: Configure, change: dict[str, Any]) -> None:
+    assert names(plan(toy_config())).isdisjoint(names(plan(toy_config(**change))))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threads": 1},
+        {"jobs": 2},
+        {"out": "elsewhere"},
+        {"overwrite": "always"},
+        {"measures": "mrr@10"},
+        {"top_k": 200},
+        {"set": "toy.bonus=0.0"},
+        {"strategies": "toy(bonus=0)", "baseline": "toy(bonus=0)"},
+    ],
+)
+def test_what_cannot_does_not(toy_config: Configure, change: dict[str, Any]) -> None:
+    changed = plan(toy_config(**change))
+    assert {fit.name.rpartition("--")[2] for fit in plan(toy_config()).fits} == {
+        fit.name.rpartition("--")[2] for fit in changed.fits
+    }
+
+
+def test_measures_and_depth_belong_to_the_cell(toy_config: Configure) -> None:
+    before, after = plan(toy_config()), plan(toy_config(measures="mrr@10", top_k=200))
+    assert names(before) == names(after)
+    assert before.cells[0].name != after.cells[0].name
+
+
+def test_content_decides_not_place(toy_config: Configure, tmp_path: Path, beir_folder: Path, fake_model: Path) -> None:
+    before = names(plan(toy_config()))
+    moved = tmp_path / "moved" / beir_folder.name
+    moved.parent.mkdir()
+    beir_folder.rename(moved)
+    assert names(plan(toy_config(datasets=str(moved)))) == before
+    with (moved / "corpus.jsonl").open("a") as stream:
+        stream.write(json.dumps({"_id": "new", "title": "", "text": "one more"}) + "\n")
+    assert names(plan(toy_config(datasets=str(moved)))).isdisjoint(before)
+    moved.rename(beir_folder)
+    (fake_model / "config.json").write_text("{}")
+    assert names(plan(toy_config())).isdisjoint(before)
+
+
+def test_the_content_of_a_strategy_file_is_part_of_the_identity(toy_config: Configure, toy_file: Path) -> None:
+    before = names(plan(toy_config()))
+    toy_file.write_text(toy_file.read_text() + "\n# changed\n")
+    assert names(plan(toy_config())).isdisjoint(before)
+
+
+def test_a_raised_version_is_another_fit(toy_config: Configure, toy_file: Path) -> None:
+    toy_file.write_text(toy_file.read_text().replace('name = "words"', 'name = "words"\n    version = 2'))
+    assert plan(toy_config()).fits[0].version == 2
+
+
+def test_the_machine_counts_under_a_budget_of_time_alone(
+    toy_config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashes(**changes: Any) -> list[str]:
+        return sorted(names(plan(toy_config(**changes))))
+
+    steps, seconds = hashes(), hashes(budget={"seconds": 5})
+    monkeypatch.setattr(planning, "machine_class", lambda threads, device: f"another machine, {threads} threads")
+    assert hashes() == steps
+    assert hashes(budget={"seconds": 5}) != seconds
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Return a function that puts accelerators into this machine."""
+    machine_class = planning.machine_class
+
+    def put(name: str) -> None:
+        monkeypatch.setattr(provenance, "accelerator", lambda: name)
+        machine_class.cache_clear()
+
+    yield put
+    machine_class.cache_clear()
+
+
+def test_the_device_counts_under_a_budget_of_time_where_it_is_not_the_fastest(
+    toy_config: Configure, beside: Callable[[str], None], tmp_path: Path
+) -> None:
+    def fits(device: str, **changes: Any) -> set[str]:
+        return names(plan(toy_config(device=device, **{"budget": {"seconds": 5}, **changes})))
+
+    def calibrations(device: str) -> Path:
+        return JobEnvironment(Store(tmp_path), ExecutionSettings(device=device)).calibrations
+
+    beside("1 x Some GPU")
+    assert fits("auto") == fits("cuda") == fits("cuda:0") != fits("cpu")
+    assert fits("cuda:1") not in (fits("cuda"), fits("cpu"))
+    assert fits("cpu", budget={"steps": 5}) == fits("cuda", budget={"steps": 5})
+    assert calibrations("auto") == calibrations("cuda") != calibrations("cpu")
+    beside("")
+    assert fits("auto") == fits("cpu")
+    assert planning.machine_class(2, "cpu") == planning.machine_class(2), "as records made so far name it"
+
+
+def test_parts_come_first_and_are_shared(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="both(toy),both(both(toy), weight=0.3),toy"))
+    order = [fit.strategy for fit in found.fits]
+    assert order == ["toy", "both(toy)", "both(both(toy), weight=0.3)"]
+    by_name = {fit.name: fit for fit in found.fits}
+    inner = by_name[found.fits[2].components[0]]
+    assert inner.strategy == "both(toy)" and by_name[inner.components[0]].strategy == "toy"
+    assert [cell.strategy for cell in found.cells] == ["both(toy)", "both(both(toy), weight=0.3)", "toy"]
+
+
+def test_a_part_alone_has_no_cell(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="both(toy)", baseline="both(toy)"))
+    assert [cell.strategy for cell in found.cells] == ["both(toy)"]
+
+
+def test_a_composite_of_trained_parts_has_their_seeds(toy_config: Configure) -> None:
+    trained = plan(toy_config(strategies="both(toy)", baseline="both(toy)", seeds="0,1"))
+    assert sorted(fit.seed for fit in trained.fits if fit.strategy == "both(toy)") == [0, 1]
+    untrained = plan(toy_config(strategies="both(words)", baseline="both(words)", seeds="0,1"))
+    assert [fit.seed for fit in untrained.fits] == [None, None]
+
+
+def test_an_option_that_names_a_strategy_is_a_part_too(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="both(words, teacher=both(toy))", baseline="words"))
+    composite = next(fit for fit in found.fits if fit.strategy.startswith("both(words"))
+    by_name = {fit.name: fit.strategy for fit in found.fits}
+    assert [by_name[part] for part in composite.components] == ["words", "both(toy)"]
+    assert composite.config == {"teacher": "both(toy)"}
+    plain = plan(toy_config(strategies="both(words, teacher=some/model)", baseline="words"))
+    assert len(next(fit for fit in plain.fits if fit.strategy.startswith("both")).components) == 1
+
+
+def test_another_model_untouched_stands_in_the_table_of_the_runs_model(toy_config: Configure, tmp_path: Path) -> None:
+    other = tmp_path / "other-model"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes(b"other")
+    found = plan(toy_config(strategies=f"words,words({other})", baseline="words"))
+    assert {fit.model_name for fit in found.fits} == {"fake-model"}
+    assert len({fit.fingerprints["model"] for fit in found.fits if fit.fingerprints}) == 2
+
+
+def test_models_are_an_axis(toy_config: Configure, fake_model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other-model"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes(b"other")
+    found = plan(toy_config(model=[str(fake_model), str(other)]))
+    assert {fit.model_name for fit in found.fits} == {"fake-model", "other-model"}
+
+
+def test_probes_are_cells_of_the_same_fit(toy_config: Configure, probe_folder: Path, beir_folder: Path) -> None:
+    found = plan(toy_config(probes=[str(probe_folder), str(beir_folder)]))
+    assert len(found.fits) == 1
+    assert [(cell.role, cell.dataset_name, cell.fit) for cell in found.cells] == [
+        ("target", "tiny", found.fits[0].name),
+        ("probe", "elsewhere", found.fits[0].name),
+    ]
+
+
+def test_the_baseline_is_always_among_the_strategies(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="toy", baseline="words"))
+    assert {fit.strategy for fit in found.fits} == {"toy", "words"}
+    assert "words is added" in found.notes[0]
+
+
+def test_timed_fits_are_shuffled_within_a_seed(toy_config: Configure) -> None:
+    strategies = ",".join(f"toy(bonus={number})" for number in range(1, 9))
+    found = plan(toy_config(strategies=strategies, baseline="toy(bonus=1)", seeds="0,1", budget={"seconds": 5}))
+    orders = [[fit.strategy for fit in found.fits if fit.seed == seed] for seed in (0, 1)]
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+    assert all(fit.timed for fit in found.fits)
+
+
+def test_specs_survive_pickle_and_json(toy_config: Configure, probe_folder: Path) -> None:
+    found = plan(toy_config(strategies="both(toy)", baseline="both(toy)", probes=str(probe_folder)))
+    for fit in found.fits:
+        assert FitSpec.from_dict(json.loads(json.dumps(fit.to_dict()))) == fit == pickle.loads(pickle.dumps(fit))
+    for cell in found.cells:
+        assert CellSpec.from_dict(json.loads(json.dumps(cell.to_dict()))) == cell == pickle.loads(pickle.dumps(cell))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"strategies": "toi"}, "did you mean 'toy'"),
+        ({"strategies": "toy(bonsu=1)"}, "did you mean 'bonus'"),
+        ({"strategies": "toy(bonus=much)"}, "'much' is not float"),
+        ({"strategies": "both"}, r"takes 1 part\(s\)"),
+        ({"strategies": "toy(words, head)"}, r"takes 0 part\(s\)"),
+        ({"set": "lora.r=8"}, "unknown strategy of this run in 'set lora.r'"),
+        ({"datasets": "nowhere/at-all"}, "no such folder"),
+        ({"split": "tset"}, "did you mean 'test'"),
+        ({"model": "./nowhere"}, "does not exist"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(toy_config: Configure, change: dict[str, Any], text: str) -> None:
+    with pytest.raises(BenchError, match=text):
+        plan(toy_config(**change))
+
+
+def test_sentence_pairs_are_a_probe_and_no_target(toy_config: Configure, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    rows = [{"s1": f"a {n}", "s2": f"b {n}", "score": n} for n in range(4)]
+    (pairs / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = plan(toy_config(probes=str(pairs)))
+    assert found.cells[1].measures == () and found.datasets[str(pairs)].similarity
+    with pytest.raises(BenchError, match="--probes"):
+        plan(toy_config(datasets=str(pairs)))
+    assert plan(replace(toy_config(datasets=str(pairs)), strategies=("words",), baseline="words")).fits

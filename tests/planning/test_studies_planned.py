@@ -1,0 +1,175 @@
+"""Which studies a run has, and what makes two of them the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.schema import ConfigError, RunConfig
+from bench.planning.jobs import jobs_of
+from bench.planning.plan import Plan, plan
+from bench.planning.specs import FitSpec
+from bench.planning.study_spec import StudySpec
+from bench.running.environment import ExecutionSettings
+from bench.running.tuning import many as driver
+from bench.store.store import Store
+
+Configure = Callable[..., RunConfig]
+
+
+def fits_of(found: Plan, strategy: str = "dial") -> list[FitSpec]:
+    return [fit for fit in found.fits if fit.strategy == strategy]
+
+
+def study_name(config: RunConfig, strategy: str = "dial") -> str:
+    request = fits_of(plan(config), strategy)[0].tuning
+    assert request is not None
+    return request.study.name
+
+
+def test_without_trials_nothing_is_tuned_and_no_name_changes(configure: Configure) -> None:
+    off, on = plan(configure(tune_trials=0)), plan(configure())
+    assert all(fit.tuning is None for fit in off.fits)
+    assert {fit.name for fit in fits_of(off)}.isdisjoint(fit.name for fit in fits_of(on))
+    assert {fit.name for fit in fits_of(off, "plain")} == {fit.name for fit in fits_of(on, "plain")}
+
+
+def test_seeds_share_one_study_and_wait_for_the_fit_that_makes_it(configure: Configure) -> None:
+    found = plan(configure(seeds="0,1,2"))
+    fits = fits_of(found)
+    assert len(fits) == 3
+    assert len({fit.tuning.study.name for fit in fits if fit.tuning}) == 1
+    jobs = {job.name: job for job in jobs_of(found, [fit.name for fit in found.fits], [])}
+    assert jobs[fits[0].name].after == frozenset()
+    assert [jobs[fit.name].after for fit in fits[1:]] == [{fits[0].name}] * 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"budget": {"steps": 6}}, {"set": "train.batch_size=4"}, {"set": "dial.quality=0.2"}, {"max_length": 32}]
+)
+def test_what_can_change_a_choice_makes_another_study(configure: Configure, change: dict[str, Any]) -> None:
+    assert study_name(configure()) != study_name(configure(**change))
+
+
+@pytest.mark.parametrize("change", [{"seeds": "7"}, {"tune_trials": 12}, {"measures": "mrr@10"}, {"threads": 2}])
+def test_what_cannot_does_not_and_more_trials_extend_it(configure: Configure, change: dict[str, Any]) -> None:
+    assert study_name(configure()) == study_name(configure(**change))
+
+
+def test_the_number_of_trials_is_part_of_a_fit(configure: Configure) -> None:
+    assert fits_of(plan(configure()))[0].name != fits_of(plan(configure(tune_trials=12)))[0].name
+
+
+def test_what_the_user_has_set_is_not_tuned(configure: Configure) -> None:
+    request = fits_of(plan(configure(set="dial.kind=plain")))[0].tuning
+    assert request is not None and request.study.root.tuned == ("quality",)
+    everything = plan(configure(set=["dial.kind=plain", "dial.quality=0.3"]))
+    assert fits_of(everything)[0].tuning is None
+
+
+def test_a_composite_has_one_study_with_its_parts(configure: Configure) -> None:
+    found = plan(configure(strategies="both(dial, plain),dial", set="dial.kind=plain"))
+    composite = fits_of(found, "both(dial, plain)")[0]
+    assert composite.tuning is not None
+    root = composite.tuning.study.root
+    assert [node.key(option) for node in root.walk() for option in node.tuned] == ["share", "dial.quality"]
+    dials = fits_of(found)
+    assert len(dials) == 2, "one as the part, tuned for the whole, and one of its own"
+    assert {fit.tuning.study.strategy: fit.tuning.path for fit in dials if fit.tuning} == {
+        "both(dial, plain)": "dial",
+        "dial": "",
+    }
+    assert composite.components[0] in {fit.name for fit in dials}
+    assert len(fits_of(found, "plain")) == 1
+
+
+def test_two_parts_of_one_kind_have_names_of_their_own(configure: Configure) -> None:
+    found = plan(configure(strategies="both(dial(kind=plain), dial(kind=plain, log=x))"))
+    request = next(fit.tuning for fit in found.fits if fit.strategy.startswith("both"))
+    assert request is not None
+    assert [node.path for node in request.study.root.walk()] == ["", "dial-1", "dial-2"]
+
+
+def test_a_size_knob_is_not_tuned_under_a_budget_of_parameters(configure: Configure) -> None:
+    config = configure(strategies="lora", budget={"steps": 5, "trainable_params": [0.01]}, set="train.batch_size=4")
+    request = fits_of(plan(config), "lora")[0].tuning
+    assert request is not None and request.study.root.tuned == ("lr",)
+
+
+def test_labels_make_two_studies_of_what_needs_none_and_steps_do_not(configure: Configure) -> None:
+    by_steps = plan(configure(strategies="lexicon", budget={"steps": [5, 10]}, set="train.batch_size=4"))
+    assert [(fit.seed, fit.budget.limits) for fit in fits_of(by_steps, "lexicon")] == [(None, {})]
+    by_labels = plan(
+        configure(strategies="lexicon", budget={"steps": 5, "examples": [20, 30]}, set="train.batch_size=4")
+    )
+    assert [(fit.seed, fit.budget.examples) for fit in fits_of(by_labels, "lexicon")] == [(None, 20), (None, 30)]
+
+
+def test_a_request_survives_json(configure: Configure) -> None:
+    found = plan(configure(strategies="both(dial, plain)", set="dial.kind=plain"))
+    for fit in found.fits:
+        assert FitSpec.from_dict(json.loads(json.dumps(fit.to_dict()))) == fit
+
+
+def test_a_negative_number_of_trials_is_refused(configure: Configure) -> None:
+    with pytest.raises(ConfigError, match="tune_trials must be at least 0"):
+        configure(tune_trials=-1)
+
+
+def test_the_estimate_counts_a_study_once_and_only_what_it_lacks(configure: Configure) -> None:
+    from bench.planning.registry import Registry
+    from bench.running.estimate import estimate
+
+    config = configure(seeds="0,1")
+    found = plan(config)
+    fits = {fit.name for fit in fits_of(found)}
+    first, second = estimate(config, found, fits, set(), Registry(config.strategy_files), rate=1e12)
+    assert first.seconds == pytest.approx(second.seconds * (1 + 6 * 3))
+
+
+@pytest.mark.parametrize(("budget", "width"), [({"seconds": 5}, 1), ({"usd": 5}, 1), ({"steps": 5}, 2)])
+def test_studies_under_a_budget_of_time_are_made_one_at_a_time(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, budget: dict[str, float], width: int
+) -> None:
+    config = configure(strategies="dial,lexicon,both(dial, plain)", budget=budget, jobs=2, usd_per_hour=3600)
+    wanted, widths = driver.studies_of(plan(config)), list[int]()
+
+    class Inline:
+        """A pool that remembers how wide it was meant to be, and makes nothing."""
+
+        def __init__(self, workers: int, *args: Any) -> None:
+            widths.append(workers)
+
+        def __enter__(self) -> Inline:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def submit(self, work: Any, spec: StudySpec, trials: int) -> Future[str]:
+            done: Future[str] = Future()
+            done.set_result(spec.name)
+            return done
+
+    monkeypatch.setattr(driver, "ProcessPoolExecutor", Inline)
+    made = driver.run_studies(
+        wanted, 2, Store(tmp_path), ExecutionSettings.of(config), config.jobs, lambda spec, found: None
+    )
+    assert list(made) == [spec.name for spec in wanted] and len(made) > 2
+    assert widths == [width]
+
+
+def test_an_untimed_part_that_makes_a_timed_study_runs_alone(configure: Configure) -> None:
+    config = configure(strategies="both(lexicon, plain)", budget={"seconds": 5}, set="train.batch_size=4")
+    found = plan(config)
+    part = fits_of(found, "lexicon")[0]
+    assert part.budget.limits == {} and part.tuning is not None
+    jobs = jobs_of(found, [fit.name for fit in found.fits], [])
+    assert {job.spec.strategy: job.alone for job in jobs} == {
+        "lexicon": True, "plain": False, "both(lexicon, plain)": True,
+    }  # fmt: skip

@@ -1,0 +1,166 @@
+"""A run does what does not stand yet, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.config.schema import RunConfig, from_mapping, load
+from bench.errors import BenchError, StoreError
+from bench.planning.plan import plan
+from bench.running.run import RunResult, execute, pending
+from bench.store.store import Store
+
+Configure = Callable[..., RunConfig]
+Run = Callable[[RunConfig], RunResult]
+
+
+def test_a_second_run_does_nothing(toy_config: Configure, run_inline: Run, probe_folder: Path) -> None:
+    config = toy_config(strategies="words,both(toy)", baseline="words", seeds="0,1", probes=str(probe_folder))
+    first = run_inline(config)
+    assert first.done == len(first.plan.fits) + len(first.plan.cells) == 5 + 6
+    assert first.exit_code == 0 and first.statuses == {"ok": 6}
+    second = run_inline(config)
+    assert second.done == 0 and second.statuses == {"ok": 6}
+
+
+def test_a_new_probe_dataset_or_composite_trains_nothing_again(
+    toy_config: Configure, run_inline: Run, probe_folder: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "fits"
+    shared = {"set": f"toy.marker={marker}"}
+    run_inline(toy_config(**shared))
+    run_inline(toy_config(**shared, probes=str(probe_folder)))
+    run_inline(toy_config(**shared, strategies="toy,both(toy)", measures="mrr@10"))
+    assert len(marker.read_text().splitlines()) == 1
+    run_inline(toy_config(**shared, seeds="0,1"))
+    assert len(marker.read_text().splitlines()) == 2
+
+
+def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inline: Run, tmp_path: Path) -> None:
+    marker = tmp_path / "fits"
+    config = toy_config(strategies="toy,words", set=f"toy.does=raise,toy.marker={marker}".split(","))
+    assert run_inline(config).exit_code == 1
+    again = run_inline(config)
+    assert again.done == 0 and again.exit_code == 1
+    assert again.failed[0][1:] == ("failed", "ValueError: the first line")
+    retried = run_inline(replace(config, overwrite="failed"))
+    assert retried.done == 2 and len(marker.read_text().splitlines()) == 2
+
+
+def test_what_cannot_go_better_is_not_retried(toy_config: Configure, run_inline: Run) -> None:
+    config = toy_config(strategies="toy,words", set="toy.does=refuse")
+    run_inline(config)
+    assert run_inline(replace(config, overwrite="failed")).done == 0
+
+
+def test_always_makes_everything_again(toy_config: Configure, run_inline: Run) -> None:
+    config = toy_config()
+    run_inline(config)
+    assert run_inline(replace(config, overwrite="always")).done == 2
+
+
+def test_a_missing_artefact_is_made_again_where_it_is_needed(
+    toy_config: Configure, run_inline: Run, probe_folder: Path
+) -> None:
+    config = toy_config()
+    store = run_inline(config).store
+    shutil.rmtree(store.fit_folder(store.fits()[0].fit) / "model")
+    assert store.problems() == [] and run_inline(config).done == 0, "records without weights are whole"
+    outcome = run_inline(toy_config(probes=str(probe_folder)))
+    assert outcome.done == 2, "the fit and the probe; the target stands"
+    assert outcome.statuses == {"ok": 2}
+
+
+def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure, run_inline: Run) -> None:
+    config = toy_config()
+    store = run_inline(config).store
+    fit = store.fits()[0].fit
+    folder = store.fit_folder(fit)
+    shutil.rmtree(folder / "model")
+    with pytest.raises(StoreError, match=f"is missing: delete {re.escape(str(folder))} and run again"):
+        store.artefact(fit)
+    assert run_inline(config).done == 0, "to run again is not enough"
+    shutil.rmtree(folder)
+    assert run_inline(config).done == 1 and list(store.artefact(fit).iterdir())
+
+
+def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refused_before_the_work(
+    toy_config: Configure, run_inline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match="file is a file, not a folder"):
+        run_inline(toy_config(out=str(tmp_path / "file")))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BenchError, match="torch finds no CUDA device here"):
+        run_inline(toy_config(device="cuda"))
+
+
+def test_a_damaged_artefact_is_made_again_where_it_is_needed(
+    toy_config: Configure, run_inline: Run, probe_folder: Path
+) -> None:
+    store = run_inline(toy_config()).store
+    path = store.fit_folder(store.fits()[0].fit) / "model" / "seen.json"
+    path.write_bytes(path.read_bytes().swapcase())
+    assert run_inline(toy_config(probes=str(probe_folder))).statuses == {"ok": 2}
+
+
+def test_a_damaged_record_is_made_again(toy_config: Configure, run_inline: Run) -> None:
+    store = run_inline(toy_config()).store
+    (store.cell_folder(store.cells()[0].cell) / "result.json").write_text("{")
+    assert len(store.problems()) == 1
+    assert run_inline(toy_config()).done == 1 and store.problems() == []
+
+
+def test_a_lost_part_is_made_again_for_its_composite(
+    toy_config: Configure, run_inline: Run, probe_folder: Path
+) -> None:
+    config = toy_config(strategies="both(toy),words", baseline="words")
+    store = run_inline(config).store
+    part = next(fit for fit in store.fits() if fit.strategy == "toy")
+    composite = next(fit for fit in store.fits() if fit.strategy == "both(toy)")
+    shutil.rmtree(store.fit_folder(part.fit))
+    shutil.rmtree(store.fit_folder(composite.fit))
+    fits, cells = pending(plan(config), store)
+    assert fits == {part.fit, composite.fit} and cells == set()
+
+
+def test_a_run_leaves_its_configuration_so_that_it_can_be_given_back(toy_config: Configure, run_inline: Run) -> None:
+    config = toy_config(strategies="toy,both(words, weight=0.3)", seeds="0,1", set="toy.bonus=1", max_length=32)
+    store = run_inline(config).store
+    call = store.invocations()[-1]
+    assert call["exit_code"] == 0 and call["seconds"] > 0 and call["started"] <= call["ended"]
+    assert call["versions"]["torch"] and call["machine_class"] and "commit" in call["git"]
+    assert call["datasets"]["tiny"]["documents"] == 48
+    assert from_mapping(load(store.folder / "run.json")) == config
+    run_inline(config)
+    assert len(store.invocations()) == 2
+
+
+def test_two_runs_do_not_write_into_one_folder(toy_config: Configure) -> None:
+    pytest.importorskip("fcntl")
+    config = toy_config()
+
+    class Nested:
+        def run(self, *arguments: object) -> None:
+            execute(config, arguments[3], workers=self)  # type: ignore[arg-type]
+
+    from bench.running.progress import Quiet
+
+    with pytest.raises(BenchError, match="another run is writing"):
+        execute(config, Quiet(None, 0), workers=Nested())  # type: ignore[arg-type]
+
+
+def test_results_are_a_table_away(toy_config: Configure, run_inline: Run, probe_folder: Path) -> None:
+    frame = run_inline(toy_config(seeds="0,1", probes=str(probe_folder))).frame()
+    assert frame["seed"].tolist() == [0, 1]
+    assert {"strategy", "ndcg@10", "ndcg@10/unseen", "cost.fit_seconds", "forgetting.elsewhere"} <= set(frame.columns)
+
+
+def test_an_empty_run_is_an_empty_table(toy_config: Configure, tmp_path: Path) -> None:
+    assert RunResult(Store(tmp_path / "none"), plan(toy_config())).frame().empty

@@ -1,0 +1,196 @@
+"""Comparisons of strategies: what they say, and that they say it for the right reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.errors import BenchError, DataError
+from bench.statistics.comparison import format_p
+from bench.statistics.significance import Design, compare, compare_all, compare_pairs, holm, to_frame
+
+QUERIES = 300
+
+
+def trained(baseline: np.ndarray, gain: float, seeds: int = 3, seed_sd: float = 0.002, seed: int = 0) -> np.ndarray:
+    """A strategy's scores: the baseline's, a gain, its own queries, its seeds."""
+    rng = np.random.default_rng(seed)
+    queries = rng.normal(0, 0.15, baseline.shape[-1])
+    offsets = rng.normal(0, 1, (seeds, 1))
+    offsets = (offsets - offsets.mean()) * seed_sd
+    return baseline + gain + queries - queries.mean() + offsets + rng.normal(0, 0.05, (seeds, baseline.shape[-1]))
+
+
+@pytest.fixture
+def frozen() -> np.ndarray:
+    return np.random.default_rng(42).uniform(0.2, 0.8, QUERIES)
+
+
+def test_a_gain_is_found_and_said_with_its_interval_n_and_seeds(frozen: np.ndarray) -> None:
+    found = compare(frozen, trained(frozen, 0.05), ("frozen", "lora"), Design(untrained={"frozen"}))
+    assert found.verdict == "better"
+    assert found.ci_low < found.difference < found.ci_high
+    assert found.difference == pytest.approx(found.other_mean - found.baseline_mean)
+    said = found.sentence()
+    assert said.startswith(f"lora scores {found.difference:+.3f} nDCG@10 against frozen (")
+    assert said.endswith("300 queries, 3 seeds): a gain.")
+    assert f"{found.ci_low:+.3f} to {found.ci_high:+.3f}" in said
+
+
+def test_a_loss_is_called_a_loss(frozen: np.ndarray) -> None:
+    found = compare(frozen, trained(frozen, -0.05), ("frozen", "prompt"))
+    assert found.verdict == "worse"
+    assert "a loss" in found.sentence()
+
+
+def test_an_uncertain_loss_is_given_with_its_interval_and_what_could_have_been_seen(frozen: np.ndarray) -> None:
+    found = compare(frozen, trained(frozen, -0.014), ("frozen", "lora"), Design(margin=0.01, untrained={"frozen"}))
+    assert found.verdict == "undecided"
+    said = found.sentence()
+    assert "-0.0" in said
+    assert f"below {found.detectable:.3f}" in said
+    assert "significant" not in said
+
+
+def test_equal_strategies_are_equivalent_within_the_margin_that_is_printed(frozen: np.ndarray) -> None:
+    found = compare(frozen, trained(frozen, 0.0), ("frozen", "lora"))
+    assert found.verdict == "equivalent"
+    assert f"±{found.margin:.3f}" in found.sentence()
+    assert found.margin >= found.ci_high
+
+
+def test_no_effect_is_exactly_no_difference(frozen: np.ndarray) -> None:
+    found = compare(frozen, np.stack([frozen] * 3), ("frozen", "stuck"))
+    assert (found.difference, found.p, found.permutation_p, found.t_p) == (0, 1, 1, 1)
+    assert (found.wins, found.ties, found.losses) == (0, QUERIES, 0)
+    assert found.verdict == "equivalent"
+
+
+def test_a_lucky_seed_is_not_a_better_strategy(frozen: np.ndarray) -> None:
+    lucky = trained(frozen, 0.0, seeds=3, seed_sd=0.0)
+    lucky[1] += 0.12
+    found = compare(frozen, lucky, ("frozen", "lucky"), Design(untrained={"frozen"}))
+    assert found.t_p < 0.01
+    assert found.p > 0.05
+    assert found.seeds_decide
+    assert "but the seeds differ" in found.sentence()
+
+
+def test_one_seed_says_that_it_is_one(frozen: np.ndarray) -> None:
+    design = Design(untrained={"frozen", "bm25"})
+    said = compare(frozen, trained(frozen, 0.05, seeds=1), ("frozen", "lora"), design).sentence()
+    assert "with one seed this holds for the trained model at hand" in said
+    assert "seed" not in compare(frozen, trained(frozen, 0.05, seeds=1), ("frozen", "bm25"), design).sentence()
+
+
+def test_the_tests_over_queries_are_scipys(frozen: np.ndarray) -> None:
+    other = trained(frozen, 0.012)
+    found = compare(frozen, other)
+    differences = other.mean(axis=0) - frozen
+    assert found.t_p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    theirs = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=10_000, rng=1)
+    assert found.permutation_p == pytest.approx(theirs.pvalue, abs=0.02)
+    spread = stats.bootstrap((differences,), np.mean, method="percentile", rng=1).confidence_interval
+    assert (found.bootstrap_low, found.bootstrap_high) == pytest.approx((spread.low, spread.high), abs=0.002)
+    assert found.effect_size == pytest.approx(differences.mean() / differences.std(ddof=1))
+    assert (found.wins, found.losses) == ((differences > 0).sum(), (differences < 0).sum())
+
+
+def test_sums_in_another_order_are_ties() -> None:
+    found = compare(np.array([0.3, 0.5, 0.7]), np.array([0.1 + 0.2, 0.5, 0.8]))
+    assert (found.wins, found.ties, found.losses) == (1, 2, 0)
+
+
+def test_the_family_against_the_baseline_and_all_pairs_are_corrected_apart(frozen: np.ndarray) -> None:
+    scores = {"frozen": frozen, **{f"s{number}": trained(frozen, 0.01 * number, seed=number) for number in range(4)}}
+    against = compare_all(scores, "frozen", Design(untrained={"frozen"}))
+    pairs = compare_pairs(scores, Design(untrained={"frozen"}))
+    assert [found.other for found in against] == ["s0", "s1", "s2", "s3"]
+    assert {found.family for found in against} == {4}
+    assert len(pairs) == 10
+    assert {found.family for found in pairs} == {10}
+    assert [found.holm_p for found in against] == holm([found.p for found in against])
+    assert [found.holm_p for found in pairs] == holm([found.p for found in pairs])
+    alone = compare(frozen, scores["s3"], ("frozen", "s3"), Design(untrained={"frozen"}))
+    assert against[3].p == alone.p
+    assert against[3].permutation_p == alone.permutation_p
+    assert against[3].bootstrap_low == pytest.approx(alone.bootstrap_low)
+
+
+def test_what_the_correction_takes_back_is_said(frozen: np.ndarray) -> None:
+    scores = {"frozen": frozen, **{f"s{number}": trained(frozen, 0.0, seed=number) for number in range(20)}}
+    scores["s0"] = trained(frozen, 0.022, seed=0)
+    found = compare_all(scores, "frozen")[0]
+    assert found.p < 0.05 < found.decisive_p
+    assert "if tested alone" in found.sentence()
+
+
+def test_seeds_are_paired_by_their_names(frozen: np.ndarray) -> None:
+    a, b = trained(frozen, 0.0, seed=1), trained(frozen, 0.02, seed=2)
+    assert compare(a, b).paired_seeds
+    same = Design(seeds={"baseline": [0, 1, 2], "other": [0, 1, 2]})
+    different = Design(seeds={"baseline": [0, 1, 2], "other": [0, 1, 3]})
+    assert compare(a, b, design=same).paired_seeds
+    assert not compare(a, b, design=different).paired_seeds
+    with pytest.raises(DataError, match="3 rows of scores, 2 seeds"):
+        compare(a, b, design=Design(seeds={"baseline": [0, 1, 2], "other": [0, 1]}))
+
+
+def test_sides_may_have_different_numbers_of_seeds(frozen: np.ndarray) -> None:
+    found = compare(trained(frozen, 0.0, seeds=3, seed=1), trained(frozen, 0.03, seeds=5, seed=2))
+    assert (found.n_seeds_baseline, found.n_seeds_other, found.paired_seeds) == (3, 5, False)
+    assert "3 and 5 seeds" in found.sentence()
+
+
+def test_groups_widen_the_interval_of_queries_that_move_together() -> None:
+    rng = np.random.default_rng(9)
+    baseline = rng.uniform(size=400)
+    other = baseline + np.repeat(rng.normal(0.02, 0.1, 40), 10) + rng.normal(0, 0.02, 400)
+    groups = [str(number // 10) for number in range(400)]
+    alone, grouped = compare(baseline, other), compare(baseline, other, design=Design(groups=groups))
+    assert grouped.difference == pytest.approx(alone.difference)
+    for low, high in (("ci_low", "ci_high"), ("bootstrap_low", "bootstrap_high")):
+        assert getattr(grouped, high) - getattr(grouped, low) > 2.5 * (getattr(alone, high) - getattr(alone, low))
+    assert min(grouped.t_p, grouped.permutation_p, grouped.p) > max(alone.t_p, alone.permutation_p, alone.p)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_a_p_keeps_their_order_and_is_no_harsher_than_bonferroni(ps: list[float]) -> None:
+    corrected = holm(ps)
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    assert [corrected[position] for position in order] == sorted(corrected)
+    for raw, adjusted in zip(ps, corrected, strict=True):
+        assert raw <= adjusted <= min(1.0, raw * len(ps)) + 1e-12 or adjusted == max(corrected)
+        assert adjusted <= 1
+
+
+def test_holm_of_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_a_table_has_a_row_for_each_comparison(frozen: np.ndarray) -> None:
+    frame = to_frame(compare_all({"frozen": frozen, "lora": trained(frozen, 0.05)}, "frozen"))
+    assert frame.loc[0, ["baseline", "other", "verdict"]].tolist() == ["frozen", "lora", "better"]
+    assert "verdict" in to_frame([]).columns
+
+
+def test_mistakes_are_named(frozen: np.ndarray) -> None:
+    with pytest.raises(BenchError, match="did you mean 'frozen'"):
+        compare_all({"frozen": frozen, "lora": frozen}, "frosen")
+    with pytest.raises(DataError, match="same queries"):
+        compare(frozen, frozen[:-1])
+    with pytest.raises(DataError, match="not a number"):
+        compare(frozen, np.where(frozen > 0.5, np.nan, frozen))
+    with pytest.raises(DataError, match="two queries"):
+        compare(frozen[:1], frozen[:1])
+    with pytest.raises(DataError, match="with itself"):
+        compare(frozen, frozen, ("a", "a"))
+
+
+@pytest.mark.parametrize(("p", "printed"), [(0.03124, ".0312"), (0.00001, "<.0001"), (1.0, "1.0000"), (0.1, ".1000")])
+def test_p_values_are_printed_to_four_places(p: float, printed: str) -> None:
+    assert format_p(p) == printed

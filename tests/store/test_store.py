@@ -1,0 +1,120 @@
+"""What stands in the store is whole; what is not whole does not exist for a reader, and is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.errors import StoreError
+from bench.records import SCHEMA_VERSION, CellResult, CurvePoint, FitRecord
+from bench.retrieval.ranking import Ranking
+from bench.store.store import Store
+
+
+def _fit(name: str = "lora-1234", **changes: object) -> FitRecord:
+    values = {"fit": name, "strategy": "lora", "dataset": "toy", "model": "tiny", "seed": 0, "status": "ok"}
+    return FitRecord(**(values | changes))
+
+
+def _cell(name: str = "lora--toy-1234", **changes: object) -> CellResult:
+    values = {"cell": name, "fit": "lora-1234", "strategy": "lora", "dataset": "toy", "split": "test", "model": "tiny"}
+    return CellResult(**(values | {"seed": 0, "status": "ok", "metrics": {"ndcg@10": 0.5}} | changes))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "run")
+    folder = store.begin_fit("lora-1234")
+    (folder / "model" / "trained.bin").write_bytes(b"weights")
+    store.put_fit(_fit(), [CurvePoint(1, 0.5, loss=2.0), CurvePoint(2, 1.0, dev=0.4)])
+    store.begin_cell("lora--toy-1234")
+    frame = pd.DataFrame({"query": ["q1"], "group": [None], "seen": [True], "ndcg@10": [0.5]})
+    store.put_cell(_cell(), frame, Ranking({"q1": [("d2", 2.0), ("d1", 1.0)]}))
+    return store
+
+
+def test_what_was_put_comes_back(store: Store) -> None:
+    assert [record.fit for record in store.fits()] == ["lora-1234"]
+    assert store.results()[0].metrics == {"ndcg@10": 0.5}
+    assert store.per_query("lora--toy-1234")["seen"].tolist() == [True]
+    assert store.ranking("lora--toy-1234")["q1"] == [("d2", 2.0), ("d1", 1.0)]
+    assert (store.artefact("lora-1234") / "trained.bin").read_bytes() == b"weights"
+    curve = store.curve("lora-1234")
+    assert curve["step"].tolist() == [1, 2] and curve["dev"].tolist()[1] == 0.4
+    assert store.problems() == []
+
+
+def test_an_empty_folder_reads_as_an_empty_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "nothing")
+    assert (store.results(), store.fits(), store.invocations(), store.problems()) == ([], [], [], [])
+    assert not store.has_fit("lora-1234") and not (tmp_path / "nothing").exists()
+
+
+def test_a_fit_without_its_mark_does_not_exist(store: Store) -> None:
+    (store.begin_fit("lora-1234") / "model" / "trained.bin").write_bytes(b"half")
+    assert not store.has_fit("lora-1234") and store.fits() == [] and store.problems() == []
+
+
+def test_the_mark_lists_size_and_hash_of_every_file_beside_it(store: Store) -> None:
+    files = store.fit("lora-1234").files
+    assert set(files) == {"curve.parquet", "model/trained.bin"}
+    assert files["model/trained.bin"]["bytes"] == 7 and len(files["model/trained.bin"]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": 1}', '{"schema_version": "x"}'])
+def test_a_damaged_record_is_named_and_made_again(store: Store, text: str) -> None:
+    (store.cell_folder("lora--toy-1234") / "result.json").write_text(text)
+    assert store.cells() == [] and not store.has_cell("lora--toy-1234")
+    assert len(store.problems()) == 1 and "result.json" in store.problems()[0]
+
+
+def test_a_missing_or_shortened_file_damages_its_record(store: Store) -> None:
+    (store.fit_folder("lora-1234") / "model" / "trained.bin").write_bytes(b"weig")
+    assert not store.has_fit("lora-1234")
+    assert "trained.bin" in store.problems()[0]
+
+
+def test_changed_content_of_the_same_size_is_found_when_it_is_used(store: Store) -> None:
+    (store.fit_folder("lora-1234") / "model" / "trained.bin").write_bytes(b"WEIGHTS")
+    with pytest.raises(StoreError, match="SHA-256"):
+        store.artefact("lora-1234")
+
+
+def test_a_newer_schema_is_refused_and_never_overwritten(store: Store) -> None:
+    path = store.cell_folder("lora--toy-1234") / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": SCHEMA_VERSION + 1}))
+    for read in (store.cells, store.results, lambda: store.has_cell("lora--toy-1234")):
+        with pytest.raises(StoreError, match="update adaptbench"):
+            read()
+
+
+def test_probes_are_joined_into_the_row_of_their_target(store: Store) -> None:
+    for name, fit in (("probe-a", "lora-1234"), ("probe-b", "other")):
+        store.put_cell(_cell(name, fit=fit, role="probe", dataset="boolq", forgetting={"boolq": {"delta": -0.1}}))
+    results = store.results()
+    assert [cell.cell for cell in results] == ["lora--toy-1234"]
+    assert results[0].forgetting == {"boolq": {"delta": -0.1}}
+    assert len(store.cells()) == 3
+
+
+def test_asking_for_what_a_cell_does_not_have_says_so(store: Store) -> None:
+    store.put_cell(_cell("failed-1", status="failed"))
+    with pytest.raises(StoreError, match=r"failed-1 has no per_query\.parquet"):
+        store.per_query("failed-1")
+    with pytest.raises(StoreError, match="not in the store"):
+        store.cell("nowhere")
+    store.put_fit(_fit("bm25-1", seed=None))
+    assert store.curve("bm25-1").empty and "dev" in store.curve("bm25-1").columns
+
+
+def test_invocations_survive_a_torn_run_file(store: Store) -> None:
+    store.put_invocation({"n": 1})
+    store.put_invocation({"n": 2})
+    store.put_invocation({"n": 2, "ended": True}, replace_last=True)
+    assert store.invocations() == [{"n": 1}, {"n": 2, "ended": True}]
+    (store.folder / "run.json").write_text('{"invocations": [{"n"')
+    assert store.invocations() == [{"n": 1}]
+    assert "run.json" in store.problems()[0]

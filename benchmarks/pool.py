@@ -23,7 +23,8 @@ import numpy as np
 from bench.data.dataset import Dataset, Qrels, TrainingData
 from bench.records import PRIMARY_MEASURE
 from bench.strategy.base import Strategy
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 from bench.training.selection import DevelopmentPool, pool_of
 
 TOP_K = 10
@@ -41,7 +42,7 @@ def score(strategy: Strategy, index: Any, queries: Mapping[str, str], qrels: Qre
 
 def follow(
     kind: type[Strategy],
-    context: Context,
+    resources: Resources,
     dataset: Dataset,
     data: TrainingData,
     steps: int,
@@ -55,19 +56,19 @@ def follow(
     """
     from bench.budget import Budget
 
-    settings = context.training
+    settings = resources.training
     pools: dict[int, DevelopmentPool] = {
-        size: pool_of(data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, size) for size in sizes
+        size: pool_of(data.dev_queries, data.dev_qrels, data, resources, settings.dev_queries, size) for size in sizes
     }
     tested = dataset.judged("test")[:max_queries]
     test = {query: dataset.queries[query] for query in tested}, {q: dataset.qrels("test")[q] for q in tested}
     rows: list[Row] = []
-    strategy = kind(None, context)
+    strategy = kind(None, resources)
 
     def look(event: str, values: dict[str, Any]) -> None:
         if event != "dev":
             return
-        with context.meter.excluded():
+        with resources.meter.excluded():
             index = strategy.index(data.corpus)
             rows.append(
                 {
@@ -78,7 +79,7 @@ def follow(
                 }
             )
 
-    context.progress = look
+    resources.progress = look
     strategy.fit(data, Budget(steps=steps), data.seed)
     return rows
 
@@ -170,10 +171,10 @@ def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
                     dev_qrels={query: data.dev_qrels[query] for query in chosen},
                 )
             for name in options.strategies.split(","):
-                context = Context(base, options.device, settings, cache=cache)
+                resources = Resources(base, options.device, settings, cache=cache)
                 sys.stderr.write(f"{name} on {dataset.name}, seed {seed}\n")
                 rows = follow(
-                    registry.get(name), context, dataset, data, options.steps, options.pools, options.test_queries
+                    registry.get(name), resources, dataset, data, options.steps, options.pools, options.test_queries
                 )
                 if not rows:
                     raise SystemExit(

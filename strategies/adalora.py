@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.data.dataset import TrainingData
 from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
-from bench.strategy.base import EncoderConfig
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 from strategies.lora import TARGETS
 

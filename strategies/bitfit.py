@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.models.architectures import FAMILIES, family, refuse
-from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from bench.data.dataset import Corpus, TrainingData
 from bench.records import FitReport
 from bench.retrieval.lexical import LexicalIndex, build_lexical
 from bench.retrieval.ranking import Ranking
-from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.space import Param, Uniform
 
 

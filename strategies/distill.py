@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bench.data.dataset import Pair, TrainingData
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
-from bench.strategy.base import EncoderConfig, EncoderStrategy, Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param
 from strategies.rerank import files_of
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 _DEPTH = 50
 """Candidates are drawn from this many of the best documents."""
@@ -57,8 +59,10 @@ class Distill(EncoderStrategy):
             "teacher_temperature": LogUniform(0.02, 0.5),
         }
 
-    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, components)
+    def __init__(
+        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
+    ) -> None:
+        super().__init__(config, resources, components)
         self._student: EncoderStrategy | None = None
         if components and not self.config.lr:
             self.config = replace(self.config, lr=self.part.config.lr)
@@ -90,13 +94,13 @@ class Distill(EncoderStrategy):
         return files_of(config.teacher)
 
     @classmethod
-    def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
+    def resize(cls, config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
         """The part has been given its size already."""
         return config
 
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Attach what the part attaches, and put the fitted part's state into it."""
-        self._student = type(self.part)(self.part.config, self.context, self.part.components)
+        self._student = type(self.part)(self.part.config, self.resources, self.part.components)
         model = self._student.attach(model)
         model.load_state_dict(self.part.model.state_dict())
         self._student._model = model
@@ -112,7 +116,7 @@ class Distill(EncoderStrategy):
         """The divergence from the teacher's distribution."""
         from bench.encoders.losses import ListwiseLoss
 
-        settings = self.context.training
+        settings = self.resources.training
         return ListwiseLoss(model, settings.temperature, self.config.teacher_temperature, settings.mini_batch)
 
     def examples(self, data: TrainingData) -> list[Pair]:
@@ -161,8 +165,8 @@ class Distill(EncoderStrategy):
                 f"distill: teacher {self.config.teacher!r} is no cross-encoder; for an embedding model say "
                 f"teacher=frozen({self.config.teacher})"
             )
-        with self.context.meter.excluded():
-            ranker = Ranker(teacher, self.context, self.config.max_length)
+        with self.resources.meter.excluded():
+            ranker = Ranker(teacher, self.resources, self.config.max_length)
         queries = (pair.query for pair in data.pairs for _ in range(self.config.candidates))
         documents = (data.corpus.text_of(doc) for docs in lists for doc in docs)
         texts = list(zip(queries, documents, strict=True))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
-from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class FullMerge(EncoderStrategy):
         """Mix the weights; what this takes is charged."""
         import torch
 
-        with self.context.meter.excluded():  # it may have to be loaded
-            base = dict(self.context.encoder.model.named_parameters())
+        with self.resources.meter.excluded():  # it may have to be loaded
+            base = dict(self.resources.encoder.model.named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
         def mix(share: float) -> None:
@@ -64,11 +65,11 @@ class FullMerge(EncoderStrategy):
 
         scores: dict[float, float] = {}
         share = self.config.share if self.config.share >= 0 else WITHOUT_SELECTION
-        if self.config.share < 0 and data.dev_qrels and data.labels >= self.context.training.selection_floor:
-            pool = self.context.development(data)
+        if self.config.share < 0 and data.dev_qrels and data.labels >= self.resources.training.selection_floor:
+            pool = self.resources.development(data)
             for candidate in SHARES:
-                if candidate == 1.0 and self.context.best_dev is not None:
-                    scores[candidate] = self.context.best_dev
+                if candidate == 1.0 and self.resources.best_dev is not None:
+                    scores[candidate] = self.resources.best_dev
                     continue
                 mix(candidate)
                 scores[candidate] = float(pool.scores(self).mean())

@@ -13,17 +13,19 @@ import numpy as np
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.encoders.base import BaseEncoder
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError, unknown
 from bench.records import FitReport
 from bench.retrieval.fusion import convex, reciprocal_rank
 from bench.retrieval.lexical import LexicalIndex, best, build_lexical, tokenize
 from bench.retrieval.ranking import Hits, Ranking
-from bench.strategy.base import EncoderStrategy, Index, Strategy, StrategyConfig
+from bench.strategy.base import Index, Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.space import Choice, Param
 from bench.training.watch import paired_error
 
 if TYPE_CHECKING:
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 METHODS = ("weighted", "rrf")
 WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
@@ -57,8 +59,10 @@ class Hybrid(Strategy):
         b: float = 0.75
         space: ClassVar[Mapping[str, Param]] = {"method": Choice(METHODS)}
 
-    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, components)
+    def __init__(
+        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
+    ) -> None:
+        super().__init__(config, resources, components)
         if self.config.method not in METHODS:
             raise unknown("hybrid.method", self.config.method, METHODS)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
@@ -70,9 +74,9 @@ class Hybrid(Strategy):
         report = FitReport(examples=data.labels)
         weighted = self.config.method == "weighted"
         choose = weighted and self.config.weight < 0
-        if data.dev_qrels and data.labels >= self.context.training.selection_floor:
-            with self.context.meter.excluded():
-                pool = self.context.development(data)
+        if data.dev_qrels and data.labels >= self.resources.training.selection_floor:
+            with self.resources.meter.excluded():
+                pool = self.resources.development(data)
             size = len(pool.corpus)
             try:
                 dense = self.components[0].search(pool.queries, self.components[0].index(pool.corpus), size)
@@ -89,8 +93,8 @@ class Hybrid(Strategy):
             self.weight = max(scores, key=lambda weight: (scores[weight], -abs(weight - DEFAULT_WEIGHT)))
             report.best_dev = report.last_dev = scores[self.weight]
             report.chosen["scores"] = {str(weight): score for weight, score in scores.items()}
-            with self.context.meter.excluded():  # gains of all strategies are over one figure: the base model alone
-                base = pool.scores(BaseEncoder(None, self.context))
+            with self.resources.meter.excluded():  # gains of all strategies are over one figure: the base model alone
+                base = pool.scores(BaseEncoder(None, self.resources))
             report.base_dev, report.dev_noise = float(base.mean()), paired_error(tried[self.weight], base)
         elif choose:
             report.notes.append(f"hybrid: too few labels to choose the weight, so it is the default, {DEFAULT_WEIGHT}")
@@ -134,7 +138,7 @@ class Hybrid(Strategy):
         base = self.components[0].untrained_counterpart()
         if base is None:
             return None
-        before = Hybrid(self.config, self.context, (base,))
+        before = Hybrid(self.config, self.resources, (base,))
         before.weight = self.weight
         return before
 
@@ -186,6 +190,6 @@ class HybridIndex:
 def _floor(part: Strategy) -> float | None:
     """Return the least that a part's scores can be: -1 where they are cosines; None where there is no such value."""
     encodes = isinstance(part, EncoderStrategy | BaseEncoder)
-    if encodes and (part.context.encoder.model.similarity_fn_name or "cosine") == "cosine":
+    if encodes and (part.resources.encoder.model.similarity_fn_name or "cosine") == "cosine":
         return -1.0
     return None

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.models.architectures import Role, family
-from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
-from bench.strategy.base import StrategyConfig
+from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,12 +56,12 @@ class Instruct(BaseEncoder):
             raise BenchError("instruct.prompts holds no prompt: give some, parted by |")
         report = FitReport(examples=data.labels)
         self.prompt = ""
-        if not data.dev_qrels or data.labels < self.context.training.selection_floor:
+        if not data.dev_qrels or data.labels < self.resources.training.selection_floor:
             report.notes.append("instruct: too few labels to choose a prompt, so queries stay as they are")
             report.chosen = {"prompt": ""}
             return report
-        with self.context.meter.excluded():
-            pool = self.context.development(data)
+        with self.resources.meter.excluded():
+            pool = self.resources.development(data)
         index = self.index(pool.corpus)
         scores = {}
         for prompt in prompts:
@@ -81,7 +81,7 @@ class Instruct(BaseEncoder):
         """Return what the prompt makes a query of mean length cost more."""
         from bench.evaluation.flops import query_flops
 
-        encoder = self.context.encoder
+        encoder = self.resources.encoder
         return query_flops(encoder, [self.prompt + text for text in queries]) - query_flops(encoder, queries)
 
     def to_sentence_transformer(self) -> SentenceTransformer:

@@ -15,13 +15,13 @@ from bench.data.dataset import TrainingData
 from bench.encoders.head import HeadStrategy
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.strategy.base import EncoderConfig, StrategyConfig
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 _WHOLE = 0
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -76,11 +76,11 @@ class Linear(HeadStrategy):
             raise NotApplicableError(f"linear trains on labelled pairs, and dataset {data.dataset!r} has none left")
         torch.manual_seed(seed)
         self._module = None  # a head looked at before began at random numbers of no seed
-        work = HeadWork(self.module, self.forward, data, self.context, seed)
+        work = HeadWork(self.module, self.forward, data, self.resources, seed)
         return train_module(self, work, data, budget, development_pool(self, data))
 
     @classmethod
-    def resize(cls, config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
+    def resize(cls, config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
         """The whole matrix where it fits, else a residual: from half the dimension on, that would cost more."""
         whole = replace(config, rank=_WHOLE)  # type: ignore[call-arg]
-        return whole if cls(whole, context).trainable_params <= limit else super().resize(config, limit, context)
+        return whole if cls(whole, resources).trainable_params <= limit else super().resize(config, limit, resources)

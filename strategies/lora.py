@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
 from bench.models.architectures import ROLES
-from bench.strategy.base import EncoderConfig
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:

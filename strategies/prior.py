@@ -21,7 +21,7 @@ from bench.encoders.base import BaseEncoder
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.index import VectorIndex
 from bench.retrieval.ranking import Hits, Ranking, trec_order
-from bench.strategy.base import StrategyConfig
+from bench.strategy.hyperparameters import StrategyConfig
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _DEPTH = 1000
@@ -76,7 +76,7 @@ class Prior(BaseEncoder):
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank by the frozen similarity plus the constant."""
-        vectors, _ = self.context.encoder.queries(list(queries.values()))
+        vectors, _ = self.resources.encoder.queries(list(queries.values()))
         bonus = np.array([self.weight if doc in self.seen else 0.0 for doc in index.ids], dtype=np.float32)[:, None]
         ones = np.ones((len(vectors), 1), dtype=np.float32)
         wider = VectorIndex(index.ids, np.hstack([index.vectors, bonus]))

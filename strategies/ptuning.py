@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.models.architectures import family, transformer_of
-from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ class QueryLora(Lora):
         """InfoNCE against documents as the base model encodes them."""
         from bench.encoders.losses import QuerySideLoss
 
-        settings = self.context.training
+        settings = self.resources.training
         return QuerySideLoss(model, settings.temperature, self.detached, settings.mini_batch)
 
     def index(self, corpus: Corpus) -> VectorIndex:
         """Take the base model's vectors."""
-        vectors, seconds = self.context.encoder.documents(corpus.texts)
+        vectors, seconds = self.resources.encoder.documents(corpus.texts)
         return VectorIndex(corpus.ids, vectors, seconds)

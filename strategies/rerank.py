@@ -18,12 +18,13 @@ from bench.models.base import BaseModel, base_model
 from bench.records import FitReport
 from bench.retrieval.fusion import convex
 from bench.retrieval.ranking import Hits, Ranking
-from bench.strategy.base import EncoderConfig, Index, Strategy, StrategyConfig
+from bench.strategy.base import Index, Strategy
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param
 
 if TYPE_CHECKING:
     from bench.encoders.cross_encoder import Ranker
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
     from bench.training.selection import DevelopmentPool
 
 WEIGHTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -58,8 +59,10 @@ class Rerank(Strategy):
         weight: float = -1.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 2e-4), "negatives": Choice((1, 3, 7))}
 
-    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, components)
+    def __init__(
+        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
+    ) -> None:
+        super().__init__(config, resources, components)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         self._ranker: Ranker | None = None
         for part in self.components:
@@ -80,7 +83,7 @@ class Rerank(Strategy):
 
     @property
     def _source(self) -> BaseModel:
-        return base_model(self.config.model) if self.config.model else self.context.model
+        return base_model(self.config.model) if self.config.model else self.resources.model
 
     def ready(self) -> AbstractContextManager[None]:
         """Keep the cross-encoder ready between calls."""
@@ -89,7 +92,7 @@ class Rerank(Strategy):
     def _load(self, source: BaseModel) -> Ranker:
         from bench.encoders.cross_encoder import Ranker
 
-        return Ranker(source, self.context, self.config.max_length)
+        return Ranker(source, self.resources, self.config.max_length)
 
     @property
     def trainable_params(self) -> int:
@@ -105,18 +108,18 @@ class Rerank(Strategy):
 
         if not data.pairs:
             raise NotApplicableError(f"rerank trains on labelled pairs, and dataset {data.dataset!r} has none left")
-        context = self.context
-        with context.meter.excluded():
+        resources = self.resources
+        with resources.meter.excluded():
             torch.manual_seed(seed)
             self._ranker = None  # one looked at before has a head of no seed
             ranker = self.ranker
         pairs, labels = self.examples(data, seed)
         pool = development_pool(self, data)
-        work = RankerWork(ranker, pairs, labels, context.training.batch_size, seed)
+        work = RankerWork(ranker, pairs, labels, resources.training.batch_size, seed)
         if pool is None:
             report = train_module(self, work, data, budget, None)
         else:
-            with context.meter.excluded():
+            with resources.meter.excluded():
                 first = self.components[0].search(
                     pool.queries, self.components[0].index(pool.corpus), self.config.depth
                 )
@@ -197,7 +200,7 @@ class Rerank(Strategy):
         base = self.components[0].untrained_counterpart()
         if base is None or not is_ranker(self._source.path):
             return base
-        before = Rerank(self.config, self.context, (base,))
+        before = Rerank(self.config, self.resources, (base,))
         before.weight = self.weight
         return before
 

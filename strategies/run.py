@@ -12,7 +12,8 @@ from bench.data.dataset import Corpus, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
-from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 _COPY = "run.trec.gz"
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
 from bench.models.architectures import family
-from bench.strategy.base import EncoderConfig, EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from bench.data.dataset import TrainingData
 from bench.encoders.head import HeadStrategy
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.strategy.base import StrategyConfig as BaseConfig
+from bench.strategy.hyperparameters import StrategyConfig as BaseConfig
 from bench.strategy.space import Choice, Param
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Whitening(HeadStrategy):
         if len(texts) < 2:
             raise NotApplicableError(f"whitening needs the covariance of two documents or more, found {len(texts)}")
         sample = np.random.default_rng([seed, 13]).permutation(len(texts))[: self.config.documents]
-        vectors, _ = self.context.encoder.documents([texts[position] for position in sorted(sample)])
+        vectors, _ = self.resources.encoder.documents([texts[position] for position in sorted(sample)])
         mean, directions = whiten(vectors, self.config.dimensions)
         self._module = None
         with torch.no_grad():

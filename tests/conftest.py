@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset, TrainingData
 
 if TYPE_CHECKING:
     from bench.models.base import BaseModel
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -162,15 +162,16 @@ def tiny_bert(tiny_base: Callable[[str], BaseModel]) -> BaseModel:
 
 
 @pytest.fixture
-def tiny_context(tmp_path: Path) -> Callable[..., Context]:
+def tiny_resources(tmp_path: Path) -> Callable[..., Resources]:
     """Return a function that makes a context around a model: fp32, batches of 8, no vector cache."""
-    from bench.strategy.resources import Context, TrainingSettings
+    from bench.strategy.resources import Resources
+    from bench.strategy.settings import TrainingSettings
 
-    def context(model: BaseModel, **training: Any) -> Context:
+    def resources(model: BaseModel, **training: Any) -> Resources:
         settings = TrainingSettings(**{"batch_size": 8, "precision": "fp32", **training})
-        return Context(model=model, training=settings, scratch=tmp_path)
+        return Resources(model=model, training=settings, scratch=tmp_path)
 
-    return context
+    return resources
 
 
 @pytest.fixture(scope="session")

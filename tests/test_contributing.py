@@ -52,11 +52,11 @@ def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) ->
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -> None:
     from bench.planning.registry import Registry
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
     strategy = Registry([my_file]).get(NAME)
     width = 32
-    made = strategy(strategy.Config.parse({"blocks": blocks}), Context(tiny_bert))
+    made = strategy(strategy.Config.parse({"blocks": blocks}), Resources(tiny_bert))
     assert made.trainable_params == blocks * width * (width + 1)
 
 
@@ -64,11 +64,11 @@ def test_a_budget_of_parameters_turns_its_size_knob_as_far_as_the_model_goes(
     my_file: Path, tiny_bert: BaseModel
 ) -> None:
     from bench.planning.registry import Registry
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
     strategy = Registry([my_file]).get(NAME)
-    context, block = Context(tiny_bert), 32 * 33
-    found = [strategy.resize(strategy.Config(), limit, context) for limit in (block - 1, block, 2 * block, 10**6)]
+    resources, block = Resources(tiny_bert), 32 * 33
+    found = [strategy.resize(strategy.Config(), limit, resources) for limit in (block - 1, block, 2 * block, 10**6)]
     assert [None if config is None else vars(config)["blocks"] for config in found] == [None, 1, 2, 2]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
 from bench.planning.jobs import Job, Listener, run_job
-from bench.running.environment import ExecutionSettings
 from bench.running.run import RunResult, execute
 from bench.store.store import Store
 
@@ -29,7 +29,8 @@ from pathlib import Path
 from bench.errors import NotApplicableError
 from bench.records import CurvePoint, FitReport
 from bench.retrieval.ranking import Ranking, trec_order
-from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 
 class WordIndex:
@@ -68,7 +69,7 @@ class Words(Strategy):
         pass
 
     def untrained_counterpart(self):
-        return Words(None, self.context)
+        return Words(None, self.resources)
 
 
 class Toy(Words):
@@ -110,7 +111,7 @@ class Toy(Words):
             return FitReport(diverged="the loss was nan at step 3")
         self.seen = frozenset(data.train_relevant)
         steps = (budget.steps or 1) * (2 if does == "overrun" else 1)
-        self.context.progress("step", {"step": steps, "total": steps, "loss": 0.5})
+        self.resources.progress("step", {"step": steps, "total": steps, "loss": 0.5})
         return FitReport(
             steps=steps, planned_steps=steps, examples=data.labels, stopped_by="steps",
             curve=[CurvePoint(steps, 0.1, 0.5)],

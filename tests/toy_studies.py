@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
 from bench.models.base import BaseModel
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
-from bench.running.environment import ExecutionSettings, JobEnvironment
+from bench.running.environment import JobEnvironment
 from bench.store.store import Store
 
 DIALS = '''
@@ -29,7 +30,8 @@ from typing import ClassVar
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
 from bench.strategy.space import Choice, LogUniform, Param
-from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 
 class Ids:

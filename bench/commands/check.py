@@ -109,12 +109,12 @@ def _found(args: argparse.Namespace) -> list[tuple[Entry, Path]]:
 def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Golden]:
     """Measure one dataset the way a run does: planned, fitted and scored in processes of their own."""
     from bench.commands._console import err_console
+    from bench.config.execution import ExecutionSettings
     from bench.config.schema import RunConfig
     from bench.models.base import base_model
     from bench.planning.jobs import jobs_of
     from bench.planning.plan import plan
     from bench.records import MEASURES, PRIMARY_MEASURE
-    from bench.running.environment import ExecutionSettings
     from bench.running.executors import executor
     from bench.running.progress import display
     from bench.store.store import Store

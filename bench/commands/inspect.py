@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
         _tell_similarity(args, dataset)
         return 0
     dataset.qrels(args.split)
-    context = None if args.no_model else open_context(args.model, dataset.info.max_length)
-    count, limit = token_counter(context) if context else (None, None)
+    resources = None if args.no_model else open_context(args.model, dataset.info.max_length)
+    count, limit = token_counter(resources) if resources else (None, None)
     facts = inspect(dataset, count, limit, args.split)
     scores = {"BM25": lexical_scores(dataset, args.split)}
-    if context:
-        scores[context.model.name] = base_scores(dataset, args.split, context)
+    if resources:
+        scores[resources.model.name] = base_scores(dataset, args.split, resources)
     power = _power(facts.splits[args.split].queries, args.gain, args.query_sd)
     if args.json:
         _emit(dataset, facts, scores, power)

@@ -21,7 +21,7 @@ from bench.errors import BenchError, unknown
 from bench.models.device import check_name
 from bench.records import MEASURES, PRIMARY_MEASURE
 from bench.strategy.hyperparameters import typed
-from bench.strategy.resources import TrainingSettings
+from bench.strategy.settings import TrainingSettings
 from bench.training.tracking import TRACKERS
 
 BASELINE = "frozen"

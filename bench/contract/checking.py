@@ -60,7 +60,7 @@ def check(
         BenchError: the strategy or a clause is unknown.
     """
     from bench.models.base import base_model
-    from bench.strategy.resources import TrainingSettings
+    from bench.strategy.settings import TrainingSettings
 
     for name in names:
         if name not in CLAUSES:

@@ -10,7 +10,7 @@ import numpy as np
 from bench.contract.finding import Finding
 from bench.contract.subprocess_reload import Job, OtherProcess, save_tree
 from bench.contract.trial import Trial, embed, frozen_digests, outcome, plain_name, state_digests
-from bench.strategy.base import EncoderStrategy
+from bench.encoders.strategy import EncoderStrategy
 
 _MOVED = 1e-6
 """Change of an answer that counts as one: above what fp32 rounding does to vectors of unit length."""
@@ -85,7 +85,7 @@ def frozen(trial: Trial) -> Finding:
     """2. The frozen part stays bit for bit the base model."""
     name, strategy = "frozen", trial.fitted.strategy
     base = state_digests(trial.settings.model.load())
-    lent = state_digests(strategy.context.encoder.model)
+    lent = state_digests(strategy.resources.encoder.model)
     if lent != base:
         moved = sorted(key for key in base if lent.get(key) != base[key])
         return Finding(name, False, f"the base model that was lent to it has changed: {', '.join(moved[:3])}")

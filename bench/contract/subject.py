@@ -17,7 +17,7 @@ from bench.strategy.hyperparameters import StrategyConfig
 if TYPE_CHECKING:
     from bench.expression import Expression
     from bench.planning.registry import Registry
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Subject:
             strategy, config, tuple(cls._of_expression(part, registry) for part in (*expression.arguments, *named))
         )
 
-    def build(self, context: Context, components: Sequence[Strategy]) -> Strategy:
+    def build(self, resources: Resources, components: Sequence[Strategy]) -> Strategy:
         """Return a new, unfitted instance around fitted parts."""
-        return self.strategy(self.config, context, components)
+        return self.strategy(self.config, resources, components)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what another process needs to build it: where its class is, its hyperparameters, its parts."""

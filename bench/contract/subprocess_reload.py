@@ -65,11 +65,11 @@ def save_tree(strategy: Strategy, folder: Path) -> None:
 
 def load_tree(job: Job, subject: Subject | None = None, folder: Path | None = None) -> Strategy:
     """Load what `save_tree` saved, around a context of its own."""
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
     subject, folder = subject or job.subject, folder or job.folder
     components = [load_tree(job, part, folder / str(number)) for number, part in enumerate(subject.components)]
-    strategy = subject.build(Context(model=job.settings.model, training=job.settings.training), components)
+    strategy = subject.build(Resources(model=job.settings.model, training=job.settings.training), components)
     strategy.load(folder / _SAVED)
     return strategy
 

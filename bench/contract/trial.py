@@ -18,15 +18,17 @@ from bench.budget import Budget
 from bench.contract.sample import sample_training
 from bench.contract.subject import Subject
 from bench.data.dataset import Dataset
+from bench.encoders.strategy import EncoderStrategy
 from bench.records import FitReport
-from bench.strategy.base import EncoderStrategy, Strategy
+from bench.strategy.base import Strategy
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
     from bench.models.base import BaseModel
-    from bench.strategy.resources import Context, TrainingSettings
+    from bench.strategy.resources import Resources
+    from bench.strategy.settings import TrainingSettings
 
 Digests = dict[str, str]
 _WRAPPERS = re.compile(r"base_model\.model\.|base_layer\.|original_module\.|modules_to_save\.default\.")
@@ -64,24 +66,24 @@ class Trial:
         self.subject, self.settings, self.scratch = subject, settings, scratch
         self.data = sample_training(settings.dataset, settings.seed)
 
-    def context(self) -> Context:
+    def resources(self) -> Resources:
         """Return a new context: one for each fit, as each has a process of its own in a run."""
-        from bench.strategy.resources import Context
+        from bench.strategy.resources import Resources
 
-        return Context(model=self.settings.model, training=self.settings.training, scratch=self.scratch)
+        return Resources(model=self.settings.model, training=self.settings.training, scratch=self.scratch)
 
     def fit(self, subject: Subject | None = None) -> Fitted:
         """Fit a subject's parts, then itself."""
         subject = subject or self.subject
         components = [self.fit(part).strategy for part in subject.components]
-        context = self.context()
-        strategy = subject.build(context, components)
+        resources = self.resources()
+        strategy = subject.build(resources, components)
         frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
         with counted_steps() as steps:
-            context.meter.start()
+            resources.meter.start()
             report = strategy.fit(self.data, Budget(steps=self.settings.steps), self.settings.seed)
-            context.meter.stop()
-        return Fitted(strategy, report, steps[0], context.meter.seconds, frozen)
+            resources.meter.stop()
+        return Fitted(strategy, report, steps[0], resources.meter.seconds, frozen)
 
     @cached_property
     def components(self) -> list[Strategy]:
@@ -90,7 +92,7 @@ class Trial:
 
     def fresh(self) -> Strategy:
         """Return a new, unfitted instance around fitted parts."""
-        return self.subject.build(self.context(), self.components)
+        return self.subject.build(self.resources(), self.components)
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -111,7 +113,7 @@ class Trial:
         if before is None:
             return None
         encoder = isinstance(self.fitted.strategy, EncoderStrategy)
-        return outcome(before, self.settings.dataset, before.context if encoder else None)
+        return outcome(before, self.settings.dataset, before.resources if encoder else None)
 
     @cached_property
     def moved(self) -> float | None:
@@ -125,7 +127,7 @@ class Trial:
         return [texts[0], texts[len(texts) // 2], texts[-1], " ".join(texts * 4)]
 
 
-def outcome(strategy: Strategy, dataset: Dataset, base: Context | None = None) -> np.ndarray:
+def outcome(strategy: Strategy, dataset: Dataset, base: Resources | None = None) -> np.ndarray:
     """Return what a strategy answers, as one vector: all scores, and the embeddings if it has an encoder.
 
     Args:

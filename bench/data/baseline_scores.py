@@ -10,7 +10,7 @@ from bench.data.dataset import Corpus, Dataset
 from bench.retrieval.ranking import Ranking
 
 if TYPE_CHECKING:
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 MEASURES = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
 _DEPTH = 100
@@ -23,23 +23,24 @@ def lexical_scores(dataset: Dataset, split: str) -> dict[str, float]:
     return _scores(dataset, split, lambda corpus, queries, k: build_lexical(corpus).search(queries, k))
 
 
-def base_scores(dataset: Dataset, split: str, context: Context) -> dict[str, float]:
+def base_scores(dataset: Dataset, split: str, resources: Resources) -> dict[str, float]:
     """Score the untouched base model on a split."""
     from bench.encoders.base import BaseEncoder
 
-    base = BaseEncoder(None, context)
+    base = BaseEncoder(None, resources)
     return _scores(dataset, split, lambda corpus, queries, k: base.search(queries, base.index(corpus), k))
 
 
-def open_context(model: str | None, max_length: int | None, scratch: Path | None = None) -> Context:
+def open_context(model: str | None, max_length: int | None, scratch: Path | None = None) -> Resources:
     """Return a context around a base model (None: the default one), with the user's cache of vectors."""
     import torch
 
     from bench.models.base import base_model
     from bench.retrieval.cache import VectorCache, default_folder
-    from bench.strategy.resources import Context, TrainingSettings
+    from bench.strategy.resources import Resources
+    from bench.strategy.settings import TrainingSettings
 
-    return Context(
+    return Resources(
         model=base_model(model),
         device="cuda" if torch.cuda.is_available() else "cpu",
         training=TrainingSettings(max_length=max_length or 0),
@@ -48,9 +49,9 @@ def open_context(model: str | None, max_length: int | None, scratch: Path | None
     )
 
 
-def token_counter(context: Context) -> tuple[Callable[[Sequence[str]], list[int]], int]:
+def token_counter(resources: Resources) -> tuple[Callable[[Sequence[str]], list[int]], int]:
     """Return a function that counts the tokens of texts, special ones included, and how many the model takes."""
-    model = context.model.load("cpu")
+    model = resources.model.load("cpu")
     tokenizer = model.tokenizer
 
     def count(texts: Sequence[str]) -> list[int]:
@@ -60,7 +61,7 @@ def token_counter(context: Context) -> tuple[Callable[[Sequence[str]], list[int]
             lengths += [len(tokens) for tokens in encoded["input_ids"]]
         return lengths
 
-    limits = [length for length in (context.max_length, model.max_seq_length) if length]
+    limits = [length for length in (resources.max_length, model.max_seq_length) if length]
     return count, int(min(limits))
 
 

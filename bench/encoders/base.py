@@ -26,17 +26,17 @@ class BaseEncoder(Strategy):
 
     def index(self, corpus: Corpus) -> VectorIndex:
         """Encode the corpus with the base model, or read its vectors from the cache."""
-        vectors, seconds = self.context.encoder.documents(corpus.texts)
+        vectors, seconds = self.resources.encoder.documents(corpus.texts)
         return VectorIndex(corpus.ids, vectors, seconds)
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank by the base model's similarity."""
-        vectors, _ = self.context.encoder.queries(list(queries.values()))
+        vectors, _ = self.resources.encoder.queries(list(queries.values()))
         return index.search(list(queries), vectors, top_k)
 
     def untrained_counterpart(self) -> Strategy | None:
         """The base model itself."""
-        return BaseEncoder(None, self.context)
+        return BaseEncoder(None, self.resources)
 
     def save(self, folder: Path) -> None:
         """Nothing is added to the base model."""

@@ -21,7 +21,7 @@ from bench.errors import ModelError
 from bench.evaluation.flops import flop_model
 from bench.models import precision
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 Pair = tuple[str, str]
 """Query and document."""
@@ -39,14 +39,14 @@ class Ranker:
         ModelError: it cannot be loaded, or gives more than one score.
     """
 
-    def __init__(self, source: BaseModel, context: Context, max_length: int) -> None:
-        self.context = context
+    def __init__(self, source: BaseModel, resources: Resources, max_length: int) -> None:
+        self.resources = resources
         self.pretrained = is_ranker(source.path)
         with _quiet():
             try:
                 self.model = CrossEncoder(
                     str(source.path),
-                    device=context.device,
+                    device=resources.device,
                     num_labels=None if self.pretrained else 1,
                     trust_remote_code=source.trust_remote_code,
                     local_files_only=True,
@@ -77,13 +77,13 @@ class Ranker:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Hold the weights in the precision asked for: around many small calls, they are converted once."""
-        number_format = precision.resolve(self.context.training.precision, self.context.device)
+        number_format = precision.resolve(self.resources.training.precision, self.resources.device)
         with precision.weights_in(self.model, number_format, keep=self._outputs):
             yield
 
     def loss(self, pairs: Sequence[Pair], labels: Sequence[float]) -> torch.Tensor:
         """Return the mean binary cross-entropy of a batch, with gradients; dropout only if the settings ask for it."""
-        settings, device = self.context.training, self.context.device
+        settings, device = self.resources.training, self.resources.device
         self.model.train(settings.dropout)
         features = self.model.preprocess(list(pairs))
         features = {

@@ -14,7 +14,8 @@ from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError
 from bench.retrieval.index import VectorIndex
 from bench.retrieval.ranking import Ranking
-from bench.strategy.base import Strategy, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.retrieval.encode import Kind
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 _FILE = "head.safetensors"
 
@@ -33,8 +34,10 @@ class HeadStrategy(BaseEncoder):
     sides: ClassVar[tuple[Kind, ...]] = ("query",)
     """Whose vectors go through the head."""
 
-    def __init__(self, config: StrategyConfig | None, context: Context, components: Sequence[Strategy] = ()) -> None:
-        super().__init__(config, context, components)
+    def __init__(
+        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
+    ) -> None:
+        super().__init__(config, resources, components)
         self._module: torch.nn.Module | None = None
 
     @abstractmethod
@@ -51,14 +54,14 @@ class HeadStrategy(BaseEncoder):
         import torch
 
         adapted = self.apply(vectors)
-        cosine = (self.context.encoder.model.similarity_fn_name or "cosine") == "cosine"
+        cosine = (self.resources.encoder.model.similarity_fn_name or "cosine") == "cosine"
         return torch.nn.functional.normalize(adapted, dim=1) if cosine else adapted
 
     @property
     def module(self) -> torch.nn.Module:
         """The head."""
         if self._module is None:
-            self._module = self.build(self.context.encoder.dimension)
+            self._module = self.build(self.resources.encoder.dimension)
         return self._module
 
     @property
@@ -102,7 +105,7 @@ class HeadStrategy(BaseEncoder):
         from safetensors.torch import load_file
 
         state = load_file(folder / _FILE)
-        module = self.build(self.context.encoder.dimension)
+        module = self.build(self.resources.encoder.dimension)
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
@@ -114,7 +117,7 @@ class HeadEncoder:
     """Encodes as `bench.retrieval.encode.Encoder` does, with its cache, then applies a head."""
 
     def __init__(self, strategy: HeadStrategy) -> None:
-        self._strategy, self._base = strategy, strategy.context.encoder
+        self._strategy, self._base = strategy, strategy.resources.encoder
 
     @property
     def model(self) -> SentenceTransformer:

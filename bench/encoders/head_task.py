@@ -14,7 +14,7 @@ from bench.data.dataset import TrainingData
 from bench.evaluation.flops import flop_model, token_counts
 from bench.objectives.negatives import mine
 from bench.retrieval.encode import Kind
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.batches import contrastive_batches
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -37,13 +37,13 @@ class HeadWork:
     divisible = False
 
     def __init__(
-        self, module: torch.nn.Module, forward: Forward, data: TrainingData, context: Context, seed: int
+        self, module: torch.nn.Module, forward: Forward, data: TrainingData, resources: Resources, seed: int
     ) -> None:
-        self.module, self.forward, self.data, self.context, self.seed = module, forward, data, context, seed
-        settings, pairs = context.training, data.pairs
+        self.module, self.forward, self.data, self.resources, self.seed = module, forward, data, resources, seed
+        settings, pairs = resources.training, data.pairs
         columns = [[pair.document for pair in pairs]]
         if settings.hard_negatives:
-            mined = mine(data, pairs, settings.hard_negatives, seed, context)
+            mined = mine(data, pairs, settings.hard_negatives, seed, resources)
             columns += [list(texts) for texts in zip(*mined, strict=True)]
         queries = [pair.query for pair in pairs]
         texts = [text for column in columns for text in column]
@@ -51,19 +51,19 @@ class HeadWork:
             "query": list(dict.fromkeys(queries)),
             "document": list(dict.fromkeys(texts)),
         }
-        self.queries = _vectors(queries, context.encoder.queries)
-        self.documents = _vectors(texts, context.encoder.documents).reshape(len(columns), len(pairs), -1)
+        self.queries = _vectors(queries, resources.encoder.queries)
+        self.documents = _vectors(texts, resources.encoder.documents).reshape(len(columns), len(pairs), -1)
 
     def batches(self) -> Iterator[list[int]]:
         """Yield the batches that encoders are trained on, too."""
-        size = self.context.training.batch_size
+        size = self.resources.training.batch_size
         return contrastive_batches(self.data.pairs, self.data.train_qrels, size, self.seed)
 
     def loss(self, batch: list[int]) -> torch.Tensor:
         """InfoNCE (van den Oord et al., 2018, eq. 4): each query against all documents of the batch."""
         adapted = self.forward(self.queries[batch])
         candidates = self.documents[:, batch].flatten(0, 1)
-        logits = adapted @ candidates.T / self.context.training.temperature
+        logits = adapted @ candidates.T / self.resources.training.temperature
         return torch.nn.functional.cross_entropy(logits, torch.arange(len(batch)))
 
     def step_flops(self) -> Iterator[float]:
@@ -81,8 +81,8 @@ class HeadWork:
             cost = 0.0
 
     def _encoding_flops(self) -> float:
-        with self.context.meter.excluded():
-            encoder = self.context.encoder
+        with self.resources.meter.excluded():
+            encoder = self.resources.encoder
             flops = flop_model(encoder.model)
             lengths = [
                 float(length)

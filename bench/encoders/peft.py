@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.models.architectures import family
 from bench.models.base import without_peft_warnings
-from bench.strategy.base import EncoderStrategy
 
 if TYPE_CHECKING:
     from peft import PeftConfig

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.contract.trial import plain_name
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
-from bench.strategy.base import EncoderStrategy, Strategy
+from bench.strategy.base import Strategy
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ def plain_encoder(strategy: EncoderStrategy) -> SentenceTransformer:
     """
     import torch
 
-    base = strategy.context.model.load("cpu")
+    base = strategy.resources.model.load("cpu")
     own = base.state_dict()
     added = [
         name
@@ -60,7 +61,7 @@ def plain_encoder(strategy: EncoderStrategy) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
-    documents = strategy.context.model.load("cpu")
+    documents = strategy.resources.model.load("cpu")
     _shorten(documents, strategy)
     router = Router.for_query_document(query_modules=list(base), document_modules=list(documents))
     return SentenceTransformer(
@@ -74,7 +75,7 @@ def plain_encoder(strategy: EncoderStrategy) -> SentenceTransformer:
 
 def plain_base(strategy: Strategy) -> SentenceTransformer:
     """Return a fresh base model that cuts texts where the strategy does."""
-    base = strategy.context.model.load("cpu")
+    base = strategy.resources.model.load("cpu")
     _shorten(base, strategy)
     return base
 
@@ -97,7 +98,7 @@ def with_affine_head(
     from sentence_transformers.sentence_transformer.modules import Dropout
 
     base = plain_base(strategy)
-    dimension = strategy.context.encoder.dimension
+    dimension = strategy.resources.encoder.dimension
     weight, bias = _affine(head, dimension, strategy.name)
     dense = Dense(dimension, len(weight), activation_function=torch.nn.Identity(), init_weight=weight, init_bias=bias)
     unit = [Normalize()] if (base.similarity_fn_name or "cosine") == "cosine" else []
@@ -130,8 +131,8 @@ def _affine(
 
 def _shorten(model: SentenceTransformer, strategy: Strategy) -> None:
     """Cut texts where the strategy was trained and measured to cut them."""
-    if strategy.context.max_length is not None:
-        model.max_seq_length = min(strategy.context.max_length, model.max_seq_length or strategy.context.max_length)
+    if strategy.resources.max_length is not None:
+        model.max_seq_length = min(strategy.resources.max_length, model.max_seq_length or strategy.resources.max_length)
 
 
 def check_same(strategy: Strategy, model: SentenceTransformer) -> float:
@@ -166,9 +167,9 @@ def check_same(strategy: Strategy, model: SentenceTransformer) -> float:
 @contextmanager
 def _exactly(strategy: Strategy) -> Iterator[None]:
     """Let a strategy encode in fp32 and without the cache for the length of a block."""
-    from bench.running.environment import uncached
+    from bench.encoders.serving import uncached
 
-    encoders = [strategy.context.encoder, *([strategy.encoder] if isinstance(strategy, EncoderStrategy) else [])]
+    encoders = [strategy.resources.encoder, *([strategy.encoder] if isinstance(strategy, EncoderStrategy) else [])]
     before = [encoder.precision for encoder in encoders]
     for encoder in encoders:
         encoder.precision = "fp32"

@@ -139,7 +139,7 @@ def latency(
     asked = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
     own: list[float] = []
     yardstick: list[float] = []
-    cache, strategy.context.cache = strategy.context.cache, None
+    cache, strategy.resources.cache = strategy.resources.cache, None
     try:
         with base.ready() if base is not None else nullcontext():
             for begin in range(0, len(asked), _ROUND):
@@ -148,7 +148,7 @@ def latency(
                 if base is not None:
                     yardstick += [_milliseconds(partial(base.uncached, [text], "query")) for _, text in some]
     finally:
-        strategy.context.cache = cache
+        strategy.resources.cache = cache
     p50, p95 = np.percentile(own[_WARM_UP_QUERIES:], [50, 95])
     return Latency(float(p50), float(p95), float(np.median(yardstick[_WARM_UP_QUERIES:])) if base is not None else None)
 

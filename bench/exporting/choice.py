@@ -12,7 +12,7 @@ from bench.records import USABLE, CellResult, FitRecord
 if TYPE_CHECKING:
     import argparse
 
-    from bench.running.environment import ExecutionSettings
+    from bench.config.execution import ExecutionSettings
     from bench.store.store import Store
 
 
@@ -137,8 +137,8 @@ def target_cell(store: Store, fit: FitRecord) -> CellResult | None:
 
 def setup_of(store: Store) -> ExecutionSettings:
     """Return the setup of a run's latest invocation: its strategy files, data folder, device."""
+    from bench.config.execution import ExecutionSettings
     from bench.config.schema import from_mapping
-    from bench.running.environment import ExecutionSettings
 
     config = next((call["config"] for call in reversed(store.invocations()) if call.get("config")), None)
     return (

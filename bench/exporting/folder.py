@@ -116,17 +116,17 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
     if not isinstance(wrapped, PeftModel):
         raise NotApplicableError(f"--separate: {strategy.name} keeps no PEFT adapter beside the model's weights")
     for config in wrapped.peft_config.values():
-        config.base_model_name_or_path = hub_name(strategy.context.model.name)
+        config.base_model_name_or_path = hub_name(strategy.resources.model.name)
     wrapped.save_pretrained(str(folder))
-    adapted = strategy.context.model.load("cpu")
+    adapted = strategy.resources.model.load("cpu")
     with without_peft_warnings():
         adapted[0].model = PeftModel.from_pretrained(adapted[0].model, str(folder)).eval()
-    if strategy.context.max_length is not None:
-        adapted.max_seq_length = min(strategy.context.max_length, adapted.max_seq_length)
+    if strategy.resources.max_length is not None:
+        adapted.max_seq_length = min(strategy.resources.max_length, adapted.max_seq_length)
     if _asymmetric(strategy):
         from sentence_transformers.base.modules import Router
 
-        documents = strategy.context.model.load("cpu")
+        documents = strategy.resources.model.load("cpu")
         documents.max_seq_length = adapted.max_seq_length
         prompts, similarity = adapted.prompts, adapted.similarity_fn_name
         adapted = _routed(Router.for_query_document(list(adapted), list(documents)), prompts, similarity)
@@ -155,7 +155,7 @@ def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, 
     from bench.data.catalogue import catalogue
     from bench.models.info import model_info
 
-    cell, base = target_cell(store, record), strategy.context.model
+    cell, base = target_cell(store, record), strategy.resources.model
     entry = catalogue().get(record.dataset)
     return Subject(
         fit=record,
@@ -163,7 +163,7 @@ def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, 
         baseline=_baseline(store, cell),
         base_name=hub_name(base.name),
         licence=model_info(base).licence,
-        max_length=strategy.context.max_length,
+        max_length=strategy.resources.max_length,
         asymmetric=_asymmetric(strategy),
         form="adapter" if order.separate else "merged",
         dataset=entry.info if entry is not None else None,

@@ -11,12 +11,12 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 
-def model_fn(model_dir: str, context: Any = None) -> SentenceTransformer:
+def model_fn(model_dir: str, resources: Any = None) -> SentenceTransformer:
     """Load the model from the folder that the archive was unpacked into."""
     return SentenceTransformer(model_dir)
 
 
-def predict_fn(data: dict[str, Any], model: SentenceTransformer, context: Any = None) -> dict[str, Any]:
+def predict_fn(data: dict[str, Any], model: SentenceTransformer, resources: Any = None) -> dict[str, Any]:
     """Embed the texts of a request.
 
     Raises:

@@ -15,7 +15,8 @@ from bench.running.environment import settings_of
 if TYPE_CHECKING:
     from bench.records import FitRecord, FitReport
     from bench.running.environment import JobEnvironment
-    from bench.strategy.base import Strategy, StrategyConfig
+    from bench.strategy.base import Strategy
+    from bench.strategy.hyperparameters import StrategyConfig
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     examples = (record.budget.get("limits") or {}).get("examples")
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
     together, added = with_development(data, dataset)
-    context = environment.context(record.environment.get("model_source", ""), settings_of(record.training))
+    resources = environment.resources(record.environment.get("model_source", ""), settings_of(record.training))
     chosen = _settled(kind.Config.parse(record.hyperparameters), record.report.get("chosen") or {})
-    strategy = kind(chosen, context, [environment.strategy(part) for part in record.components])
+    strategy = kind(chosen, resources, [environment.strategy(part) for part in record.components])
     steps = record.report.get("best_step") or record.report.get("steps") or 0
     environment.meter.start()
     report = strategy.fit(together, Budget(steps=steps) if steps else Budget(), record.seed or 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.encoders.serving import encoder_of, merged
 from bench.errors import NotApplicableError
 from bench.evaluation.similarity import cosines
-from bench.running.environment import encoder_of, merged
 
 if TYPE_CHECKING:
     from bench.records import FitRecord
@@ -56,9 +56,9 @@ def similarity(
     composed = strategy.components or strategy.trains == "head"
     if encoder is None or (composed and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{record.strategy} ranks documents and has no similarity of two texts")
-    before = _cosine(strategy.context.encoder, first, second, query)
+    before = _cosine(strategy.resources.encoder, first, second, query)
     with merged(strategy):
-        after = before if encoder is strategy.context.encoder else _cosine(encoder, first, second, query)
+        after = before if encoder is strategy.resources.encoder else _cosine(encoder, first, second, query)
     return Similarity(
         record.fit, record.strategy, record.dataset, record.model, budget_of(record), record.seed, before, after
     )

@@ -8,14 +8,14 @@ import numpy as np
 
 from bench.data.dataset import Pair, TrainingData
 from bench.retrieval.index import VectorIndex
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 _DEPTH = 50
 _MARGIN = 0.95
 """A document scoring above this share of the positive's score may be an unlabelled positive (Moreira et al., 2024)."""
 
 
-def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, context: Context) -> list[list[str]]:
+def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, resources: Resources) -> list[list[str]]:
     """Return `count` texts for each pair, drawn by seed from the base model's first 50 documents.
 
     Where too few qualify, random documents of the corpus that are not relevant to the query fill up.
@@ -23,8 +23,8 @@ def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, conte
     rng = np.random.default_rng([seed, 7])
     corpus = data.corpus
     queries = {pair.query_id: pair.query for pair in pairs}
-    documents, seconds = context.encoder.documents(corpus.texts)
-    vectors, _ = context.encoder.queries(list(queries.values()))
+    documents, seconds = resources.encoder.documents(corpus.texts)
+    vectors, _ = resources.encoder.queries(list(queries.values()))
     rows = {query: vectors[position] for position, query in enumerate(queries)}
     ranking = VectorIndex(corpus.ids, documents, seconds).search(list(queries), vectors, _DEPTH)
     mined = []

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from bench.config.execution import ExecutionSettings
 from bench.planning.plan import Plan
 from bench.planning.specs import CellSpec, FitSpec
+from bench.progress import Progress, silent
 from bench.records import CellResult, FitRecord
-from bench.running.environment import ExecutionSettings
 from bench.store.store import Store
-from bench.strategy.resources import Progress, silent
 
 Kind = Literal["fit", "cell"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import TRAINING, ConfigError, RunConfig
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
@@ -17,7 +18,6 @@ from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
 from bench.planning.studies import study_of
 from bench.planning.study_spec import TuningRequest
 from bench.planning.summary import DatasetSummary, summarize_dataset
-from bench.running.environment import ExecutionSettings
 from bench.running.tuning.sampling import check_installed
 from bench.store.provenance import machine_class
 from bench.training.shape import SIZING, turned

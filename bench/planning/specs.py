@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.budget import Budget
 from bench.planning.study_spec import TuningRequest
-from bench.strategy.resources import TrainingSettings
+from bench.strategy.settings import TrainingSettings
 
 _HASH_DIGITS = 10
 _READABLE = 60

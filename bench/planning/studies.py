@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
+from bench.config.execution import ExecutionSettings
 from bench.expression import Expression
 from bench.planning.specs import named
 from bench.planning.study_spec import Node, StudySpec
-from bench.running.environment import ExecutionSettings
 from bench.running.tuning.space import tunable
 from bench.store.provenance import machine_class
 from bench.training.shape import SIZING

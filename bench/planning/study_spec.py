@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.budget import Budget
-from bench.strategy.resources import TrainingSettings
+from bench.strategy.settings import TrainingSettings
 
 SEED = 0
 """Of every study: of its data, its fits and its sampler. The seeds of a run share one study."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 Kind = Literal["query", "document"]
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -40,12 +40,12 @@ class Encoder:
         fingerprint: identity of the weights, the cache's key; None does not cache (the weights are still changing).
     """
 
-    def __init__(self, model: SentenceTransformer, context: Context, fingerprint: str | None) -> None:
+    def __init__(self, model: SentenceTransformer, resources: Resources, fingerprint: str | None) -> None:
         self.model = model
-        self.context = context
+        self.resources = resources
         self.fingerprint = fingerprint
-        self.precision = precision.resolve(context.training.precision, context.device)
-        self.max_length = min(context.max_length or 10**9, model.max_seq_length or 512)
+        self.precision = precision.resolve(resources.training.precision, resources.device)
+        self.max_length = min(resources.max_length or 10**9, model.max_seq_length or 512)
         self._spaces: dict[tuple[Path, str | None], VectorSpace] = {}
         self._is_ready = False
 
@@ -82,31 +82,31 @@ class Encoder:
         return prompt_of(self.model, kind)
 
     def _cached(self, texts: Sequence[str], kind: Kind) -> tuple[np.ndarray, float]:
-        if self.fingerprint is None or self.context.cache is None:
+        if self.fingerprint is None or self.resources.cache is None:
             start = time.perf_counter()
             return self.uncached(texts, kind), time.perf_counter() - start
         space = self._space(kind)
         vectors = vector_table(len(texts), self.dimension, self._folder)
         keys = [text_key(text) for text in texts]
         missing, seconds = space.get(keys, vectors)
-        self.context.meter.charge(seconds)
+        self.resources.meter.charge(seconds)
         return vectors, seconds + self._fill(vectors, texts, kind, keys, missing, space)
 
     def _space(self, kind: Kind) -> VectorSpace:
         """Open the cache's space for queries or documents, or look again into one that is open."""
-        assert self.context.cache is not None
+        assert self.resources.cache is not None
         prompt = self.prompt(kind)
-        key = self.context.cache.folder, prompt
+        key = self.resources.cache.folder, prompt
         if key in self._spaces:
             self._spaces[key].refresh()
         else:
-            self._spaces[key] = self.context.cache.space(self.fingerprint, self.max_length, self.precision, prompt)
+            self._spaces[key] = self.resources.cache.space(self.fingerprint, self.max_length, self.precision, prompt)
         return self._spaces[key]
 
     @property
     def _folder(self) -> Path | None:
         """Where vectors too many for memory lie: with the cache, which is on a disk (scratch may be memory)."""
-        return self.context.cache.folder if self.context.cache is not None else self.context.scratch
+        return self.resources.cache.folder if self.resources.cache is not None else self.resources.scratch
 
     def _fill(
         self,
@@ -126,7 +126,7 @@ class Encoder:
         with self.ready():
             for begin in range(0, len(wanted), _SEGMENT):
                 part = wanted[begin : begin + _SEGMENT]
-                self.context.progress("encode", {"done": begin, "total": len(wanted)})
+                self.resources.progress("encode", {"done": begin, "total": len(wanted)})
                 start = time.perf_counter()
                 chunk = [texts[position] for position in part]
                 for positions, batch in self._batches(chunk, kind):
@@ -171,12 +171,12 @@ class Encoder:
 
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
         prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._features(texts, kind)
-        if self.context.device.startswith("cuda"):
+        if self.resources.device.startswith("cuda"):
             prepared = ahead(prepared, _AHEAD)
         before: tuple[list[int], torch.Tensor] | None = None
         for positions, features in prepared:
             features = {
-                name: value.to(self.context.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                name: value.to(self.resources.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
             embeddings = self.model(features, task=kind)["sentence_embedding"].float()
@@ -193,7 +193,7 @@ class Encoder:
         import torch
 
         prompt = self.prompt(kind)
-        pinned = self.context.device.startswith("cuda")
+        pinned = self.resources.device.startswith("cuda")
         for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_a_batch):
             features = self.model.preprocess([texts[position] for position in positions], prompt=prompt, task=kind)
             yield (
@@ -207,7 +207,7 @@ class Encoder:
     @property
     def _tokens_a_batch(self) -> int:
         """Tokens that one forward pass takes: enough to fill the cores, few enough to stay in cache and memory."""
-        if not self.context.device.startswith("cuda"):
+        if not self.resources.device.startswith("cuda"):
             return 4096
         import torch
 

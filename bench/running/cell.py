@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Dataset, SimilarityDataset
+from bench.encoders.serving import encoder_of, merged, serving
 from bench.errors import NotApplicableError
 from bench.planning.specs import CellSpec
+from bench.progress import Progress, silent
 from bench.records import PRIMARY_MEASURE, USABLE, CellResult, FitRecord
-from bench.running.environment import ExecutionSettings, JobEnvironment, encoder_of, merged, serving
+from bench.running.environment import JobEnvironment
 from bench.running.status import status_from_exception
 from bench.store.store import Store
-from bench.strategy.resources import Progress, silent
 from bench.tasks.probes import is_saturated, subsample_queries, with_distractors
 from bench.tasks.search import SearchResult, judged_queries, search
 
@@ -201,7 +203,7 @@ def _similarity(cell: CellResult, dataset: SimilarityDataset, strategy: Strategy
     cell.n_queries = len(gold)
     if cell.role == "target":
         return
-    before = after if encoder is strategy.context.encoder else _cosines(strategy.context.encoder, dataset)
+    before = after if encoder is strategy.resources.encoder else _cosines(strategy.resources.encoder, dataset)
     cell.forgetting[dataset.name] = dict(similarity_forgetting(before, after, gold))
 
 
@@ -229,7 +231,7 @@ def _serving_cost(
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
     params = sum(parameter.numel() for parameter in encoder.model.parameters()) if encoder is not None else 0
     with serving(strategy):
-        base = strategy.context.encoder if params else None  # of calls to an endpoint, each is paid for
+        base = strategy.resources.encoder if params else None  # of calls to an endpoint, each is paid for
         taken = latency(strategy, index, queries, top_k, base) if _serves(strategy) else None
         cost["query_ms_p50"], cost["query_ms_p95"] = (taken.p50, taken.p95) if taken else (None, None)
         cost["query_times_base"] = taken.times_base if taken else None

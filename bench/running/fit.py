@@ -9,14 +9,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.budget import OVERRUN, Budget
+from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Corpus, Dataset, TrainingData
+from bench.encoders.serving import encoder_of, uncached
 from bench.errors import BenchError, NotApplicableError
 from bench.planning.specs import FitSpec
+from bench.progress import Progress, silent
 from bench.records import USABLE, FitRecord, FitReport
-from bench.running.environment import ExecutionSettings, JobEnvironment, encoder_of, uncached
+from bench.running.environment import JobEnvironment
 from bench.running.status import ComponentFailedError, status_from_exception
 from bench.store.store import MODEL, Store
-from bench.strategy.resources import Progress, silent
 from bench.training.shape import sized
 
 if TYPE_CHECKING:
@@ -68,16 +70,16 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
     _check_components(spec, store)
     folder = store.begin_fit(spec.name)
     data = _data(spec, environment)
-    context = environment.context(spec.model, spec.training)
-    context.tracking = environment.tracking(spec.name)
+    resources = environment.resources(spec.model, spec.training)
+    resources.tracking = environment.tracking(spec.name)
     components = [environment.strategy(part) for part in spec.components]
     kind = environment.registry.get(spec.root)
-    config = sized(kind, kind.Config.parse(spec.config), spec.budget, context, spec.config)
-    strategy = kind(config, context, components)
+    config = sized(kind, kind.Config.parse(spec.config), spec.budget, resources, spec.config)
+    strategy = kind(config, resources, components)
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
     with PeakMemory(environment.device) as memory, _counted(environment):
-        context.memory = memory
+        resources.memory = memory
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
@@ -241,7 +243,7 @@ def moves(strategy: Strategy, corpus: Corpus) -> bool:
     texts = list(corpus.texts)
     with uncached(strategy):
         if strategy.trains == "encoder" and hasattr(strategy, "encoder"):
-            after, before = strategy.encoder, strategy.context.encoder
+            after, before = strategy.encoder, strategy.resources.encoder
             return any(
                 float(np.abs(after.uncached(texts, kind) - before.uncached(texts, kind)).max()) >= _MOVED
                 for kind in ("document", "query")

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.models.device import require
 from bench.planning.jobs import Job, Listener, jobs_of
 from bench.planning.plan import Plan, plan
 from bench.records import USABLE
-from bench.running.environment import ExecutionSettings
 from bench.running.executors import Executor, executor
 from bench.running.tuning.study import discard
 from bench.store.folders import require_writable

@@ -28,7 +28,7 @@ def encoding(subject: Subject) -> Iterator[Row]:
     texts = list(corpus.texts[:: max(1, len(corpus) // sizes.encoded)][: sizes.encoded])
     lengths = subject.lengths(texts)
     models = {PLAIN: subject.plain_model()} | ({PLAIN_BF16: subject.plain_model(bf16=True)} if subject.bf16 else {})
-    encoder = subject.context().encoder
+    encoder = subject.resources().encoder
     vectors: dict[str, np.ndarray] = {}
 
     def library(name: str) -> Work:
@@ -70,7 +70,7 @@ def training(subject: Subject) -> Iterator[Row]:
         if subject.bf16:
             contestants[PLAIN_BF16] = _plain_steps(subject, kind, bf16=True)
         row.seconds = interleave(contestants, sizes.rounds, warm_up=False)  # each run has warm-up steps of its own
-        flops = flop_model(kind(None, subject.context()).model)  # type: ignore[attr-defined]
+        flops = flop_model(kind(None, subject.resources()).model)  # type: ignore[attr-defined]
         of_all = _operations(partial(flops.training, calls=0), np.concatenate([queries, documents]))
         row.flops = of_all / len(pairs) * BATCH + flops.training(0, 0, calls=2)  # of queries, of documents
         row.formats = {PLAIN: "fp32", PLAIN_BF16: "bf16", OURS: subject.own_format}
@@ -91,7 +91,7 @@ def _own_steps(subject: Subject, kind: type[Strategy]) -> Work:
             if event == "step":
                 stamps.append(time.perf_counter())
 
-        kind(None, subject.context(progress)).fit(data, Budget(steps=subject.sizes.steps), SEED)
+        kind(None, subject.resources(progress)).fit(data, Budget(steps=subject.sizes.steps), SEED)
         return _typical(subject, [after - before for before, after in pairwise(stamps)])
 
     return work
@@ -100,7 +100,7 @@ def _own_steps(subject: Subject, kind: type[Strategy]) -> Work:
 def _plain_steps(subject: Subject, kind: type[Strategy], bf16: bool) -> Work:
     def work() -> float:
         model = subject.plain_model()
-        plain.adapt(model, kind(None, subject.context()))
+        plain.adapt(model, kind(None, subject.resources()))
         return _typical(subject, plain.train(model, subject.pairs, bf16, subject.device, subject.sizes.steps))
 
     return work
@@ -118,7 +118,7 @@ def evaluation(subject: Subject) -> Iterator[Row]:
 
     corpus, queries, qrels = subject.task(subject.sizes.searched)
     models = {PLAIN: subject.plain_model()} | ({PLAIN_BF16: subject.plain_model(bf16=True)} if subject.bf16 else {})
-    strategy = BaseEncoder(None, subject.context())
+    strategy = BaseEncoder(None, subject.resources())
     scores: dict[str, float] = {}
 
     def library(name: str) -> Work:

@@ -112,7 +112,7 @@ def _check(subject: Subject) -> None:
     from bench.speed.plain import has_counterpart
 
     for name in subject.strategies:
-        if not has_counterpart(subject.registry.get(name)(None, subject.context())):
+        if not has_counterpart(subject.registry.get(name)(None, subject.resources())):
             raise BenchError(f"{name} has no counterpart in the plain library to be measured against: leave it out")
 
 

@@ -28,7 +28,7 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     from bench.retrieval.ranking import Ranking
     from bench.speed import plain
     from bench.speed.subject import QUICK, TOP_K, Subject
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
     torch.set_num_threads(asked["threads"])
     dataset = load_dataset(asked["folder"])
@@ -42,7 +42,7 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     queries = {query: dataset.queries[query] for query in dataset.judged(asked["split"])}
     scores: dict[str, float] = {}
     for name in subject.strategies:
-        strategy = registry.get(name)(None, Context(base, asked["device"]))
+        strategy = registry.get(name)(None, Resources(base, asked["device"]))
         if strategy.trains == "encoder":
             model = subject.plain_model()
             plain.adapt(model, strategy)

@@ -13,7 +13,9 @@ import numpy as np
 from bench.data.dataset import Corpus, Dataset, Pair, TrainingData
 from bench.errors import BenchError
 from bench.models import precision
-from bench.strategy.resources import Context, Progress, TrainingSettings, silent
+from bench.progress import Progress, silent
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,10 +79,10 @@ class Subject:
         """The number format that the harness chooses here."""
         return precision.resolve("auto", self.device)
 
-    def context(self, progress: Progress = silent, **settings: Any) -> Context:
+    def resources(self, progress: Progress = silent, **settings: Any) -> Resources:
         """Return a context as a run has it, without cache and without selection unless asked for."""
         training = TrainingSettings(**{"selection_floor": 10**9, "max_length": self.max_length, **settings})
-        return Context(model=self.base, device=self.device, training=training, progress=progress)
+        return Resources(model=self.base, device=self.device, training=training, progress=progress)
 
     def plain_model(self, bf16: bool = False) -> SentenceTransformer:
         """Load the model as a user's script would, its weights in bf16 if asked for."""

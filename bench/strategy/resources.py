@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from bench.budget import Meter
-from bench.errors import BenchError
+from bench.progress import Progress, silent
+from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,70 +21,9 @@ if TYPE_CHECKING:
     from bench.training.selection import DevelopmentPool
     from bench.training.tracking import Tracking
 
-Progress = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`stage`, `step`, `dev`, `note`) and its values; must be cheap."""
-
-
-def silent(event: str, values: dict[str, Any]) -> None:
-    """A progress display that shows nothing."""
-
-
-_ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")
-"""Training settings of which 0 is nothing; of the others it is without."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Settings that all strategies of a comparison share. As requested, they are part of a fit's identity."""
-
-    batch_size: int = 32
-    """Contrastive batch: it sets the number of in-batch negatives, so memory is never met by making it smaller."""
-    mini_batch: int = 0
-    """Texts a backward pass takes at once, by cached gradients (Gao et al., 2021); 0 is the whole batch.
-
-    Of a re-ranker, pairs of texts, whose gradients are added up.
-    """
-    temperature: float = 0.05
-    hard_negatives: int = 0
-    """Mined negatives a pair, from the base model's ranking of the training corpus."""
-    warmup: float = 0.1
-    """Share of the planned steps over which the learning rate rises; it then falls linearly to 0."""
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    dropout: bool = False
-    """Off by default: attention with dropout leaves the fused kernel (some 2.5 times slower) and gained nothing."""
-    precision: str = "auto"
-    """`auto` (bf16 where the processor computes it faster), `bf16` or `fp32`."""
-    max_length: int = 0
-    """Tokens a text is cut to; 0 is the dataset's own limit, or else the model's."""
-    evaluations: int = 10
-    """Development evaluations, at equal shares of the budget."""
-    dev_queries: int = 100
-    dev_docs: int = 400
-    """Size of the fixed development pool: relevant documents, hard negatives (BM25, base model), random ones."""
-    selection_floor: int = 100
-    """Below this many labels there is no selection: the last checkpoint is kept."""
-
-    def checked(self) -> Self:
-        """Return these settings.
-
-        Raises:
-            BenchError: a number is not finite, or too low to mean anything.
-        """
-        for name, value in vars(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise BenchError(f"training setting {name}: {value} is not a finite number")
-            if name in _ABOVE_0 and value <= 0:
-                raise BenchError(f"training setting {name} must be above 0, got {value}")
-            if not isinstance(value, str) and value < 0:
-                raise BenchError(f"training setting {name} must be at least 0, got {value}")
-        if self.warmup > 1:
-            raise BenchError(f"training setting warmup is a share of the steps, 1 at most, got {self.warmup}")
-        return self
-
 
 @dataclass
-class Context:
+class Resources:
     """What a strategy may use besides its data. One a process."""
 
     model: BaseModel

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.encoders.base import BaseEncoder
+from bench.encoders.serving import merged
 from bench.evaluation.drift import linear_cka, mean_cosine
 from bench.evaluation.forgetting import forgetting
 from bench.evaluation.strata import headline
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.index import VectorIndex
-from bench.running.environment import merged
 from bench.tasks.search import depth, judged_queries, score
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def measure_drift(
     encoder, index = getattr(strategy, "encoder", None), found.index
     if strategy.trains != "encoder" or encoder is None or not isinstance(index, VectorIndex):
         return {}
-    base = BaseEncoder(None, strategy.context)
+    base = BaseEncoder(None, strategy.resources)
     old = base.index(dataset.corpus)
     if old.vectors.shape != index.vectors.shape:
         return {}
     judged = judged_queries(dataset, spec.split)
-    before, _ = strategy.context.encoder.queries(list(judged.values()))
+    before, _ = strategy.resources.encoder.queries(list(judged.values()))
     with merged(strategy):
         after, _ = encoder.queries(list(judged.values()))
     sample = np.unique(np.linspace(0, len(old.vectors) - 1, min(_DOCUMENTS, len(old.vectors))).astype(int))

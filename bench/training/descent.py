@@ -19,7 +19,8 @@ from bench.budget import Budget
 from bench.data.dataset import TrainingData
 from bench.records import FitReport
 from bench.strategy.base import Strategy
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.memory import within_memory
 from bench.training.planning import check_shape, planned_steps, shared_step_seconds
@@ -56,10 +57,10 @@ class Work(Protocol):
 
 def development_pool(strategy: Strategy, data: TrainingData) -> DevelopmentPool | None:
     """Return the pool that checkpoints are compared on; None where labels are too few for selection. Not charged."""
-    if not data.dev_qrels or data.labels < strategy.context.training.selection_floor:
+    if not data.dev_qrels or data.labels < strategy.resources.training.selection_floor:
         return None
-    with strategy.context.meter.excluded():
-        return strategy.context.development(data)
+    with strategy.resources.meter.excluded():
+        return strategy.resources.development(data)
 
 
 def train_module(
@@ -80,12 +81,12 @@ def train_module(
         pool: of development queries; None keeps the last checkpoint.
         scores: nDCG@10 of each query of the pool; None searches the pool.
     """
-    context, module = strategy.context, work.module
-    with context.meter.excluded():
-        total = sum(parameter.numel() for parameter in context.encoder.model.parameters())
+    resources, module = strategy.resources, work.module
+    with resources.meter.excluded():
+        total = sum(parameter.numel() for parameter in resources.encoder.model.parameters())
     check_shape(budget, strategy.trainable_params, total, strategy.name)
-    note = _within_memory(work, budget, context)
-    settings = context.training
+    note = _within_memory(work, budget, resources)
+    settings = resources.training
     components = [(part.name, part.version, part.config) for part in strategy.components]
     identity = (
         strategy.name,
@@ -94,15 +95,15 @@ def train_module(
         components,
         settings,
         data.dataset,
-        context.model.name,
+        resources.model.name,
     )
 
     def measure() -> float:
-        with context.meter.excluded():
+        with resources.meter.excluded():
             return _step_seconds(work, settings)
 
     steps, binding = planned_steps(
-        budget, work.step_flops(), lambda: shared_step_seconds(context, identity, measure), context.meter.seconds
+        budget, work.step_flops(), lambda: shared_step_seconds(resources, identity, measure), resources.meter.seconds
     )
     report = FitReport(
         planned_steps=steps,
@@ -113,7 +114,7 @@ def train_module(
     )
     if pool is not None and scores is None:
         scores = lambda: pool.scores(strategy)  # noqa: E731
-    watch = Watch(context, report, budget.max_seconds, scores, lambda: snapshot(module))
+    watch = Watch(resources, report, budget.max_seconds, scores, lambda: snapshot(module))
     before = strategy.untrained_counterpart()
     if pool is not None and before is not None:
         watch.before(lambda: pool.scores(before))
@@ -121,11 +122,11 @@ def train_module(
     module.eval()
     if watch.best is not None:
         restore(module, watch.best)
-    with context.meter.excluded():
+    with resources.meter.excluded():
         report.train_flops = sum(islice(work.step_flops(), report.steps))
     if pool is not None and not report.diverged:
-        with context.meter.excluded():
-            report.train_measure = float(training_pool(data, context).scores(strategy).mean())
+        with resources.meter.excluded():
+            report.train_measure = float(training_pool(data, resources).scores(strategy).mean())
     return report
 
 
@@ -172,20 +173,20 @@ def _backward(work: Work, batch: list[int], piece: int) -> float:
     return total
 
 
-def _within_memory(work: Work, budget: Budget, context: Context) -> str:
+def _within_memory(work: Work, budget: Budget, resources: Resources) -> str:
     """Under a budget of memory take batches in pieces that fit; returns a sentence for the report, or nothing."""
     if budget.memory is None or not work.divisible:
         return ""
-    with context.meter.excluded():
+    with resources.meter.excluded():
         looked = islice(zip(work.step_flops(), work.batches(), strict=False), _LOOKED_AT)
         heaviest = max(looked, key=lambda each: each[0])[1]
 
     def probe() -> None:
         state = snapshot(work.module)
-        descend(work, _SMALL, context.training, _PROBED_STEPS, lambda *values: False, repeat(heaviest))
+        descend(work, _SMALL, resources.training, _PROBED_STEPS, lambda *values: False, repeat(heaviest))
         restore(work.module, state)
 
-    return within_memory(budget, context, 1, probe)
+    return within_memory(budget, resources, 1, probe)
 
 
 def _factor(step: int, warm_up: int, steps: int) -> float:

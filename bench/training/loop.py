@@ -34,7 +34,8 @@ from bench.models import precision
 from bench.objectives.negatives import mine
 from bench.records import PRIMARY_MEASURE, FitReport
 from bench.retrieval.encode import Kind, prompt_of
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.memory import within_memory
@@ -45,7 +46,7 @@ from bench.training.tracking import UNTRACKED
 from bench.training.watch import Watch, restore, snapshot
 
 if TYPE_CHECKING:
-    from bench.strategy.base import EncoderStrategy
+    from bench.encoders.strategy import EncoderStrategy
 
 __all__ = ["contrastive_loss", "restore", "snapshot", "train"]
 
@@ -74,22 +75,22 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
 
     Deterministic for a seed under a budget of steps or flops, on one machine class and thread count.
     """
-    context, settings = strategy.context, strategy.context.training
-    with context.meter.excluded():
+    resources, settings = strategy.resources, strategy.resources.training
+    with resources.meter.excluded():
         torch.manual_seed(seed)
         model = strategy.model
-        pool = context.development(data) if data.dev_qrels and data.labels >= settings.selection_floor else None
+        pool = resources.development(data) if data.dev_qrels and data.labels >= settings.selection_floor else None
     total_params = sum(parameter.numel() for parameter in model.parameters())
     check_shape(budget, strategy.trainable_params, total_params, strategy.name)
     examples = list(strategy.examples(data))
     work = _Work(strategy, examples, data, seed)
-    note = within_memory(budget, context, len(work.columns), work.probe)
+    note = within_memory(budget, resources, len(work.columns), work.probe)
     kept = finishing_seconds(strategy, budget, work.identity(), pool)
     steps, binding = planned_steps(
         budget,
         work.step_flops(),
-        lambda: shared_step_seconds(context, work.identity(), work.measure_step),
-        context.meter.seconds + kept,
+        lambda: shared_step_seconds(resources, work.identity(), work.measure_step),
+        resources.meter.seconds + kept,
     )
     report = FitReport(
         planned_steps=steps,
@@ -99,7 +100,7 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
         notes=[note] if note else [],
     )
     watch = Watch(
-        context,
+        resources,
         report,
         budget.max_seconds,
         None if pool is None else lambda: pool.scores(strategy),
@@ -112,11 +113,11 @@ def train(strategy: EncoderStrategy, data: TrainingData, budget: Budget, seed: i
     if watch.best is not None:
         restore(model, watch.best)
     report.train_flops = sum(islice(work.step_flops(), report.steps))
-    context.best_dev = report.best_dev
+    resources.best_dev = report.best_dev
     report.chosen = strategy.finish(model, data)
     if pool is not None and not report.diverged:
-        with context.meter.excluded():
-            report.train_measure = float(training_pool(data, context).scores(strategy).mean())
+        with resources.meter.excluded():
+            report.train_measure = float(training_pool(data, resources).scores(strategy).mean())
     return report
 
 
@@ -125,11 +126,11 @@ class _Work:
 
     def __init__(self, strategy: EncoderStrategy, examples: Sequence[Pair], data: TrainingData, seed: int) -> None:
         self.strategy, self.examples, self.data, self.seed = strategy, examples, data, seed
-        self.context: Context = strategy.context
+        self.resources: Resources = strategy.resources
         columns = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
         mined: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
         if self.settings.hard_negatives and not any(mined):
-            mined = mine(data, examples, self.settings.hard_negatives, seed, self.context)
+            mined = mine(data, examples, self.settings.hard_negatives, seed, self.resources)
         if any(mined):
             columns |= {f"negative_{n + 1}": list(texts) for n, texts in enumerate(zip(*mined, strict=True))}
         self.columns = columns
@@ -139,7 +140,7 @@ class _Work:
 
     @property
     def settings(self) -> TrainingSettings:
-        return self.context.training
+        return self.resources.training
 
     def batches(self) -> Iterator[list[int]]:
         return contrastive_batches(self.examples, self.data.train_qrels, self.settings.batch_size, self.seed)
@@ -149,12 +150,12 @@ class _Work:
         strategy = self.strategy
         components = [(part.name, part.version, part.config) for part in strategy.components]
         named = strategy.name, strategy.version, strategy.config, components
-        return (*named, self.settings, self.data.dataset, self.context.model.name)
+        return (*named, self.settings, self.data.dataset, self.resources.model.name)
 
     def step_flops(self) -> Iterator[float]:
         """Return the operations of each step."""
         if self._flops is None:
-            with self.context.meter.excluded():
+            with self.resources.meter.excluded():
                 self._flops = StepFlops(self.strategy, self.columns, self.lengths)
         return self._flops.of(self.batches())
 
@@ -162,9 +163,9 @@ class _Work:
     def lengths(self) -> dict[str, np.ndarray]:
         """Tokens of each text of each column, as the model cuts them."""
         if self._lengths is None:
-            with self.context.meter.excluded():
+            with self.resources.meter.excluded():
                 model = self.strategy.model
-                limit = min(self.context.max_length or 10**9, model.max_seq_length or 512)
+                limit = min(self.resources.max_length or 10**9, model.max_seq_length or 512)
                 self._lengths = {
                     name: token_counts(model, texts, _kind(name), limit) for name, texts in self.columns.items()
                 }
@@ -172,7 +173,7 @@ class _Work:
 
     def measure_step(self) -> float:
         """Return the mean seconds of a step after warm-up, leaving the model as it was. Not charged."""
-        with self.context.meter.excluded():
+        with self.resources.meter.excluded():
             model = self.strategy.model
             state = snapshot(model)
             timer = _Timer()
@@ -196,13 +197,13 @@ class _Work:
 
     def run(self, steps: int, seed: int, callback: _Timer, batches: Sequence[list[int]] = ()) -> None:
         """Run the optimiser for `steps` steps, on the fit's own batches unless told otherwise."""
-        model, settings, context = self.strategy.model, self.settings, self.context
+        model, settings, resources = self.strategy.model, self.settings, self.resources
         batches = batches or list(islice(self.batches(), steps))
-        bf16 = precision.resolve(settings.precision, context.device) == "bf16"
-        tracking = context.tracking if isinstance(callback, _Watching) else None
+        bf16 = precision.resolve(settings.precision, resources.device) == "bf16"
+        tracking = resources.tracking if isinstance(callback, _Watching) else None
         with (
-            tempfile.TemporaryDirectory(dir=context.scratch) as scratch,
-            _limited(model, context.max_length),
+            tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
+            _limited(model, resources.max_length),
             tracking.folders() if tracking else nullcontext(),
         ):
             arguments = SentenceTransformerTrainingArguments(
@@ -215,7 +216,7 @@ class _Work:
                 weight_decay=settings.weight_decay,
                 max_grad_norm=settings.max_grad_norm,
                 bf16=bf16,
-                use_cpu=context.device == "cpu",
+                use_cpu=resources.device == "cpu",
                 seed=seed,
                 batch_sampler=lambda *args, **kwargs: _Fixed(batches),
                 prompts=_prompts(model, self.columns),
@@ -224,7 +225,7 @@ class _Work:
                 **(tracking.arguments(steps) if tracking else UNTRACKED),
             )
             with ExitStack() as setting_up:
-                setting_up.enter_context(context.meter.excluded())
+                setting_up.enter_context(resources.meter.excluded())
                 callback.on_first_step = setting_up.close
                 trainer = _Trainer(
                     model=model,

@@ -13,18 +13,18 @@ from dataclasses import replace
 from bench.budget import Budget
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 WHOLE = 0
 """No pieces: the whole batch at once."""
 
 
-def within_memory(budget: Budget, context: Context, columns: int, probe: Callable[[], None]) -> str:
-    """Under a budget of memory set `context.training.mini_batch` to the largest piece that fits. Not charged.
+def within_memory(budget: Budget, resources: Resources, columns: int, probe: Callable[[], None]) -> str:
+    """Under a budget of memory set `resources.training.mini_batch` to the largest piece that fits. Not charged.
 
     Args:
         budget: nothing is done where it does not limit memory, nor where the user has set `mini_batch`.
-        context: of the fit.
+        resources: of the fit.
         columns: texts a pair has.
         probe: runs steps under the context's settings, leaving the model as it was.
 
@@ -34,20 +34,20 @@ def within_memory(budget: Budget, context: Context, columns: int, probe: Callabl
     Raises:
         BudgetError: one text at a time takes more than is allowed.
     """
-    settings, limit = context.training, budget.memory
+    settings, limit = resources.training, budget.memory
     if limit is None or settings.mini_batch:
         return ""
     with ExitStack() as stack:
-        stack.enter_context(context.meter.excluded())
-        memory = context.memory or stack.enter_context(PeakMemory(context.device))
+        stack.enter_context(resources.meter.excluded())
+        memory = resources.memory or stack.enter_context(PeakMemory(resources.device))
 
         def measure(piece: int) -> int:
-            context.training = replace(settings, mini_batch=piece)
+            resources.training = replace(settings, mini_batch=piece)
             probe()
             return memory.so_far
 
         piece, peak = largest_piece(limit, settings.batch_size, columns, measure)
-    context.training = replace(settings, mini_batch=piece)
+    resources.training = replace(settings, mini_batch=piece)
     if piece == WHOLE:
         return ""
     return (

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.budget import Budget, allowed_params
 from bench.errors import BudgetError
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
-    from bench.strategy.base import EncoderStrategy
+    from bench.encoders.strategy import EncoderStrategy
     from bench.training.selection import DevelopmentPool
 
 DEFAULT_STEPS = 150
@@ -61,15 +61,15 @@ def _within(limit: float, costs: Iterable[float], most: int) -> int:
     return steps
 
 
-def shared_step_seconds(context: Context, identity: object, measure: Callable[[], float]) -> float:
+def shared_step_seconds(resources: Resources, identity: object, measure: Callable[[], float]) -> float:
     """Return the seconds of one step or evaluation, measured once for a strategy, dataset and machine class.
 
     Stored with the run and read back, so that seeds and resumptions plan the same number of steps.
     """
-    if context.calibrations is None:
+    if resources.calibrations is None:
         return measure()
     name = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-    path: Path = context.calibrations / f"{name}.json"
+    path: Path = resources.calibrations / f"{name}.json"
     if path.exists():
         return float(json.loads(path.read_text(encoding="utf-8"))["step_seconds"])
     seconds = measure()
@@ -88,16 +88,16 @@ def finishing_seconds(
     count = strategy.finish_evaluations
     if not count or pool is None or budget.max_seconds is None:
         return 0.0
-    context = strategy.context
+    resources = strategy.resources
 
     def measure() -> float:
-        with context.meter.excluded():
+        with resources.meter.excluded():
             pool.scores(strategy)  # warms up
             start = time.perf_counter()
             pool.scores(strategy)
             return time.perf_counter() - start
 
-    return count * shared_step_seconds(context, ("evaluation", identity), measure)
+    return count * shared_step_seconds(resources, ("evaluation", identity), measure)
 
 
 def evaluation_steps(total: int, evaluations: int) -> list[int]:

@@ -15,7 +15,7 @@ from bench.retrieval.ranking import Ranking
 
 if TYPE_CHECKING:
     from bench.strategy.base import Strategy
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 Ranker = Callable[[Mapping[str, str]], Ranking]
 _DEPTH = 20
@@ -42,32 +42,32 @@ class DevelopmentPool:
         return evaluate(ranking, self.qrels, [PRIMARY_MEASURE]).values[PRIMARY_MEASURE]
 
 
-def build_pools(data: TrainingData, context: Context) -> tuple[DevelopmentPool, DevelopmentPool]:
+def build_pools(data: TrainingData, resources: Resources) -> tuple[DevelopmentPool, DevelopmentPool]:
     """Build the development pool, and one of half its size from training queries: what shows overfitting.
 
     The pool of development queries has at most `dev_queries` of them over `dev_docs` documents. Both are built at once,
     as indexing the corpus for their hard negatives takes seconds; the second is not charged.
     """
-    settings, rankers = context.training, _rankers(data.corpus, context)
+    settings, rankers = resources.training, _rankers(data.corpus, resources)
     dev = pool_of(
-        data.dev_queries, data.dev_qrels, data, context, settings.dev_queries, settings.dev_docs, rankers=rankers
+        data.dev_queries, data.dev_qrels, data, resources, settings.dev_queries, settings.dev_docs, rankers=rankers
     )
     sizes = max(1, settings.dev_queries // 2), max(1, settings.dev_docs // 2)
-    with context.meter.excluded():
-        train = pool_of(data.train_queries, data.train_qrels, data, context, *sizes, rankers=rankers)
+    with resources.meter.excluded():
+        train = pool_of(data.train_queries, data.train_qrels, data, resources, *sizes, rankers=rankers)
     return dev, train
 
 
-def training_pool(data: TrainingData, context: Context) -> DevelopmentPool:
+def training_pool(data: TrainingData, resources: Resources) -> DevelopmentPool:
     """Return the pool of training queries that was built with the development pool."""
-    return context.pools(data)[1]
+    return resources.pools(data)[1]
 
 
 def pool_of(
     queries: Mapping[str, str],
     qrels: Qrels,
     data: TrainingData,
-    context: Context,
+    resources: Resources,
     max_queries: int,
     max_docs: int,
     *,
@@ -83,7 +83,7 @@ def pool_of(
     wanted = {query: queries[query] for query in chosen}
     relevant = {doc for query in chosen for doc, grade in qrels[query].items() if grade > 0}
     docs = dict.fromkeys(sorted(relevant))
-    for doc in _hard(wanted, rankers or _rankers(data.corpus, context)):
+    for doc in _hard(wanted, rankers or _rankers(data.corpus, resources)):
         if len(docs) >= len(relevant) + (max_docs - len(relevant)) * 2 // 3:
             break
         docs[doc] = None
@@ -94,12 +94,12 @@ def pool_of(
     return DevelopmentPool(wanted, {query: qrels[query] for query in chosen}, data.corpus.subset(list(docs)))
 
 
-def _rankers(corpus: Corpus, context: Context) -> Sequence[Ranker]:
+def _rankers(corpus: Corpus, resources: Resources) -> Sequence[Ranker]:
     """Index a corpus for BM25 and for the base model."""
     from bench.encoders.base import BaseEncoder
     from bench.retrieval.lexical import build_lexical
 
-    base, lexical = BaseEncoder(None, context), build_lexical(corpus)
+    base, lexical = BaseEncoder(None, resources), build_lexical(corpus)
     index = base.index(corpus)
     return lambda queries: lexical.search(queries, _DEPTH), lambda queries: base.search(queries, index, _DEPTH)
 

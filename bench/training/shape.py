@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.budget import Budget, allowed_params
 from bench.errors import NotApplicableError
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
     from bench.strategy.base import Strategy
@@ -26,7 +26,7 @@ def turned(kind: type[Strategy], config: StrategyConfig, budget: Budget) -> tupl
 
 
 def sized(
-    kind: type[Strategy], config: StrategyConfig, budget: Budget, context: Context, fixed: Collection[str] = ()
+    kind: type[Strategy], config: StrategyConfig, budget: Budget, resources: Resources, fixed: Collection[str] = ()
 ) -> StrategyConfig:
     """Turn a strategy's size knob to the largest that the budget of trainable parameters allows.
 
@@ -34,7 +34,7 @@ def sized(
         kind: the strategy.
         config: its hyperparameters.
         budget: what it may use.
-        context: the base model.
+        resources: the base model.
         fixed: options that the user has set. A size among them stays as it is.
 
     Raises:
@@ -42,18 +42,18 @@ def sized(
     """
     if budget.trainable_params is None or kind.trains == "none":
         return config
-    total = sum(parameter.numel() for parameter in context.encoder.model.parameters())
+    total = sum(parameter.numel() for parameter in resources.encoder.model.parameters())
     limit = int(allowed_params(budget.trainable_params, total))
     held = [name for name in turned(kind, config, budget) if name in fixed]
     if held:
-        params = kind(config, context).trainable_params
+        params = kind(config, resources).trainable_params
         if params > limit:
             said = ", ".join(f"{name}={getattr(config, name)}" for name in held)
             raise NotApplicableError(
                 f"{kind.name} with {said} trains {params:,} parameters, the budget allows {limit:,}"
             )
         return config
-    found = kind.resize(config, limit, context)
+    found = kind.resize(config, limit, resources)
     if found is None:
         raise NotApplicableError(f"{kind.name} has no size of {limit:,} trainable parameters or fewer")
     return found

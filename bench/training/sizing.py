@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from bench.strategy.base import Strategy
     from bench.strategy.hyperparameters import StrategyConfig
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
 _INTERPOLATED = 8
 """Counts after which the range is halved instead: by then they are no line that leads anywhere."""
@@ -50,12 +50,12 @@ class ModelShape:
         return int(self._model.max_seq_length or 512)
 
 
-def resized(kind: type[Strategy], config: StrategyConfig, limit: int, context: Context) -> StrategyConfig | None:
+def resized(kind: type[Strategy], config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
     """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits.
 
     What trains no parameter is left as it is.
     """
-    own = kind(config, context).trainable_params
+    own = kind(config, resources).trainable_params
     if own == 0:
         return config
     size_parameter = config.size_parameter()
@@ -68,10 +68,10 @@ def resized(kind: type[Strategy], config: StrategyConfig, limit: int, context: C
     most = (
         size_parameter.most
         if isinstance(size_parameter.most, int)
-        else size_parameter.most(ModelShape(context.encoder.model))
+        else size_parameter.most(ModelShape(resources.encoder.model))
     )
     found = largest(
-        lambda value: kind(variant(value), context).trainable_params,
+        lambda value: kind(variant(value), resources).trainable_params,
         limit,
         (size_parameter.least, max(most, size_parameter.least)),
         {getattr(config, size_parameter.option): own},

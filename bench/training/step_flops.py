@@ -11,7 +11,7 @@ import numpy as np
 from bench.evaluation.flops import flop_model
 
 if TYPE_CHECKING:
-    from bench.strategy.base import EncoderStrategy
+    from bench.encoders.strategy import EncoderStrategy
 
 
 class StepFlops:
@@ -39,7 +39,7 @@ class StepFlops:
 
     def of(self, batches: Iterable[list[int]]) -> Iterator[float]:
         """Yield the operations of each step, the first one's first: a loss that keeps documents begins with none."""
-        loss, pieces = self.strategy.loss(self.strategy.model), self.strategy.context.training.mini_batch
+        loss, pieces = self.strategy.loss(self.strategy.model), self.strategy.resources.training.mini_batch
         if not any(getattr(part, "uses_gradient_cache", False) for part in loss.modules()):
             pieces = 0
         known: set[str] | None = set() if getattr(loss, "keeps_documents", False) else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.budget import OVERRUN
 from bench.records import CurvePoint, FitReport
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.planning import evaluation_steps
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class Watch:
 
     def __init__(
         self,
-        context: Context,
+        resources: Resources,
         report: FitReport,
         max_seconds: float | None,
         scores: Callable[[], np.ndarray] | None,
         snapshot: Callable[[], State],
     ) -> None:
-        self.context, self.report, self.max_seconds = context, report, max_seconds
+        self.resources, self.report, self.max_seconds = resources, report, max_seconds
         self.scores, self.snapshot = scores, snapshot
-        self.due = evaluation_steps(report.planned_steps, context.training.evaluations)
+        self.due = evaluation_steps(report.planned_steps, resources.training.evaluations)
         self.best: State | None = None
         self._base: np.ndarray | None = None
         self._losses: list[float] = []
@@ -50,7 +50,7 @@ class Watch:
         """Score the same composition around the untouched base model, on the same development queries."""
         if self.scores is None:
             return
-        with self.context.meter.excluded():
+        with self.resources.meter.excluded():
             self._base = scores()
         self.report.base_dev = float(self._base.mean())
 
@@ -68,23 +68,23 @@ class Watch:
             report.diverged = f"the loss was {loss} at step {report.steps}"
             report.stopped_by = "divergence"
             return True
-        stop = self.max_seconds is not None and self.context.meter.seconds > OVERRUN * self.max_seconds
+        stop = self.max_seconds is not None and self.resources.meter.seconds > OVERRUN * self.max_seconds
         if stop:
             report.stopped_by = "hard stop"
         if stop or report.steps in self.due:
             self._look(learning_rate)
-        self.context.progress("step", {"step": report.steps, "total": report.planned_steps, "loss": loss})
+        self.resources.progress("step", {"step": report.steps, "total": report.planned_steps, "loss": loss})
         return stop
 
     def _look(self, learning_rate: float) -> None:
         report = self.report
-        seconds = self.context.meter.seconds
+        seconds = self.resources.meter.seconds
         point = CurvePoint(report.steps, seconds, float(np.mean(self._losses)), learning_rate)
         self._losses.clear()
         report.curve.append(point)
         if self.scores is None:
             return
-        with self.context.meter.excluded():
+        with self.resources.meter.excluded():
             scores = self.scores()
             point.dev = report.last_dev = float(scores.mean())
             if report.best_dev is None or point.dev > report.best_dev:
@@ -92,7 +92,7 @@ class Watch:
                 self.best = self.snapshot()
                 if self._base is not None:
                     report.dev_noise = paired_error(scores, self._base)
-        self.context.progress("dev", {"step": report.steps, "dev": point.dev})
+        self.resources.progress("dev", {"step": report.steps, "dev": point.dev})
 
 
 def paired_error(scores: np.ndarray, others: np.ndarray) -> float | None:

@@ -14,10 +14,10 @@ from bench.budget import Budget
 from bench.contract import CLAUSES, Finding, check
 from bench.contract.subprocess_reload import OtherProcess
 from bench.data.dataset import TrainingData
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.records import FitReport
-from bench.strategy.base import EncoderStrategy
 from bench.strategy.hyperparameters import EncoderConfig
 
 
@@ -70,7 +70,7 @@ class Miscounts(Honest):
 
 class DoesNotMove(Honest):
     def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
-        base = dict(self.context.model.load().named_parameters())
+        base = dict(self.resources.model.load().named_parameters())
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(base[name])
@@ -101,7 +101,7 @@ class UnmergesBySubtraction(Honest):
 
 class ChangesTheLentModel(Honest):
     def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
-        self.context.encoder.model[0].model.embeddings.word_embeddings.weight.data += 1.0
+        self.resources.encoder.model[0].model.embeddings.word_embeddings.weight.data += 1.0
         return {}
 
 
@@ -146,7 +146,7 @@ class NeverComesBack(Honest):
 
     @contextmanager
     def detached(self) -> Iterator[None]:
-        base = dict(self.context.model.load().named_parameters())
+        base = dict(self.resources.model.load().named_parameters())
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(base[name])
@@ -172,7 +172,7 @@ class HidesSteps(Honest):
 
 class HidesSeconds(Honest):
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        with self.context.meter.excluded():
+        with self.resources.meter.excluded():
             return super().fit(data, budget, seed)
 
 
@@ -235,7 +235,8 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from bench.strategy.base import EncoderConfig, EncoderStrategy\n\n\n"
+        "from bench.encoders.strategy import EncoderStrategy
+from bench.strategy.hyperparameters import EncoderConfig\n\n\n"
         "class Mine(EncoderStrategy):\n"
         '    name = "mine"\n\n'
         "    def attach(self, model):\n"

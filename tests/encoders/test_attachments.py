@@ -9,19 +9,19 @@ import torch
 
 from bench.contract import Subject
 from bench.contract.trial import embed
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import family
 from bench.models.base import BaseModel
-from bench.strategy.base import EncoderStrategy
 
 TEXTS = ["dough", "the crane of the harbour was repaired twice last winter"]
 Make = Callable[[str, BaseModel], EncoderStrategy]
 
 
 @pytest.fixture
-def make(tiny_context: Any) -> Make:
+def make(tiny_resources: Any) -> Make:
     def build(expression: str, model: BaseModel) -> EncoderStrategy:
-        strategy = Subject.of(expression).build(tiny_context(model), ())
+        strategy = Subject.of(expression).build(tiny_resources(model), ())
         assert isinstance(strategy, EncoderStrategy)
         return strategy
 
@@ -109,12 +109,12 @@ def test_top_layers_train_the_last_blocks(make: Make, tiny_model: BaseModel) -> 
     assert {id(p) for p in trainable(every).values()} == blocks
 
 
-def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel, tiny_context: Any) -> None:
+def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel, tiny_resources: Any) -> None:
     with pytest.raises(BenchError, match="option layers must be above 0, got 0"):
         make("top-layers(layers=0)", tiny_bert)
     kind: Any = Subject.of("top-layers").strategy
     with pytest.raises(NotApplicableError, match="at least one layer"):
-        _ = kind(kind.Config(layers=0), tiny_context(tiny_bert)).model
+        _ = kind(kind.Config(layers=0), tiny_resources(tiny_bert)).model
 
 
 @pytest.mark.parametrize("expression", ["adapter(placement=hulsby)", "vera(targets=al)", "adalora(targets=al)"])

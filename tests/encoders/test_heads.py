@@ -17,46 +17,46 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.head_task import HeadWork
 from bench.errors import BenchError, BudgetError, NotApplicableError
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.linear import Linear
 from strategies.whitening import Whitening, whiten
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 WIDTH = 32
 
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_linear_starts_as_the_base_model(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset, rank: int
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset, rank: int
 ) -> None:
-    context = tiny_context(tiny_bert)
-    linear, base = Linear(Linear.Config(rank=rank), context), BaseEncoder(None, context)
+    resources = tiny_resources(tiny_bert)
+    linear, base = Linear(Linear.Config(rank=rank), resources), BaseEncoder(None, resources)
     texts = list(tiny_dataset.queries.values())[:5]
-    assert np.allclose(linear.encoder.queries(texts)[0], base.context.encoder.queries(texts)[0], atol=1e-6)
+    assert np.allclose(linear.encoder.queries(texts)[0], base.resources.encoder.queries(texts)[0], atol=1e-6)
 
 
-def test_linear_counts_its_matrix_and_bias(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    context = tiny_context(tiny_bert)
-    assert Linear(None, context).trainable_params == WIDTH * WIDTH + WIDTH
-    assert Linear(Linear.Config(rank=2), context).trainable_params == 2 * 2 * WIDTH + WIDTH
+def test_linear_counts_its_matrix_and_bias(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    resources = tiny_resources(tiny_bert)
+    assert Linear(None, resources).trainable_params == WIDTH * WIDTH + WIDTH
+    assert Linear(Linear.Config(rank=2), resources).trainable_params == 2 * 2 * WIDTH + WIDTH
 
 
-def test_linear_shrinks_to_a_budget_of_parameters(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    context = tiny_context(tiny_bert)
-    assert Linear.resize(Linear.Config(), 2000, context) == Linear.Config(rank=0)
-    assert Linear.resize(Linear.Config(), 400, context) == Linear.Config(rank=5)
-    assert Linear.resize(Linear.Config(), 1055, context) == Linear.Config(rank=15), "16 costs as much as the matrix"
-    assert Linear.resize(Linear.Config(), 90, context) is None
+def test_linear_shrinks_to_a_budget_of_parameters(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    resources = tiny_resources(tiny_bert)
+    assert Linear.resize(Linear.Config(), 2000, resources) == Linear.Config(rank=0)
+    assert Linear.resize(Linear.Config(), 400, resources) == Linear.Config(rank=5)
+    assert Linear.resize(Linear.Config(), 1055, resources) == Linear.Config(rank=15), "16 costs as much as the matrix"
+    assert Linear.resize(Linear.Config(), 90, resources) is None
 
 
 def test_linear_moves_queries_and_never_documents(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    linear = Linear(Linear.Config(lr=1e-2), context)
+    resources = tiny_resources(tiny_bert)
+    linear = Linear(Linear.Config(lr=1e-2), resources)
     report = linear.fit(tiny_training, Budget(steps=12), 0)
     texts = list(tiny_training.corpus.texts[:4])
-    base = context.encoder
+    base = resources.encoder
     assert (report.steps, report.planned_steps, report.stopped_by) == (12, 12, "steps")
     assert np.array_equal(linear.index(tiny_training.corpus).vectors, base.documents(tiny_training.corpus.texts)[0])
     assert np.abs(linear.encoder.queries(texts)[0] - base.queries(texts)[0]).max() > 1e-3
@@ -64,89 +64,89 @@ def test_linear_moves_queries_and_never_documents(
 
 
 def test_training_a_head_lowers_its_loss(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    linear = Linear(Linear.Config(lr=1e-2), context)
-    work = HeadWork(linear.module, linear.forward, tiny_training, context, 0)
+    resources = tiny_resources(tiny_bert)
+    linear = Linear(Linear.Config(lr=1e-2), resources)
+    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
     batch = next(work.batches())
     start = float(work.loss(batch).detach())
     linear.fit(tiny_training, Budget(steps=60), 0)
-    after = float(HeadWork(linear.module, linear.forward, tiny_training, context, 0).loss(batch).detach())
+    after = float(HeadWork(linear.module, linear.forward, tiny_training, resources, 0).loss(batch).detach())
     assert after < 0.8 * start
 
 
 def test_ten_evaluations_and_the_best_checkpoint_is_kept(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
-    linear = Linear(Linear.Config(lr=3e-2), context)
+    resources = tiny_resources(tiny_bert, selection_floor=1)
+    linear = Linear(Linear.Config(lr=3e-2), resources)
     report = linear.fit(tiny_training, Budget(steps=20), 0)
     scores = [point.dev for point in report.curve]
     assert [point.step for point in report.curve] == list(range(2, 21, 2))
     assert report.best_dev == max(score for score in scores if score is not None)
-    assert float(context.development(tiny_training).scores(linear).mean()) == pytest.approx(report.best_dev)
+    assert float(resources.development(tiny_training).scores(linear).mean()) == pytest.approx(report.best_dev)
     assert report.base_dev is not None and report.train_measure is not None
     assert report.trainable_params == linear.trainable_params and report.examples == tiny_training.labels
 
 
 def test_a_head_meets_a_budget_of_operations(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    linear = Linear(None, context)
-    work = HeadWork(linear.module, linear.forward, tiny_training, context, 0)
+    resources = tiny_resources(tiny_bert)
+    linear = Linear(None, resources)
+    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
     first, second, third = islice(work.step_flops(), 3)
     assert first > second == third  # encoding the training texts is paid once
     report = linear.fit(tiny_training, Budget(flops=first + 3.5 * second), 0)
     assert (report.steps, report.stopped_by) == (4, "flops")
     assert report.train_flops == pytest.approx(first + 3 * second)
     with pytest.raises(BudgetError, match="one optimiser step"):
-        Linear(None, context).fit(tiny_training, Budget(flops=first / 2), 0)
+        Linear(None, resources).fit(tiny_training, Budget(flops=first / 2), 0)
 
 
 def test_a_head_meets_a_budget_of_seconds(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    linear = Linear(None, context)
-    context.meter.start()
+    resources = tiny_resources(tiny_bert)
+    linear = Linear(None, resources)
+    resources.meter.start()
     report = linear.fit(tiny_training, Budget(seconds=3.0), 0)
-    context.meter.stop()
+    resources.meter.stop()
     assert report.planned_steps > 4
     assert report.stopped_by in ("seconds", "hard stop")
-    assert report.train_seconds < context.meter.seconds < OVERRUN * 3.0 + 1.0
+    assert report.train_seconds < resources.meter.seconds < OVERRUN * 3.0 + 1.0
 
 
 def test_hard_negatives_widen_the_comparison(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert, hard_negatives=2)
-    linear = Linear(None, context)
-    work = HeadWork(linear.module, linear.forward, tiny_training, context, 0)
-    plain = HeadWork(linear.module, linear.forward, tiny_training, tiny_context(tiny_bert), 0)
+    resources = tiny_resources(tiny_bert, hard_negatives=2)
+    linear = Linear(None, resources)
+    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
+    plain = HeadWork(linear.module, linear.forward, tiny_training, tiny_resources(tiny_bert), 0)
     batch = next(work.batches())
     assert work.documents.shape[0] == 3
     assert float(work.loss(batch).detach()) > float(plain.loss(batch).detach())
 
 
 def test_a_saved_head_gives_the_same_rankings(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    fitted = Linear(Linear.Config(rank=4, lr=1e-2), tiny_context(tiny_bert))
+    fitted = Linear(Linear.Config(rank=4, lr=1e-2), tiny_resources(tiny_bert))
     fitted.fit(tiny_training, Budget(steps=5), 0)
     fitted.save(tmp_path)
-    loaded = Linear(Linear.Config(rank=4, lr=1e-2), tiny_context(tiny_bert))
+    loaded = Linear(Linear.Config(rank=4, lr=1e-2), tiny_resources(tiny_bert))
     loaded.load(tmp_path)
     corpus, queries = tiny_training.corpus, tiny_training.train_queries
     assert loaded.search(queries, loaded.index(corpus), 9) == fitted.search(queries, fitted.index(corpus), 9)
     with pytest.raises(BenchError, match="not an artefact of linear"):
-        Linear(None, tiny_context(tiny_bert)).load(tmp_path)
+        Linear(None, tiny_resources(tiny_bert)).load(tmp_path)
 
 
-def test_a_head_needs_pairs(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
+def test_a_head_needs_pairs(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> None:
     with pytest.raises(NotApplicableError, match="labelled pairs"):
-        Linear(None, tiny_context(tiny_bert)).fit(replace(tiny_training, pairs=()), Budget(steps=1), 0)
+        Linear(None, tiny_resources(tiny_bert)).fit(replace(tiny_training, pairs=()), Budget(steps=1), 0)
 
 
 def test_whitened_vectors_have_zero_mean_and_unit_covariance() -> None:
@@ -167,10 +167,10 @@ def test_the_directions_of_most_variance_are_kept_and_flat_ones_left_out() -> No
 
 
 def test_whitening_maps_queries_and_documents_alike_and_is_reloaded(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
     config = Whitening.Config(dimensions=8)
-    fitted = Whitening(config, tiny_context(tiny_bert))
+    fitted = Whitening(config, tiny_resources(tiny_bert))
     report = fitted.fit(tiny_training, Budget(), 0)
     corpus, queries = tiny_training.corpus, tiny_training.train_queries
     index = fitted.index(corpus)
@@ -179,14 +179,14 @@ def test_whitening_maps_queries_and_documents_alike_and_is_reloaded(
     assert np.allclose(fitted.encoder.queries(corpus.texts[:3])[0], index.vectors[:3], atol=1e-5)
     assert report.chosen == {"dimensions": 8, "documents": len(corpus)}
     fitted.save(tmp_path)
-    loaded = Whitening(config, tiny_context(tiny_bert))
+    loaded = Whitening(config, tiny_resources(tiny_bert))
     loaded.load(tmp_path)
     assert loaded.search(queries, loaded.index(corpus), 9) == fitted.search(queries, index, 9)
 
 
-def test_whitening_needs_no_labels(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
+def test_whitening_needs_no_labels(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> None:
     bare = TrainingData("bare", (), {}, {}, tiny_training.corpus)
-    one, other = (Whitening(None, tiny_context(tiny_bert)) for _ in range(2))
+    one, other = (Whitening(None, tiny_resources(tiny_bert)) for _ in range(2))
     one.fit(bare, Budget(), 0)
     other.fit(tiny_training, Budget(), 0)
     assert torch.equal(one.module.weight, other.module.weight)

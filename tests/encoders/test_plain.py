@@ -81,7 +81,7 @@ def test_exported_folders_give_the_same_embeddings_without_this_project(adapted:
     answers = elsewhere(texts, *(tmp_path / name for name in strategies))
     for (name, strategy), (queries, documents, length) in zip(strategies.items(), answers, strict=True):
         encoder: Any = strategy.encoder  # type: ignore[attr-defined]
-        base = strategy.context.encoder.uncached(texts, "document")
+        base = strategy.resources.encoder.uncached(texts, "document")
         np.testing.assert_allclose(queries, encoder.uncached(texts, "query"), atol=2e-5, err_msg=name)
         untouched = name in ("query-lora", "linear")
         wanted = base if untouched else encoder.uncached(texts, "document")

@@ -12,9 +12,9 @@ from bench.contract.trial import embed
 from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
 from bench.encoders.base import BaseEncoder
+from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.measures import evaluate
 from bench.models.base import BaseModel, base_model
-from bench.strategy.base import EncoderStrategy
 
 ALL = ("prefix", "prompt", "ptuning", "prefix(reparametrise=true)")
 TEXTS = ["dough", "the crane of the harbour was repaired twice last winter", "kiln glaze wheel " * 40]
@@ -22,12 +22,12 @@ Make = Callable[..., EncoderStrategy]
 
 
 @pytest.fixture
-def make(tiny_context: Any) -> Make:
+def make(tiny_resources: Any) -> Make:
     """Return a function from an expression and a model to the strategy, its random start seeded."""
 
     def build(expression: str, model: BaseModel, **training: Any) -> EncoderStrategy:
         torch.manual_seed(0)
-        strategy = Subject.of(expression).build(tiny_context(model, **training), ())
+        strategy = Subject.of(expression).build(tiny_resources(model, **training), ())
         assert isinstance(strategy, EncoderStrategy)
         return strategy
 
@@ -141,10 +141,10 @@ def test_the_default_model_starts_within_a_hair_of_itself(expression: str, make:
 
 
 def test_the_default_model_ranks_at_the_start_as_if_untouched_and_random_prefixes_do_not(
-    make: Make, tiny_context: Any, ranked: Callable[[Any], float]
+    make: Make, tiny_resources: Any, ranked: Callable[[Any], float]
 ) -> None:
     base, short = base_model(), {"max_length": 48, "precision": "auto"}
-    frozen = ranked(BaseEncoder(None, tiny_context(base, **short)))
+    frozen = ranked(BaseEncoder(None, tiny_resources(base, **short)))
     start = {
         expression: ranked(make(expression, base, **short))
         for expression in ("prefix", "prompt", "ptuning", "prefix(start=1)")

@@ -22,7 +22,7 @@ from bench.evaluation import cost
 from bench.evaluation.cost import PeakMemory, environment, latency, throughput
 from bench.evaluation.flops import flop_model
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 BATCH, LENGTH = 4, 48
 
@@ -107,19 +107,19 @@ def _peak_of_200_mb() -> int:
 
 def test_latency_and_throughput_are_those_of_the_work_and_bypass_the_cache(
     tiny_bert: BaseModel,
-    tiny_context: Callable[..., Context],
+    tiny_resources: Callable[..., Resources],
     tiny_dataset: Dataset,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Any,
 ) -> None:
     from bench.retrieval.cache import VectorCache
 
-    context = tiny_context(tiny_bert)
-    context.cache = VectorCache(tmp_path)
-    strategy = BaseEncoder(None, context)
+    resources = tiny_resources(tiny_bert)
+    resources.cache = VectorCache(tmp_path)
+    strategy = BaseEncoder(None, resources)
     index = strategy.index(tiny_dataset.corpus)
     strategy.search(tiny_dataset.queries, index, 10)
-    encoder = type(context.encoder)
+    encoder = type(resources.encoder)
     batches, calls = encoder._batches, []
 
     def slow(self: Any, texts: Any, kind: str) -> Any:
@@ -128,17 +128,20 @@ def test_latency_and_throughput_are_those_of_the_work_and_bypass_the_cache(
         return batches(self, texts, kind)
 
     monkeypatch.setattr(encoder, "_batches", slow)
-    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.context.encoder)
+    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.resources.encoder)
     assert calls.count("query") >= 400
     assert 5 <= found.p50 <= found.p95
     assert found.base_p50 is not None
     assert found.base_p50 >= 5
-    assert 0 < throughput(context.encoder, tiny_dataset.corpus.texts) < len(tiny_dataset.corpus) / 0.005
-    assert context.cache is not None
+    assert 0 < throughput(resources.encoder, tiny_dataset.corpus.texts) < len(tiny_dataset.corpus) / 0.005
+    assert resources.cache is not None
 
 
 def test_latency_is_a_multiple_of_the_base_models_encoding_in_turn(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel,
+    tiny_resources: Callable[..., Resources],
+    tiny_dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A machine that grows slower from query to query makes both longer, and leaves their quotient."""
 
@@ -147,19 +150,19 @@ def test_latency_is_a_multiple_of_the_base_models_encoding_in_turn(
             super().search(queries, index, top_k)
             return super().search(queries, index, top_k)
 
-    strategy = Twice(None, tiny_context(tiny_bert))
+    strategy = Twice(None, tiny_resources(tiny_bert))
     index = strategy.index(tiny_dataset.corpus)
     clock, calls = [0.0], [0]
-    batches = type(strategy.context.encoder)._batches
+    batches = type(strategy.resources.encoder)._batches
 
     def count(self: Any, texts: Any, kind: str) -> Any:
         calls[0] += 1
         clock[0] += 0.001 * (1 + calls[0] / 1000)  # 60% slower in the end than at the start
         return batches(self, texts, kind)
 
-    monkeypatch.setattr(type(strategy.context.encoder), "_batches", count)
+    monkeypatch.setattr(type(strategy.resources.encoder), "_batches", count)
     monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
-    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.context.encoder)
+    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.resources.encoder)
     assert found.times_base == pytest.approx(2, rel=0.05)
     assert found.p95 > 1.1 * found.p50
 

@@ -11,11 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.contract import Subject
+from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.flops import flop_model, query_flops
 from bench.models.base import BaseModel, base_model
 from bench.planning.registry import Registry
-from bench.strategy.base import EncoderStrategy
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 
 TEXTS, LENGTH = 3, 24
 CLOSE = 0.005
@@ -33,7 +34,7 @@ def _encoders() -> list[str]:
 
 
 def _strategy(expression: str, model: BaseModel) -> Any:
-    return Subject.of(expression).build(Context(model=model, training=TrainingSettings(precision="fp32")), ())
+    return Subject.of(expression).build(Resources(model=model, training=TrainingSettings(precision="fp32")), ())
 
 
 def _counted(model: Any, backward: bool) -> int:
@@ -97,8 +98,8 @@ def test_reading_the_sizes_off_changes_nothing(tiny_bert: BaseModel) -> None:
     assert model.training and model[0].training
 
 
-def test_a_models_prompt_is_part_of_its_queries(tiny_bert: BaseModel, tiny_context: Callable[..., Context]) -> None:
-    encoder = tiny_context(tiny_bert).encoder
+def test_a_models_prompt_is_part_of_its_queries(tiny_bert: BaseModel, tiny_resources: Callable[..., Resources]) -> None:
+    encoder = tiny_resources(tiny_bert).encoder
     plain = query_flops(encoder, ["tide"])
     longer = query_flops(encoder, ["tide tide tide"])
     encoder.model.prompts["query"] = "tide tide "

@@ -39,7 +39,7 @@ def test_two_texts_are_compared_before_and_after(finished_run: Store, capsys: An
     for row in rows:
         with JobEnvironment(finished_run, setup_of(finished_run)) as environment:
             strategy: Any = environment.strategy(row["fit"])
-            encoder = strategy.encoder if row["strategy"] == "lora" else strategy.context.encoder
+            encoder = strategy.encoder if row["strategy"] == "lora" else strategy.resources.encoder
             one, two = encoder.uncached(list(PAIR), "document")
         assert row["after"] == pytest.approx(float(one @ two), abs=1e-5)
         assert row["change"] == pytest.approx(row["after"] - row["before"])

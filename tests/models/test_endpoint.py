@@ -19,7 +19,8 @@ from bench.expression import parse
 from bench.models.base import base_model
 from bench.models.endpoint import ATTEMPTS, KEY, OPENAI_KEY, TEXTS_A_REQUEST, Endpoint, EndpointModel
 from bench.retrieval.cache import VectorCache
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 
 WIDTH = 16
 
@@ -215,12 +216,12 @@ def model_at(service: Service, **options: Any) -> EndpointModel:
 
 def test_its_vectors_are_cached_like_others(service: Service, tmp_path: Path) -> None:
     def encode(texts: list[str]) -> np.ndarray:
-        context = Context(
+        resources = Resources(
             model_at(service, dimensions=WIDTH),
             cache=VectorCache(tmp_path),
             training=TrainingSettings(precision="fp32"),
         )
-        return np.asarray(context.encoder.documents(texts)[0])
+        return np.asarray(resources.encoder.documents(texts)[0])
 
     first = encode(["a harbour", "a kiln"])
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
@@ -231,17 +232,17 @@ def test_its_vectors_are_cached_like_others(service: Service, tmp_path: Path) ->
 
 
 def test_texts_are_cut_at_four_characters_a_token(service: Service) -> None:
-    context = Context(model_at(service), training=TrainingSettings(precision="fp32", max_length=5))
-    context.encoder.uncached(["x" * 100], "document")
+    resources = Resources(model_at(service), training=TrainingSettings(precision="fp32", max_length=5))
+    resources.encoder.uncached(["x" * 100], "document")
     assert service.asked[-1]["input"] == ["x" * 20]
 
 
 def test_it_is_compared_untouched_and_cannot_be_trained(
     service: Service, tmp_path: Path, beir_folder: Path, tiny_folder: Callable[[str], Path], monkeypatch: Any
 ) -> None:
+    from bench.config.execution import ExecutionSettings
     from bench.config.schema import from_mapping
     from bench.planning.plan import plan
-    from bench.running.environment import ExecutionSettings
     from bench.store.store import Store
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.planning import plan as planning
 from bench.planning.plan import Plan, plan
 from bench.planning.specs import CellSpec, FitSpec
-from bench.running.environment import ExecutionSettings, JobEnvironment
+from bench.running.environment import JobEnvironment
 from bench.store import provenance
 from bench.store.store import Store
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import ConfigError, RunConfig
 from bench.planning.jobs import jobs_of
 from bench.planning.plan import Plan, plan
 from bench.planning.specs import FitSpec
 from bench.planning.study_spec import StudySpec
-from bench.running.environment import ExecutionSettings
 from bench.running.tuning import many as driver
 from bench.store.store import Store
 

@@ -15,16 +15,16 @@ from bench.models.base import BaseModel
 from bench.models.precision import weights_in
 from bench.retrieval.cache import VectorCache
 from bench.retrieval.encode import plan_batches
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 TEXTS = ["bread and salt", "a river", "the long history of the tools with which gardens are kept in order", "salt", ""]
 
 
 def test_vectors_come_in_the_order_of_the_texts_and_equal_the_librarys(
-    tiny_model: BaseModel, tiny_context: Contexts
+    tiny_model: BaseModel, tiny_resources: Contexts
 ) -> None:
-    encoder = tiny_context(tiny_model).encoder
+    encoder = tiny_resources(tiny_model).encoder
     vectors, seconds = encoder.documents(TEXTS)
     plain = tiny_model.load().encode(TEXTS, convert_to_numpy=True)
     np.testing.assert_allclose(vectors, plain, atol=1e-5)
@@ -32,11 +32,11 @@ def test_vectors_come_in_the_order_of_the_texts_and_equal_the_librarys(
 
 
 def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
-    tiny_bert: BaseModel, tiny_context: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    first = replace(tiny_resources(tiny_bert), cache=VectorCache(tmp_path / "cache"))
     vectors, cost = first.encoder.documents(TEXTS)
-    second = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    second = replace(tiny_resources(tiny_bert), cache=VectorCache(tmp_path / "cache"))
     monkeypatch.setattr(type(second.encoder), "_batches", lambda *args: pytest.fail("encoded again"))
     second.meter.start()
     again, charged = second.encoder.documents(list(reversed(TEXTS)))
@@ -47,11 +47,11 @@ def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(
-    tiny_bert: BaseModel, tiny_context: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.retrieval.encode._SEGMENT", 2)
-    context = replace(tiny_context(tiny_bert), cache=VectorCache(tmp_path / "cache"))
-    encode, calls = type(context.encoder)._batches, []
+    resources = replace(tiny_resources(tiny_bert), cache=VectorCache(tmp_path / "cache"))
+    encode, calls = type(resources.encoder)._batches, []
 
     def stops_after_two(self: Any, texts: Any, kind: Any) -> Any:
         calls.append(list(texts))
@@ -59,10 +59,10 @@ def test_an_interrupted_encoding_goes_on_where_it_was(
             raise KeyboardInterrupt
         return encode(self, texts, kind)
 
-    monkeypatch.setattr(type(context.encoder), "_batches", stops_after_two)
+    monkeypatch.setattr(type(resources.encoder), "_batches", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
-        context.encoder.documents(TEXTS)
-    context.encoder.documents(TEXTS)
+        resources.encoder.documents(TEXTS)
+    resources.encoder.documents(TEXTS)
     assert sum(map(len, calls)) == len(TEXTS) + 2  # the segment that was interrupted, and nothing else, twice
 
 
@@ -101,21 +101,21 @@ def test_the_cache_stays_below_its_bound_and_drops_the_oldest(tmp_path: Path) ->
     assert bytes([0]) * 16 not in cache.space(0)
 
 
-def test_bf16_is_close_and_leaves_the_weights_bit_for_bit(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    exact = tiny_context(tiny_bert).encoder.uncached(TEXTS, "document")
-    context = tiny_context(tiny_bert, precision="bf16")
-    before = {name: p.clone() for name, p in context.encoder.model.named_parameters()}
-    rough = context.encoder.uncached(TEXTS, "document")
+def test_bf16_is_close_and_leaves_the_weights_bit_for_bit(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    exact = tiny_resources(tiny_bert).encoder.uncached(TEXTS, "document")
+    resources = tiny_resources(tiny_bert, precision="bf16")
+    before = {name: p.clone() for name, p in resources.encoder.model.named_parameters()}
+    rough = resources.encoder.uncached(TEXTS, "document")
     assert np.all((exact * rough).sum(axis=1) > 0.999)
     assert not np.array_equal(exact, rough)
-    for name, parameter in context.encoder.model.named_parameters():
+    for name, parameter in resources.encoder.model.named_parameters():
         assert torch.equal(parameter, before[name])
 
 
 def test_an_encoder_kept_ready_converts_its_weights_once(
-    tiny_bert: BaseModel, tiny_context: Contexts, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Contexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = tiny_context(tiny_bert, precision="bf16").encoder
+    encoder = tiny_resources(tiny_bert, precision="bf16").encoder
     apart = [encoder.uncached([text], "query")[0] for text in TEXTS]
     entered: list[object] = []
 
@@ -138,24 +138,24 @@ def test_weights_come_back_when_a_block_fails(tiny_bert: BaseModel) -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_texts_are_cut_to_the_length_asked_for(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
+def test_texts_are_cut_to_the_length_asked_for(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     long = "river bread salt tool garden " * 20
-    cut = tiny_context(tiny_bert, max_length=8).encoder.uncached([long, long + " more"], "document")
+    cut = tiny_resources(tiny_bert, max_length=8).encoder.uncached([long, long + " more"], "document")
     np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
-    whole = tiny_context(tiny_bert).encoder.uncached([long], "document")
+    whole = tiny_resources(tiny_bert).encoder.uncached([long], "document")
     assert not np.allclose(cut[0], whole[0], atol=1e-3)
 
 
-def test_a_models_own_prompts_are_put_before_texts(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    encoder = tiny_context(tiny_bert).encoder
+def test_a_models_own_prompts_are_put_before_texts(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    encoder = tiny_resources(tiny_bert).encoder
     plain = encoder.uncached(["query: salt", "salt"], "query")
     encoder.model.prompts = {"query": "query: ", "document": "passage: "}
     np.testing.assert_allclose(encoder.uncached(["salt"], "query")[0], plain[0], atol=1e-6)
     assert encoder.prompt("document") == "passage: "
 
 
-def test_encoding_leaves_training_mode_and_length_as_they_were(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    encoder = tiny_context(tiny_bert, max_length=8).encoder
+def test_encoding_leaves_training_mode_and_length_as_they_were(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    encoder = tiny_resources(tiny_bert, max_length=8).encoder
     encoder.model.train()
     length = encoder.model.max_seq_length
     encoder.uncached(TEXTS, "document")

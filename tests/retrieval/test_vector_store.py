@@ -17,7 +17,7 @@ from bench.retrieval import table
 from bench.retrieval.cache import VectorCache, VectorSpace
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 
 def key(number: int) -> bytes:
@@ -142,7 +142,7 @@ def test_where_the_disk_is_full_a_large_table_is_in_memory(tmp_path: Path, monke
 
 
 def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.data.dataset import Corpus
     from bench.encoders.base import BaseEncoder
@@ -152,9 +152,9 @@ def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
     rankings = []
     for limit in (10**9, 0):
         monkeypatch.setattr(table, "IN_MEMORY", limit)
-        context = tiny_context(tiny_bert)
-        context.cache = VectorCache(tmp_path / str(limit))
-        strategy = BaseEncoder(None, context)
+        resources = tiny_resources(tiny_bert)
+        resources.cache = VectorCache(tmp_path / str(limit))
+        strategy = BaseEncoder(None, resources)
         index = strategy.index(corpus)
         assert isinstance(index.vectors, np.memmap) == (limit == 0)
         rankings.append(strategy.search({"q": "river"}, index, 4).as_run())

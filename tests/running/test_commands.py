@@ -11,9 +11,9 @@ import pytest
 
 from bench import run as run_api
 from bench.cli import main
+from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job, Listener, run_job
 from bench.running import executors
-from bench.running.environment import ExecutionSettings
 from bench.store.store import Store
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
 from bench.records import CellResult
-from bench.running.environment import ExecutionSettings, JobEnvironment
+from bench.running.environment import JobEnvironment
 from bench.running.executors.local import LocalExecutor
 from bench.running.progress import Quiet
 from bench.running.run import execute

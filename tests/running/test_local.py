@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.planning.jobs import Job
-from bench.running.environment import ExecutionSettings
 from bench.running.executors import executor
 from bench.running.executors.local import LocalExecutor, start_method
 from bench.running.run import RunResult, execute

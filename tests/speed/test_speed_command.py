@@ -61,7 +61,7 @@ def test_a_training_step_is_timed_on_both_sides_for_each_strategy_that_trains(su
 
 def test_the_plain_script_trains_as_many_parameters_as_the_strategy(subject: Subject) -> None:
     for name, kind in subject.encoders().items():
-        strategy, model = kind(None, subject.context()), subject.plain_model()
+        strategy, model = kind(None, subject.resources()), subject.plain_model()
         plain.adapt(model, strategy)
         counted = sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and ".pooler." not in f".{n}")
         assert counted == strategy.trainable_params, name

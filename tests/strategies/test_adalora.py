@@ -27,14 +27,14 @@ class Watched(AdaLora):
         self.seen.append(sum(self.finish(model, sample_training())["ranks"].values()))
 
 
-def fit(model: BaseModel, context: Any, steps: int) -> tuple[Watched, dict[str, int]]:
-    strategy = Watched(AdaLora.Config(r=4, lr=1e-2), context(model))
+def fit(model: BaseModel, resources: Any, steps: int) -> tuple[Watched, dict[str, int]]:
+    strategy = Watched(AdaLora.Config(r=4, lr=1e-2), resources(model))
     report = strategy.fit(sample_training(), Budget(steps=steps), 0)
     return strategy, report.chosen["ranks"]
 
 
-def test_ranks_fall_to_the_target_on_average_and_differ_by_layer(tiny_bert: BaseModel, tiny_context: Any) -> None:
-    strategy, ranks = fit(tiny_bert, tiny_context, 20)
+def test_ranks_fall_to_the_target_on_average_and_differ_by_layer(tiny_bert: BaseModel, tiny_resources: Any) -> None:
+    strategy, ranks = fit(tiny_bert, tiny_resources, 20)
 
     assert len(ranks) == MODULES
     assert max(strategy.seen) == 6 * MODULES
@@ -46,25 +46,25 @@ def test_ranks_fall_to_the_target_on_average_and_differ_by_layer(tiny_bert: Base
 
 
 @pytest.mark.parametrize("steps", [4, 5])
-def test_short_budgets_complete_the_schedule_too(steps: int, tiny_bert: BaseModel, tiny_context: Any) -> None:
-    _, ranks = fit(tiny_bert, tiny_context, steps)
+def test_short_budgets_complete_the_schedule_too(steps: int, tiny_bert: BaseModel, tiny_resources: Any) -> None:
+    _, ranks = fit(tiny_bert, tiny_resources, steps)
 
     assert sum(ranks.values()) == 4 * MODULES
 
 
 @pytest.mark.parametrize("steps", [2, 3])
 def test_too_few_steps_to_measure_importance_leave_more_ranks_rather_than_none(
-    steps: int, tiny_bert: BaseModel, tiny_context: Any
+    steps: int, tiny_bert: BaseModel, tiny_resources: Any
 ) -> None:
-    _, ranks = fit(tiny_bert, tiny_context, steps)
+    _, ranks = fit(tiny_bert, tiny_resources, steps)
 
     assert 4 * MODULES <= sum(ranks.values()) < 6 * MODULES
 
 
-def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_context: Callable[..., Any]) -> None:
+def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_resources: Callable[..., Any]) -> None:
     from bench.encoders.orthogonality import WithOrthogonality
 
-    strategy = Subject.of("adalora(orthogonal=2)").build(tiny_context(tiny_bert), ())
+    strategy = Subject.of("adalora(orthogonal=2)").build(tiny_resources(tiny_bert), ())
     assert isinstance(strategy, AdaLora)
     loss = strategy.loss(strategy.model)
     assert isinstance(loss, WithOrthogonality)

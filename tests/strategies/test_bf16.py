@@ -8,18 +8,18 @@ import pytest
 from bench.budget import Budget
 from bench.contract import Subject
 from bench.contract.sample import sample_dataset, sample_training
-from bench.strategy.base import EncoderStrategy
+from bench.encoders.strategy import EncoderStrategy
 
 EVERY = ("adapter", "prefix", "prompt", "ptuning", "ia3", "bitfit", "dora", "adalora", "vera", "full-merge")
 CASES = [("bert", name) for name in EVERY] + [("mpnet", "prefix"), ("mpnet", "prompt"), ("modernbert", "prompt")]
 
 
 @pytest.mark.parametrize(("family", "expression"), CASES)
-def test_bf16_is_close_to_fp32(family: str, expression: str, tiny_base: Any, tiny_context: Any) -> None:
+def test_bf16_is_close_to_fp32(family: str, expression: str, tiny_base: Any, tiny_resources: Any) -> None:
     texts = sample_dataset().corpus.texts[:12]
     found = []
     for precision in ("fp32", "bf16"):
-        strategy = Subject.of(expression).build(tiny_context(tiny_base(family), precision=precision), ())
+        strategy = Subject.of(expression).build(tiny_resources(tiny_base(family), precision=precision), ())
         assert isinstance(strategy, EncoderStrategy)
         strategy.fit(sample_training(), Budget(steps=2), 0)
         with strategy.merged():

@@ -58,6 +58,6 @@ def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: Other
 @pytest.mark.parametrize("strategy", COUNTED)
 def test_trainable_parameters_on_the_default_model(strategy: str) -> None:
     from bench.planning.registry import Registry
-    from bench.strategy.resources import Context
+    from bench.strategy.resources import Resources
 
-    assert Registry().get(strategy)(None, Context(model=base_model())).trainable_params == COUNTED[strategy]
+    assert Registry().get(strategy)(None, Resources(model=base_model())).trainable_params == COUNTED[strategy]

@@ -15,23 +15,23 @@ from bench.data.dataset import TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.bm25 import Bm25
 from strategies.distill import Distill
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 
 
-def _lora(context: Context, data: TrainingData, steps: int = 3) -> Lora:
-    part = Lora(Lora.Config(r=2, lr=1e-2), context)
+def _lora(resources: Resources, data: TrainingData, steps: int = 3) -> Lora:
+    part = Lora(Lora.Config(r=2, lr=1e-2), resources)
     part.fit(data, Budget(steps=steps), 0)
     return part
 
 
-def _distill(context: Context, *components: Any, **config: Any) -> Distill:
-    return Distill(Distill.Config(**{"teacher": "bm25", "candidates": 4, **config}), context, components)
+def _distill(resources: Resources, *components: Any, **config: Any) -> Distill:
+    return Distill(Distill.Config(**{"teacher": "bm25", "candidates": 4, **config}), resources, components)
 
 
 def _embeddings(strategy: Any, data: TrainingData) -> np.ndarray:
@@ -39,41 +39,41 @@ def _embeddings(strategy: Any, data: TrainingData) -> np.ndarray:
 
 
 def test_the_student_starts_as_the_fitted_part(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    part = _lora(context, tiny_training)
-    student = _distill(context, part, Bm25(None, context))
+    resources = tiny_resources(tiny_bert)
+    part = _lora(resources, tiny_training)
+    student = _distill(resources, part, Bm25(None, resources))
     assert np.array_equal(_embeddings(student, tiny_training), _embeddings(part, tiny_training))
-    base = context.encoder.uncached(tiny_training.corpus.texts[:6], "document")
+    base = resources.encoder.uncached(tiny_training.corpus.texts[:6], "document")
     assert np.abs(_embeddings(student, tiny_training) - base).max() > 1e-4
     assert student.trainable_params == part.trainable_params
     assert student.config.lr == part.config.lr
 
 
 def test_training_moves_the_student_and_not_the_part(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    context = tiny_context(tiny_bert)
-    part = _lora(context, tiny_training)
+    resources = tiny_resources(tiny_bert)
+    part = _lora(resources, tiny_training)
     before = _embeddings(part, tiny_training)
-    student = _distill(context, part, Bm25(None, context))
+    student = _distill(resources, part, Bm25(None, resources))
     report = student.fit(tiny_training, Budget(steps=4), 0)
     assert report.steps == 4
     assert np.array_equal(_embeddings(part, tiny_training), before)
     assert np.abs(_embeddings(student, tiny_training) - before).max() > 1e-4
     student.save(tmp_path)
-    loaded = _distill(context, part, Bm25(None, context))
+    loaded = _distill(resources, part, Bm25(None, resources))
     loaded.load(tmp_path)
     assert np.array_equal(_embeddings(loaded, tiny_training), _embeddings(student, tiny_training))
 
 
 def test_candidates_hold_the_positive_first_and_the_teachers_scores_by_hand(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    teacher = Bm25(None, context)
-    student = _distill(context, _lora(context, tiny_training), teacher)
+    resources = tiny_resources(tiny_bert)
+    teacher = Bm25(None, resources)
+    student = _distill(resources, _lora(resources, tiny_training), teacher)
     corpus = tiny_training.corpus
     found = teacher.search(tiny_training.train_queries, teacher.index(corpus), 50)
     for pair in student.examples(tiny_training):
@@ -88,77 +88,77 @@ def test_candidates_hold_the_positive_first_and_the_teachers_scores_by_hand(
 
 
 def test_a_positive_that_the_teacher_does_not_find_counts_as_its_best(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    student = _distill(tiny_context(tiny_bert))
+    student = _distill(tiny_resources(tiny_bert))
     assert student._scores(["lost", "a", "b", "c"], {"a": 5.0, "b": 3.0}) == (1.0, 1.0, 0.0, 0.0)
 
 
 def test_the_loss_is_the_divergence_from_the_teachers_distribution(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    student = _distill(context, _lora(context, tiny_training), teacher_temperature=0.2)
+    resources = tiny_resources(tiny_bert)
+    student = _distill(resources, _lora(resources, tiny_training), teacher_temperature=0.2)
     texts = tiny_training.corpus.texts[:4]
     columns = [[tiny_training.pairs[0].query], *([text] for text in texts)]
     scores = torch.tensor([[1.0, 0.5, 0.25, 0.0]])
     loss = student.loss(student.model)([student.model.preprocess(column) for column in columns], scores)
     value = float(loss.detach())
     vectors = student.encoder.uncached([columns[0][0], *texts], "query")
-    logits = vectors[1:] @ vectors[0] / context.training.temperature
+    logits = vectors[1:] @ vectors[0] / resources.training.temperature
     own = np.exp(logits) / np.exp(logits).sum()
     wanted = np.exp(scores[0].numpy() / 0.2) / np.exp(scores[0].numpy() / 0.2).sum()
     assert value == pytest.approx(float((wanted * np.log(wanted / own)).sum()), rel=1e-3)
 
 
 def test_other_scores_of_the_teacher_make_another_student(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    part = _lora(context, tiny_training)
-    sharp, flat = (_distill(context, part, Bm25(None, context), teacher_temperature=t) for t in (0.05, 5.0))
+    resources = tiny_resources(tiny_bert)
+    part = _lora(resources, tiny_training)
+    sharp, flat = (_distill(resources, part, Bm25(None, resources), teacher_temperature=t) for t in (0.05, 5.0))
     for student in (sharp, flat):
         student.fit(tiny_training, Budget(steps=3), 0)
     assert np.abs(_embeddings(sharp, tiny_training) - _embeddings(flat, tiny_training)).max() > 1e-5
 
 
 def test_a_cross_encoder_by_folder_teaches(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
     from bench.encoders.cross_encoder import Ranker
 
-    context = tiny_context(tiny_bert)
-    part = _lora(context, tiny_training)
+    resources = tiny_resources(tiny_bert)
+    part = _lora(resources, tiny_training)
     torch.manual_seed(3)
-    ranker = Ranker(tiny_bert, context, 64)
+    ranker = Ranker(tiny_bert, resources, 64)
     ranker.save(tmp_path / "ranker")
-    student = _distill(context, part, teacher=str(tmp_path / "ranker"))
+    student = _distill(resources, part, teacher=str(tmp_path / "ranker"))
     pair = student.examples(tiny_training)[0]
     logits = ranker.logits([(pair.query, text) for text in (pair.document, *pair.negatives)])
     assert pair.scores == pytest.approx((logits - logits.min()) / np.ptp(logits), abs=1e-5)
     assert {path.name for path in Distill.inputs(student.config)} >= {"config.json", "model.safetensors"}
 
 
-def test_teaching_is_charged(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
-    context = tiny_context(tiny_bert)
-    part = _lora(context, tiny_training)
-    student = _distill(context, part, BaseEncoder(None, context), teacher="frozen")
-    context.meter.start()
+def test_teaching_is_charged(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> None:
+    resources = tiny_resources(tiny_bert)
+    part = _lora(resources, tiny_training)
+    student = _distill(resources, part, BaseEncoder(None, resources), teacher="frozen")
+    resources.meter.start()
     student.examples(tiny_training)
-    context.meter.stop()
-    assert context.meter.seconds > 0
+    resources.meter.stop()
+    assert resources.meter.seconds > 0
 
 
-def test_what_is_refused(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
-    context = tiny_context(tiny_bert)
+def test_what_is_refused(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> None:
+    resources = tiny_resources(tiny_bert)
     with pytest.raises(BenchError, match="needs a teacher"):
         Distill.inputs(Distill.Config())
     with pytest.raises(BenchError, match="two documents or more"):
         Distill.inputs(Distill.Config(teacher="bm25", candidates=1))
-    part = _lora(context, tiny_training, 1)
+    part = _lora(resources, tiny_training, 1)
     with pytest.raises(BenchError, match=r"teacher=frozen\("):
-        _distill(context, part, teacher=str(tiny_bert.path)).examples(tiny_training)
+        _distill(resources, part, teacher=str(tiny_bert.path)).examples(tiny_training)
     with pytest.raises(NotApplicableError, match="bm25 has none"):
-        _distill(context, Bm25(None, context), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)
+        _distill(resources, Bm25(None, resources), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)
     with pytest.raises(NotApplicableError, match="query-lora has none"):
-        _distill(context, QueryLora(None, context), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)
+        _distill(resources, QueryLora(None, resources), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)

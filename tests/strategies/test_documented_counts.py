@@ -9,7 +9,7 @@ import pytest
 from bench.contract import Subject
 from bench.models.base import base_model
 from bench.planning.registry import Registry
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 TABLE = (Path(__file__).resolve().parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8").split("\n\n")[2]
 
@@ -25,13 +25,13 @@ def stated() -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def context() -> Context:
-    return Context(model=base_model())
+def resources() -> Resources:
+    return Resources(model=base_model())
 
 
 @pytest.mark.parametrize(("strategy", "count"), list(stated()))
-def test_a_stated_count_is_that_of_the_defaults(strategy: str, count: int, context: Context) -> None:
-    assert Subject.of(strategy).build(context, ()).trainable_params == count
+def test_a_stated_count_is_that_of_the_defaults(strategy: str, count: int, resources: Resources) -> None:
+    assert Subject.of(strategy).build(resources, ()).trainable_params == count
 
 
 def test_every_strategy_has_its_row() -> None:

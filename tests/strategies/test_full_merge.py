@@ -25,9 +25,11 @@ def fit(strategy: Any) -> Any:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_weights_lie_on_the_line_between_base_and_tuned(share: float, tiny_bert: BaseModel, tiny_context: Any) -> None:
-    full = Full(Full.Config(lr=1e-3), tiny_context(tiny_bert))
-    merged = FullMerge(FullMerge.Config(lr=1e-3, share=share), tiny_context(tiny_bert))
+def test_weights_lie_on_the_line_between_base_and_tuned(
+    share: float, tiny_bert: BaseModel, tiny_resources: Any
+) -> None:
+    full = Full(Full.Config(lr=1e-3), tiny_resources(tiny_bert))
+    merged = FullMerge(FullMerge.Config(lr=1e-3, share=share), tiny_resources(tiny_bert))
     fit(full)
     report = fit(merged)
 
@@ -38,37 +40,37 @@ def test_weights_lie_on_the_line_between_base_and_tuned(share: float, tiny_bert:
         torch.testing.assert_close(weight, (1 - share) * base[name] + share * tuned[name], atol=1e-6, rtol=0)
 
 
-def test_the_share_is_the_best_on_development_data(tiny_bert: BaseModel, tiny_context: Any) -> None:
-    context = tiny_context(tiny_bert, selection_floor=10, dev_docs=20)
-    merged = FullMerge(FullMerge.Config(lr=1e-3), context)
+def test_the_share_is_the_best_on_development_data(tiny_bert: BaseModel, tiny_resources: Any) -> None:
+    resources = tiny_resources(tiny_bert, selection_floor=10, dev_docs=20)
+    merged = FullMerge(FullMerge.Config(lr=1e-3), resources)
     report = fit(merged)
 
     scores = report.chosen["scores"]
     assert tuple(scores) == SHARES
     assert scores[report.chosen["share"]] == max(scores.values())
     assert all(scores[share] < max(scores.values()) for share in SHARES if share < report.chosen["share"])
-    pool = context.development(sample_training())
+    pool = resources.development(sample_training())
     assert float(pool.scores(merged).mean()) == scores[report.chosen["share"]]
 
 
 def test_what_comes_after_training_loads_nothing_and_scores_only_what_is_new(
-    tiny_bert: BaseModel, tiny_context: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=10, dev_docs=20)
+    resources = tiny_resources(tiny_bert, selection_floor=10, dev_docs=20)
     charged = {"scores": 0, "load": 0}
 
     def counted(owner: type, name: str) -> None:
         plain = getattr(owner, name)
 
         def count(*args: Any, **kwargs: Any) -> Any:
-            charged[name] += context.meter._depth == 0
+            charged[name] += resources.meter._depth == 0
             return plain(*args, **kwargs)
 
         monkeypatch.setattr(owner, name, count)
 
     counted(DevelopmentPool, "scores")
     counted(BaseModel, "load")
-    merged = FullMerge(FullMerge.Config(lr=1e-3), context)
+    merged = FullMerge(FullMerge.Config(lr=1e-3), resources)
     report = fit(merged)
 
     assert charged == {"scores": merged.finish_evaluations, "load": 0}
@@ -78,35 +80,35 @@ def test_what_comes_after_training_loads_nothing_and_scores_only_what_is_new(
 
 @pytest.mark.parametrize(("share", "floor", "steps"), [(-1.0, 10, 8), (0.5, 10, 16), (-1.0, 10_000, 16)])
 def test_a_budget_of_seconds_keeps_back_what_scoring_the_mixtures_takes(
-    share: float, floor: int, steps: int, tiny_bert: BaseModel, tiny_context: Any, monkeypatch: pytest.MonkeyPatch
+    share: float, floor: int, steps: int, tiny_bert: BaseModel, tiny_resources: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps of 1/8 s and evaluations of 1/4 s: four mixtures are worth eight of sixteen steps."""
     monkeypatch.setattr(loop, "shared_step_seconds", lambda *of: 0.125)
     monkeypatch.setattr(planning, "shared_step_seconds", lambda *of: 0.25)
-    context = tiny_context(tiny_bert, selection_floor=floor, dev_docs=20)
-    merged = FullMerge(FullMerge.Config(share=share), context)
+    resources = tiny_resources(tiny_bert, selection_floor=floor, dev_docs=20)
+    merged = FullMerge(FullMerge.Config(share=share), resources)
     report = merged.fit(sample_training(), Budget(seconds=2), 0)  # the meter stands, so nothing else is spent
 
     assert (report.planned_steps, report.stopped_by) == (steps, "seconds")
 
 
 def test_the_evaluations_of_a_part_that_is_trained_further_are_kept_back_too(
-    tiny_bert: BaseModel, tiny_context: Any
+    tiny_bert: BaseModel, tiny_resources: Any
 ) -> None:
-    context = tiny_context(tiny_bert)
-    merged = FullMerge(None, context)
-    distill = Distill(Distill.Config(teacher="x"), context, (merged,))
+    resources = tiny_resources(tiny_bert)
+    merged = FullMerge(None, resources)
+    distill = Distill(Distill.Config(teacher="x"), resources, (merged,))
 
     assert distill.finish_evaluations == merged.finish_evaluations > 0
-    assert Full(None, context).finish_evaluations == 0
+    assert Full(None, resources).finish_evaluations == 0
 
 
-def test_below_the_selection_floor_it_is_one_half(tiny_bert: BaseModel, tiny_context: Any) -> None:
-    report = fit(FullMerge(None, tiny_context(tiny_bert)))
+def test_below_the_selection_floor_it_is_one_half(tiny_bert: BaseModel, tiny_resources: Any) -> None:
+    report = fit(FullMerge(None, tiny_resources(tiny_bert)))
 
     assert report.chosen == {"share": 0.5, "scores": {}}
 
 
-def test_a_share_above_one_is_an_error(tiny_bert: BaseModel, tiny_context: Any) -> None:
+def test_a_share_above_one_is_an_error(tiny_bert: BaseModel, tiny_resources: Any) -> None:
     with pytest.raises(BenchError, match="not a share"):
-        _ = FullMerge(FullMerge.Config(share=1.5), tiny_context(tiny_bert)).model
+        _ = FullMerge(FullMerge.Config(share=1.5), tiny_resources(tiny_bert)).model

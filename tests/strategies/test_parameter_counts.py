@@ -8,13 +8,13 @@ import pytest
 from bench.budget import Budget
 from bench.contract import Subject
 from bench.models.base import base_model
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.shape import sized
 
 
 @pytest.fixture(scope="module")
-def context() -> Context:
-    return Context(model=base_model())
+def resources() -> Resources:
+    return Resources(model=base_model())
 
 
 @pytest.mark.parametrize(
@@ -41,24 +41,24 @@ def context() -> Context:
         ("vera(r=64)", 36 * 64 + 6 * (5 * 384 + 1536)),
     ],
 )
-def test_count(strategy: str, count: int, context: Context) -> None:
-    assert Subject.of(strategy).build(context, ()).trainable_params == count
+def test_count(strategy: str, count: int, resources: Resources) -> None:
+    assert Subject.of(strategy).build(resources, ()).trainable_params == count
 
 
 @pytest.mark.parametrize(
     "strategy", ["adapter", "lora", "prefix", "prompt", "ptuning", "adalora", "vera", "top-layers"]
 )
-def test_the_size_knob_runs_from_small_to_large(strategy: str, context: Context) -> None:
+def test_the_size_knob_runs_from_small_to_large(strategy: str, resources: Resources) -> None:
     cls = Subject.of(strategy).strategy
     size_parameter = cls.Config().size_parameter()
     assert size_parameter is not None
     configs = [cls.Config.parse({size_parameter.option: value}) for value in (1, 2, 3)]
-    counts = [cls(config, context).trainable_params for config in configs]
+    counts = [cls(config, resources).trainable_params for config in configs]
 
     assert counts == sorted(set(counts))
-    assert cls.resize(cls.Config(), counts[1], context) == configs[1]
-    assert cls.resize(cls.Config(), counts[1] - 1, context) == configs[0]
-    assert cls.resize(cls.Config(), counts[0] - 1, context) is None
+    assert cls.resize(cls.Config(), counts[1], resources) == configs[1]
+    assert cls.resize(cls.Config(), counts[1] - 1, resources) == configs[0]
+    assert cls.resize(cls.Config(), counts[0] - 1, resources) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_size_knob_runs_from_small_to_large(strategy: str, context: Context)
     ],
 )
 def test_a_share_of_the_parameters_is_filled(
-    strategy: str, share: float, sizes: dict[str, int], count: int, context: Context
+    strategy: str, share: float, sizes: dict[str, int], count: int, resources: Resources
 ) -> None:
     subject, built = Subject.of(strategy), []
 
@@ -91,9 +91,9 @@ def test_a_share_of_the_parameters_is_filled(
             built.append(self)
             super().__init__(*args)
 
-    found = sized(Counted, subject.config, Budget(trainable_params=share, steps=1), context)
+    found = sized(Counted, subject.config, Budget(trainable_params=share, steps=1), resources)
 
     assert {name: getattr(found, name) for name in sizes} == sizes
     assert replace(found, **{name: getattr(subject.config, name) for name in sizes}) == subject.config
-    assert subject.strategy(found, context).trainable_params == count
+    assert subject.strategy(found, resources).trainable_params == count
     assert len(built) <= 6, "each look at a size builds a model"

@@ -18,12 +18,12 @@ from bench.encoders.losses import ListwiseLoss, QuerySideLoss
 from bench.evaluation.flops import query_flops
 from bench.evaluation.measures import evaluate
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.instruct import Instruct
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 
 
 def _columns(model: Any, data: TrainingData, count: int) -> list[dict[str, Any]]:
@@ -32,12 +32,12 @@ def _columns(model: Any, data: TrainingData, count: int) -> list[dict[str, Any]]
 
 
 def test_query_lora_trains_queries_and_keeps_the_documents_of_the_base_model(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    strategy = QueryLora(QueryLora.Config(lr=1e-2), context)
+    resources = tiny_resources(tiny_bert)
+    strategy = QueryLora(QueryLora.Config(lr=1e-2), resources)
     strategy.fit(tiny_training, Budget(steps=4), 0)
-    corpus, base = tiny_training.corpus, BaseEncoder(None, context)
+    corpus, base = tiny_training.corpus, BaseEncoder(None, resources)
     assert np.array_equal(strategy.index(corpus).vectors, base.index(corpus).vectors)
     queries = tiny_training.train_queries
     index = base.index(corpus)
@@ -47,10 +47,10 @@ def test_query_lora_trains_queries_and_keeps_the_documents_of_the_base_model(
 
 
 def test_its_loss_compares_adapted_queries_with_documents_of_the_base_model(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
-    strategy = QueryLora(None, context)
+    resources = tiny_resources(tiny_bert)
+    strategy = QueryLora(None, resources)
     model = strategy.model
     with torch.no_grad():
         for parameter in model.parameters():
@@ -59,17 +59,17 @@ def test_its_loss_compares_adapted_queries_with_documents_of_the_base_model(
     loss = strategy.loss(model)
     columns = _columns(model, tiny_training, 6)
     adapted = strategy.encoder.uncached([pair.query for pair in tiny_training.pairs[:6]], "query")
-    documents = context.encoder.uncached([pair.document for pair in tiny_training.pairs[:6]], "document")
-    logits = adapted @ documents.T / context.training.temperature
+    documents = resources.encoder.uncached([pair.document for pair in tiny_training.pairs[:6]], "document")
+    logits = adapted @ documents.T / resources.training.temperature
     expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)))
     assert float(loss(columns).detach()) == pytest.approx(expected, rel=1e-4)
     assert float(loss(columns).detach()) == pytest.approx(expected, rel=1e-4)  # documents are now remembered
 
 
 def test_only_queries_carry_a_gradient_and_cost_a_backward_pass(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    strategy = QueryLora(None, tiny_context(tiny_bert))
+    strategy = QueryLora(None, tiny_resources(tiny_bert))
     model = strategy.model
     queries, documents = _columns(model, tiny_training, 6)
     calls: list[bool] = []
@@ -79,15 +79,15 @@ def test_only_queries_carry_a_gradient_and_cost_a_backward_pass(
     handle.remove()
     assert sorted(calls) == [False, True]
     assert any(p.grad is not None and bool(p.grad.any()) for p in model.parameters() if p.requires_grad)
-    both = Lora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
-    one = QueryLora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
+    both = Lora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
+    one = QueryLora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
     assert one.train_flops < both.train_flops
 
 
 def test_pieces_give_the_same_loss_and_the_same_gradient(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    strategy = QueryLora(None, tiny_context(tiny_bert))
+    strategy = QueryLora(None, tiny_resources(tiny_bert))
     model = strategy.model
     scores = torch.tensor([[1.0, 0.2], [0.9, 0.0], [0.1, 0.3], [0.5, 0.4], [1.0, 0.0]])
     losses = {
@@ -108,28 +108,28 @@ def test_pieces_give_the_same_loss_and_the_same_gradient(
         assert torch.allclose(found[0][1], found[1][1], atol=1e-6), name
 
 
-def _with_dev_of(data: TrainingData, context: Context, prompt: str) -> TrainingData:
+def _with_dev_of(data: TrainingData, resources: Resources, prompt: str) -> TrainingData:
     """Label the development queries with what the base model finds first under a prompt."""
-    base = BaseEncoder(None, context)
+    base = BaseEncoder(None, resources)
     index = base.index(data.corpus)
     found = base.search({query: prompt + text for query, text in data.dev_queries.items()}, index, 1)
     return replace(data, dev_qrels={query: {found[query][0][0]: 1} for query in data.dev_queries})
 
 
 def test_the_prompt_that_ranks_development_data_best_is_chosen(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
+    resources = tiny_resources(tiny_bert, selection_floor=1)
     right = "glacier glacier glacier "
-    data = _with_dev_of(tiny_training, context, right)
+    data = _with_dev_of(tiny_training, resources, right)
     config = Instruct.Config(prompts=f"what about |{right}|oven ")
-    instruct = Instruct(config, context)
+    instruct = Instruct(config, resources)
     report = instruct.fit(data, Budget(), 0)
     assert instruct.prompt == report.chosen["prompt"] == right
     assert set(report.chosen["scores"]) == {"", "what about ", right, "oven "}
     assert report.best_dev == 1.0 and report.base_dev == report.chosen["scores"][""] < 1.0
     instruct.save(tmp_path)
-    loaded = Instruct(config, tiny_context(tiny_bert))
+    loaded = Instruct(config, tiny_resources(tiny_bert))
     loaded.load(tmp_path)
     index = loaded.index(data.corpus)
     ranking = loaded.search(data.dev_queries, index, 10)
@@ -138,35 +138,35 @@ def test_the_prompt_that_ranks_development_data_best_is_chosen(
 
 
 def test_queries_stay_as_they_are_where_no_prompt_is_better(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
-    data = _with_dev_of(tiny_training, context, "")
-    instruct = Instruct(None, context)
+    resources = tiny_resources(tiny_bert, selection_floor=1)
+    data = _with_dev_of(tiny_training, resources, "")
+    instruct = Instruct(None, resources)
     report = instruct.fit(data, Budget(), 0)
     assert instruct.prompt == "" and report.dev_prefers_base
 
 
 def test_without_development_data_no_prompt_is_chosen(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tiny_dataset: Dataset
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tiny_dataset: Dataset
 ) -> None:
-    context = tiny_context(tiny_bert)
-    instruct = Instruct(None, context)
+    resources = tiny_resources(tiny_bert)
+    instruct = Instruct(None, resources)
     report = instruct.fit(tiny_training, Budget(), 0)
-    base = BaseEncoder(None, context)
+    base = BaseEncoder(None, resources)
     index = base.index(tiny_dataset.corpus)
     assert "too few labels" in report.notes[0]
     assert instruct.search(tiny_dataset.queries, index, 5) == base.search(tiny_dataset.queries, index, 5)
 
 
 def test_a_prompt_makes_a_query_cost_more_operations(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset
 ) -> None:
-    context = tiny_context(tiny_bert)
-    instruct = Instruct(None, context)
+    resources = tiny_resources(tiny_bert)
+    instruct = Instruct(None, resources)
     queries = list(tiny_dataset.queries.values())
     assert instruct.added_query_flops(queries, tiny_dataset.corpus) == 0
     instruct.prompt = "glacier "
     prompted = [f"glacier {query}" for query in queries]
-    expected = query_flops(context.encoder, prompted) - query_flops(context.encoder, queries)
+    expected = query_flops(resources.encoder, prompted) - query_flops(resources.encoder, queries)
     assert instruct.added_query_flops(queries, tiny_dataset.corpus) == expected > 0

@@ -13,14 +13,14 @@ import torch
 from bench.budget import Budget
 from bench.data.dataset import Dataset, TrainingData
 from bench.encoders.base import BaseEncoder
+from bench.encoders.serving import serving
 from bench.errors import ModelError
 from bench.models.base import BaseModel
-from bench.running.environment import serving
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.bm25 import Bm25
 from strategies.rerank import Rerank
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 
 
 class Shortest:
@@ -32,18 +32,18 @@ class Shortest:
         return np.array([-float(len(document)) for _, document in pairs], dtype=np.float32)
 
 
-def _rerank(context: Context, part: Any = None, **config: Any) -> Rerank:
-    return Rerank(Rerank.Config(**config), context, (part or BaseEncoder(None, context),))
+def _rerank(resources: Resources, part: Any = None, **config: Any) -> Rerank:
+    return Rerank(Rerank.Config(**config), resources, (part or BaseEncoder(None, resources),))
 
 
 def test_the_top_is_put_in_front_in_the_rankers_order_and_the_rest_follows(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset
 ) -> None:
-    context, corpus = tiny_context(tiny_bert), tiny_dataset.corpus
-    rerank = _rerank(context, depth=5, weight=1.0)
+    resources, corpus = tiny_resources(tiny_bert), tiny_dataset.corpus
+    rerank = _rerank(resources, depth=5, weight=1.0)
     rerank._ranker = Shortest()  # type: ignore[assignment]
     queries = dict(list(tiny_dataset.queries.items())[:3])
-    first = BaseEncoder(None, context).search(queries, BaseEncoder(None, context).index(corpus), 9)
+    first = BaseEncoder(None, resources).search(queries, BaseEncoder(None, resources).index(corpus), 9)
     ranking = rerank.search(queries, rerank.index(corpus), 9)
     for query in queries:
         docs = [doc for doc, _ in first[query]]
@@ -56,22 +56,22 @@ def test_the_top_is_put_in_front_in_the_rankers_order_and_the_rest_follows(
 
 
 def test_without_weight_the_first_stage_stands(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset
 ) -> None:
-    context, corpus = tiny_context(tiny_bert), tiny_dataset.corpus
-    rerank = _rerank(context, depth=5, weight=0.0)
+    resources, corpus = tiny_resources(tiny_bert), tiny_dataset.corpus
+    rerank = _rerank(resources, depth=5, weight=0.0)
     rerank._ranker = Shortest()  # type: ignore[assignment]
     queries = dict(list(tiny_dataset.queries.items())[:3])
-    base = BaseEncoder(None, context)
+    base = BaseEncoder(None, resources)
     first = base.search(queries, base.index(corpus), 9)
     ranking = rerank.search(queries, rerank.index(corpus), 9)
     assert all([d for d, _ in ranking[query]] == [d for d, _ in first[query]] for query in queries)
 
 
 def test_examples_are_positives_and_unlabelled_documents_of_the_first_stage(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    rerank = _rerank(tiny_context(tiny_bert), Bm25(None, tiny_context(tiny_bert)), negatives=3)
+    rerank = _rerank(tiny_resources(tiny_bert), Bm25(None, tiny_resources(tiny_bert)), negatives=3)
     pairs, labels = rerank.examples(tiny_training, 0)
     assert len(pairs) == 4 * len(tiny_training.pairs)
     assert sum(labels) == len(tiny_training.pairs)
@@ -81,25 +81,25 @@ def test_examples_are_positives_and_unlabelled_documents_of_the_first_stage(
 
 
 def test_it_learns_within_its_budget_and_keeps_its_best_checkpoint(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
-    rerank = _rerank(context, lr=2e-3, max_length=48)
-    context.meter.start()
+    resources = tiny_resources(tiny_bert, selection_floor=1)
+    rerank = _rerank(resources, lr=2e-3, max_length=48)
+    resources.meter.start()
     report = rerank.fit(tiny_training, Budget(steps=20), 0)
-    context.meter.stop()
+    resources.meter.stop()
     assert (report.steps, report.stopped_by) == (20, "steps")
     losses = [point.loss for point in report.curve]
     assert losses[-1] is not None and losses[0] is not None and losses[-1] < losses[0]
-    pool = context.development(tiny_training)
+    pool = resources.development(tiny_training)
     assert float(pool.scores(rerank).mean()) == pytest.approx(report.best_dev, abs=1e-6)
     assert report.chosen["weight"] == rerank.weight
     assert report.trainable_params == rerank.trainable_params > 0
-    assert 0 < report.train_seconds < context.meter.seconds
+    assert 0 < report.train_seconds < resources.meter.seconds
     assert report.train_flops > 0
     assert any("fresh head" in note for note in report.notes)
     rerank.save(tmp_path)
-    loaded = _rerank(tiny_context(tiny_bert), lr=2e-3, max_length=48)
+    loaded = _rerank(tiny_resources(tiny_bert), lr=2e-3, max_length=48)
     loaded.load(tmp_path)
     assert loaded.search(pool.queries, loaded.index(pool.corpus), 9) == rerank.search(
         pool.queries, rerank.index(pool.corpus), 9
@@ -109,38 +109,38 @@ def test_it_learns_within_its_budget_and_keeps_its_best_checkpoint(
 
 
 def test_nothing_is_scored_at_the_budgets_expense_once_it_is_trained(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
+    resources = tiny_resources(tiny_bert, selection_floor=1)
     plain, depths = Rerank._scored, list[int]()
 
     def scored(self: Rerank, *args: Any) -> Any:
-        depths.append(context.meter._depth)
+        depths.append(resources.meter._depth)
         return plain(self, *args)
 
     monkeypatch.setattr(Rerank, "_scored", scored)
-    rerank = _rerank(context, lr=2e-3, max_length=48)
+    rerank = _rerank(resources, lr=2e-3, max_length=48)
     report = rerank.fit(tiny_training, Budget(steps=20), 0)
     assert len(depths) >= 10 and min(depths) > 0
     assert report.chosen["scores"][str(rerank.weight)] == report.best_dev == max(report.chosen["scores"].values())
 
 
 @pytest.fixture
-def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_context: Contexts) -> Path:
+def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_resources: Contexts) -> Path:
     """A cross-encoder as somebody else may have trained one."""
     from bench.encoders.cross_encoder import Ranker
 
     torch.manual_seed(3)
     folder = tmp_path / "ranker"
-    Ranker(tiny_bert, tiny_context(tiny_bert), 64).save(folder)
+    Ranker(tiny_bert, tiny_resources(tiny_bert), 64).save(folder)
     return folder
 
 
 def test_a_pretrained_ranker_is_where_it_starts_and_what_it_was_before(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, ranker_folder: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, ranker_folder: Path
 ) -> None:
-    context, corpus = tiny_context(tiny_bert), tiny_training.corpus
-    rerank = _rerank(context, model=str(ranker_folder), weight=1.0, lr=2e-3)
+    resources, corpus = tiny_resources(tiny_bert), tiny_training.corpus
+    rerank = _rerank(resources, model=str(ranker_folder), weight=1.0, lr=2e-3)
     assert rerank.ranker.pretrained
     queries = dict(list(tiny_training.train_queries.items())[:4])
     untrained = rerank.search(queries, rerank.index(corpus), 9)
@@ -153,53 +153,53 @@ def test_a_pretrained_ranker_is_where_it_starts_and_what_it_was_before(
     assert {path.name for path in Rerank.inputs(rerank.config)} >= {"config.json", "model.safetensors"}
 
 
-def test_what_a_ranker_must_be(tiny_bert: BaseModel, tiny_context: Contexts, ranker_folder: Path) -> None:
+def test_what_a_ranker_must_be(tiny_bert: BaseModel, tiny_resources: Contexts, ranker_folder: Path) -> None:
     from sentence_transformers import CrossEncoder
 
     three = ranker_folder.with_name("three")
     CrossEncoder(str(tiny_bert.path), num_labels=3, device="cpu").save_pretrained(str(three), create_model_card=False)
     with pytest.raises(ModelError, match="gives 3 scores for a pair"):
-        _ = _rerank(tiny_context(tiny_bert), model=str(three)).ranker
+        _ = _rerank(tiny_resources(tiny_bert), model=str(three)).ranker
     with pytest.raises(ModelError, match="does not exist"):
-        _ = _rerank(tiny_context(tiny_bert), model=str(ranker_folder / "missing")).ranker
+        _ = _rerank(tiny_resources(tiny_bert), model=str(ranker_folder / "missing")).ranker
 
 
-def test_a_ranker_is_too_large_for_a_small_budget_of_parameters(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    context = tiny_context(tiny_bert)
-    assert Rerank.resize(Rerank.Config(), 100, context) is None
-    assert Rerank.resize(Rerank.Config(), 10**6, context) == Rerank.Config()
+def test_a_ranker_is_too_large_for_a_small_budget_of_parameters(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    resources = tiny_resources(tiny_bert)
+    assert Rerank.resize(Rerank.Config(), 100, resources) is None
+    assert Rerank.resize(Rerank.Config(), 10**6, resources) == Rerank.Config()
 
 
 def test_what_a_query_costs_grows_with_the_depth(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset
 ) -> None:
-    context, queries = tiny_context(tiny_bert), list(tiny_dataset.queries.values())[:8]
-    five, ten = (_rerank(context, depth=depth).added_query_flops(queries, tiny_dataset.corpus) for depth in (5, 10))
+    resources, queries = tiny_resources(tiny_bert), list(tiny_dataset.queries.values())[:8]
+    five, ten = (_rerank(resources, depth=depth).added_query_flops(queries, tiny_dataset.corpus) for depth in (5, 10))
     assert 0 < five == pytest.approx(ten / 2)
-    assert BaseEncoder(None, context).added_query_flops(queries, tiny_dataset.corpus) == 0
+    assert BaseEncoder(None, resources).added_query_flops(queries, tiny_dataset.corpus) == 0
 
 
 def test_bf16_scores_keep_enough_digits_to_rank(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_dataset: Dataset, ranker_folder: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_dataset: Dataset, ranker_folder: Path
 ) -> None:
     pairs = [("what happens to the anchor?", text) for text in dict.fromkeys(tiny_dataset.corpus.texts)]
     exact, short = (
-        _rerank(tiny_context(tiny_bert, precision=precision), model=str(ranker_folder)).ranker.logits(pairs)
+        _rerank(tiny_resources(tiny_bert, precision=precision), model=str(ranker_folder)).ranker.logits(pairs)
         for precision in ("fp32", "bf16")
     )
     assert len(set(short)) == len(set(exact)) == len(pairs)
     assert np.corrcoef(exact, short)[0, 1] > 0.99
 
 
-def test_it_trains_in_bf16(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> None:
-    rerank = _rerank(tiny_context(tiny_bert, precision="bf16"), lr=2e-3)
+def test_it_trains_in_bf16(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> None:
+    rerank = _rerank(tiny_resources(tiny_bert, precision="bf16"), lr=2e-3)
     report = rerank.fit(tiny_training, Budget(steps=3), 0)
     assert report.steps == 3 and not report.diverged
     assert {parameter.dtype for parameter in rerank.ranker.model.parameters()} == {torch.float32}
 
 
-def test_while_it_serves_its_weights_are_converted_once(tiny_bert: BaseModel, tiny_context: Contexts) -> None:
-    strategy = _rerank(tiny_context(tiny_bert, precision="bf16"), Bm25(None, tiny_context(tiny_bert)))
+def test_while_it_serves_its_weights_are_converted_once(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+    strategy = _rerank(tiny_resources(tiny_bert, precision="bf16"), Bm25(None, tiny_resources(tiny_bert)))
     weight = next(iter(strategy.ranker.model.parameters()))
     with serving(strategy):
         assert weight.dtype == torch.bfloat16

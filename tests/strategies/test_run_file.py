@@ -12,21 +12,21 @@ from bench.data.dataset import Corpus, Dataset, TrainingData
 from bench.errors import BenchError, DataError, NotApplicableError
 from bench.models.base import BaseModel
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.bm25 import Bm25
 from strategies.hybrid import DEFAULT_WEIGHT, Hybrid
 from strategies.run import Run
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 RANKING = Ranking({"q1": [("d2", 0.5), ("d1", 0.25)], "q2": [("d1", 7.0)]})
 CORPUS = Corpus(["d1", "d2"], ["one", "two"])
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData) -> Run:
+def run(tmp_path: Path, tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData) -> Run:
     path = tmp_path / "engine.trec"  # gzipped, whatever its name says
     write_trec(RANKING, path, "engine")
-    run = Run(Run.Config(file=str(path)), tiny_context(tiny_bert))
+    run = Run(Run.Config(file=str(path)), tiny_resources(tiny_bert))
     run.fit(tiny_training, Budget(), 0)
     return run
 
@@ -52,13 +52,13 @@ def test_the_artefact_does_not_need_the_file(run: Run, tmp_path: Path) -> None:
     folder.mkdir()
     run.save(folder)
     Path(run.config.file).unlink()
-    loaded = Run(run.config, run.context)
+    loaded = Run(run.config, run.resources)
     loaded.load(folder)
     assert loaded.ranking == RANKING
 
 
 def test_a_missing_or_empty_file_is_an_error_that_names_it(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(BenchError, match=r"nowhere.trec does not exist"):
         Run.inputs(Run.Config(file="nowhere.trec"))
@@ -67,7 +67,7 @@ def test_a_missing_or_empty_file_is_an_error_that_names_it(
     empty = tmp_path / "empty.trec"
     empty.touch()
     with pytest.raises(BenchError, match="an empty run"):
-        Run(Run.Config(file=str(empty)), tiny_context(tiny_bert)).fit(tiny_training, Budget(), 0)
+        Run(Run.Config(file=str(empty)), tiny_resources(tiny_bert)).fit(tiny_training, Budget(), 0)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_file_that_is_no_run_is_named(content: bytes, message: str, tmp_path: 
 
 
 def test_fused_with_bm25_it_has_no_development_queries(
-    run: Run, tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    run: Run, tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    hybrid = Hybrid(None, tiny_context(tiny_bert, selection_floor=1), (run,))
+    hybrid = Hybrid(None, tiny_resources(tiny_bert, selection_floor=1), (run,))
     report = hybrid.fit(tiny_training, Budget(), 0)
     assert hybrid.weight == DEFAULT_WEIGHT and "holds none of" in report.notes[0]
 

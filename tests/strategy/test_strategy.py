@@ -12,10 +12,12 @@ import pytest
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.planning.registry import Registry
 from bench.records import FitReport
-from bench.strategy.base import EncoderConfig, EncoderStrategy, Index, Strategy, StrategyConfig
+from bench.strategy.base import Index, Strategy
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, SizeParameter
 
 

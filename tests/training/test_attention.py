@@ -148,13 +148,13 @@ def test_autocast_decides_the_format_as_for_torchs_own(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_training_in_bf16_takes_it(
-    precision: str, tiny_bert: Any, tiny_context: Any, tiny_training: Any, monkeypatch: pytest.MonkeyPatch
+    precision: str, tiny_bert: Any, tiny_resources: Any, tiny_training: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.planning.registry import Registry
 
     counted = _counted(monkeypatch)
-    context = tiny_context(tiny_bert, precision=precision)
-    Registry().get("full")(None, context).fit(tiny_training, Budget(steps=2), 0)
-    blocks = len(context.encoder.model[0].model.encoder.layer)
+    resources = tiny_resources(tiny_bert, precision=precision)
+    Registry().get("full")(None, resources).fit(tiny_training, Budget(steps=2), 0)
+    blocks = len(resources.encoder.model[0].model.encoder.layer)
     a_step = 2 * blocks  # queries and documents
     assert len(counted) == (2 * a_step if precision == "bf16" else 0)

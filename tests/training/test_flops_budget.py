@@ -10,7 +10,7 @@ import pytest
 from bench.budget import Budget
 from bench.models.base import BaseModel
 from bench.running.fit import overrun
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from strategies.full import Full
 
 QUICK = Full.Config(lr=1e-3)
@@ -18,10 +18,10 @@ QUICK = Full.Config(lr=1e-3)
 
 
 def test_one_more_step_would_exceed_it(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
 ) -> None:
     def spent(budget: Budget) -> Any:
-        return Full(QUICK, tiny_context(tiny_bert)).fit(tiny_training, budget, 0)
+        return Full(QUICK, tiny_resources(tiny_bert)).fit(tiny_training, budget, 0)
 
     four, five = (spent(Budget(steps=steps)).train_flops for steps in (4, 5))
     report = spent(Budget(flops=(four + five) / 2))

@@ -12,13 +12,14 @@ import torch
 
 from bench.budget import OVERRUN, Budget
 from bench.data.dataset import TrainingData
+from bench.encoders.strategy import EncoderStrategy
 from bench.models.base import BaseModel
 from bench.records import FitReport
-from bench.strategy.base import EncoderConfig, EncoderStrategy
-from bench.strategy.resources import Context
+from bench.strategy.hyperparameters import EncoderConfig
+from bench.strategy.resources import Resources
 from bench.training.loop import snapshot
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 
 
 class Everything(EncoderStrategy):
@@ -36,11 +37,11 @@ class Everything(EncoderStrategy):
         return model.requires_grad_(True)
 
 
-def _fit(context: Context, data: TrainingData, budget: Budget, seed: int = 0) -> tuple[Everything, FitReport]:
-    strategy = Everything(None, context)
-    context.meter.start()
+def _fit(resources: Resources, data: TrainingData, budget: Budget, seed: int = 0) -> tuple[Everything, FitReport]:
+    strategy = Everything(None, resources)
+    resources.meter.start()
     report = strategy.fit(data, budget, seed)
-    context.meter.stop()
+    resources.meter.stop()
     return strategy, report
 
 
@@ -49,54 +50,54 @@ def _same(one: Everything, other: Everything) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_budget_of_steps_is_met_exactly(tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: Any) -> None:
-    _, report = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=7))
+def test_a_budget_of_steps_is_met_exactly(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: Any) -> None:
+    _, report = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=7))
     assert (report.steps, report.planned_steps, report.stopped_by) == (7, 7, "steps")
     assert report.train_seconds > 0
     assert report.train_flops > 0
 
 
 def test_ten_evaluations_and_the_best_is_kept(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert, selection_floor=1)
-    strategy, report = _fit(context, tiny_training, Budget(steps=20))
+    resources = tiny_resources(tiny_bert, selection_floor=1)
+    strategy, report = _fit(resources, tiny_training, Budget(steps=20))
     scores = [point.dev for point in report.curve]
     assert [point.step for point in report.curve] == list(range(2, 21, 2))
     assert report.best_dev == max(score for score in scores if score is not None)
-    assert float(context.development(tiny_training).scores(strategy).mean()) == pytest.approx(report.best_dev)
+    assert float(resources.development(tiny_training).scores(strategy).mean()) == pytest.approx(report.best_dev)
     assert report.base_dev is not None and report.train_measure is not None
 
 
 def test_below_the_floor_nothing_is_selected(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    _, report = _fit(tiny_context(tiny_bert, selection_floor=10_000), tiny_training, Budget(steps=5))
+    _, report = _fit(tiny_resources(tiny_bert, selection_floor=10_000), tiny_training, Budget(steps=5))
     assert report.best_step is None and report.base_dev is None
     assert [point.dev for point in report.curve] == [None] * 5
 
 
 def test_same_seed_same_weights_other_seed_others(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    first, _ = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=4), seed=1)
-    again, _ = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=4), seed=1)
-    other, _ = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=4), seed=2)
+    first, _ = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=4), seed=1)
+    again, _ = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=4), seed=1)
+    other, _ = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=4), seed=2)
     assert _same(first, again)
     assert not _same(first, other)
 
 
 def test_cached_gradients_train_as_the_whole_batch_does(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    whole, _ = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=3))
-    pieces, _ = _fit(tiny_context(tiny_bert, mini_batch=3), tiny_training, Budget(steps=3))
+    whole, _ = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=3))
+    pieces, _ = _fit(tiny_resources(tiny_bert, mini_batch=3), tiny_training, Budget(steps=3))
     for name, weight in snapshot(whole.model).items():
         torch.testing.assert_close(weight, snapshot(pieces.model)[name], atol=2e-3, rtol=1e-2)
 
 
 def test_a_loss_that_is_not_finite_ends_as_diverged(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     class Broken(Everything):
         def loss(self, model: Any) -> Any:
@@ -106,58 +107,58 @@ def test_a_loss_that_is_not_finite_ends_as_diverged(
 
             return Nan()
 
-    report = Broken(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=9), 0)
+    report = Broken(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=9), 0)
     assert report.diverged
     assert report.steps == 1
 
 
 def test_a_budget_of_seconds_is_planned_once_and_kept(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    context = replace(tiny_context(tiny_bert), calibrations=tmp_path / "calibrations")
-    _, report = _fit(context, tiny_training, Budget(seconds=2.0, steps=200))
+    resources = replace(tiny_resources(tiny_bert), calibrations=tmp_path / "calibrations")
+    _, report = _fit(resources, tiny_training, Budget(seconds=2.0, steps=200))
     assert report.planned_steps == report.steps or report.stopped_by == "hard stop"
-    assert context.meter.seconds < 2.0 * OVERRUN + 1.0
+    assert resources.meter.seconds < 2.0 * OVERRUN + 1.0
     assert len(list((tmp_path / "calibrations").iterdir())) == 1
 
 
 def test_measuring_a_step_leaves_the_model_as_it_was(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    by_steps, report = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=3))
-    by_time, timed = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=3, seconds=600))
+    by_steps, report = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=3))
+    by_time, timed = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=3, seconds=600))
     assert (report.steps, timed.steps) == (3, 3)
     assert _same(by_steps, by_time)
 
 
 def test_dropout_is_off_unless_asked_for(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    without, _ = _fit(tiny_context(tiny_bert), tiny_training, Budget(steps=2))
-    with_dropout, _ = _fit(tiny_context(tiny_bert, dropout=True), tiny_training, Budget(steps=2))
+    without, _ = _fit(tiny_resources(tiny_bert), tiny_training, Budget(steps=2))
+    with_dropout, _ = _fit(tiny_resources(tiny_bert, dropout=True), tiny_training, Budget(steps=2))
     assert not _same(without, with_dropout)
 
 
 def test_hard_negatives_are_never_relevant(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     from bench.objectives.negatives import mine
 
-    context = tiny_context(tiny_bert)
-    mined = mine(tiny_training, tiny_training.pairs, 3, 0, context)
+    resources = tiny_resources(tiny_bert)
+    mined = mine(tiny_training, tiny_training.pairs, 3, 0, resources)
     corpus = tiny_training.corpus
     for pair, texts in zip(tiny_training.pairs, mined, strict=True):
         relevant = {corpus.text_of(doc) for doc in tiny_training.train_qrels[pair.query_id]}
         assert len(texts) == 3
         assert relevant.isdisjoint(texts)
-    _, report = _fit(tiny_context(tiny_bert, hard_negatives=2), tiny_training, Budget(steps=2))
+    _, report = _fit(tiny_resources(tiny_bert, hard_negatives=2), tiny_training, Budget(steps=2))
     assert report.steps == 2
 
 
 def test_the_pool_holds_the_relevant_documents_and_depends_on_the_data_alone(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    pools = [tiny_context(tiny_bert, dev_queries=5, dev_docs=20).development(tiny_training) for _ in range(2)]
+    pools = [tiny_resources(tiny_bert, dev_queries=5, dev_docs=20).development(tiny_training) for _ in range(2)]
     assert pools[0].corpus.ids == pools[1].corpus.ids
     assert len(pools[0].queries) == min(5, len(tiny_training.dev_qrels))
     relevant = {doc for docs in pools[0].qrels.values() for doc, grade in docs.items() if grade > 0}
@@ -167,7 +168,7 @@ def test_the_pool_holds_the_relevant_documents_and_depends_on_the_data_alone(
 
 def test_both_pools_are_built_from_one_index_of_the_corpus(
     tiny_bert: BaseModel,
-    tiny_context: Callable[..., Context],
+    tiny_resources: Callable[..., Resources],
     tiny_training: TrainingData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -176,8 +177,8 @@ def test_both_pools_are_built_from_one_index_of_the_corpus(
 
     built, build = [], lexical.build_lexical
     monkeypatch.setattr(lexical, "build_lexical", lambda corpus: built.append(len(corpus)) or build(corpus))
-    context = tiny_context(tiny_bert, dev_queries=6, dev_docs=20)
-    dev, train = context.development(tiny_training), training_pool(tiny_training, context)
+    resources = tiny_resources(tiny_bert, dev_queries=6, dev_docs=20)
+    dev, train = resources.development(tiny_training), training_pool(tiny_training, resources)
     assert built == [len(tiny_training.corpus)]
     assert set(dev.queries) <= set(tiny_training.dev_queries)
     assert set(train.queries) <= set(tiny_training.train_queries)

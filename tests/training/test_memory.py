@@ -14,7 +14,7 @@ from bench.encoders.cross_encoder import RankerWork
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
 from bench.models.base import BaseModel
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.loop import snapshot
 from bench.training.memory import WHOLE, largest_piece, within_memory
 from strategies.full import Full
@@ -64,25 +64,25 @@ def test_a_batch_that_is_no_power_of_two_is_tried_whole_too() -> None:
 class Gauge:
     """Stands for the measurement of memory: a piece of more than two texts takes too much."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
 
     @property
     def so_far(self) -> int:
-        piece = self.context.training.mini_batch
+        piece = self.resources.training.mini_batch
         return 100 * (piece or 1_000)
 
 
 def test_training_goes_on_in_pieces_with_the_same_batches(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
 ) -> None:
-    roomy = Full(QUICK, tiny_context(tiny_bert))
+    roomy = Full(QUICK, tiny_resources(tiny_bert))
     roomy.fit(tiny_training, Budget(steps=3), 0)
-    context = tiny_context(tiny_bert)
-    context.memory = Gauge(context)  # type: ignore[assignment]
-    tight = Full(QUICK, context)
+    resources = tiny_resources(tiny_bert)
+    resources.memory = Gauge(resources)  # type: ignore[assignment]
+    tight = Full(QUICK, resources)
     report = tight.fit(tiny_training, Budget(steps=3, memory=250), 0)
-    assert context.training.mini_batch == 2 and context.training.batch_size == 8
+    assert resources.training.mini_batch == 2 and resources.training.batch_size == 8
     assert [note for note in report.notes if "2 texts at a time" in note]
     assert (report.steps, len(report.curve)) == (3, 3)
     for name, weight in snapshot(roomy.model).items():
@@ -90,18 +90,18 @@ def test_training_goes_on_in_pieces_with_the_same_batches(
 
 
 def test_a_re_ranker_trains_in_pieces_with_the_same_gradients(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
 ) -> None:
-    def rerank(context: Context) -> Rerank:
-        return Rerank(Rerank.Config(lr=1e-3, max_length=48), context, (BaseEncoder(None, context),))
+    def rerank(resources: Resources) -> Rerank:
+        return Rerank(Rerank.Config(lr=1e-3, max_length=48), resources, (BaseEncoder(None, resources),))
 
-    roomy = rerank(tiny_context(tiny_bert))
+    roomy = rerank(tiny_resources(tiny_bert))
     whole = roomy.fit(tiny_training, Budget(steps=3), 0)
-    context = tiny_context(tiny_bert)
-    context.memory = Gauge(context)  # type: ignore[assignment]
-    tight = rerank(context)
+    resources = tiny_resources(tiny_bert)
+    resources.memory = Gauge(resources)  # type: ignore[assignment]
+    tight = rerank(resources)
     report = tight.fit(tiny_training, Budget(steps=3, memory=350), 0)
-    assert context.training.mini_batch == 2 and context.training.batch_size == 8
+    assert resources.training.mini_batch == 2 and resources.training.batch_size == 8
     assert [note for note in report.notes if "2 texts at a time" in note]
     assert [point.loss for point in report.curve] == pytest.approx([point.loss for point in whole.curve], rel=1e-3)
     for name, weight in snapshot(roomy.ranker.model).items():
@@ -109,26 +109,28 @@ def test_a_re_ranker_trains_in_pieces_with_the_same_gradients(
 
 
 def test_a_divided_batch_never_has_more_examples_in_memory_than_a_piece(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, sizes = RankerWork.loss, list[int]()
     monkeypatch.setattr(RankerWork, "loss", lambda self, batch: sizes.append(len(batch)) or plain(self, batch))
-    context = tiny_context(tiny_bert, mini_batch=3)
-    Rerank(Rerank.Config(max_length=48), context, (BaseEncoder(None, context),)).fit(tiny_training, Budget(steps=2), 0)
+    resources = tiny_resources(tiny_bert, mini_batch=3)
+    Rerank(Rerank.Config(max_length=48), resources, (BaseEncoder(None, resources),)).fit(
+        tiny_training, Budget(steps=2), 0
+    )
     assert sizes == [3, 3, 2] * 2
 
 
 def test_where_the_batch_fits_nothing_changes_and_nothing_is_said(
-    tiny_bert: BaseModel, tiny_context: Callable[..., Context], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
 ) -> None:
-    context = tiny_context(tiny_bert)
-    with PeakMemory() as context.memory:
-        report = Full(QUICK, context).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
-    assert context.training.mini_batch == WHOLE
+    resources = tiny_resources(tiny_bert)
+    with PeakMemory() as resources.memory:
+        report = Full(QUICK, resources).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
+    assert resources.training.mini_batch == WHOLE
     assert report.notes == []
 
 
-def test_a_piece_that_the_user_has_set_stays(tiny_bert: BaseModel, tiny_context: Callable[..., Context]) -> None:
-    context = tiny_context(tiny_bert, mini_batch=3)
-    assert within_memory(Budget(steps=1, memory=1), context, 2, lambda: pytest.fail("measured")) == ""
-    assert context.training.mini_batch == 3
+def test_a_piece_that_the_user_has_set_stays(tiny_bert: BaseModel, tiny_resources: Callable[..., Resources]) -> None:
+    resources = tiny_resources(tiny_bert, mini_batch=3)
+    assert within_memory(Budget(steps=1, memory=1), resources, 2, lambda: pytest.fail("measured")) == ""
+    assert resources.training.mini_batch == 3

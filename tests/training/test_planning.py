@@ -11,7 +11,7 @@ import pytest
 
 from bench.budget import Budget
 from bench.errors import BudgetError
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.planning import (
     DEFAULT_STEPS,
     check_shape,
@@ -57,33 +57,33 @@ def test_a_budget_that_pays_for_no_step_is_refused() -> None:
 
 
 def test_a_step_time_is_measured_once_and_shared(tmp_path: Path, tiny_bert: object) -> None:
-    context = Context(model=tiny_bert, calibrations=tmp_path / "calibrations")  # type: ignore[arg-type]
-    assert shared_step_seconds(context, ("lora", "scifact"), lambda: 1.5) == 1.5
-    assert shared_step_seconds(context, ("lora", "scifact"), _never) == 1.5
-    assert shared_step_seconds(context, ("full", "scifact"), lambda: 2.5) == 2.5
+    resources = Resources(model=tiny_bert, calibrations=tmp_path / "calibrations")  # type: ignore[arg-type]
+    assert shared_step_seconds(resources, ("lora", "scifact"), lambda: 1.5) == 1.5
+    assert shared_step_seconds(resources, ("lora", "scifact"), _never) == 1.5
+    assert shared_step_seconds(resources, ("full", "scifact"), lambda: 2.5) == 2.5
 
 
 def test_an_evaluation_is_measured_once_and_only_where_time_is_limited_and_the_end_pays_for_some(
     tmp_path: Path, tiny_bert: object
 ) -> None:
-    context = Context(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
-    context.meter.start()
+    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
+    resources.meter.start()
     asked = list[int]()
 
     class Pool:
         def scores(self, strategy: Any) -> None:
-            asked.append(context.meter._depth)
+            asked.append(resources.meter._depth)
             time.sleep(0.01)
 
     def kept(count: int, budget: Budget, pool: Any = Pool()) -> float:  # noqa: B008
-        strategy: Any = SimpleNamespace(context=context, finish_evaluations=count)
+        strategy: Any = SimpleNamespace(resources=resources, finish_evaluations=count)
         return finishing_seconds(strategy, budget, "merge", pool)
 
     assert kept(0, Budget(seconds=60)) == kept(4, Budget(steps=60)) == kept(4, Budget(seconds=60), None) == 0
     assert asked == []
     first = kept(4, Budget(seconds=60))
     assert 0.04 <= first == kept(4, Budget(usd=1, usd_per_hour=1)) == 2 * kept(2, Budget(seconds=60))
-    assert asked == [1, 1] and context.meter.seconds < 0.02
+    assert asked == [1, 1] and resources.meter.seconds < 0.02
 
 
 @pytest.mark.parametrize("total", [1, 7, 10, 150, 1000])

@@ -12,7 +12,7 @@ import pytest
 from bench.data.dataset import Dataset, TrainingData
 from bench.models.base import BaseModel
 from bench.planning.registry import Registry
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def test_checkpoints_that_do_not_differ_correlate_with_nothing(benchmark: Module
 def test_every_checkpoint_of_a_fit_is_scored_on_every_pool_and_in_full(
     benchmark: ModuleType,
     tiny_bert: BaseModel,
-    tiny_context: Callable[..., Context],
+    tiny_resources: Callable[..., Resources],
     tiny_dataset: Dataset,
     tiny_training: TrainingData,
     tmp_path: Path,
 ) -> None:
-    context = tiny_context(tiny_bert, evaluations=2, dev_queries=6, dev_docs=20, selection_floor=1)
-    rows = benchmark.follow(Registry().get("full"), context, tiny_dataset, tiny_training, 4, [16, 24], 5)
+    resources = tiny_resources(tiny_bert, evaluations=2, dev_queries=6, dev_docs=20, selection_floor=1)
+    rows = benchmark.follow(Registry().get("full"), resources, tiny_dataset, tiny_training, 4, [16, 24], 5)
     assert [row["step"] for row in rows] == [2, 4]
     assert all(set(row["pool"]) == {16, 24} for row in rows)
     assert all(0 <= row[full] <= 1 for row in rows for full in (benchmark.FULL_DEV, benchmark.FULL_TEST))

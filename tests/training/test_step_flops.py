@@ -17,14 +17,14 @@ from bench.budget import Budget
 from bench.data.dataset import TrainingData
 from bench.encoders.losses import ListwiseLoss
 from bench.models.base import BaseModel, base_model
-from bench.strategy.resources import Context
+from bench.strategy.resources import Resources
 from bench.training.loop import _Timer, _Work
 from strategies.full import Full
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora
 from strategies.vera import Vera
 
-Contexts = Callable[..., Context]
+Contexts = Callable[..., Resources]
 CLOSE = 0.02
 """What is left out: a pooler, which in 32 dimensions shows, and the similarities."""
 
@@ -39,7 +39,7 @@ class Listwise(Full):
         """The same."""
 
     def loss(self, model: Any) -> torch.nn.Module:
-        return ListwiseLoss(model, 0.05, 0.1, self.context.training.mini_batch)
+        return ListwiseLoss(model, 0.05, 0.1, self.resources.training.mini_batch)
 
 
 def _lists(data: TrainingData) -> TrainingData:
@@ -68,18 +68,18 @@ def _said_and_counted(strategy: Any, data: TrainingData, steps: int) -> tuple[fl
     ],
 )
 def test_a_run_costs_what_torch_counts_in_pieces_too(
-    kind: Any, mini_batch: int, tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    kind: Any, mini_batch: int, tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     data = _lists(tiny_training) if kind is Listwise else tiny_training
-    said, counted = _said_and_counted(kind(None, tiny_context(tiny_bert, mini_batch=mini_batch)), data, steps=6)
+    said, counted = _said_and_counted(kind(None, tiny_resources(tiny_bert, mini_batch=mini_batch)), data, steps=6)
     assert said == pytest.approx(counted, rel=CLOSE)
 
 
 def test_cached_gradients_cost_a_second_forward_pass(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     whole, pieces = (
-        Full(None, tiny_context(tiny_bert, mini_batch=piece)).fit(tiny_training, Budget(steps=2), 0).train_flops
+        Full(None, tiny_resources(tiny_bert, mini_batch=piece)).fit(tiny_training, Budget(steps=2), 0).train_flops
         for piece in (0, 8)
     )
     assert pieces == pytest.approx(whole * 4 / 3, rel=1e-6), "as many texts at once as the batch has: padding is equal"
@@ -87,9 +87,9 @@ def test_cached_gradients_cost_a_second_forward_pass(
 
 @pytest.mark.parametrize("hard_negatives", [0, 2])
 def test_a_document_that_is_kept_is_paid_for_once(
-    hard_negatives: int, tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    hard_negatives: int, tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    strategy = QueryLora(None, tiny_context(tiny_bert, hard_negatives=hard_negatives))
+    strategy = QueryLora(None, tiny_resources(tiny_bert, hard_negatives=hard_negatives))
     work = _Work(strategy, tiny_training.pairs, tiny_training, 0)
     epoch = len(tiny_training.pairs) // 8
     costs = list(islice(work.step_flops(), 3 * epoch))
@@ -100,44 +100,44 @@ def test_a_document_that_is_kept_is_paid_for_once(
 
 
 def test_a_budget_of_operations_counts_each_document_once_too(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    ten = QueryLora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=10), 0).train_flops
-    eleven = QueryLora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=11), 0).train_flops
-    report = QueryLora(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(flops=(ten + eleven) / 2), 0)
+    ten = QueryLora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=10), 0).train_flops
+    eleven = QueryLora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=11), 0).train_flops
+    report = QueryLora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(flops=(ten + eleven) / 2), 0)
     assert (report.steps, report.stopped_by) == (10, "flops")
     assert report.train_flops == pytest.approx(ten)
 
 
 def test_pieces_that_a_budget_of_memory_asks_for_are_charged_like_those_of_the_user(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    context = tiny_context(tiny_bert)
+    resources = tiny_resources(tiny_bert)
 
     class Gauge:
         """Stands for the measurement of memory: a piece of more than two texts takes too much."""
 
         @property
         def so_far(self) -> int:
-            return 100 * (context.training.mini_batch or 1_000)
+            return 100 * (resources.training.mini_batch or 1_000)
 
-    context.memory = Gauge()  # type: ignore[assignment]
-    found = Full(None, context).fit(tiny_training, Budget(steps=2, memory=250), 0).train_flops
-    own = Full(None, tiny_context(tiny_bert, mini_batch=2)).fit(tiny_training, Budget(steps=2), 0).train_flops
-    whole = Full(None, tiny_context(tiny_bert)).fit(tiny_training, Budget(steps=2), 0).train_flops
-    assert context.training.mini_batch == 2
+    resources.memory = Gauge()  # type: ignore[assignment]
+    found = Full(None, resources).fit(tiny_training, Budget(steps=2, memory=250), 0).train_flops
+    own = Full(None, tiny_resources(tiny_bert, mini_batch=2)).fit(tiny_training, Budget(steps=2), 0).train_flops
+    whole = Full(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=2), 0).train_flops
+    assert resources.training.mini_batch == 2
     assert found == own != whole
 
 
 def test_a_step_pays_for_the_models_prompts(
-    tiny_bert: BaseModel, tiny_context: Contexts, tiny_training: TrainingData, tmp_path: Path
+    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
     model = tiny_bert.load()
     model.prompts = {"query": "what is said of the ", "document": "a passage of the "}
     model.save(str(tmp_path / "prompted"), create_model_card=False)
     prompted = base_model(str(tmp_path / "prompted"))
     for kind in (Full, QueryLora):
-        said, counted = _said_and_counted(kind(None, tiny_context(prompted)), tiny_training, steps=2)
-        plain, _ = _said_and_counted(kind(None, tiny_context(tiny_bert)), tiny_training, steps=2)
+        said, counted = _said_and_counted(kind(None, tiny_resources(prompted)), tiny_training, steps=2)
+        plain, _ = _said_and_counted(kind(None, tiny_resources(tiny_bert)), tiny_training, steps=2)
         assert said == pytest.approx(counted, rel=CLOSE)
         assert said > 1.1 * plain

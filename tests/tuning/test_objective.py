@@ -146,8 +146,8 @@ def test_no_fit_of_a_study_inherits_the_settings_that_another_found(
     plain = kind.fit
 
     def fit(self: Any, *args: Any) -> Any:
-        found.append(self.context.training)
-        self.context.training = replace(self.context.training, mini_batch=2)
+        found.append(self.resources.training)
+        self.resources.training = replace(self.resources.training, mini_batch=2)
         return plain(self, *args)
 
     monkeypatch.setattr(kind, "fit", fit)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
 from bench.planning.jobs import Job, Listener
-from bench.running.environment import ExecutionSettings
 from bench.store.store import Store
 
 

@@ -20,10 +20,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job, Listener, put_failure
 from bench.records import USABLE
 from bench.running import worker as child
-from bench.running.environment import ExecutionSettings
 from bench.store.provenance import accelerator
 from bench.store.store import Store
 

@@ -12,12 +12,13 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 from bench.planning.study_spec import StudySpec
+from bench.progress import silent
 from bench.store.studies import Study
-from bench.strategy.resources import silent
 
 if TYPE_CHECKING:
+    from bench.config.execution import ExecutionSettings
     from bench.planning.plan import Plan
-    from bench.running.environment import ExecutionSettings, JobEnvironment
+    from bench.running.environment import JobEnvironment
     from bench.store.store import Store
 
 Ended = Callable[[StudySpec, Study | Exception], None]

@@ -17,7 +17,8 @@ from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
 from bench.planning.study_spec import SEED, Node, StudySpec
 from bench.store.studies import Trial
-from bench.strategy.resources import Context, TrainingSettings
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 from bench.training.shape import sized
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Objective:
 
     def __init__(self, spec: StudySpec, environment: JobEnvironment) -> None:
         self.spec, self.environment = spec, environment
-        self._contexts: dict[str, Context] = {}
+        self._resources: dict[str, Resources] = {}
 
     @cached_property
     def labelled(self) -> TrainingData:
@@ -147,11 +148,11 @@ class Objective:
             components.append(fitted)
             charged += seconds
         kind = self.environment.registry.get(node.root)
-        context = self._context(node.model)
+        resources = self._resources_of(node.model)
         config = kind.Config.parse({**node.config, **node.chosen(params)})
-        strategy = kind(sized(kind, config, self.spec.budget, context, node.config), context, components)
+        strategy = kind(sized(kind, config, self.spec.budget, resources, node.config), resources, components)
         meter = Meter()
-        for each in self._contexts.values():  # each fit has the whole budget, and a batch of its own that fits memory
+        for each in self._resources.values():  # each fit has the whole budget, and a batch of its own that fits memory
             each.meter, each.training = meter, self._training
         meter.start()
         try:
@@ -162,16 +163,16 @@ class Objective:
             raise DivergedError(f"{node.root}: {report.diverged}")
         return strategy, charged + meter.seconds
 
-    def _context(self, model: str) -> Context:
+    def _resources_of(self, model: str) -> Resources:
         """Return the context of a base model, which is loaded once and copied for each fit."""
-        if model not in self._contexts:
-            base = self.environment.context(model, self._training)
+        if model not in self._resources:
+            base = self.environment.resources(model, self._training)
             folder = self.environment.store.folder / "tuning" / self.spec.name / "calibrations"
-            self._contexts[model] = replace(base, model=LoadedOnce.of(base.model), calibrations=folder)
-        return self._contexts[model]
+            self._resources[model] = replace(base, model=LoadedOnce.of(base.model), calibrations=folder)
+        return self._resources[model]
 
     def _pool(self, data: TrainingData) -> Any:
-        return self._context(self.spec.root.model).development(data)
+        return self._resources_of(self.spec.root.model).development(data)
 
 
 def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]:

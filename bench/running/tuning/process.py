@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.planning.study_spec import StudySpec
+from bench.progress import Progress
 from bench.running.tuning.sampling import TuningError
 from bench.running.tuning.study import load_completed, run_study
 from bench.store.studies import Study
-from bench.strategy.resources import Progress
 
 if TYPE_CHECKING:
+    from bench.config.execution import ExecutionSettings
     from bench.planning.specs import FitSpec
-    from bench.running.environment import ExecutionSettings, JobEnvironment
+    from bench.running.environment import JobEnvironment
     from bench.store.store import Store
 
 _LOG = logging.getLogger("adaptbench")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.planning.registry import Registry
     from bench.planning.study_spec import Node
-    from bench.strategy.base import Strategy, StrategyConfig
+    from bench.strategy.base import Strategy
+    from bench.strategy.hyperparameters import StrategyConfig
 
 DIGITS = 3
 """Significant digits of what is tried: people can read and repeat it."""

@@ -132,8 +132,6 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
     from bench.retrieval.cache import VectorCache
     from bench.retrieval.encode import Encoder
     from bench.retrieval.index import VectorIndex
-    from bench.strategy.resources import Resources
-    from bench.strategy.settings import TrainingSettings
 
     torch.set_num_threads(threads)
     base = peak_bytes()
@@ -144,10 +142,11 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder), max_bytes=100 * 1024**3)
         for seed in range(strategies):
-            resources = Resources(model=None, training=TrainingSettings(precision="fp32"), cache=cache)  # type: ignore[arg-type]
             model: Any = SimulatedModel(seed, documents // queries)
             for phase in ("encode", "read"):
-                encoder = Encoder(model, resources, f"simulated-{seed}")  # as a process of its own would
+                encoder = Encoder(
+                    model, f"simulated-{seed}", precision="fp32", cache=cache
+                )  # as a process of its own would
                 vectors = None
                 with clock.phase(phase):
                     vectors, _ = encoder.documents(Numbered("document", documents))

@@ -48,16 +48,12 @@ def serving(strategy: Strategy) -> Iterator[None]:
 
 @contextmanager
 def uncached(strategy: Strategy) -> Iterator[None]:
-    """Take the vector cache from a strategy and the parts that serve for the length of a block."""
-    lent = {id(each.resources): each.resources for each in _with_components(strategy)}
-    caches = {key: resources.cache for key, resources in lent.items()}
-    for resources in lent.values():
-        resources.cache = None
-    try:
+    """Suspend the vector caches of a strategy and of its serving components for the length of a block."""
+    with ExitStack() as stack:
+        for each in _with_components(strategy):
+            if each.resources.cache is not None:
+                stack.enter_context(each.resources.cache.suspended())
         yield
-    finally:
-        for key, resources in lent.items():
-            resources.cache = caches[key]
 
 
 def _with_components(strategy: Strategy) -> Iterator[Strategy]:

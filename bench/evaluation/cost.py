@@ -139,16 +139,16 @@ def latency(
     asked = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
     own: list[float] = []
     yardstick: list[float] = []
-    cache, strategy.resources.cache = strategy.resources.cache, None
-    try:
-        with base.ready() if base is not None else nullcontext():
-            for begin in range(0, len(asked), _ROUND):
-                some = asked[begin : begin + _ROUND]
-                own += [_milliseconds(partial(strategy.search, {query: text}, index, top_k)) for query, text in some]
-                if base is not None:
-                    yardstick += [_milliseconds(partial(base.uncached, [text], "query")) for _, text in some]
-    finally:
-        strategy.resources.cache = cache
+    cache = strategy.resources.cache
+    with (
+        cache.suspended() if cache is not None else nullcontext(),
+        base.ready() if base is not None else nullcontext(),
+    ):
+        for begin in range(0, len(asked), _ROUND):
+            some = asked[begin : begin + _ROUND]
+            own += [_milliseconds(partial(strategy.search, {query: text}, index, top_k)) for query, text in some]
+            if base is not None:
+                yardstick += [_milliseconds(partial(base.uncached, [text], "query")) for _, text in some]
     p50, p95 = np.percentile(own[_WARM_UP_QUERIES:], [50, 95])
     return Latency(float(p50), float(p95), float(np.median(yardstick[_WARM_UP_QUERIES:])) if base is not None else None)
 

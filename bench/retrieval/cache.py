@@ -15,7 +15,8 @@ import time
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,23 @@ def text_key(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
 
 
-@dataclass(frozen=True)
+@dataclass
 class VectorCache:
-    """Vectors on disk under `folder`, at most `max_bytes` of them: the least recently used spaces go first."""
+    """Vectors on disk under `folder`, bounded by `max_bytes`. The least recently used spaces are deleted first."""
 
     folder: Path
     max_bytes: int = DEFAULT_BYTES
+    is_suspended: bool = field(default=False, init=False, compare=False)
+    """Whether encoders bypass the cache at the moment."""
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let encoders neither read nor write the cache for the length of a block."""
+        before, self.is_suspended = self.is_suspended, True
+        try:
+            yield
+        finally:
+            self.is_suspended = before
 
     def space(self, *identity: object) -> VectorSpace:
         """Open the space of vectors made with these weights, length, precision and prompt."""

@@ -1,4 +1,4 @@
-"""Texts to vectors: in batches by token count, in bf16 where that is faster, cached by content."""
+"""Turns texts into vectors: in batches of similar token counts, in bf16 where that is faster, cached by content."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.models import precision
-from bench.retrieval.cache import VectorSpace, text_key
+from bench.budget import Meter
+from bench.models.precision import resolve, weights_in
+from bench.progress import Progress, silent
+from bench.retrieval.cache import VectorCache, VectorSpace, text_key
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
 
@@ -20,38 +22,60 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from bench.strategy.resources import Resources
-
 Kind = Literal["query", "document"]
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
 _SEGMENT = 2048
-"""Texts between two writes to the cache: what an interruption can cost."""
+"""Number of texts between two writes to the cache. An interruption loses at most these."""
 _AHEAD = 3
-"""Batches that are tokenised while the GPU computes."""
+"""Number of batches that are tokenised while the GPU computes."""
 
 
 class Encoder:
-    """Encodes with one model. Vectors are float32; of unit length where the model compares by cosine.
+    """Encodes texts with one model.
+
+    Vectors are float32. They have unit length where the model compares by cosine.
 
     Args:
-        model: what encodes; it may be trained on between two calls.
-        context: device, precision, maximum length, cache, meter.
-        fingerprint: identity of the weights, the cache's key; None does not cache (the weights are still changing).
+        model: the encoding model. It may be trained between two calls.
+        fingerprint: identity of the weights and key of the cache. None disables the cache, for changing weights.
+        device: where the model computes: `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `auto`, `bf16` or `fp32`.
+        max_length: number of tokens a text is cut to. None means the model's own limit, which always holds.
+        cache: the vector cache. None encodes every text anew.
+        meter: charged with the time that cached vectors took when they were made.
+        scratch: folder for vector tables that do not fit into memory, where there is no cache.
+        progress: called with `encode` and the number of texts done.
     """
 
-    def __init__(self, model: SentenceTransformer, resources: Resources, fingerprint: str | None) -> None:
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        fingerprint: str | None = None,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        max_length: int | None = None,
+        cache: VectorCache | None = None,
+        meter: Meter | None = None,
+        scratch: Path | None = None,
+        progress: Progress = silent,
+    ) -> None:
         self.model = model
-        self.resources = resources
         self.fingerprint = fingerprint
-        self.precision = precision.resolve(resources.training.precision, resources.device)
-        self.max_length = min(resources.max_length or 10**9, model.max_seq_length or 512)
-        self._spaces: dict[tuple[Path, str | None], VectorSpace] = {}
+        self.device = device
+        self.precision = resolve(precision, device)
+        self.max_length = min(max_length or 10**9, model.max_seq_length or 512)
+        self._cache = cache
+        self._meter = meter
+        self._scratch = scratch
+        self._progress = progress
+        self._spaces: dict[str | None, VectorSpace] = {}
         self._is_ready = False
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         dimension = self.model.get_embedding_dimension()
         assert dimension is not None
         return dimension
@@ -60,17 +84,17 @@ class Encoder:
         """Encode documents.
 
         Returns:
-            Vectors (n, d) in the order of `texts`, a memory map where they are many, and the seconds this costs: those
-            of today, plus those that cached vectors cost when they were made. The cached part is charged to the meter.
+            Vectors (n, d) in the order of `texts`, and the seconds they cost. Large tables are memory maps. The
+            seconds include the time that cached vectors took when they were made. That time is charged to the meter.
         """
         return self._cached(texts, "document")
 
     def queries(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
-        """Encode queries; returns as `documents` does."""
+        """Encode queries. Returns vectors and seconds as `documents` does."""
         return self._cached(texts, "query")
 
     def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
-        """Encode without reading or writing the cache: for measuring speed, and while training."""
+        """Return the vectors (n, d) of texts without using the cache, for timing and during training."""
         vectors = vector_table(len(texts), self.dimension, self._folder)
         with self.ready():
             for positions, batch in self._batches(texts, kind):
@@ -78,35 +102,37 @@ class Encoder:
         return vectors
 
     def prompt(self, kind: Kind) -> str | None:
-        """Return the text that the model puts before queries or documents; None where it has none."""
+        """Return the text that the model puts before queries or documents, or None."""
         return prompt_of(self.model, kind)
 
     def _cached(self, texts: Sequence[str], kind: Kind) -> tuple[np.ndarray, float]:
-        if self.fingerprint is None or self.resources.cache is None:
+        if self.fingerprint is None or self._cache is None or self._cache.is_suspended:
             start = time.perf_counter()
             return self.uncached(texts, kind), time.perf_counter() - start
-        space = self._space(kind)
+        space = self._space(self._cache, kind)
         vectors = vector_table(len(texts), self.dimension, self._folder)
         keys = [text_key(text) for text in texts]
         missing, seconds = space.get(keys, vectors)
-        self.resources.meter.charge(seconds)
+        if self._meter is not None:
+            self._meter.charge(seconds)
         return vectors, seconds + self._fill(vectors, texts, kind, keys, missing, space)
 
-    def _space(self, kind: Kind) -> VectorSpace:
-        """Open the cache's space for queries or documents, or look again into one that is open."""
-        assert self.resources.cache is not None
+    def _space(self, cache: VectorCache, kind: Kind) -> VectorSpace:
+        """Return the cache's space for queries or documents, with everything that other processes have added."""
         prompt = self.prompt(kind)
-        key = self.resources.cache.folder, prompt
-        if key in self._spaces:
-            self._spaces[key].refresh()
+        if prompt in self._spaces:
+            self._spaces[prompt].refresh()
         else:
-            self._spaces[key] = self.resources.cache.space(self.fingerprint, self.max_length, self.precision, prompt)
-        return self._spaces[key]
+            self._spaces[prompt] = cache.space(self.fingerprint, self.max_length, self.precision, prompt)
+        return self._spaces[prompt]
 
     @property
     def _folder(self) -> Path | None:
-        """Where vectors too many for memory lie: with the cache, which is on a disk (scratch may be memory)."""
-        return self.resources.cache.folder if self.resources.cache is not None else self.resources.scratch
+        """The folder for vector tables that do not fit into memory.
+
+        The cache's folder comes first: it is on a disk, while scratch may be in memory.
+        """
+        return self._cache.folder if self._cache is not None else self._scratch
 
     def _fill(
         self,
@@ -117,16 +143,16 @@ class Encoder:
         missing: Sequence[int],
         space: VectorSpace,
     ) -> float:
-        """Encode what is missing, segment by segment, each text once; returns the seconds it took."""
+        """Encode the missing texts segment by segment, each text once. Returns the seconds it took."""
         first: dict[bytes, int] = {}
         for position in missing:
             first.setdefault(keys[position], position)
-        wanted = sorted(first.values(), key=lambda position: len(texts[position]))
+        unique = sorted(first.values(), key=lambda position: len(texts[position]))
         spent = 0.0
         with self.ready():
-            for begin in range(0, len(wanted), _SEGMENT):
-                part = wanted[begin : begin + _SEGMENT]
-                self.resources.progress("encode", {"done": begin, "total": len(wanted)})
+            for begin in range(0, len(unique), _SEGMENT):
+                part = unique[begin : begin + _SEGMENT]
+                self._progress("encode", {"done": begin, "total": len(unique)})
                 start = time.perf_counter()
                 chunk = [texts[position] for position in part]
                 for positions, batch in self._batches(chunk, kind):
@@ -141,9 +167,10 @@ class Encoder:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Evaluation mode, own precision, own length; afterwards all as it was.
+        """Put the model into evaluation mode with the encoder's precision and length, and restore it afterwards.
 
-        Each call that encodes enters it. Around many small calls enter it once: weights are then converted once.
+        Every encoding call enters this block. Enter it once around many small calls: the weights are then converted
+        only once.
         """
         import torch
 
@@ -155,7 +182,7 @@ class Encoder:
         model.max_seq_length = self.max_length
         self._is_ready = True
         try:
-            with torch.inference_mode(), precision.weights_in(model, self.precision):
+            with torch.inference_mode(), weights_in(model, self.precision):
                 yield
         finally:
             self._is_ready = False
@@ -165,18 +192,18 @@ class Encoder:
     def _batches(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], np.ndarray]]:
         """Yield (positions, vectors) of batches of about equal cost, longest texts first.
 
-        A GPU computes one batch while the next ones are tokenised and the vectors of the one before are fetched.
+        A GPU computes one batch while the next batches are tokenised and the previous vectors are copied back.
         """
         import torch
 
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
         prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._features(texts, kind)
-        if self.resources.device.startswith("cuda"):
+        if self.device.startswith("cuda"):
             prepared = ahead(prepared, _AHEAD)
         before: tuple[list[int], torch.Tensor] | None = None
         for positions, features in prepared:
             features = {
-                name: value.to(self.resources.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                name: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
             embeddings = self.model(features, task=kind)["sentence_embedding"].float()
@@ -189,12 +216,12 @@ class Encoder:
             yield before[0], before[1].cpu().numpy()
 
     def _features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
-        """Yield (positions, tokens) of each batch; for a GPU in pinned memory, from where it is copied meanwhile."""
+        """Yield (positions, tokens) of each batch. For a GPU the tokens lie in pinned memory."""
         import torch
 
         prompt = self.prompt(kind)
-        pinned = self.resources.device.startswith("cuda")
-        for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_a_batch):
+        pinned = self.device.startswith("cuda")
+        for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch):
             features = self.model.preprocess([texts[position] for position in positions], prompt=prompt, task=kind)
             yield (
                 positions,
@@ -205,9 +232,9 @@ class Encoder:
             )
 
     @property
-    def _tokens_a_batch(self) -> int:
-        """Tokens that one forward pass takes: enough to fill the cores, few enough to stay in cache and memory."""
-        if not self.resources.device.startswith("cuda"):
+    def _tokens_per_batch(self) -> int:
+        """Number of tokens of a forward pass: enough to fill the cores, few enough for cache and memory."""
+        if not self.device.startswith("cuda"):
             return 4096
         import torch
 
@@ -216,7 +243,7 @@ class Encoder:
 
 
 def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
-    """Return the prompt that a model's own configuration puts before queries or documents, as `encode_query` does."""
+    """Return the prompt that a model's configuration puts before queries or documents, as `encode_query` does."""
     names = ("query",) if kind == "query" else _DOCUMENT_PROMPTS
     for name in names:
         if model.prompts.get(name):
@@ -225,15 +252,15 @@ def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
 
 
 def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterator[list[int]]:
-    """Group texts of like length, so that little is padded, into batches of about `tokens` tokens.
+    """Yield batches of about `tokens` tokens that group texts of similar length, to save padding.
 
     Args:
-        lengths: characters of each text; four are counted as a token.
-        max_length: tokens a text is cut to.
-        tokens: tokens a batch, padding included; a batch holds at least one text.
+        lengths: number of characters of each text. Four characters count as a token.
+        max_length: number of tokens a text is cut to.
+        tokens: number of tokens of a batch, padding included. A batch holds at least one text.
 
     Yields:
-        Positions in `lengths`, longest texts first, so that memory runs out at once or not at all.
+        Positions in `lengths`. The longest texts come first, so that memory runs out at once or not at all.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     begin = 0
@@ -245,5 +272,5 @@ def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterat
 
 
 def weights_fingerprint(base: str, folder_digest: str) -> str:
-    """Return the cache identity of an adapted model: its base model and the digest of its artefact."""
+    """Return the cache's key for an adapted model, from its base model and the digest of its artefact."""
     return hashlib.sha256(f"{base}+{folder_digest}".encode()).hexdigest()[:16]

@@ -64,7 +64,17 @@ class Resources:
         """Return an encoder around an adapted model, cached under the fingerprint of its weights."""
         from bench.retrieval.encode import Encoder
 
-        return Encoder(model, self, fingerprint)
+        return Encoder(
+            model,
+            fingerprint,
+            device=self.device,
+            precision=self.training.precision,
+            max_length=self.max_length,
+            cache=self.cache,
+            meter=self.meter,
+            scratch=self.scratch,
+            progress=self.progress,
+        )
 
     def development(self, data: TrainingData) -> DevelopmentPool:
         """Return the fixed development pool of this data, made once."""

@@ -66,6 +66,21 @@ def test_an_interrupted_encoding_goes_on_where_it_was(
     assert sum(map(len, calls)) == len(TEXTS) + 2  # the segment that was interrupted, and nothing else, twice
 
 
+def test_a_suspended_cache_is_neither_read_nor_written(
+    tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = VectorCache(tmp_path / "cache")
+    encoder = replace(tiny_resources(tiny_bert), cache=cache).encoder
+    vectors, _ = encoder.documents(TEXTS)
+    with cache.suspended(), monkeypatch.context() as patch:
+        patch.setattr(type(cache), "space", lambda *args: pytest.fail("opened the cache"))
+        with cache.suspended():
+            np.testing.assert_allclose(encoder.documents(TEXTS)[0], vectors, atol=1e-6)
+        encoder.queries(["a new text"])
+    monkeypatch.setattr(type(encoder), "_batches", lambda *args: pytest.fail("encoded again"))
+    np.testing.assert_array_equal(encoder.documents(TEXTS)[0], vectors)
+
+
 def test_other_weights_lengths_and_precisions_do_not_share_vectors(tmp_path: Path) -> None:
     cache = VectorCache(tmp_path)
     cache.space("weights", 64, "fp32", None).put([b"k" * 16], np.ones((1, 2), dtype=np.float32), 1.0)
@@ -123,7 +138,7 @@ def test_an_encoder_kept_ready_converts_its_weights_once(
         entered.append(model)
         return weights_in(model, number_format)
 
-    monkeypatch.setattr("bench.models.precision.weights_in", counted)
+    monkeypatch.setattr("bench.retrieval.encode.weights_in", counted)
     with encoder.ready():
         together = [encoder.uncached([text], "query")[0] for text in TEXTS]
     assert len(entered) == 1

@@ -235,8 +235,8 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from bench.encoders.strategy import EncoderStrategy
-from bench.strategy.hyperparameters import EncoderConfig\n\n\n"
+        "from bench.encoders.strategy import EncoderStrategy\n"
+        "from bench.strategy.hyperparameters import EncoderConfig\n\n\n"
         "class Mine(EncoderStrategy):\n"
         '    name = "mine"\n\n'
         "    def attach(self, model):\n"

@@ -1,4 +1,4 @@
-"""The walls of the house: who may import what, who may name what, and what no tracked file may hold."""
+"""The order of the packages, read from the syntax tree: imports point downwards, wherever they stand."""
 
 from __future__ import annotations
 
@@ -6,22 +6,116 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"torch", "transformers", "sentence_transformers", "peft", "pandas", "numpy", "scipy", "sklearn", "matplotlib"}
+HEAVY = {
+    "torch", "transformers", "sentence_transformers", "peft", "pandas", "numpy", "scipy", "sklearn", "matplotlib",
+    "datasets", "faiss", "pyarrow", "jinja2", "rich.progress",
+}  # fmt: skip
 MODEL_LIBRARIES = {"torch", "transformers", "sentence_transformers", "peft", "accelerate"}
-MAX_LINES = 350
+SCORERS = {"pytrec_eval", "ir_measures", "beir", "ranx"}
 
-NAMING_ALLOWED = {"bench/planning/registry.py", "bench/config/schema.py"}
-"""Where a strategy's name may stand as a value: finding strategies, and the defaults of a run."""
+ORDER = (
+    ("__init__", "__main__"),
+    ("cli", "commands"),
+    ("exporting", "speed"),
+    ("report",),
+    ("contract",),
+    ("running",),
+    ("planning",),
+    ("config",),
+    ("tasks",),
+    ("encoders",),
+    ("representations",),
+    ("objectives",),
+    ("training",),
+    ("readers",),
+    ("evaluation",),
+    ("statistics",),
+    ("strategy",),
+    ("store",),
+    ("retrieval",),
+    ("data",),
+    ("models",),
+    ("progress", "records", "budget", "expression", "errors"),
+)
+"""The packages and files of `bench`, top first. A module imports from its own row and from the rows below it."""
+
+STRATEGIES_SEE = "tasks"
+"""`strategies/` imports from this row of `bench` and from the rows below it."""
+
+# What is still to be cut. These lists only get shorter.
+OPEN_IMPORTS: set[tuple[str, str]] = {
+    ("bench.data.baseline_scores", "bench.encoders.base"),
+    ("bench.data.baseline_scores", "bench.evaluation.measures"),
+    ("bench.data.baseline_scores", "bench.retrieval.cache"),
+    ("bench.data.baseline_scores", "bench.retrieval.lexical"),
+    ("bench.data.baseline_scores", "bench.retrieval.ranking"),
+    ("bench.data.baseline_scores", "bench.strategy.resources"),
+    ("bench.data.baseline_scores", "bench.strategy.settings"),
+    ("bench.data.inspection", "bench.retrieval.lexical"),
+    ("bench.data.write", "bench.store.folders"),
+    ("bench.encoders.plain", "bench.contract.sample"),
+    ("bench.encoders.plain", "bench.contract.trial"),
+    ("bench.planning.jobs", "bench.running.cell"),
+    ("bench.planning.jobs", "bench.running.fit"),
+    ("bench.planning.plan", "bench.running.tuning.sampling"),
+    ("bench.planning.studies", "bench.running.tuning.space"),
+    ("bench.retrieval.encode", "bench.strategy.resources"),
+    ("bench.strategy.base", "bench.training.sizing"),
+    ("bench.strategy.resources", "bench.evaluation.cost"),
+    ("bench.strategy.resources", "bench.training.selection"),
+    ("bench.strategy.resources", "bench.training.tracking"),
+    ("bench.strategy.space", "bench.training.sizing"),
+    ("bench.tasks.drift", "bench.planning.specs"),
+    ("bench.tasks.search", "bench.planning.specs"),
+    ("bench.tasks.search", "bench.running.environment"),
+    ("bench.training.loop", "bench.encoders.strategy"),
+    ("bench.training.loop", "bench.objectives.negatives"),
+    ("bench.training.planning", "bench.encoders.strategy"),
+    ("bench.training.selection", "bench.encoders.base"),
+    ("bench.training.step_flops", "bench.encoders.strategy"),
+}
+OPEN_CYCLES: tuple[set[str], ...] = (
+    {"bench.models.base", "bench.models.endpoint", "bench.models.endpoint_module"},
+    {"bench.retrieval.approximate", "bench.retrieval.index"},
+    {
+        "bench.encoders.base",
+        "bench.evaluation.cost",
+        "bench.retrieval.encode",
+        "bench.strategy.base",
+        "bench.strategy.hyperparameters",
+        "bench.strategy.resources",
+        "bench.strategy.space",
+        "bench.training.selection",
+        "bench.training.sizing",
+    },
+    {"bench.data.catalogue", "bench.data.download", "bench.data.hub", "bench.data.locate", "bench.data.write"},
+    {"bench.planning.plan", "bench.planning.studies"},
+    {"bench.planning.jobs", "bench.running.fit", "bench.running.tuning.process", "bench.running.worker"},
+    {
+        "bench.contract.trial",
+        "bench.encoders.plain",
+        "bench.encoders.strategy",
+        "bench.training.loop",
+        "bench.training.planning",
+        "bench.training.step_flops",
+        "bench.training.watch",
+    },
+    {"bench.report.budgets", "bench.report.findings", "bench.report.luck", "bench.report.probes"},
+)
+OPEN_REACHES: set[str] = {
+    "bench.encoders.peft",
+    "bench.exporting.folder",
+    "bench.exporting.onnx",
+    "strategies.adalora",
+}
 
 
-def modules(package: str) -> list[Path]:
+def files(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).rglob("*.py") if "_datasets" not in path.parts)
 
 
@@ -30,30 +124,93 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+MODULES = {dotted(path): path for package in ("bench", "strategies") for path in files(package)}
+
+
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield every module that a file imports, at the top or inside a function, but for those under TYPE_CHECKING."""
-    typing_only = {
-        inner
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
+def typing_only(path: Path) -> set[ast.AST]:
+    """Return what stands under `if TYPE_CHECKING`."""
+    blocks = [
+        node for node in ast.walk(tree(path)) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    return {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
+
+
+def imports(path: Path, skip: Iterable[ast.AST] = ()) -> Iterator[str]:
+    """Yield the full name of everything that a file imports, wherever it stands, but for the nodes in `skip`."""
+    left_out = set(skip)
     for node in ast.walk(tree(path)):
-        if node in typing_only:
+        if node in left_out:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
-            base = node.module or ""
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def owner(name: str) -> str:
+    """Return the module of ours that a full name belongs to; empty for the name of another package."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@cache
+def edges() -> dict[str, frozenset[str]]:
+    """Return module -> modules of ours that it imports."""
+    return {
+        module: frozenset(owner(name) for name in imports(path)) - {module, "", "bench", "strategies"}
+        for module, path in MODULES.items()
+    }
+
+
+def row(module: str) -> int:
+    """Return the row of `ORDER` that a module belongs to."""
+    package = module.split(".")[1] if "." in module else "__init__"
+    return next(number for number, names in enumerate(ORDER) if package in names)
+
+
+def cycles(graph: dict[str, frozenset[str]]) -> list[set[str]]:
+    """Return the groups of modules that import each other, directly or through others (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for imported in graph[module]:
+            if imported not in index:
+                visit(imported)
+                low[module] = min(low[module], low[imported])
+            elif imported in stack:
+                low[module] = min(low[module], index[imported])
+        if low[module] == index[module]:
+            group = set(stack[stack.index(module) :])
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(group)
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def top(name: str) -> str:
+    """Return the top-level package of a full name."""
+    return name.partition(".")[0]
+
+
+def listed(found: Iterable[str]) -> str:
+    """Return what was found, one a line, as the message of a failed test."""
+    return "\n" + "\n".join(sorted(found))
 
 
 def loaded_after(program: str) -> set[str]:
@@ -64,58 +221,94 @@ def loaded_after(program: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-# --- who may import what --------------------------------------------------------------------------------------------
+# --- the order of the packages --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", modules("strategies"), ids=dotted)
-def test_a_strategy_knows_nothing_of_running_or_reporting(path: Path) -> None:
-    forbidden = ("bench.running", "bench.report", "bench.commands", "bench.cli")
-    assert [name for name in imports(path) if name.startswith(forbidden)] == []
+def test_the_order_names_every_package_once_and_nothing_else() -> None:
+    named = [name for names in ORDER for name in names]
+    there = {path.stem if path.is_file() else path.name for path in (ROOT / "bench").iterdir()}
+    there = {name for name in there if not name.startswith("__pycache__") and name != "py"}
+    planned = {"readers"} - there
+    assert sorted(named) == sorted(there | planned)
 
 
-@pytest.mark.parametrize("path", modules("strategies"), ids=dotted)
-def test_a_strategy_brings_no_scorer_of_its_own(path: Path) -> None:
-    """What it chooses on development data it scores with the harness's measures."""
-    assert {name.partition(".")[0] for name in imports(path)}.isdisjoint({"pytrec_eval", "ir_measures", "beir", "ranx"})
-
-
-def test_the_harness_reaches_strategies_through_the_registry_alone() -> None:
-    reached = {
-        path.relative_to(ROOT).as_posix()
-        for path in modules("bench")
-        for name in imports(path)
-        if name.partition(".")[0] == "strategies"
+def test_imports_in_the_harness_point_downwards() -> None:
+    upwards = {
+        (module, imported)
+        for module, reached in edges().items()
+        if module.startswith("bench")
+        for imported in reached
+        if imported.startswith("bench") and row(imported) < row(module)
     }
-    assert reached <= {"bench/planning/registry.py"}
+    assert upwards <= OPEN_IMPORTS, listed(f"{module} -> {imported}" for module, imported in upwards - OPEN_IMPORTS)
 
 
-def test_only_the_command_line_knows_its_commands() -> None:
+def test_no_modules_import_each_other() -> None:
+    found = [sorted(group) for group in cycles(edges()) if not any(group <= known for known in OPEN_CYCLES)]
+    assert not found, listed(map(", ".join, found))
+
+
+def test_a_cycle_would_be_found() -> None:
+    graph = {"a": "b", "b": "cd", "c": "a", "d": "e", "e": ""}
+    assert cycles({module: frozenset(imported) for module, imported in graph.items()}) == [{"a", "b", "c"}]
+
+
+# --- strategies and the harness -------------------------------------------------------------------------------------
+
+
+def test_strategies_import_from_the_tasks_downwards() -> None:
+    highest = next(number for number, names in enumerate(ORDER) if STRATEGIES_SEE in names)
+    found = [
+        f"{module} -> {imported}"
+        for module, reached in edges().items()
+        if module.startswith("strategies")
+        for imported in reached
+        if imported.startswith("bench") and row(imported) < highest
+    ]
+    assert not found, listed(found)
+
+
+def test_strategies_bring_no_scorer_of_their_own() -> None:
+    """A strategy scores its choices on development data with the harness's measures."""
+    found = [
+        f"{dotted(path)} -> {name}" for path in files("strategies") for name in imports(path) if top(name) in SCORERS
+    ]
+    assert not found, listed(found)
+
+
+def test_the_harness_imports_no_strategy() -> None:
+    """The registry finds strategies by name."""
     importers = {
-        path.relative_to(ROOT).as_posix()
-        for path in modules("bench")
-        for name in imports(path)
-        if name.startswith(("bench.commands", "bench.cli")) and not dotted(path).startswith("bench.commands")
+        module
+        for module, path in MODULES.items()
+        if module.startswith("bench") and any(top(name) == "strategies" for name in imports(path))
     }
-    assert importers <= {"bench/cli.py", "bench/__main__.py"}
-
-
-def test_the_report_loads_no_model_library() -> None:
-    """Importing every module of the report, and every module of ours that one of them imports later, loads no torch."""
-    ours = {dotted(path) for path in modules("bench")}
-    wanted = {dotted(path) for path in modules("bench/report")}
-    wanted |= {name for path in modules("bench/report") for name in imports(path) if name in ours}
-    assert loaded_after("".join(f"import {name}\n" for name in sorted(wanted))).isdisjoint(MODEL_LIBRARIES)
-
-
-@pytest.mark.parametrize("path", modules("bench/report"), ids=dotted)
-def test_the_report_imports_no_model_library_inside_a_function_either(path: Path) -> None:
-    assert {name.partition(".")[0] for name in imports(path)}.isdisjoint(MODEL_LIBRARIES)
+    assert importers <= {"bench.planning.registry"}
 
 
 def test_importing_strategies_loads_no_model_library() -> None:
-    """Shared code (`_x.py`) may, as a torch module derives from torch's: strategies import it inside their methods."""
-    names = [dotted(path) for path in modules("strategies") if not path.stem.startswith("_") or path.stem == "__init__"]
+    names = [dotted(path) for path in files("strategies")]
     assert loaded_after("".join(f"import {name}\n" for name in names)).isdisjoint(MODEL_LIBRARIES)
+
+
+# --- what stays light -----------------------------------------------------------------------------------------------
+
+
+def test_the_report_loads_no_model_library() -> None:
+    """Neither the modules of the report do, nor the modules of ours that they import later."""
+    reached = {dotted(path) for path in files("bench/report")}
+    reached |= {owner(name) for path in files("bench/report") for name in imports(path)} - {""}
+    assert loaded_after("".join(f"import {name}\n" for name in sorted(reached))).isdisjoint(MODEL_LIBRARIES)
+
+
+def test_the_report_imports_no_model_library_inside_a_function_either() -> None:
+    found = [
+        f"{dotted(path)} -> {name}"
+        for path in files("bench/report")
+        for name in imports(path, skip=typing_only(path))
+        if top(name) in MODEL_LIBRARIES
+    ]
+    assert not found, listed(found)
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -126,82 +319,26 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "run" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "argparse" in loaded, "the list of imports was not understood"
-    assert loaded.isdisjoint(HEAVY | {"datasets", "faiss", "pyarrow", "jinja2", "rich.progress"})
+    assert "bench.cli" in loaded, "the list of imports was not understood"
+    assert loaded.isdisjoint(HEAVY)
 
 
-# --- who may name what ----------------------------------------------------------------------------------------------
+# --- what stands in one place ---------------------------------------------------------------------------------------
 
 
-def strategy_names() -> set[str]:
-    return {p.stem.replace("_", "-") for p in modules("strategies") if not p.stem.startswith("_")}
-
-
-def named_strategies(path: Path) -> Iterator[str]:
-    """Yield `file:line 'name'` where a strategy's name decides something.
-
-    Names of strategies are ordinary words, so that the same word as the key of another library's dictionary, or of a
-    keyword argument, is not meant: only a name that is compared, matched, tested for membership, or stands in a
-    collection beside another strategy's name.
-    """
-    names = strategy_names()
-
-    def constants(node: ast.AST) -> list[ast.Constant]:
-        return [child for child in ast.walk(node) if isinstance(child, ast.Constant) and child.value in names]
-
-    for node in ast.walk(tree(path)):
-        found: list[ast.Constant] = []
-        if isinstance(node, ast.Compare):
-            compared = [node.left, *node.comparators]
-            about = ast.unparse(node).lower()
-            if any(word in about for word in ("strateg", "name", "baseline", "expression")):
-                found = [constant for side in compared for constant in constants(side)]
-        elif isinstance(node, ast.MatchValue):
-            found = constants(node.value)
-        elif isinstance(node, ast.List | ast.Tuple | ast.Set):
-            inside = [c for c in node.elts if isinstance(c, ast.Constant) and c.value in names]
-            found = inside if len(inside) > 1 else []
-        elif isinstance(node, ast.Dict):
-            inside = [c for c in node.keys if isinstance(c, ast.Constant) and c.value in names]
-            found = inside if len(inside) > 1 else []
-        elif isinstance(node, ast.arg | ast.keyword) and "strateg" in (node.arg or ""):
-            found = constants(node)
-        yield from (f"{path.relative_to(ROOT).as_posix()}:{c.lineno} {c.value!r}" for c in found)
-
-
-@pytest.mark.parametrize("path", modules("bench"), ids=dotted)
-def test_the_harness_names_no_strategy(path: Path) -> None:
-    if path.relative_to(ROOT).as_posix() in NAMING_ALLOWED:
-        assert strategy_names()
-        return
-    assert list(named_strategies(path)) == []
-
-
-def test_a_harness_that_names_a_strategy_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    monkeypatch.setattr(sys.modules[__name__], "strategy_names", lambda: {"lora", "full", "bm25"})
-    path = tmp_path / "cell.py"
-    path.write_text(
-        "if strategy.name == 'bm25': pass\n"
-        "match expression:\n    case 'lora': pass\n"
-        "lexical = {'bm25': 1, 'full': 2}\n"
-        "run(strategy='full')\n"
-        "precision = 'full'\n"
-        "if precision == 'full': pass\n",
-        encoding="utf-8",
-    )
-    assert list(named_strategies(path)) == [
-        "cell.py:1 'bm25'", "cell.py:4 'bm25'", "cell.py:4 'full'", "cell.py:3 'lora'", "cell.py:5 'full'",
-    ]  # fmt: skip
-
-
-# --- what must not be there -----------------------------------------------------------------------------------------
-
-
-def tracked() -> list[Path]:
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    paths = [ROOT / name for name in done.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file()]
+def test_only_the_models_package_reaches_into_a_sentence_transformer() -> None:
+    """`model[0].model` is one library's arrangement of one kind of model; `bench.models` knows it, nobody else does."""
+    found = [
+        f"{module}:{node.lineno}"
+        for module, path in MODULES.items()
+        if not module.startswith("bench.models") and module not in OPEN_REACHES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("model", "auto_model")
+        and isinstance(node.value, ast.Subscript)
+        and ast.unparse(node.value.slice) == "0"
+    ]
+    assert not found, listed(found)
 
 
 def test_datasets_is_no_package() -> None:
@@ -211,33 +348,17 @@ def test_datasets_is_no_package() -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
-def test_tests_are_no_packages_and_their_files_have_names_of_their_own() -> None:
-    files = list((ROOT / "tests").rglob("*.py"))
-    assert [path for path in files if path.name == "__init__.py"] == []
-    names = [path.name for path in files if path.name.startswith("test_")]
-    assert sorted(names) == sorted(set(names))
-
-
 def test_no_tracked_file_holds_a_path_of_one_machine_or_the_address_of_a_registry() -> None:
     folders = "|".join(("work", "root", "home", "Users"))
     hosts = "|".join(("pypi", "pythonhosted", "npmjs", "download.pytorch"))
     pattern = re.compile(rf"(?<![\w.~}}\])/])/(?:{folders})/\w|\b(?:{hosts})\.(?:org|com)\b")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found = []
-    for path in tracked():
+    for path in (ROOT / name for name in listed.split("\0") if name):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
         except UnicodeDecodeError:
             continue
-        for number, line in enumerate(text.splitlines(), start=1):
-            if match := pattern.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {match.group()}")
+        lines = enumerate(text.splitlines(), start=1)
+        found += [f"{path.relative_to(ROOT)}:{n}: {hit.group()}" for n, line in lines if (hit := pattern.search(line))]
     assert found == []
-
-
-def test_files_stay_small_enough_to_be_read() -> None:
-    long = {
-        f"{path.relative_to(ROOT)}: {lines}"
-        for path in tracked()
-        if path.suffix == ".py" and (lines := len(path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
-    }
-    assert long == set()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.data.dataset import TrainingData
 from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
+from bench.models.architectures import transformer_of
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 from strategies.lora import TARGETS
@@ -60,7 +61,7 @@ class AdaLora(PeftStrategy):
 
     def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
         """Update the importance of every rank, and prune."""
-        wrapped = model[0].model
+        wrapped = transformer_of(model)
         schedule = wrapped.peft_config["default"]
         if step == 1:
             schedule.total_step = total

@@ -9,8 +9,9 @@ import numpy as np
 
 from bench.contract.finding import Finding
 from bench.contract.subprocess_reload import Job, OtherProcess, save_tree
-from bench.contract.trial import Trial, embed, frozen_digests, outcome, plain_name, state_digests
+from bench.contract.trial import Trial, embed, frozen_digests, outcome, state_digests
 from bench.encoders.strategy import EncoderStrategy
+from bench.models.architectures import plain_name
 
 _MOVED = 1e-6
 """Change of an answer that counts as one: above what fp32 rounding does to vectors of unit length."""
@@ -41,7 +42,7 @@ def trains(trial: Trial) -> Finding:
             name,
             False,
             f"after {report.steps} steps no answer differs from the base model's (largest change {trial.moved:.1e}): "
-            "what is trained is not what encodes. Did `attach` assign to model[0].model, and return its model?",
+            "what is trained is not what encodes. Did `attach` use `set_transformer`, and return its model?",
         )
     moved = "nothing to compare with" if trial.moved is None else f"answers moved by up to {trial.moved:.1e}"
     return Finding(name, True, f"{declared:,} trainable parameters, {moved}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from bench.strategy.settings import TrainingSettings
 
 Digests = dict[str, str]
-_WRAPPERS = re.compile(r"base_model\.model\.|base_layer\.|original_module\.|modules_to_save\.default\.")
-"""What PEFT puts into the names of the modules it wraps."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +182,6 @@ def frozen_digests(model: SentenceTransformer) -> Digests:
 def state_digests(model: SentenceTransformer) -> Digests:
     """Return the SHA-256 of every tensor of a model's state."""
     return {name: _digest(tensor) for name, tensor in model.state_dict().items()}
-
-
-def plain_name(name: str) -> str:
-    """Return a parameter's name without what PEFT's wrappers put into it."""
-    return _WRAPPERS.sub("", name)
 
 
 def _digest(tensor: torch.Tensor) -> str:

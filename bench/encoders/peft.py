@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.encoders.strategy import EncoderStrategy
-from bench.models.architectures import family
+from bench.models.architectures import family, set_transformer, transformer_of
 from bench.models.base import without_peft_warnings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class PeftStrategy(EncoderStrategy):
 
         config = self.peft_config(family(model))
         with without_peft_warnings():
-            model[0].model = get_peft_model(model[0].model, config)
+            set_transformer(model, get_peft_model(transformer_of(model), config))
         return model
 
     @contextmanager
@@ -44,7 +44,7 @@ class PeftStrategy(EncoderStrategy):
         """
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        wrapped = self.model[0].model
+        wrapped = transformer_of(self.model)
         layers = [module.get_base_layer() for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]
         originals = [(p, p.data) for layer in layers for p in layer.parameters(recurse=False)]
         for parameter, original in originals:
@@ -60,5 +60,5 @@ class PeftStrategy(EncoderStrategy):
     @contextmanager
     def detached(self) -> Iterator[None]:
         """Switch the attachment off."""
-        with self.model[0].model.disable_adapter():
+        with transformer_of(self.model).disable_adapter():
             yield

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.contract.trial import plain_name
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
+from bench.models.architectures import plain_name
 from bench.strategy.base import Strategy
 
 if TYPE_CHECKING:

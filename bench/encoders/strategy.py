@@ -57,8 +57,8 @@ class EncoderStrategy(Strategy):
     def attach(self, model: SentenceTransformer) -> SentenceTransformer:
         """Make `model` (a fresh copy of the base model, all parameters frozen) trainable in the strategy's own way.
 
-        Set `requires_grad` on what is to be trained and add modules where needed. Assign a wrapped transformer to
-        `model[0].model`; `model[0].auto_model` is accepted and ignored by sentence-transformers 6.
+        Set `requires_grad` on what is to be trained and add modules where needed. Put a wrapped transformer into the
+        model with `bench.models.architectures.set_transformer`.
 
         Raises:
             NotApplicableError: the method cannot work on this architecture (see `bench.models.architectures`).

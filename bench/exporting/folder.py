@@ -15,6 +15,7 @@ from bench.encoders.plain import check_same
 from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import Subject, model_card
 from bench.exporting.choice import target_cell
+from bench.models.architectures import set_transformer, transformer_of
 from bench.models.base import without_peft_warnings
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
     from peft import PeftModel
 
     own = getattr(strategy, "model", None)
-    wrapped = own[0].model if own is not None else None
+    wrapped = transformer_of(own) if own is not None else None
     if not isinstance(wrapped, PeftModel):
         raise NotApplicableError(f"--separate: {strategy.name} keeps no PEFT adapter beside the model's weights")
     for config in wrapped.peft_config.values():
@@ -120,7 +121,7 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
     wrapped.save_pretrained(str(folder))
     adapted = strategy.resources.model.load("cpu")
     with without_peft_warnings():
-        adapted[0].model = PeftModel.from_pretrained(adapted[0].model, str(folder)).eval()
+        set_transformer(adapted, PeftModel.from_pretrained(transformer_of(adapted), str(folder)).eval())
     if strategy.resources.max_length is not None:
         adapted.max_seq_length = min(strategy.resources.max_length, adapted.max_seq_length)
     if _asymmetric(strategy):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import BenchError, NotApplicableError
+from bench.models.architectures import transformer_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -84,7 +85,7 @@ def _check(model: SentenceTransformer, target: Path, names: list[str]) -> None:
     for texts in (["one"], [*_TEXTS, "and a third text"]):
         features = model.preprocess(texts)
         with torch.no_grad():
-            wanted = _last_hidden(model[0].model)(*(features[name] for name in names)).numpy()
+            wanted = _last_hidden(transformer_of(model))(*(features[name] for name in names)).numpy()
         (found,) = session.run(["last_hidden_state"], {name: features[name].numpy() for name in names})
         mask = features["attention_mask"].numpy().astype(bool)
         difference = float(np.abs(found - wanted)[mask].max())

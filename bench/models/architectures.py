@@ -1,11 +1,12 @@
-"""Per model family: which modules the parameter-efficient methods go to, and which methods cannot work there.
+"""The transformer inside an embedding model: where it is, how large it is, and what its modules are called.
 
-Strategies ask for a role (`value`, `attention_output`) and get module names; no strategy knows a family by name. A new
-family is one entry in `FAMILIES`.
+A strategy asks for a role (`value`, `attention_output`) and gets module names. No strategy knows a family by name. A
+new family is one entry in `FAMILIES`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,18 +18,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 Role = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
-"""A linear layer of a block: three projections into attention, one out of it, and the two of the feed-forward part."""
+"""A linear layer of a block: three projections into attention, one out of it, and the two feed-forward layers."""
 ROLES: tuple[Role, ...] = ("query", "key", "value", "attention_output", "intermediate", "output")
+_WRAPPERS = re.compile(r"base_model\.model\.|base_layer\.|original_module\.|modules_to_save\.default\.")
+"""What PEFT puts into the names of the modules that it wraps."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where things are in the encoder of one family. Names are relative to a block unless said otherwise."""
+    """The module names of one model family. Names are relative to a block unless the field states otherwise."""
 
     family: str
     """`config.model_type`."""
     layers: str
-    """The list of blocks, relative to the transformer."""
+    """Name of the list of blocks, relative to the transformer."""
     attention: str
     """The module that computes attention."""
     query: str
@@ -38,25 +41,24 @@ class Architecture:
     intermediate: str
     output: str
     norms: tuple[str, ...]
-    """Layer norms of a block; the first block of ModernBERT lacks one (it is an identity there)."""
+    """Layer norms of a block. The first block of ModernBERT lacks one: it has an identity there."""
     outer_norms: tuple[str, ...]
     """Layer norms outside the blocks, relative to the transformer."""
     peft_prefix: Literal["works", "ignored", "raises"]
-    """What becomes of PEFT's prefix tuning, which goes through `past_key_values` (transformers 5): where it is ignored
-    the model is silently the base model (ModernBERT raises once a text is longer than its window). The strategies here
-    do not go that way."""
+    """What PEFT's prefix tuning does here. It passes `past_key_values`, which some families ignore: the model is then
+    silently the base model. ModernBERT raises for a text longer than its window. AdaptBench has its own prefixes."""
     attends_through: Literal["interface", "own code"] = "interface"
-    """How attention is computed: through transformers' attention interface, or by the family's own code."""
+    """Whether attention goes through transformers' attention interface or through the family's own code."""
     position_offset: int = 0
-    """Entries of the position table that no token uses: RoBERTa counts from the padding id + 1."""
+    """Number of leading position embeddings that no token uses. RoBERTa counts from the padding id + 1."""
 
     @property
     def fused(self) -> bool:
-        """Whether query, key and value are one linear layer (in this order of its output features)."""
+        """Whether query, key and value are one linear layer, with output features in this order."""
         return self.query == self.key
 
     def targets(self, roles: Sequence[str]) -> list[str]:
-        """Return the module names of some roles, each once.
+        """Return the module names of some roles, without duplicates.
 
         Raises:
             BenchError: a role is unknown.
@@ -67,7 +69,7 @@ class Architecture:
         return list(dict.fromkeys(getattr(self, role) for role in roles))
 
     def pattern(self, roles: Sequence[str]) -> str:
-        """Return a regular expression that matches the full names of these roles' modules and nothing else.
+        """Return a regular expression that matches the full module names of these roles and nothing else.
 
         PEFT matches a list of names by suffix, and BERT's `output.dense` is a suffix of `attention.output.dense`.
         """
@@ -76,23 +78,23 @@ class Architecture:
         return rf"(.*\.)?{layers}\.\d+\.({names})"
 
     def blocks(self, model: SentenceTransformer) -> list[nn.Module]:
-        """Return the encoder's blocks, the one nearest the input first."""
+        """Return the transformer's blocks, beginning at the input."""
         return list(transformer_of(model).get_submodule(self.layers))
 
     def linears(self, model: SentenceTransformer, role: Role) -> Iterator[nn.Linear]:
-        """Yield the linear layer of a role in each block. Where projections are fused, three roles give the same."""
+        """Yield the linear layer of a role in each block. Fused projections give three roles the same layer."""
         for block in self.blocks(model):
             yield block.get_submodule(getattr(self, role))
 
     def slice_of(self, role: Role, width: int) -> slice:
-        """Return the part of a linear layer's output features that belongs to a role; `width` is their number."""
+        """Return the slice of a linear layer's `width` output features that belongs to a role."""
         if self.fused and role in ("query", "key", "value"):
             part, third = ROLES.index(role), width // 3
             return slice(part * third, (part + 1) * third)
         return slice(0, width)
 
     def layer_norms(self, model: SentenceTransformer) -> Iterator[nn.Module]:
-        """Yield all layer norms: those outside the blocks, then block by block."""
+        """Yield all layer norms: first those outside the blocks, then those of each block."""
         transformer = transformer_of(model)
         for name in self.outer_norms:
             yield transformer.get_submodule(name)
@@ -170,7 +172,7 @@ FAMILIES: dict[str, Architecture] = {
         peft_prefix="ignored",
     ),
 }
-"""By `config.model_type`. XLM-R and RoBERTa are BERT's modules under another name."""
+"""Architectures by `config.model_type`. RoBERTa and XLM-R use the module names of BERT."""
 
 
 def transformer_of(model: SentenceTransformer) -> nn.Module:
@@ -187,11 +189,53 @@ def transformer_of(model: SentenceTransformer) -> nn.Module:
     return transformer
 
 
+def set_transformer(model: SentenceTransformer, wrapped: nn.Module) -> None:
+    """Replace the transformer inside a sentence-transformers model, usually by a wrapper around it.
+
+    Its attribute is `model[0].model`. sentence-transformers 6 accepts `model[0].auto_model` and ignores it.
+    """
+    model[0].model = wrapped
+
+
+def plain_name(name: str) -> str:
+    """Return a parameter's name without what PEFT's wrappers put into it."""
+    return _WRAPPERS.sub("", name)
+
+
+class ModelSizes:
+    """The sizes of a base model, each read on access: a strategy without a transformer needs the dimension alone."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self._model = model
+
+    @property
+    def width(self) -> int:
+        """Number of features of a token inside the transformer. No rank exceeds it."""
+        return int(transformer_of(self._model).config.hidden_size)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        dimension = self._model.get_embedding_dimension()
+        assert dimension is not None
+        return int(dimension)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of the transformer."""
+        return len(family(self._model).blocks(self._model))
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that the model cuts a text to. It bounds the number of virtual tokens."""
+        return int(self._model.max_seq_length or 512)
+
+
 def family(model: SentenceTransformer) -> Architecture:
     """Return the architecture of a model.
 
     Raises:
-        NotApplicableError: the family is not known here; the text lists those that are.
+        NotApplicableError: the family is unknown. The message lists the known ones.
     """
     name = str(getattr(transformer_of(model).config, "model_type", "unknown"))
     if name not in FAMILIES:
@@ -202,21 +246,20 @@ def family(model: SentenceTransformer) -> Architecture:
     return FAMILIES[name]
 
 
-def refuse(strategy: str, found: Architecture, reason: str, working: Sequence[str]) -> NotApplicableError:
-    """Return the error for a method that cannot work on a family, with those it can work on."""
+def refuse(strategy: str, architecture: Architecture, reason: str, working: Sequence[str]) -> NotApplicableError:
+    """Return the error for a method that cannot work on a family. It names the families where the method works."""
     return NotApplicableError(
-        f"{strategy} cannot work on {found.family}: {reason}. It works on {', '.join(sorted(working))}."
+        f"{strategy} cannot work on {architecture.family}: {reason}. It works on {', '.join(sorted(working))}."
     )
 
 
 def freeze_unreachable(model: SentenceTransformer) -> None:
-    """Take `requires_grad` from parameters that no gradient can reach: BERT's pooler, when the model pools tokens.
+    """Freeze the parameters that no gradient can reach: BERT's pooler in a model that pools tokens.
 
-    They would be counted as trainable, saved, and never move.
+    Otherwise they would count as trainable and be saved, but never change.
     """
-    transformer = model[0].model
     if not any(module.__class__.__name__ == "Pooling" for module in model):
         return
-    for name, parameter in transformer.named_parameters():
+    for name, parameter in transformer_of(model).named_parameters():
         if ".pooler." in f".{name}":
             parameter.requires_grad = False

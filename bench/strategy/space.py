@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.training.sizing import ModelShape
+    from bench.models.architectures import ModelSizes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SizeParameter:
     """
 
     option: str
-    most: int | Callable[[ModelShape], int]
+    most: int | Callable[[ModelSizes], int]
     """The largest value that makes sense, which may depend on the base model: `lambda model: model.width`."""
     least: int = 1
     replaces: tuple[str, ...] = ()

@@ -6,48 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from bench.models.architectures import ModelSizes
 
+if TYPE_CHECKING:
     from bench.strategy.base import Strategy
     from bench.strategy.hyperparameters import StrategyConfig
     from bench.strategy.resources import Resources
 
 _INTERPOLATED = 8
 """Counts after which the range is halved instead: by then they are no line that leads anywhere."""
-
-
-class ModelShape:
-    """What bounds a size on a base model. Each is read when it is asked for, as a head needs no transformer."""
-
-    def __init__(self, model: SentenceTransformer) -> None:
-        self._model = model
-
-    @property
-    def width(self) -> int:
-        """Features of a token within the transformer: no rank is above it."""
-        from bench.models.architectures import transformer_of
-
-        return int(transformer_of(self._model).config.hidden_size)
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        dimension = self._model.get_embedding_dimension()
-        assert dimension is not None
-        return int(dimension)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the transformer."""
-        from bench.models.architectures import family
-
-        return len(family(self._model).blocks(self._model))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that the model cuts a text to: there are no more virtual ones beside it."""
-        return int(self._model.max_seq_length or 512)
 
 
 def resized(kind: type[Strategy], config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
@@ -68,7 +35,7 @@ def resized(kind: type[Strategy], config: StrategyConfig, limit: int, resources:
     most = (
         size_parameter.most
         if isinstance(size_parameter.most, int)
-        else size_parameter.most(ModelShape(resources.encoder.model))
+        else size_parameter.most(ModelSizes(resources.encoder.model))
     )
     found = largest(
         lambda value: kind(variant(value), resources).trainable_params,

@@ -21,6 +21,7 @@ from bench.encoders.base import BaseEncoder
 from bench.evaluation import cost
 from bench.evaluation.cost import PeakMemory, environment, latency, throughput
 from bench.evaluation.flops import flop_model
+from bench.models.architectures import set_transformer, transformer_of
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
 
@@ -54,7 +55,7 @@ def test_training_flops_of_full_fine_tuning_are_those_that_torch_counts(tiny_mod
 
 def test_a_gradient_that_ends_half_way_costs_less(tiny_bert: BaseModel) -> None:
     model = tiny_bert.load().requires_grad_(False)
-    model[0].model.encoder.layer[1].requires_grad_(True)
+    transformer_of(model).encoder.layer[1].requires_grad_(True)
     expected = _counted(model, backward=True)
     assert flop_model(model).training(BATCH * LENGTH, LENGTH) == pytest.approx(expected, rel=0.01)
 
@@ -64,7 +65,7 @@ def test_a_wrapped_layer_is_counted_once(tiny_bert: BaseModel) -> None:
 
     model = tiny_bert.load()
     plain = flop_model(model).linear
-    model[0].model = get_peft_model(model[0].model, LoraConfig(r=2, target_modules=["query", "value"]))
+    set_transformer(model, get_peft_model(transformer_of(model), LoraConfig(r=2, target_modules=["query", "value"])))
     assert flop_model(model).linear == plain + 2 * 2 * (2 * 32 * 2)  # blocks x modules x (A and B)
     expected = _counted(model, backward=True)
     assert flop_model(model).training(BATCH * LENGTH, LENGTH) == pytest.approx(expected, rel=0.05)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError, NotApplicableError
-from bench.models.architectures import FAMILIES, ROLES, Architecture, family, refuse, transformer_of
+from bench.models.architectures import FAMILIES, ROLES, Architecture, family, refuse, set_transformer, transformer_of
 from bench.models.base import BaseModel
 
 
@@ -72,7 +72,7 @@ def test_pefts_prefix_tuning_does_what_the_table_says(name: str, tiny_base: Any)
     base = model.encode(["a"])  # one token: past its window, ModernBERT raises instead of ignoring
     try:
         config = PrefixTuningConfig(num_virtual_tokens=4, task_type="FEATURE_EXTRACTION")
-        model[0].model = get_peft_model(model[0].model, config)
+        set_transformer(model, get_peft_model(transformer_of(model), config))
         prompt = next(p for p in model.parameters() if p.requires_grad)
         with torch.no_grad():
             prompt.normal_()

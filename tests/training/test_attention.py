@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention as fused
 
 from bench.budget import Budget
+from bench.models.architectures import transformer_of
 from bench.training import attention as module
 from bench.training.attention import FastAttentionBackward, attention
 
@@ -155,6 +156,6 @@ def test_training_in_bf16_takes_it(
     counted = _counted(monkeypatch)
     resources = tiny_resources(tiny_bert, precision=precision)
     Registry().get("full")(None, resources).fit(tiny_training, Budget(steps=2), 0)
-    blocks = len(resources.encoder.model[0].model.encoder.layer)
+    blocks = len(transformer_of(resources.encoder.model).encoder.layer)
     a_step = 2 * blocks  # queries and documents
     assert len(counted) == (2 * a_step if precision == "bf16" else 0)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.contract.sample import sample_dataset, sample_training
 from bench.data.dataset import Dataset, TrainingData
+from bench.data.sample import sample_dataset, sample_training
 
 if TYPE_CHECKING:
     from bench.models.base import BaseModel

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.contract import CLAUSES, Subject, check
+from bench.contract import CLAUSES, Blueprint, check
 from bench.errors import NotApplicableError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def my_file(tmp_path: Path) -> Path:
 
 
 def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) -> None:
-    findings = check(Subject.of(NAME, files=[my_file]), tiny_bert)
+    findings = check(Blueprint.of(NAME, files=[my_file]), tiny_bert)
     assert [finding.clause for finding in findings] == list(CLAUSES)
     assert [str(finding) for finding in findings if not finding.ok] == []
 
@@ -60,4 +60,4 @@ def test_a_budget_of_parameters_turns_its_size_knob_as_far_as_the_model_goes(
 
 def test_it_refuses_where_it_cannot_work(my_file: Path, tiny_base: Callable[[str], BaseModel]) -> None:
     with pytest.raises(NotApplicableError, match="modernbert has none"):
-        check(Subject.of(NAME, files=[my_file]), tiny_base("modernbert"))
+        check(Blueprint.of(NAME, files=[my_file]), tiny_base("modernbert"))

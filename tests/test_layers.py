@@ -58,8 +58,6 @@ OPEN_IMPORTS: set[tuple[str, str]] = {
     ("bench.data.baseline_scores", "bench.strategy.settings"),
     ("bench.data.inspection", "bench.retrieval.lexical"),
     ("bench.data.write", "bench.store.folders"),
-    ("bench.encoders.plain", "bench.contract.sample"),
-    ("bench.encoders.plain", "bench.contract.trial"),
     ("bench.planning.jobs", "bench.running.cell"),
     ("bench.planning.jobs", "bench.running.fit"),
     ("bench.planning.plan", "bench.running.tuning.sampling"),
@@ -97,7 +95,6 @@ OPEN_CYCLES: tuple[set[str], ...] = (
     {"bench.planning.plan", "bench.planning.studies"},
     {"bench.planning.jobs", "bench.running.fit", "bench.running.tuning.process", "bench.running.worker"},
     {
-        "bench.contract.trial",
         "bench.encoders.plain",
         "bench.encoders.strategy",
         "bench.training.loop",

@@ -1,19 +1,23 @@
-"""Runs the clauses on a strategy."""
+"""Runs the contract on a strategy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.contract import clauses
-from bench.contract.finding import Finding
-from bench.contract.sample import sample_dataset
-from bench.contract.subject import Subject
-from bench.contract.subprocess_reload import OtherProcess
-from bench.contract.trial import Settings, Trial, scratch_folder
-from bench.errors import NotApplicableError, unknown
+from bench.contract.blueprint import Blueprint
+from bench.contract.clause import Finding
+from bench.contract.clauses import CLAUSES
+from bench.contract.evidence import Evidence
+from bench.contract.observing import CheckSettings
+from bench.contract.subprocess_reload import ReloadProcess
+from bench.data.sample import sample_dataset
+from bench.errors import unknown
+from bench.models.base import base_model
+from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
@@ -21,14 +25,12 @@ if TYPE_CHECKING:
     from bench.strategy.base import Strategy
     from bench.strategy.hyperparameters import StrategyConfig
 
-CLAUSES: tuple[str, ...] = ("trains", "frozen", "batch", "reload", "detach", "budget", "repeat")
-"""In the order in which they are run."""
 STEPS = 4
-"""Training steps of a check: enough that answers move, few enough for seconds."""
+"""Training steps of a check: enough that answers change, few enough for seconds."""
 
 
 def check(
-    strategy: type[Strategy] | str | Subject,
+    strategy: type[Strategy] | str | Blueprint,
     model: BaseModel | None = None,
     *,
     dataset: Dataset | None = None,
@@ -36,8 +38,8 @@ def check(
     files: Sequence[Path] = (),
     steps: int = STEPS,
     seed: int = 0,
-    names: Sequence[str] = CLAUSES,
-    elsewhere: OtherProcess | None = None,
+    names: Sequence[str] = tuple(CLAUSES),
+    reload_process: ReloadProcess | None = None,
 ) -> list[Finding]:
     """Run the contract on a strategy, in fp32 on the CPU.
 
@@ -50,36 +52,23 @@ def check(
         steps: the budget of each fit.
         seed: of each fit.
         names: the clauses to run.
-        elsewhere: the helper process to load in; None starts one for this check (seconds).
+        reload_process: the process to load in; None starts one for this check (seconds).
 
     Returns:
-        One finding a clause. A clause in which the strategy raises is broken, and its finding says what was raised.
+        One finding a clause. A clause in which the strategy raises is broken, and its finding gives the exception.
 
     Raises:
         NotApplicableError: the strategy refuses this model, as it should where it cannot work.
         BenchError: the strategy or a clause is unknown.
     """
-    from bench.models.base import base_model
-    from bench.strategy.settings import TrainingSettings
-
     for name in names:
         if name not in CLAUSES:
             raise unknown("clause", name, CLAUSES)
-    subject = strategy if isinstance(strategy, Subject) else Subject.of(strategy, config, files)
+    blueprint = strategy if isinstance(strategy, Blueprint) else Blueprint.of(strategy, config, files)
     training = TrainingSettings(batch_size=8, precision="fp32")
-    settings = Settings(model or base_model(), dataset or sample_dataset(), training, steps, seed)
+    settings = CheckSettings(model or base_model(), dataset or sample_dataset(), training, steps, seed)
     with ExitStack() as stack:
-        scratch = stack.enter_context(scratch_folder(None))
-        process = elsewhere or stack.enter_context(OtherProcess())
-        trial = Trial(subject, settings, scratch)
-        return [_run(name, trial, process) for name in names]
-
-
-def _run(name: str, trial: Trial, process: OtherProcess) -> Finding:
-    clause: Callable[..., Finding] = getattr(clauses, name)
-    try:
-        return clause(trial, process) if name == "reload" else clause(trial)
-    except NotApplicableError:
-        raise
-    except Exception as error:  # the author's own code: whatever it raises belongs into the finding
-        return Finding(name, False, f"raised {type(error).__name__}: {error}")
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contract-")))
+        process = reload_process or stack.enter_context(ReloadProcess())
+        evidence = Evidence(blueprint, settings, scratch, process)
+        return [CLAUSES[name].examine(evidence) for name in names]

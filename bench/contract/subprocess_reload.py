@@ -1,9 +1,9 @@
-"""A second process that loads what a strategy saved: what lives on in this process's memory cannot help it there.
+"""A second process that loads what a strategy saved. Nothing that this process holds in memory can help it there.
 
     python -m bench.contract.subprocess_reload
 
-reads one job a line from its input (JSON) and answers each with one line. It serves several jobs, as importing torch
-takes seconds.
+reads one request a line from its input (JSON) and answers each with one line. It serves many requests, because
+importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -22,60 +22,61 @@ from typing import Any, Self
 
 import numpy as np
 
-from bench.contract.subject import Subject
-from bench.contract.trial import Settings, outcome
+from bench.contract.blueprint import Blueprint
+from bench.contract.observing import CheckSettings, answers_of
 from bench.errors import BenchError
 from bench.strategy.base import Strategy
+from bench.strategy.resources import Resources
 
 _SAVED = "saved"
+_RESULT = "answers.npy"
 _ANSWER = "@answer "
-"""Marks the lines that are answers: a library may write to the output as well."""
+"""Marks the lines that are answers. A library may write to the output as well."""
 
 
 @dataclass(frozen=True)
-class Job:
+class ReloadRequest:
     """One saved strategy to load."""
 
-    subject: Subject
-    settings: Settings
+    blueprint: Blueprint
+    settings: CheckSettings
     folder: Path
     """As `save_tree` left it."""
 
     def to_json(self) -> str:
-        """Return one line. Dataset and model travel as pickles beside the artefact."""
+        """Return the request as one line. Dataset and model travel in a pickle beside the artefact."""
         (self.folder / "settings.pickle").write_bytes(pickle.dumps(self.settings))
-        return json.dumps({"subject": self.subject.to_dict(), "folder": str(self.folder)})
+        return json.dumps({"blueprint": self.blueprint.to_dict(), "folder": str(self.folder)})
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read such a line."""
+        """Read a line that `to_json` made."""
         raw = json.loads(line)
         folder = Path(raw["folder"])
         settings = pickle.loads((folder / "settings.pickle").read_bytes())
-        return cls(Subject.from_dict(raw["subject"]), settings, folder)
+        return cls(Blueprint.from_dict(raw["blueprint"]), settings, folder)
 
 
 def save_tree(strategy: Strategy, folder: Path) -> None:
-    """Save a strategy and its parts, each into a folder of its own."""
+    """Save a strategy and its components, each into a folder of its own."""
     (folder / _SAVED).mkdir(parents=True)
     strategy.save(folder / _SAVED)
-    for number, part in enumerate(strategy.components):
-        save_tree(part, folder / str(number))
+    for number, component in enumerate(strategy.components):
+        save_tree(component, folder / str(number))
 
 
-def load_tree(job: Job, subject: Subject | None = None, folder: Path | None = None) -> Strategy:
-    """Load what `save_tree` saved, around a context of its own."""
-    from bench.strategy.resources import Resources
-
-    subject, folder = subject or job.subject, folder or job.folder
-    components = [load_tree(job, part, folder / str(number)) for number, part in enumerate(subject.components)]
-    strategy = subject.build(Resources(model=job.settings.model, training=job.settings.training), components)
+def load_tree(blueprint: Blueprint, settings: CheckSettings, folder: Path) -> Strategy:
+    """Load what `save_tree` saved, with new resources."""
+    components = [
+        load_tree(component, settings, folder / str(number)) for number, component in enumerate(blueprint.components)
+    ]
+    strategy = blueprint.build(Resources(model=settings.model, training=settings.training), components)
     strategy.load(folder / _SAVED)
     return strategy
 
 
-class OtherProcess:
-    """A helper process, started with the first job and ended with the `with` block."""
+class ReloadProcess:
+    """The second process. It starts with the first request and ends with the `with` block."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -94,24 +95,24 @@ class OtherProcess:
             self._process.stdout.close()
         self._log.close()
 
-    def outcome(self, job: Job) -> np.ndarray:
-        """Load a saved strategy there and return what it answers.
+    def answers(self, request: ReloadRequest) -> np.ndarray:
+        """Load a saved strategy in the second process and return what it answers.
 
         Raises:
             BenchError: loading or searching failed there, with its message.
         """
         process = self._start()
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(job.to_json() + "\n")
+        process.stdin.write(request.to_json() + "\n")
         process.stdin.flush()
         for line in process.stdout:
             if line.startswith(_ANSWER):
                 answer = json.loads(line.removeprefix(_ANSWER))
                 if "error" in answer:
                     raise BenchError(answer["error"])
-                return np.asarray(np.load(job.folder / "outcome.npy"))
+                return np.asarray(np.load(request.folder / _RESULT))
         self._log.seek(0)
-        raise BenchError(f"the other process died: {self._log.read()[-500:]}")
+        raise BenchError(f"the process that loads it died: {self._log.read()[-500:]}")
 
     def _start(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -131,16 +132,17 @@ class OtherProcess:
 
 
 def serve() -> None:
-    """Answer jobs until the input ends."""
+    """Answer requests until the input ends."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("ADAPTBENCH_THREADS", torch.get_num_threads())))
     for line in sys.stdin:
         answer: dict[str, Any] = {"ok": True}
         try:
-            job = Job.from_json(line)
-            np.save(job.folder / "outcome.npy", outcome(load_tree(job), job.settings.dataset))
-        except Exception as error:  # whatever the strategy raises is the answer
+            request = ReloadRequest.from_json(line)
+            strategy = load_tree(request.blueprint, request.settings, request.folder)
+            np.save(request.folder / _RESULT, answers_of(strategy, request.settings.dataset))
+        except Exception as error:  # whatever the strategy raises becomes the answer
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         sys.stdout.write(_ANSWER + json.dumps(answer) + "\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.data.sample import sample_dataset
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
 from bench.models.architectures import plain_name
@@ -143,8 +144,6 @@ def check_same(strategy: Strategy, model: SentenceTransformer) -> float:
     Raises:
         NotApplicableError: they differ by more than rounding.
     """
-    from bench.contract.sample import sample_dataset
-
     sample = sample_dataset()
     ids = list(sample.corpus.ids)[::3]
     corpus, queries = sample.corpus.subset(ids), dict(sorted(sample.queries.items())[::3])

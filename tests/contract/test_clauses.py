@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.budget import Budget
 from bench.contract import CLAUSES, Finding, check
-from bench.contract.subprocess_reload import OtherProcess
+from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
@@ -185,28 +185,28 @@ class IgnoresTheSeed(Honest):
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[OtherProcess]:
-    with OtherProcess() as process:
+def reload_process() -> Iterator[ReloadProcess]:
+    with ReloadProcess() as process:
         yield process
 
 
-def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewhere: OtherProcess) -> None:
-    findings = check(Honest, tiny_bert, elsewhere=elsewhere)
+def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
+    findings = check(Honest, tiny_bert, reload_process=reload_process)
 
     assert [finding.clause for finding in findings] == list(CLAUSES)
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
 
 
 @pytest.mark.parametrize(
-    ("strategy", "clause", "says"),
+    ("strategy", "clause", "message"),
     [
         (AttachesNothing, "trains", "attaches nothing"),
         (IsNotUsed, "trains", "no gradient reaches 0.unused"),
         (GoesToTheWrongAttribute, "trains", "wrong attribute"),
         (Miscounts, "trains", "have requires_grad"),
         (DoesNotMove, "trains", "no answer differs from the base model's"),
-        (MovesTheFrozenPart, "frozen", "frozen tensors changed while it was trained"),
-        (ReplacesTheFrozenPart, "frozen", "neither trainable nor as they were"),
+        (MovesTheFrozenPart, "frozen", "frozen tensors changed while the strategy was trained"),
+        (ReplacesTheFrozenPart, "frozen", "neither trainable nor unchanged"),
         (UnmergesBySubtraction, "frozen", "Unmerging by subtraction"),
         (ChangesTheLentModel, "frozen", "lent to it has changed"),
         (PoolsPadding, "batch", "padding"),
@@ -222,16 +222,16 @@ def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, elsewh
     ],
 )
 def test_a_fault_is_found_and_named(
-    strategy: type[EncoderStrategy], clause: str, says: str, tiny_bert: BaseModel, elsewhere: OtherProcess
+    strategy: type[EncoderStrategy], clause: str, message: str, tiny_bert: BaseModel, reload_process: ReloadProcess
 ) -> None:
-    (finding,) = check(strategy, tiny_bert, names=[clause], elsewhere=elsewhere, steps=2)
+    (finding,) = check(strategy, tiny_bert, names=[clause], reload_process=reload_process, steps=2)
 
     assert not finding.ok
-    assert says in finding.detail, finding.detail
+    assert message in finding.detail, finding.detail
 
 
 def test_loading_happens_in_another_process_from_the_authors_own_file(
-    tmp_path: Path, tiny_bert: BaseModel, elsewhere: OtherProcess
+    tmp_path: Path, tiny_bert: BaseModel, reload_process: ReloadProcess
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
@@ -245,7 +245,7 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
         encoding="utf-8",
     )
 
-    (finding,) = check("mine(lr=1e-3)", tiny_bert, files=[file], names=["reload"], elsewhere=elsewhere)
+    (finding,) = check("mine(lr=1e-3)", tiny_bert, files=[file], names=["reload"], reload_process=reload_process)
 
     assert finding.ok, finding.detail
 

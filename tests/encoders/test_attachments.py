@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.contract import Subject
-from bench.contract.trial import embed
+from bench.contract import Blueprint
+from bench.contract.observing import embed
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import family
@@ -21,7 +21,7 @@ Make = Callable[[str, BaseModel], EncoderStrategy]
 @pytest.fixture
 def make(tiny_resources: Any) -> Make:
     def build(expression: str, model: BaseModel) -> EncoderStrategy:
-        strategy = Subject.of(expression).build(tiny_resources(model), ())
+        strategy = Blueprint.of(expression).build(tiny_resources(model), ())
         assert isinstance(strategy, EncoderStrategy)
         return strategy
 
@@ -112,7 +112,7 @@ def test_top_layers_train_the_last_blocks(make: Make, tiny_model: BaseModel) -> 
 def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel, tiny_resources: Any) -> None:
     with pytest.raises(BenchError, match="option layers must be above 0, got 0"):
         make("top-layers(layers=0)", tiny_bert)
-    kind: Any = Subject.of("top-layers").strategy
+    kind: Any = Blueprint.of("top-layers").strategy
     with pytest.raises(NotApplicableError, match="at least one layer"):
         _ = kind(kind.Config(layers=0), tiny_resources(tiny_bert)).model
 

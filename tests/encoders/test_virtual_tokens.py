@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.contract import Subject
-from bench.contract.sample import sample_dataset
-from bench.contract.trial import embed
+from bench.contract import Blueprint
+from bench.contract.observing import embed
 from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
+from bench.data.sample import sample_dataset
 from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.measures import evaluate
@@ -27,7 +27,7 @@ def make(tiny_resources: Any) -> Make:
 
     def build(expression: str, model: BaseModel, **training: Any) -> EncoderStrategy:
         torch.manual_seed(0)
-        strategy = Subject.of(expression).build(tiny_resources(model, **training), ())
+        strategy = Blueprint.of(expression).build(tiny_resources(model, **training), ())
         assert isinstance(strategy, EncoderStrategy)
         return strategy
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.contract import Subject
+from bench.contract import Blueprint
 from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.flops import flop_model, query_flops
 from bench.models.base import BaseModel, base_model
@@ -34,7 +34,7 @@ def _encoders() -> list[str]:
 
 
 def _strategy(expression: str, model: BaseModel) -> Any:
-    return Subject.of(expression).build(Resources(model=model, training=TrainingSettings(precision="fp32")), ())
+    return Blueprint.of(expression).build(Resources(model=model, training=TrainingSettings(precision="fp32")), ())
 
 
 def _counted(model: Any, backward: bool) -> int:

@@ -90,7 +90,7 @@ def test_agrees_with_beir_on_answered_queries(data, drop: bool) -> None:
     if not answered:
         return
     ours = evaluate(Ranking.from_run(run), qrels, drop_same_id=drop)
-    with pytest.MonkeyPatch.resources() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beir_evaluation, "round", lambda value, _digits: value, raising=False)
         theirs = beir_evaluation.EvaluateRetrieval.evaluate(
             qrels, copy.deepcopy(answered), [1, 5, 10, 100], ignore_identical_ids=drop

@@ -1,4 +1,4 @@
-"""Strategies with random trained weights, which take a moment, and one small run that is real."""
+"""One small real run, made once a session."""
 
 from __future__ import annotations
 
@@ -13,45 +13,9 @@ import torch
 from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
-from bench.encoders.strategy import EncoderStrategy
-from bench.expression import parse
-from bench.models.base import BaseModel
 from bench.planning.jobs import run_job
-from bench.planning.registry import Registry
 from bench.running.run import execute
 from bench.store.store import Store
-from bench.strategy.base import Strategy
-
-Adapted = Callable[..., Strategy]
-
-
-@pytest.fixture
-def adapted(tiny_base: Callable[[str], BaseModel], tiny_resources: Callable[..., Any]) -> Adapted:
-    """Return a function from an expression and a model family to a strategy whose trained weights have moved."""
-
-    def build(text: str, family: str = "bert", **training: Any) -> Strategy:
-        import torch
-
-        resources = tiny_resources(tiny_base(family), **training)
-
-        def make(text: str) -> Strategy:
-            expression = parse(text)
-            kind = Registry().get(expression.name)
-            components = [make(str(part)) for part in expression.components]
-            options = {key: str(value) for key, value in expression.options}
-            return kind(kind.Config.parse(options), resources, components)
-
-        torch.manual_seed(3)
-        strategy = make(text)
-        trained: Any = strategy.model if isinstance(strategy, EncoderStrategy) else getattr(strategy, "module", None)
-        if trained is not None:
-            with torch.no_grad():
-                for parameter in trained.parameters():
-                    if parameter.requires_grad or not isinstance(strategy, EncoderStrategy):
-                        parameter.add_(0.1 * torch.randn_like(parameter))
-        return strategy
-
-    return build
 
 
 class Inline:
@@ -95,7 +59,7 @@ def finished_run(
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more only wait for each other in matrices this small
-    with pytest.MonkeyPatch.resources() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(root / "cache"))
         outcome = execute(config, Inline(), workers=Inline())
     torch.set_num_threads(threads)

@@ -256,7 +256,7 @@ class Planter:
 @pytest.fixture(scope="session", autouse=True)
 def without_waiting_for_the_disk() -> Iterator[None]:
     """The store waits until each record is on the disk; planted records need not survive a power cut."""
-    with pytest.MonkeyPatch.resources() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: None)
         yield
 

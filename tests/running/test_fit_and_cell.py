@@ -12,7 +12,7 @@ import pytest
 
 from bench.budget import Budget
 from bench.config.schema import RunConfig
-from bench.contract.sample import sample_dataset
+from bench.data.sample import sample_dataset
 from bench.evaluation import cost
 from bench.models import precision
 from bench.records import CellResult, FitRecord

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.budget import Budget
-from bench.contract import Subject
-from bench.contract.sample import sample_training
+from bench.contract import Blueprint
+from bench.data.sample import sample_training
 from bench.models.base import BaseModel
 from strategies.adalora import AdaLora
 
@@ -64,7 +64,7 @@ def test_too_few_steps_to_measure_importance_leave_more_ranks_rather_than_none(
 def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_resources: Callable[..., Any]) -> None:
     from bench.encoders.orthogonality import WithOrthogonality
 
-    strategy = Subject.of("adalora(orthogonal=2)").build(tiny_resources(tiny_bert), ())
+    strategy = Blueprint.of("adalora(orthogonal=2)").build(tiny_resources(tiny_bert), ())
     assert isinstance(strategy, AdaLora)
     loss = strategy.loss(strategy.model)
     assert isinstance(loss, WithOrthogonality)

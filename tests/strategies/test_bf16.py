@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.budget import Budget
-from bench.contract import Subject
-from bench.contract.sample import sample_dataset, sample_training
+from bench.contract import Blueprint
+from bench.data.sample import sample_dataset, sample_training
 from bench.encoders.strategy import EncoderStrategy
 
 EVERY = ("adapter", "prefix", "prompt", "ptuning", "ia3", "bitfit", "dora", "adalora", "vera", "full-merge")
@@ -19,7 +19,7 @@ def test_bf16_is_close_to_fp32(family: str, expression: str, tiny_base: Any, tin
     texts = sample_dataset().corpus.texts[:12]
     found = []
     for precision in ("fp32", "bf16"):
-        strategy = Subject.of(expression).build(tiny_resources(tiny_base(family), precision=precision), ())
+        strategy = Blueprint.of(expression).build(tiny_resources(tiny_base(family), precision=precision), ())
         assert isinstance(strategy, EncoderStrategy)
         strategy.fit(sample_training(), Budget(steps=2), 0)
         with strategy.merged():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.contract import check
-from bench.contract.sample import sample_dataset
-from bench.contract.subprocess_reload import OtherProcess
+from bench.contract.subprocess_reload import ReloadProcess
+from bench.data.sample import sample_dataset
 from bench.models.base import BaseModel, base_model
 from bench.retrieval.ranking import Ranking, write_trec
 
@@ -22,37 +22,39 @@ COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct":
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[OtherProcess]:
-    with OtherProcess() as process:
+def reload_process() -> Iterator[ReloadProcess]:
+    with ReloadProcess() as process:
         yield process
 
 
-def _holds(strategy: str, model: BaseModel, elsewhere: OtherProcess, **options: object) -> None:
-    findings = check(strategy, model, elsewhere=elsewhere, **options)  # type: ignore[arg-type]
+def _holds(strategy: str, model: BaseModel, reload_process: ReloadProcess, **options: object) -> None:
+    findings = check(strategy, model, reload_process=reload_process, **options)  # type: ignore[arg-type]
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
 
 
 @pytest.mark.parametrize("strategy", ANY_ARCHITECTURE)
-def test_the_contract_holds(strategy: str, tiny_bert: BaseModel, elsewhere: OtherProcess) -> None:
-    _holds(strategy, tiny_bert, elsewhere)
+def test_the_contract_holds(strategy: str, tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
+    _holds(strategy, tiny_bert, reload_process)
 
 
 @pytest.mark.parametrize("strategy", OF_THE_ARCHITECTURE)
-def test_the_contract_holds_on_every_family(strategy: str, tiny_model: BaseModel, elsewhere: OtherProcess) -> None:
-    _holds(strategy, tiny_model, elsewhere)
+def test_the_contract_holds_on_every_family(
+    strategy: str, tiny_model: BaseModel, reload_process: ReloadProcess
+) -> None:
+    _holds(strategy, tiny_model, reload_process)
 
 
-def test_a_run_keeps_the_contract(tiny_bert: BaseModel, elsewhere: OtherProcess, tmp_path: Path) -> None:
+def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadProcess, tmp_path: Path) -> None:
     path = tmp_path / "engine.trec"
     dataset = sample_dataset()
     docs = dataset.corpus.ids
     write_trec(Ranking({query: [(docs[0], 2.0), (docs[1], 1.0)] for query in dataset.queries}), path, "engine")
-    _holds(f"run:{path}", tiny_bert, elsewhere)
+    _holds(f"run:{path}", tiny_bert, reload_process)
 
 
 @pytest.mark.parametrize("strategy", [*COUNTED, "rerank(frozen)", "distill(lora, teacher=bm25)"])
-def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: OtherProcess) -> None:
-    _holds(strategy, base_model(), elsewhere, names=("trains", "frozen", "batch", "detach", "budget"), steps=2)
+def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
+    _holds(strategy, base_model(), reload_process, names=("trains", "frozen", "batch", "detach", "budget"), steps=2)
 
 
 @pytest.mark.parametrize("strategy", COUNTED)

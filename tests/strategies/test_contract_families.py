@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.contract import check
-from bench.contract.subprocess_reload import OtherProcess
+from bench.contract.subprocess_reload import ReloadProcess
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel, base_model
 
@@ -18,28 +18,30 @@ REFUSED = {("bitfit", "modernbert"): "no biases"}
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[OtherProcess]:
-    with OtherProcess() as process:
+def reload_process() -> Iterator[ReloadProcess]:
+    with ReloadProcess() as process:
         yield process
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_contract_holds(strategy: str, tiny_model: BaseModel, family_name: str, elsewhere: OtherProcess) -> None:
+def test_the_contract_holds(
+    strategy: str, tiny_model: BaseModel, family_name: str, reload_process: ReloadProcess
+) -> None:
     reason = REFUSED.get((strategy, family_name))
     if reason is not None:
         with pytest.raises(NotApplicableError, match=f"{reason}.*It works on bert"):
-            check(strategy, tiny_model, elsewhere=elsewhere)
+            check(strategy, tiny_model, reload_process=reload_process)
         return
 
-    findings = check(strategy, tiny_model, elsewhere=elsewhere)
+    findings = check(strategy, tiny_model, reload_process=reload_process)
 
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_contract_holds_on_the_default_model(strategy: str, elsewhere: OtherProcess) -> None:
+def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
     names = ("trains", "frozen", "batch", "detach", "budget")
 
-    findings = check(strategy, base_model(), names=names, steps=2, elsewhere=elsewhere)
+    findings = check(strategy, base_model(), names=names, steps=2, reload_process=reload_process)
 
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))

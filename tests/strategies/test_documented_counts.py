@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import Subject
+from bench.contract import Blueprint
 from bench.models.base import base_model
 from bench.planning.registry import Registry
 from bench.strategy.resources import Resources
@@ -31,7 +31,7 @@ def resources() -> Resources:
 
 @pytest.mark.parametrize(("strategy", "count"), list(stated()))
 def test_a_stated_count_is_that_of_the_defaults(strategy: str, count: int, resources: Resources) -> None:
-    assert Subject.of(strategy).build(resources, ()).trainable_params == count
+    assert Blueprint.of(strategy).build(resources, ()).trainable_params == count
 
 
 def test_every_strategy_has_its_row() -> None:

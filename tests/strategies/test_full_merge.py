@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.budget import Budget
-from bench.contract.sample import sample_training
+from bench.data.sample import sample_training
 from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.training import loop, planning

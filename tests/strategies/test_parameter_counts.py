@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.budget import Budget
-from bench.contract import Subject
+from bench.contract import Blueprint
 from bench.models.base import base_model
 from bench.strategy.resources import Resources
 from bench.training.shape import sized
@@ -42,14 +42,14 @@ def resources() -> Resources:
     ],
 )
 def test_count(strategy: str, count: int, resources: Resources) -> None:
-    assert Subject.of(strategy).build(resources, ()).trainable_params == count
+    assert Blueprint.of(strategy).build(resources, ()).trainable_params == count
 
 
 @pytest.mark.parametrize(
     "strategy", ["adapter", "lora", "prefix", "prompt", "ptuning", "adalora", "vera", "top-layers"]
 )
 def test_the_size_knob_runs_from_small_to_large(strategy: str, resources: Resources) -> None:
-    cls = Subject.of(strategy).strategy
+    cls = Blueprint.of(strategy).strategy
     size_parameter = cls.Config().size_parameter()
     assert size_parameter is not None
     configs = [cls.Config.parse({size_parameter.option: value}) for value in (1, 2, 3)]
@@ -84,7 +84,7 @@ def test_the_size_knob_runs_from_small_to_large(strategy: str, resources: Resour
 def test_a_share_of_the_parameters_is_filled(
     strategy: str, share: float, sizes: dict[str, int], count: int, resources: Resources
 ) -> None:
-    subject, built = Subject.of(strategy), []
+    subject, built = Blueprint.of(strategy), []
 
     class Counted(subject.strategy):  # type: ignore[name-defined,misc]
         def __init__(self, *args: Any) -> None:

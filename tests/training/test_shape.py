@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.budget import Budget
-from bench.contract import Subject
+from bench.contract import Blueprint
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
 from bench.strategy.base import Strategy
@@ -20,7 +20,7 @@ Contexts = Callable[..., Resources]
 
 
 def turn(expression: str, budget: Budget, resources: Resources, *fixed: str) -> tuple[type[Strategy], StrategyConfig]:
-    subject = Subject.of(expression)
+    subject = Blueprint.of(expression)
     return subject.strategy, sized(subject.strategy, subject.config, budget, resources, fixed)
 
 
@@ -51,7 +51,7 @@ def test_a_size_that_the_user_has_set_is_not_turned(
     expression: str, fixed: str, tiny_bert: BaseModel, tiny_resources: Contexts
 ) -> None:
     resources, budget = tiny_resources(tiny_bert), Budget(trainable_params=0.5, steps=1)
-    asked = Subject.of(expression).config
+    asked = Blueprint.of(expression).config
     assert turn(expression, budget, resources, fixed)[1] == asked
     assert turn(expression, budget, resources)[1] != asked
 
@@ -75,7 +75,7 @@ def test_what_trains_nothing_is_left_alone(limit: float, tiny_bert: BaseModel, t
 def test_another_option_of_it_does_not_hold_the_size(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     resources, budget = tiny_resources(tiny_bert), Budget(trainable_params=0.2, steps=1)
     found: list[Any] = [turn("lora", budget, resources, *fixed)[1] for fixed in ((), ("lr", "alpha"))]
-    assert found[0] == found[1] != Subject.of("lora").config
+    assert found[0] == found[1] != Blueprint.of("lora").config
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The data that the contract is run on: small enough for a few seconds, with lengths that make batches pad."""
+"""A dataset of 48 short texts for checks: small enough for seconds, with lengths that make batches pad."""
 
 from __future__ import annotations
 

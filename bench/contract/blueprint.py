@@ -1,4 +1,4 @@
-"""What the contract is run on: a strategy class with its hyperparameters and parts, in this process or another."""
+"""A strategy before it is built: its class, hyperparameters and components, for this process or another."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.errors import BenchError
+from bench.expression import Expression, parse
+from bench.planning.registry import Registry, load_file
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
-    from bench.expression import Expression
-    from bench.planning.registry import Registry
     from bench.strategy.resources import Resources
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A strategy to check, and the subjects it is composed of."""
+class Blueprint:
+    """What a strategy is built from: class, hyperparameters, and the blueprints of its components."""
 
     strategy: type[Strategy]
     config: StrategyConfig
-    components: tuple[Subject, ...] = ()
+    components: tuple[Blueprint, ...] = ()
 
     @classmethod
     def of(
         cls, strategy: type[Strategy] | str, config: StrategyConfig | None = None, files: Sequence[Path] = ()
     ) -> Self:
-        """Build a subject from a class, or from an expression such as `hybrid(lora)` and files that define names in it.
+        """Return the blueprint of a class, or of an expression such as `hybrid(lora)`.
+
+        Args:
+            strategy: the class or the expression.
+            config: hyperparameters of a class; None for its defaults.
+            files: strategy files that define names in the expression.
 
         Raises:
             BenchError: a name or an option in the expression is unknown.
         """
         if isinstance(strategy, str):
-            from bench.expression import parse
-            from bench.planning.registry import Registry
-
             return cls._of_expression(parse(strategy), Registry(files))
         return cls(strategy, config if config is not None else strategy.Config())
 
@@ -50,40 +52,37 @@ class Subject:
         config = strategy.Config.parse({key: str(value) for key, value in expression.options})
         options, known = dict(expression.options), registry.names()
         named = [options[key] for key in strategy.component_options if key in options and options[key].name in known]
-        return cls(
-            strategy, config, tuple(cls._of_expression(part, registry) for part in (*expression.arguments, *named))
-        )
+        components = (*expression.arguments, *named)
+        return cls(strategy, config, tuple(cls._of_expression(component, registry) for component in components))
 
     def build(self, resources: Resources, components: Sequence[Strategy]) -> Strategy:
-        """Return a new, unfitted instance around fitted parts."""
+        """Return a new, unfitted strategy around fitted components."""
         return self.strategy(self.config, resources, components)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what another process needs to build it: where its class is, its hyperparameters, its parts."""
+        """Return what another process needs to build the strategy: class file, hyperparameters and components."""
         return {
             "module": self.strategy.__module__,
             "file": str(Path(inspect.getfile(self.strategy)).resolve()),
             "class": self.strategy.__qualname__,
             "config": asdict(self.config),
-            "components": [part.to_dict() for part in self.components],
+            "components": [component.to_dict() for component in self.components],
         }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Find the class again and build the subject.
+        """Find the class again and return the blueprint.
 
         Raises:
             BenchError: the class is not at the top level of a file that can be imported.
         """
         strategy = _find(raw["module"], Path(raw["file"]), raw["class"])
-        components = tuple(cls.from_dict(part) for part in raw["components"])
+        components = tuple(cls.from_dict(component) for component in raw["components"])
         return cls(strategy, strategy.Config(**raw["config"]), components)
 
 
 def _find(module_name: str, file: Path, qualified: str) -> type[Strategy]:
-    """Import by name where the name leads to this file, otherwise the file itself (a strategy file, a test)."""
-    from bench.planning.registry import load_file
-
+    """Return a class. Its module is imported by name if that name leads to this file, and from the file if not."""
     try:
         module = importlib.import_module(module_name)
         found = getattr(module, "__file__", None)

@@ -1,0 +1,58 @@
+"""What a clause of the contract is, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.contract.evidence import Evidence
+from bench.errors import NotApplicableError
+
+Check = Callable[[Evidence], str]
+"""Measures one thing and returns what it measured, in words; empty where it does not apply. Raises `Violation`."""
+
+
+class Violation(Exception):
+    """A strategy breaks the contract. The message says what was measured and what its author probably got wrong."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict of one clause on one strategy."""
+
+    clause: str
+    ok: bool
+    detail: str
+    """What was measured; for a broken clause, also what the author probably got wrong."""
+    check: str = ""
+    """The check that found the clause broken."""
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.ok else 'FAIL'} {self.clause:<7} {self.detail}"
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One numbered clause of the contract and the checks that watch over it."""
+
+    number: int
+    name: str
+    checks: tuple[Check, ...]
+
+    def examine(self, evidence: Evidence) -> Finding:
+        """Run the checks in order, up to the first that finds the clause broken.
+
+        Raises:
+            NotApplicableError: the strategy refuses this model.
+        """
+        measured = []
+        for check in self.checks:
+            try:
+                measured.append(check(evidence))
+            except Violation as violation:
+                return Finding(self.name, False, str(violation), check.__name__)
+            except NotApplicableError:
+                raise
+            except Exception as error:  # the author's own code can raise anything; the finding reports it
+                return Finding(self.name, False, f"raised {type(error).__name__}: {error}", check.__name__)
+        return Finding(self.name, True, "; ".join(filter(None, measured)) or "does not apply")

@@ -1,0 +1,104 @@
+"""What can be seen of a strategy from outside: answers, embeddings, tensors, optimiser steps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.data.dataset import Dataset
+from bench.encoders.strategy import EncoderStrategy
+from bench.strategy.base import Strategy
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from bench.models.base import BaseModel
+    from bench.strategy.resources import Resources
+    from bench.strategy.settings import TrainingSettings
+
+Digests = dict[str, str]
+"""Name of a tensor -> SHA-256 of its content."""
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """The model, the data and the budget that a strategy is checked with."""
+
+    model: BaseModel
+    dataset: Dataset
+    training: TrainingSettings
+    steps: int
+    seed: int
+
+
+def answers_of(strategy: Strategy, dataset: Dataset, base: Resources | None = None) -> np.ndarray:
+    """Return all that a strategy answers, as one vector: its scores, and its embeddings if it has an encoder.
+
+    Args:
+        strategy: fitted or loaded.
+        dataset: all its queries are searched in all its documents.
+        base: take the embeddings from the base encoder of these resources instead.
+    """
+    queries, corpus = dict(sorted(dataset.queries.items())), dataset.corpus
+    ranking = strategy.search(queries, strategy.index(corpus), len(corpus))
+    scores = np.zeros((len(queries), len(corpus)), dtype=np.float32)
+    for row, query in enumerate(queries):
+        for doc, score in ranking[query]:
+            scores[row, corpus.positions[doc]] = score
+    encoder = base.encoder if base else strategy.encoder if isinstance(strategy, EncoderStrategy) else None
+    if encoder is None:
+        return scores.ravel()
+    vectors = [encoder.uncached(corpus.texts, "document"), encoder.uncached(list(queries.values()), "query")]
+    return np.concatenate([scores.ravel(), *(matrix.ravel() for matrix in vectors)])
+
+
+def embed(model: SentenceTransformer, texts: Sequence[str]) -> torch.Tensor:
+    """Encode one batch of texts, in the order given and with gradients: (n, d)."""
+    import torch
+
+    features = model.preprocess(list(texts), task="document")
+    device = next(model.parameters()).device
+    features = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()}
+    vectors: torch.Tensor = model(features, task="document")["sentence_embedding"]
+    return vectors
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """Count the steps of every torch optimiser in this process, in the first element of the list."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    count = [0]
+
+    def step(*args: object) -> None:
+        count[0] += 1
+
+    handle = register_optimizer_step_post_hook(step)
+    try:
+        yield count
+    finally:
+        handle.remove()
+
+
+def frozen_digests(model: SentenceTransformer) -> Digests:
+    """Return the digest of every tensor of a model that is not trainable."""
+    parameters = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    return {name: _digest(tensor) for name, tensor in {**parameters, **dict(model.named_buffers())}.items()}
+
+
+def state_digests(model: SentenceTransformer) -> Digests:
+    """Return the digest of every tensor of a model's state."""
+    return {name: _digest(tensor) for name, tensor in model.state_dict().items()}
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    import torch
+
+    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(f"{tuple(tensor.shape)}{tensor.dtype}".encode() + content).hexdigest()

@@ -164,8 +164,14 @@ _BYTES = {
 }
 _TIME = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 """As they are written: a million seconds is not a minute."""
-_UNITS: dict[str, dict[str, int]] = {"memory": _BYTES, "seconds": _TIME, "timeout": _TIME, "min_gain": {"": 1}}
-_SHARES = ("trainable_params", "min_gain")
+_UNITS: dict[str, dict[str, int]] = {
+    "memory": _BYTES,
+    "seconds": _TIME,
+    "timeout": _TIME,
+    "min_gain": {"": 1},
+    "equivalence_margin": {"": 1},
+}
+_SHARES = ("trainable_params", "min_gain", "equivalence_margin")
 _COUNTED = ("examples", "steps")
 _SUCH_AS = {
     "trainable_params": "300k or 0.5%",
@@ -176,6 +182,7 @@ _SUCH_AS = {
     "usd": "0.5",
     "usd_per_hour": "2.5",
     "min_gain": "0.02 or 2%",
+    "equivalence_margin": "0.02 or 2%",
 }
 
 

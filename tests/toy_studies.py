@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +176,7 @@ def study_in() -> Callable[..., StudySpec]:
 def study(configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec]) -> StudySpec:
     """The study of `dial`, its kind fixed."""
     config = configure()
-    return study_in(plan(replace(config, set={**config.set, "dial.kind": "plain"})))
+    return study_in(plan(config.replace(set={**config.set, "dial.kind": "plain"})))
 
 
 @pytest.fixture

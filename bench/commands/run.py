@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Collection
-from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic.fields import FieldInfo
 
 from bench.budget import SHAPES, STOPS
 from bench.config.schema import RunConfig, from_mapping, load, merged, with_measures
@@ -45,11 +46,11 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with the same settings, or the run.json of an earlier run"
     )
-    for field in fields(RunConfig):
-        if field.name == "budget":
+    for name, field in RunConfig.model_fields.items():
+        if name == "budget":
             _add_budgets(parser)
-        elif field.name not in without:
-            _add(parser, field)
+        elif name not in without:
+            _add(parser, name, field)
 
 
 def read_settings(args: argparse.Namespace) -> RunConfig:
@@ -59,21 +60,21 @@ def read_settings(args: argparse.Namespace) -> RunConfig:
         BenchError: it cannot be used.
     """
     budgets = {f"budget_{limit}" for limit in (*SHAPES, *STOPS)}
-    known = {field.name for field in fields(RunConfig)} | budgets
+    known = RunConfig.model_fields.keys() | budgets
     given = {name: value for name, value in vars(args).items() if name in known}
     return with_measures(from_mapping(merged(load(Path(args.config)) if args.config else {}, given)))
 
 
-def _add(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
-    flag = "--" + (field.metadata["flag"] or field.name.replace("_", "-"))
-    settings: dict[str, Any] = {"help": field.metadata["help"], "default": argparse.SUPPRESS, "dest": field.name}
-    kind = str(field.type)
-    if kind == "bool":
+def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    flag = "--" + {"strategy_files": "strategy-file"}.get(name, name.replace("_", "-"))
+    extra: Any = field.json_schema_extra
+    settings: dict[str, Any] = {"help": field.description, "default": argparse.SUPPRESS, "dest": name}
+    if field.annotation is bool:
         settings["action"] = "store_true"
-    elif field.name in ("set", "strategy_files"):
-        settings |= {"action": "append", "metavar": field.metadata["metavar"] or "NAME.OPTION=VALUE"}
+    elif name in ("set", "strategy_files"):
+        settings |= {"action": "append", "metavar": extra["metavar"]}
     else:
-        settings["metavar"] = field.metadata["metavar"] or ("A,B,..." if kind.startswith("tuple") else "VALUE")
+        settings["metavar"] = extra["metavar"] or "A,B,..."
     parser.add_argument(flag, **settings)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 SUMMARY = "choose hyperparameters on development data; no test query is read"
 TRIALS = 8
 """Where --tune-trials is not given."""
-_OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "no_report")
+_OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "equivalence_margin", "no_report")
 """Settings that say how fits and cells are made or reported: a study has none."""
 
 
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_settings(args)
     if "tune_trials" in vars(args) and not config.tune_trials:
         raise BenchError(f"--tune-trials must be at least 1 here, got 0 (left out, it is {TRIALS})")
-    config = config if config.tune_trials else replace(config, tune_trials=TRIALS)
+    config = config if config.tune_trials else config.replace(tune_trials=TRIALS)
     require(config.device)
     require_writable(Path(config.out))
     planned = plan(config)

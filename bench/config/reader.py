@@ -1,4 +1,4 @@
-"""Reading a file of settings: YAML, of which JSON is a part, with the line on which each key stands."""
+"""Reads a file of settings (YAML or JSON) with the line on which each key stands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def read_settings(path: Path) -> tuple[Any, dict[str, int]]:
-    """Return what a file says, and key -> line of what stands at its top.
+    """Return the content of a file, and key -> line for the keys at its top level.
 
     Raises:
-        BenchError: the file is not there, is not UTF-8 or not YAML, or says a key twice; with the line.
+        BenchError: the file does not exist, is not UTF-8 or not YAML, or sets a key twice; with the line.
     """
     import yaml
 
@@ -30,15 +30,15 @@ def read_settings(path: Path) -> tuple[Any, dict[str, int]]:
         line = content.count(b"\n", 0, error.start) + 1
         raise BenchError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
     try:
-        said, root = yaml.safe_load(text) or {}, yaml.compose(text)
+        settings, root = yaml.safe_load(text) or {}, yaml.compose(text)
     except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark else ""
         reason = str(getattr(error, "problem", None) or error).partition("\n")[0]
         raise BenchError(f"{path}{place}: not YAML: {reason}") from error
     for key, first, again in _repeated(root):
-        raise BenchError(f"{path}:{again}: {key!r} is said twice, first in line {first}: keep one")
-    return said, _lines(root)
+        raise BenchError(f"{path}:{again}: {key!r} is set twice, first in line {first}: remove one")
+    return settings, _lines(root)
 
 
 def _lines(node: yaml.Node | None) -> dict[str, int]:
@@ -52,7 +52,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int, int]]:
-    """Yield key, its first line and its line for every key that its mapping has already: YAML takes the last."""
+    """Yield each key that its mapping sets twice, with both lines: YAML would silently take the last."""
     import yaml
 
     if isinstance(node, yaml.SequenceNode):

@@ -1,4 +1,4 @@
-"""RunConfig: everything that a YAML file or the command line may say about a run, validated.
+"""RunConfig: everything that a YAML file, the command line or Python may say about a run, validated by pydantic.
 
 Each field is documented where it stands; the command line's options are made from the same fields. The `config` of an
 invocation in `run.json` is a RunConfig as plain values, so a `run.json` can be given back as `--config`.
@@ -7,112 +7,152 @@ invocation in `run.json` is a RunConfig as plain values, so a `run.json` can be 
 from __future__ import annotations
 
 import itertools
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from bench.budget import SHAPES, STOPS, Budget
 from bench.config.reader import read_settings
-from bench.config.values import amounts_of, canonical, limits_of, settings_of, value_of
+from bench.config.values import (
+    READ,
+    Amount,
+    Budgets,
+    Device,
+    Flag,
+    Limits,
+    Overrides,
+    StrategyText,
+    StrategyTexts,
+    Text,
+    TextChecked,
+    Texts,
+    TextsOrNone,
+    Trackers,
+    Whole,
+    Wholes,
+    limits_of,
+    settings_of,
+)
 from bench.errors import BenchError, unknown
-from bench.models.device import check_name
 from bench.records import MEASURES, PRIMARY_MEASURE
 from bench.strategy.hyperparameters import typed
 from bench.strategy.settings import TrainingSettings
-from bench.training.tracking import TRACKERS
 
 BASELINE = "frozen"
-"""What the others are tested against unless told otherwise."""
+"""The strategy that the other strategies are tested against by default."""
 STRATEGIES = ("bm25", "frozen", "prior", "full", "lora")
-"""What `run` compares when nothing is named."""
+"""What `run` compares by default."""
 SPEED_STRATEGIES = ("bm25", "frozen", "full", "lora")
-"""What `speed` measures beside the plain library when nothing is named."""
+"""What `speed` measures beside the plain library by default."""
 DATASETS = ("pydocs",)
 PROBES = ("general",)
-"""What forgetting is measured on when neither datasets nor probes are named: small, and shipped."""
-BUDGET: Mapping[str, tuple[float, ...]] = {"steps": (60,)}
-"""What a fit may use when no budget is given. Small on purpose: `run` without arguments ends within minutes."""
-OVERWRITE = ("never", "failed", "always")
+"""The probes when neither datasets nor probes are named: small, and part of the package."""
+BUDGET: Limits = {"steps": (60,)}
+"""The default budget of a fit. It is small, so that `run` without arguments ends within minutes."""
 DEFAULT_OUT = "results/default"
 TRAINING = "train"
 """`--set train.batch_size=64` changes `TrainingSettings`; any other prefix is a strategy."""
+_SPELLINGS = {"strategy_file": "strategy_files", "models": "model", "dataset": "datasets"}
 
 
 class ConfigError(BenchError):
     """A configuration cannot be used; the text names the file and line, or the option."""
 
-
-def option(default: Any, help: str, flag: str = "", metavar: str = "") -> Any:
-    """Declare a field of `RunConfig` with what the command line says of it."""
-    metadata = {"help": help, "flag": flag, "metavar": metavar}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+    def __init__(self, text: str, setting: str = "") -> None:
+        super().__init__(text)
+        self.setting = setting
+        """The field, or `budget_` limit, that is wrong; empty where several do not go together."""
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """What to run. Lists are axes: every strategy on every dataset, model, budget and seed."""
+def _option(section: str, default: Any, help: str, metavar: str = "") -> Any:
+    """Declare a field of `RunConfig` with its help text, and the section of the help in which it stands."""
+    return Field(default, description=help, json_schema_extra={"section": section, "metavar": metavar})
 
-    strategies: tuple[str, ...] = option(STRATEGIES, "strategies to compare, such as bm25,frozen,hybrid(lora)")
-    datasets: tuple[str, ...] = option(DATASETS, "target datasets: names (see 'list datasets') or folders")
-    data_dir: str | None = option(None, "folder that holds dataset folders", metavar="DIR")
-    model: tuple[str, ...] = option(("",), "base models: a folder or a hub name; nothing is all-MiniLM-L6-v2")
-    budget: dict[str, tuple[float, ...]] = option(dict(BUDGET), "what a fit may use; lists sweep and multiply")
-    usd_per_hour: float | None = option(None, "price of this machine, for budgets in usd", metavar="USD")
-    seeds: tuple[int, ...] = option((0,), "seeds of what trains")
-    probes: tuple[str, ...] = option((), "datasets outside the domain, on which forgetting is measured; none for none")
-    measures: tuple[str, ...] = option(MEASURES, "measures such as ndcg@10,mrr@10, or names of ir_measures")
-    baseline: str = option(BASELINE, "strategy that the others are tested against", metavar="STRATEGY")
-    tune_trials: int = option(
-        0, "trials of tuning on development data, the default among them; the same number for all", metavar="N"
+
+_compared, _budgeted, _measured, _placed, _left = (
+    partial(_option, section)
+    for section in ("what is compared", "budget", "what is measured", "how it runs", "what it leaves")
+)
+
+
+class RunConfig(BaseModel):
+    """What to run. Lists are axes: every strategy on every dataset, model, budget and seed.
+
+    Raises:
+        ConfigError: a setting is not known, or its value cannot be used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategies: StrategyTexts = _compared(STRATEGIES, "strategies to compare, such as bm25,frozen,hybrid(lora)")
+    baseline: StrategyText = _compared(BASELINE, "strategy that the other strategies are tested against", "STRATEGY")
+    datasets: Texts = _compared(DATASETS, "target datasets: folders, or names that 'list datasets' shows")
+    probes: TextsOrNone = _compared((), "datasets outside the domain, on which forgetting is measured; or none")
+    data_dir: Text | None = _compared(None, "folder that holds dataset folders", "DIR")
+    model: Texts = _compared(("",), "base models: folders or hub names (default: all-MiniLM-L6-v2)")
+    seeds: Wholes = _compared((0,), "random seeds; every strategy that trains is fitted once for each")
+    set: Overrides = _compared(
+        {}, "a hyperparameter (lora.r=16) or a training setting (train.batch_size=64)", "NAME.OPTION=VALUE"
     )
-    min_gain: float = option(0.02, "gain over the baseline that 'how many labels do I need?' asks for", metavar="X")
-    set: dict[str, str] = option({}, "hyperparameters (lora.r=16) and training settings (train.batch_size=64)")
-    split: str = option("test", "split to measure on", metavar="NAME")
-    top_k: int = option(100, "documents to retrieve for a query, at least 100", metavar="N")
-    precision: str = option("auto", "auto (bf16 where the hardware computes it faster), bf16 or fp32", metavar="NAME")
-    max_length: int = option(
-        0, "tokens a text is cut to; 0 is the dataset's own limit, or else the model's", metavar="N"
+    strategy_files: TextsOrNone = _compared((), "a Python file with strategies of your own", "FILE")
+    trust_remote_code: Flag = _compared(False, "run code that comes with a model from the hub")
+    budget: Budgets = _budgeted(BUDGET, "what a fit may use")
+    usd_per_hour: Amount | None = _budgeted(None, "price of this machine, for budgets in usd", "USD")
+    tune_trials: Annotated[Whole, Field(ge=0)] = _budgeted(
+        0, "trials of tuning on development data for each strategy; the first tries the defaults", "N"
     )
-    device: str = option("auto", "auto, cpu, cuda or mps", metavar="NAME")
-    threads: int = option(0, "CPU threads of a fit or cell; 0 shares the machine's cores among the jobs", metavar="N")
-    jobs: int = option(1, "fits and cells at a time on this machine; timings are only sound with 1", metavar="N")
-    timeout: float | None = option(
-        None, "wall clock after which a fit or cell is ended, in seconds, or as 10m or 2h", metavar="TIME"
+    measures: Texts = _measured(MEASURES, "measures, such as ndcg@10,mrr@10; any name of ir_measures is understood")
+    primary: Text = _measured(PRIMARY_MEASURE, "the measure that decides; it is always measured", "MEASURE")
+    equivalence_margin: Amount = _measured(
+        0.02, "strategies whose difference is shown to be smaller than this are called equivalent", "X"
     )
-    executor: str = option("local", "where fits and cells run: local, the only one of this version", metavar="NAME")
-    strategy_files: tuple[str, ...] = option((), "a Python file with strategies of your own", "strategy-file", "FILE")
-    trust_remote_code: bool = option(False, "run code that comes with a model from the hub")
-    out: str = option(DEFAULT_OUT, "folder of the run; the same command goes on where it stopped", metavar="DIR")
-    overwrite: str = option("never", "what to run again although it stands: never, failed or always", metavar="WHAT")
-    report_to: tuple[str, ...] = option((), "trackers that follow each training, such as tensorboard or mlflow")
-    no_report: bool = option(False, "leave the report out")
-    dry_run: bool = option(False, "show the plan and an estimate of its time, and run nothing")
+    min_gain: Amount = _measured(0.02, "gain over the baseline that 'how many labels do I need?' asks for", "X")
+    split: Text = _measured("test", "split to measure on", "NAME")
+    top_k: Annotated[Whole, Field(ge=100)] = _measured(100, "documents to retrieve for a query, at least 100", "N")
+    precision: TextChecked[Literal["auto", "bf16", "fp32"]] = _placed(
+        "auto", "bf16, fp32, or auto: bf16 where the hardware computes it faster", "NAME"
+    )
+    max_length: Annotated[Whole, Field(ge=0)] = _placed(
+        0, "tokens a text is cut to; 0 takes the dataset's limit, or else the model's", "N"
+    )
+    device: Device = _placed("auto", "auto, cpu, cuda or mps", "NAME")
+    threads: Annotated[Whole, Field(ge=0)] = _placed(
+        0, "CPU threads of a fit or cell; 0 shares the machine's cores among the jobs", "N"
+    )
+    jobs: Annotated[Whole, Field(ge=1)] = _placed(
+        1, "fits and cells that run at the same time; timings are only sound with 1", "N"
+    )
+    timeout: Amount | None = _placed(None, "end a fit or cell after this time: seconds, or such as 10m or 2h", "TIME")
+    executor: Text = _placed("local", "where fits and cells run; this version knows only local", "NAME")
+    out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
+    overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(
+        "never", "completed work to run again: never, failed or always", "WHAT"
+    )
+    report_to: Trackers = _left((), "trackers that follow each training, such as tensorboard or mlflow")
+    no_report: Flag = _left(False, "write no report")
+    dry_run: Flag = _left(False, "show the plan with an estimate of its time, and run nothing")
 
-    def __post_init__(self) -> None:
-        for name in ("strategies", "datasets", "model", "seeds", "measures"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name}: at least one is needed")
-        for name, known in (("overwrite", OVERWRITE), ("precision", ("auto", "bf16", "fp32"))):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
-        for name, least in (("top_k", 100), ("tune_trials", 0), ("max_length", 0), ("threads", 0), ("jobs", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for tracker in self.report_to:
-            if tracker not in TRACKERS:
-                raise unknown("tracker", tracker, TRACKERS)
-        for name in ("timeout", "min_gain", "usd_per_hour"):
-            amount = getattr(self, name)
-            if amount is not None and not 0 < amount < math.inf:
-                raise ConfigError(f"{name} must be above 0 and finite, got {amount:g}")
-        check_name(self.device)
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate, and turn pydantic's report into one sentence about the first mistake."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            raise ConfigError(_sentence(problem), _setting(problem)) from None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
         self.budgets()
         self.training()
+        return self
 
     def budgets(self) -> list[Budget]:
         """Return one budget for each combination of the limits given.
@@ -120,16 +160,18 @@ class RunConfig:
         Raises:
             BudgetError: a combination makes no sense.
         """
-        names = list(self.budget)
-        combinations = itertools.product(*(self.budget[name] for name in names))
-        limits: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in combinations]
-        return [Budget(**each, usd_per_hour=self.usd_per_hour) for each in limits]
+        limits: dict[str, Any] = dict(self.budget)
+        combinations = itertools.product(*limits.values())
+        return [
+            Budget(**dict(zip(limits, amounts, strict=True)), usd_per_hour=self.usd_per_hour)
+            for amounts in combinations
+        ]
 
     def training(self) -> TrainingSettings:
         """Return the training settings that all strategies of this run share.
 
         Raises:
-            BenchError: `set` names a setting that does not exist, or a value of the wrong type or of no meaning.
+            BenchError: `set` names a setting that does not exist, or a value of the wrong type or range.
         """
         known = {field.name: field.default for field in fields(TrainingSettings)}
         changed: dict[str, Any] = {"precision": self.precision, "max_length": self.max_length}
@@ -142,12 +184,48 @@ class RunConfig:
         return TrainingSettings(**changed).checked()
 
     def overrides(self, prefix: str) -> dict[str, str]:
-        """Return what `set` says of one strategy, or of the training settings."""
+        """Return what `set` changes for one strategy, or for the training settings."""
         return {key.partition(".")[2]: value for key, value in self.set.items() if key.partition(".")[0] == prefix}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with other values.
+
+        Raises:
+            ConfigError: a setting is not known, or its value cannot be used.
+        """
+        return type(self).model_validate({**dict(self), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON, which `from_mapping` takes back."""
-        return json.loads(json.dumps(asdict(self)))
+        return self.model_dump(mode="json")
+
+
+def _setting(problem: ErrorDetails) -> str:
+    """Return the field that pydantic found a problem in, or the limit of a budget as `budget_steps`."""
+    return "_".join(str(part) for part in problem["loc"][: 2 if problem["loc"][:1] == ("budget",) else 1])
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    """Return a problem that pydantic found as a sentence that says what to write instead."""
+    name, value, context = _setting(problem), problem["input"], problem.get("ctx", {})
+    match problem["type"]:
+        case _ if value is None:
+            return f"{name}: a value is missing"
+        case "extra_forbidden":
+            return str(unknown("setting", name, [*RunConfig.model_fields, *_budget_settings()]))
+        case "literal_error":
+            return str(unknown(name, value, re.findall(r"'(\w+)'", context["expected"])))
+        case "greater_than_equal":
+            return f"{name} must be at least {context['ge']}, got {value}"
+        case "too_short":
+            return f"{name}: at least one is needed"
+        case "bool_type":
+            return f"{name}: {value!r} is neither true nor false"
+    return context["text"] if problem["type"] == READ else f"{name}: {problem['msg']}"
+
+
+def _budget_settings() -> list[str]:
+    return [f"budget_{limit}" for limit in (*SHAPES, *STOPS)]
 
 
 def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, int] | None = None) -> RunConfig:
@@ -161,39 +239,47 @@ def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, i
     Raises:
         ConfigError: a key is not known, or a value is not what its field takes.
     """
-    known = {field.name: field for field in fields(RunConfig)}
+    keys: dict[str, str] = {}
     values: dict[str, Any] = {}
-    budget: dict[str, Any] = {}
-    for key, value in raw.items():
-        where = f"{source}:{lines[key]}: " if lines and key in lines else f"{source}: " if source else ""
-        name = canonical(key)
-        try:
-            if name == "budget" or name.startswith("budget_"):
-                more = amounts_of(value if name == "budget" else {name.removeprefix("budget_"): value})
-                if twice := sorted(more.keys() & budget.keys()):
-                    raise BenchError(f"budget: {twice[0]} is said twice: keep one")
-                budget |= more
-            elif name in values:
-                raise BenchError(f"{name} is said twice, here as {key!r}: keep one")
-            elif name not in known:
-                raise unknown("setting", name, [*known, *(f"budget_{limit}" for limit in (*SHAPES, *STOPS))])
-            else:
-                values[name] = value_of(name, value, str(known[name].type))
-        except BenchError as error:
-            raise ConfigError(f"{where}{error}") from error
-    if budget:
-        values["budget"] = budget
+    setting = ""
     try:
-        return RunConfig(**values)
+        for key, value in raw.items():
+            setting = str(key)
+            for name, each in _flat(key, value):
+                if name in keys:
+                    raise ConfigError(f"{name} is set twice, here as {key!r}: remove one")
+                keys[name], values[name] = setting, each
+        setting = ""
+        return RunConfig.model_validate(_nested(values))
     except BenchError as error:
-        raise ConfigError(f"{source}: {error}" if source else str(error)) from error
+        setting = keys.get(getattr(error, "setting", ""), setting)
+        line = f"{lines[setting]}:" if lines and setting in lines else ""
+        raise ConfigError(f"{source}:{line} {error}" if source else str(error)) from error
+
+
+def _flat(key: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of `RunConfig` that a key sets, each limit of a budget as `budget_steps`."""
+    name = str(key).replace("-", "_")
+    name = _SPELLINGS.get(name, name)
+    if name != "budget":
+        yield name, value
+        return
+    for limit, amounts in limits_of(name, value).items():
+        yield f"budget_{limit}", amounts
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of `RunConfig`'s fields, the limits of a budget together in one."""
+    limits = {name: name.removeprefix("budget_") for name in _budget_settings() if name in values}
+    result = {name: value for name, value in values.items() if name not in limits}
+    return result | ({"budget": {limit: values[name] for name, limit in limits.items()}} if limits else {})
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read a YAML file, or the `run.json` of an earlier run (its latest invocation), as checked keys and values.
 
     Raises:
-        ConfigError: the file cannot be read, or says something that a run does not take; with the line.
+        ConfigError: the file cannot be read, or holds a setting that a run does not take; with the line.
     """
     try:
         raw, lines = read_settings(path)
@@ -201,7 +287,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(str(error)) from error
     if isinstance(raw, Mapping) and isinstance(raw.get("invocations"), list):
         if not raw["invocations"]:
-            raise ConfigError(f"{path}: no invocation in it")
+            raise ConfigError(f"{path}: there is no invocation in it")
         raw, lines = raw["invocations"][-1].get("config", {}), {}
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{path}: expected keys and values such as 'strategies: [frozen, lora]'")
@@ -210,25 +296,17 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay what the command line gives over what a file says: key by key, budgets and `set` limit by limit.
+    """Return the settings of a file with those of the command line over them, budgets and `set` limit by limit.
 
     Where no dataset is named, the embedded one comes with its probe.
     """
     result: dict[str, Any] = {}
-    budget: dict[str, Any] = {}
     for key, value in (*file.items(), *given.items()):
-        name = canonical(key)
-        if name == "budget":
-            budget |= limits_of(value)
-        elif name.startswith("budget_"):
-            budget |= limits_of({name.removeprefix("budget_"): value})
-        elif name == "set":
-            result["set"] = result.get("set", {}) | settings_of(value)
-        else:
-            result[name] = value
+        for name, each in _flat(key, value):
+            result[name] = result.get(name, {}) | settings_of(name, each) if name == "set" else each
     if "datasets" not in result:
         result.setdefault("probes", PROBES)
-    return result | ({"budget": budget} if budget else {})
+    return result
 
 
 def with_measures(config: RunConfig) -> RunConfig:
@@ -239,5 +317,5 @@ def with_measures(config: RunConfig) -> RunConfig:
     """
     from bench.evaluation.measures import parse_measure
 
-    keys = [parse_measure(name).key for name in config.measures]
-    return replace(config, measures=tuple(dict.fromkeys([*keys, PRIMARY_MEASURE])))
+    primary, *keys = (parse_measure(name).key for name in (config.primary, *config.measures))
+    return config.replace(measures=tuple(dict.fromkeys([*keys, primary])), primary=primary)

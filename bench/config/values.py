@@ -1,64 +1,44 @@
-"""What a file or the command line says of one setting, read as the field of `RunConfig` takes it."""
+"""The types of settings: how a file, the command line or Python may write each kind of value."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from bench.budget import SHAPES, STOPS, parse_amount
 from bench.errors import BenchError, unknown
 from bench.expression import parse, parse_list
+from bench.models.device import check_name
+from bench.training.tracking import TRACKERS
 
-_WHOLE = ("examples", "steps", "memory")
+READ = "setting"
+"""Pydantic's type of an error that one of our own functions raised; its text is already a sentence."""
 _COMMA = re.compile(r",(?![^()]*\))")
 """Between the items of a list, not between the parameters of one: `ndcg@10,RBP(p=0.8,rel=2)`."""
 
 
-def canonical(key: Any) -> str:
-    """Return the name of the field, or `budget_` limit, that a key means."""
-    name = str(key).replace("-", "_")
-    return {"strategy_file": "strategy_files", "models": "model", "dataset": "datasets"}.get(name, name)
+def _reader(read: Callable[[str, Any], Any]) -> BeforeValidator:
+    """Return a validator that calls `read(name, value)` and reports a `BenchError` as pydantic reports its own."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        try:
+            return read(str(info.field_name), value)
+        except BenchError as error:
+            raise PydanticCustomError(READ, "{text}", {"text": str(error)}) from error
+
+    return BeforeValidator(validate)
 
 
-def value_of(name: str, value: Any, kind: str) -> Any:
-    """Return the value of a field as the field takes it; `kind` is its annotation.
-
-    Raises:
-        BenchError: it cannot be taken so; says what to write instead.
-    """
-    if name == "set":
-        return settings_of(value)
-    if value is None:
-        if kind.endswith("| None"):
-            return None
-        raise BenchError(f"{name}: a value is missing")
-    if name == "strategies":
-        texts = [value] if isinstance(value, str) else _list(value)
-        return tuple(dict.fromkeys(str(found) for text in texts for found in parse_list(_text(name, text))))
-    if name == "baseline":
-        return str(parse(_text(name, value)))
-    if name == "probes" and value in ("", "none"):
-        return ()
-    if kind == "tuple[int, ...]":
-        return tuple(_whole(name, each) for each in _list(value))
-    if kind.startswith("tuple"):
-        return tuple(dict.fromkeys(_text(name, each) for each in _list(value)))
-    if kind == "bool":
-        if not isinstance(value, bool):
-            raise BenchError(f"{name}: {value!r} is neither true nor false")
-        return value
-    if kind == "int":
-        return _whole(name, value)
-    text = _text(name, value)
-    return parse_amount(text, name) if kind.startswith("float") else text
-
-
-def _text(name: str, value: Any) -> str:
+def text(name: str, value: Any) -> str:
     """Return one value as text.
 
     Raises:
-        BenchError: it is missing, or not one; says what to write instead.
+        BenchError: the value is missing, or there are several; the text says what to write instead.
     """
     if value is None:
         raise BenchError(f"{name}: a value is missing")
@@ -79,10 +59,40 @@ def _text(name: str, value: Any) -> str:
     return str(value)
 
 
-def _list(value: Any) -> list[Any]:
+def _items(name: str, value: Any) -> list[Any]:
+    """Return the items of a list, which may be one value or a text with commas."""
+    if value is None:
+        raise BenchError(f"{name}: a value is missing")
     if isinstance(value, str):
         return [part.strip() for part in _COMMA.split(value) if part.strip()] or [""]
     return list(value) if isinstance(value, Sequence) else [value]
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text(name, each) for each in _items(name, value)))
+
+
+def _texts_or_none(name: str, value: Any) -> tuple[str, ...]:
+    return () if value in ("", "none") else _texts(name, value)
+
+
+def _trackers(name: str, value: Any) -> tuple[str, ...]:
+    for tracker in (names := _texts_or_none(name, value)):
+        if tracker not in TRACKERS:
+            raise unknown("tracker", tracker, TRACKERS)
+    return names
+
+
+def _device(name: str, value: Any) -> str:
+    check_name(device := text(name, value))
+    return device
+
+
+def _expressions(name: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        raise BenchError(f"{name}: a value is missing")
+    parts = [value] if isinstance(value, str) else _items(name, value)
+    return tuple(dict.fromkeys(str(each) for part in parts for each in parse_list(text(name, part))))
 
 
 def _whole(name: str, value: Any) -> int:
@@ -91,58 +101,92 @@ def _whole(name: str, value: Any) -> int:
             raise ValueError
         return int(value)
     except (ValueError, TypeError):
+        text(name, value)
         raise BenchError(f"{name}: {value!r} is not a whole number") from None
 
 
-def limits_of(value: Any) -> dict[str, Any]:
-    """Return what is said of each limit of a budget, under its name.
+def _wholes(name: str, value: Any) -> tuple[int, ...]:
+    return tuple(_whole(name, each) for each in _items(name, value))
+
+
+def _amounts(name: str, value: Any) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(parse_amount(text(name, each), name) for each in _items(name, value)))
+
+
+def limits_of(name: str, value: Any) -> dict[str, Any]:
+    """Return the limits of a budget by name, their amounts not yet read.
 
     Raises:
-        BenchError: it is not keys and values, or a key is no limit.
+        BenchError: the value is no mapping, or names something that is no limit.
     """
     if not isinstance(value, Mapping):
-        raise BenchError(f"budget: expected limits such as 'steps: 150', got {value!r}")
-    result = {str(key).replace("-", "_"): amounts for key, amounts in value.items()}
-    for name in result:
-        if name not in (*SHAPES, *STOPS):
-            raise unknown("budget", name, (*SHAPES, *STOPS))
-    return result
+        raise BenchError(f"{name}: expected limits such as 'steps: 150', got {value!r}")
+    limits = {str(key).replace("-", "_"): amounts for key, amounts in value.items()}
+    for limit in limits:
+        if limit not in (*SHAPES, *STOPS):
+            raise unknown("budget", limit, (*SHAPES, *STOPS))
+    return limits
 
 
-def amounts_of(value: Any) -> dict[str, tuple[float, ...]]:
-    """Return the amounts of each limit of a budget.
-
-    Raises:
-        BenchError: a limit is not known, or is not an amount.
-    """
-    result = {}
-    for name, amounts in limits_of(value).items():
-        numbers = [parse_amount(str(amount), name) for amount in _list(amounts)]
-        result[name] = tuple(dict.fromkeys(int(number) if name in _WHOLE else number for number in numbers))
-    return result
-
-
-def settings_of(value: Any) -> dict[str, str]:
+def settings_of(name: str, value: Any) -> dict[str, str]:
     """Read `lora.r=16` (one or several) or a mapping, nested (`lora: {r: 16}`) or flat (`lora.r: 16`).
 
     Raises:
-        BenchError: it is none of these.
+        BenchError: the value has none of these forms.
     """
-    result: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for key, each in _pairs(value):
-        owner, _, name = key.partition(".")
-        if not owner.strip() or not name.strip() or each is None:
-            raise BenchError(f"set {key}: expected strategy.option=value, such as lora.r=16, or train.option=value")
-        result[f"{owner.strip()}.{name.strip()}"] = str(each).strip()
-    return result
+        owner, _, option = key.partition(".")
+        if not owner.strip() or not option.strip() or each is None:
+            raise BenchError(f"{name} {key}: expected strategy.option=value, such as lora.r=16, or train.option=value")
+        settings[f"{owner.strip()}.{option.strip()}"] = str(each).strip()
+    return settings
 
 
 def _pairs(value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, Mapping):
         texts = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        return [(key, each if sign else None) for key, sign, each in (str(text).partition("=") for text in texts)]
+        return [(key, each if sign else None) for key, sign, each in (str(part).partition("=") for part in texts)]
     pairs: list[tuple[str, Any]] = []
     for key, inner in value.items():
         nested = inner.items() if isinstance(inner, Mapping) else ()
-        pairs += [(f"{key}.{name}", each) for name, each in nested] or [(str(key), inner)]
+        pairs += [(f"{key}.{option}", each) for option, each in nested] or [(str(key), inner)]
     return pairs
+
+
+T = TypeVar("T")
+Text = Annotated[str, _reader(text)]
+TextChecked = Annotated[T, _reader(text)]
+"""A text that must be one of a few: `TextChecked[Literal["never", "always"]]`."""
+Texts = Annotated[tuple[str, ...], _reader(_texts), Field(min_length=1)]
+"""A list, or a text with commas between its items. Repetitions are dropped."""
+TextsOrNone = Annotated[tuple[str, ...], _reader(_texts_or_none)]
+"""A list that may be empty: `none` and an empty text stand for the empty one."""
+Trackers = Annotated[tuple[str, ...], _reader(_trackers)]
+Device = Annotated[str, _reader(_device)]
+StrategyText = Annotated[str, _reader(lambda name, value: str(parse(text(name, value))))]
+"""A strategy expression in its canonical form."""
+StrategyTexts = Annotated[tuple[str, ...], _reader(_expressions), Field(min_length=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, _reader(_whole)]
+Wholes = Annotated[tuple[int, ...], _reader(_wholes), Field(min_length=1)]
+Amount = Annotated[float, _reader(lambda name, value: parse_amount(text(name, value), name))]
+"""A number with the unit that its setting takes: `90`, `10m`, `2%`."""
+Amounts = Annotated[tuple[float, ...], _reader(_amounts)]
+Counts = Annotated[tuple[int, ...], _reader(lambda name, value: tuple(int(each) for each in _amounts(name, value)))]
+Overrides = Annotated[dict[str, str], _reader(settings_of)]
+
+
+class Limits(TypedDict, total=False):
+    """What one fit may use. The amounts of a limit are swept, and the limits multiply."""
+
+    steps: Annotated[Counts, Field(description="optimiser steps")]
+    flops: Annotated[Amounts, Field(description="floating-point operations of training, such as 1e15")]
+    seconds: Annotated[Amounts, Field(description="seconds of fitting, or a time such as 2m or 1.5h")]
+    usd: Annotated[Amounts, Field(description="money, at the price given by --usd-per-hour")]
+    examples: Annotated[Counts, Field(description="labelled pairs, development pairs included")]
+    trainable_params: Annotated[Amounts, Field(description="trainable parameters: a count, or a share such as 0.5%")]
+    memory: Annotated[Counts, Field(description="peak memory of a fit, such as 8GiB or 500MB")]
+
+
+Budgets = Annotated[Limits, _reader(limits_of)]

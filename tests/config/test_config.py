@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.budget import Budget
-from bench.config.schema import RunConfig, from_mapping, load, merged, with_measures
+from bench.config.schema import ConfigError, RunConfig, from_mapping, load, merged, with_measures
 from bench.errors import BenchError
 
 
@@ -90,6 +90,10 @@ def test_precision_and_length_reach_the_training_settings() -> None:
 
 def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
     assert with_measures(from_mapping({"measures": "RR@10,Recall@5"})).measures == ("mrr@10", "recall@5", "ndcg@10")
+    config = with_measures(from_mapping({"measures": "Recall@5", "primary": "RR@10"}))
+    assert config.measures == ("recall@5", "mrr@10") and config.primary == "mrr@10"
+    with pytest.raises(BenchError, match="unknown measure 'ndgc@10', did you mean"):
+        with_measures(from_mapping({"primary": "ndgc@10"}))
     with pytest.raises(BenchError, match="unknown measure"):
         with_measures(from_mapping({"measures": "ndgc@10"}))
 
@@ -99,7 +103,7 @@ def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
     [
         ({"strategis": "lora"}, "did you mean 'strategies'"),
         ({"budget": {"step": 5}}, "did you mean 'steps'"),
-        ({"budget_stps": 5}, "did you mean 'steps'"),
+        ({"budget_stps": 5}, "did you mean 'budget_steps'"),
         ({"budget_steps": "many"}, "'many' is not an amount"),
         ({"budget_steps": 0}, "must be above 0"),
         ({"budget_trainable_params": "150%", "budget_steps": 5}, "150% is more than all"),
@@ -134,8 +138,15 @@ def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
         ({"out": [1]}, r"out: \[1\] is a list where one value belongs: write 1"),
         ({"out": True}, "put it in quotes"),
         ({"set": 5}, "expected strategy.option=value"),
-        ({"model": "a", "models": "b"}, "model is said twice, here as 'models'"),
-        ({"budget": {"steps": 5}, "budget-steps": 6}, "steps is said twice"),
+        ({"model": "a", "models": "b"}, "model is set twice, here as 'models': remove one"),
+        ({"budget": {"steps": 5}, "budget-steps": 6}, "budget_steps is set twice, here as 'budget-steps'"),
+        ({"seeds": True}, "seeds: YAML reads this word as true"),
+        ({"top_k": [100]}, "top_k: .* is a list where one value belongs: write 100"),
+        ({"precision": ["fp32"]}, "precision: .* is a list where one value belongs: write fp32"),
+        ({"jobs": None}, "jobs: a value is missing"),
+        ({"overwrite": None}, "overwrite: a value is missing"),
+        ({"equivalence_margin": 0}, "^equivalence_margin must be above 0, got 0"),
+        ({"equivalence_margin": "2 points"}, "is not an amount such as 0.02 or 2%"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"device": "cude"}, "did you mean 'cuda'"),
         ({"set": "train.batch_size=0"}, "batch_size must be above 0, got 0"),
@@ -155,9 +166,9 @@ def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
         ("seeds: [0]\nstrategis: lora\n", r"run\.yaml:2: unknown setting 'strategis'"),
         ("seeds: [0\n", r"run\.yaml:2: not YAML"),
         ("- a\n", "expected keys and values"),
-        ('{"invocations": []}', "no invocation"),
-        ("seeds: 0\nout: a\nseeds: 1\n", r"run\.yaml:3: 'seeds' is said twice, first in line 1"),
-        ("budget:\n  steps: 5\n  steps: 6\n", r"run\.yaml:3: 'steps' is said twice"),
+        ('{"invocations": []}', "there is no invocation in it"),
+        ("seeds: 0\nout: a\nseeds: 1\n", r"run\.yaml:3: 'seeds' is set twice, first in line 1: remove one"),
+        ("budget:\n  steps: 5\n  steps: 6\n", r"run\.yaml:3: 'steps' is set twice"),
         ("out: [1]\n", r"run\.yaml:1: out: \[1\] is a list"),
         ("strategies:\n  lora: {r: 8}\n", r"run\.yaml:1: strategies: .*write lora\(r=8\)"),
         ("seeds: 2026-02-31\n", "not YAML: day is out of range"),
@@ -180,10 +191,11 @@ def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None
     assert load(path) == {"seeds": 0}
 
 
-def test_what_python_says_of_a_budget_is_laid_over_the_file_too() -> None:
-    assert merged({"budget": {"steps": 5}, "models": "a"}, {"budget": {"trainable-params": 7}, "model": "b"}) == {
-        "budget": {"steps": 5, "trainable_params": 7}, "model": "b", "probes": ("general",),
-    }  # fmt: skip
+def test_a_budget_given_from_python_is_laid_over_the_file_too() -> None:
+    config = from_mapping(
+        merged({"budget": {"steps": 5}, "models": "a"}, {"budget": {"trainable-params": 7}, "model": "b"})
+    )
+    assert config.budgets() == [Budget(steps=5, trainable_params=7)] and config.model == ("b",)
 
 
 def test_a_file_that_is_not_there() -> None:
@@ -192,9 +204,19 @@ def test_a_file_that_is_not_there() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    from dataclasses import fields
+    assert all(field.description for field in RunConfig.model_fields.values())
 
-    assert all(field.metadata["help"] for field in fields(RunConfig))
+
+def test_python_is_told_of_mistakes_in_one_sentence_too() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown setting 'strategis', did you mean 'strategies'\? Known: [^\n]*$"):
+        RunConfig(strategis="lora")
+    with pytest.raises(ConfigError, match=r"^top_k must be at least 100, got 5$"):
+        RunConfig(top_k=5)
+    with pytest.raises(ConfigError, match=r"^jobs must be at least 1, got 0$"):
+        RunConfig().replace(jobs=0)
+    assert RunConfig(strategies="lora, full", budget={"steps": "2k"}).replace(seeds=3) == RunConfig(
+        strategies=("lora", "full"), budget={"steps": (2000,)}, seeds=(3,)
+    )
 
 
 def test_the_embedded_corpus_comes_with_its_probe_and_a_named_dataset_with_none() -> None:

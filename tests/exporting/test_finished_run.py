@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def test_a_tracker_follows_each_training(finished_run: Store) -> None:
 
 def test_following_is_no_part_of_an_identity(finished_run: Store) -> None:
     config = from_mapping(finished_run.invocations()[-1]["config"])
-    unfollowed = replace(config, report_to=())
+    unfollowed = config.replace(report_to=())
     assert [fit.name for fit in plan(unfollowed).fits] == [fit.name for fit in plan(config).fits]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,4 +264,4 @@ def test_sentence_pairs_are_a_probe_and_no_target(toy_config: Configure, tmp_pat
     assert found.cells[1].measures == () and found.datasets[str(pairs)].similarity
     with pytest.raises(BenchError, match="--probes"):
         plan(toy_config(datasets=str(pairs)))
-    assert plan(replace(toy_config(datasets=str(pairs)), strategies=("words",), baseline="words")).fits
+    assert plan(toy_config(datasets=str(pairs)).replace(strategies=("words",), baseline="words")).fits

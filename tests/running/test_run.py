@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,20 +48,20 @@ def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inli
     again = run_inline(config)
     assert again.done == 0 and again.exit_code == 1
     assert again.failed[0][1:] == ("failed", "ValueError: the first line")
-    retried = run_inline(replace(config, overwrite="failed"))
+    retried = run_inline(config.replace(overwrite="failed"))
     assert retried.done == 2 and len(marker.read_text().splitlines()) == 2
 
 
 def test_what_cannot_go_better_is_not_retried(toy_config: Configure, run_inline: Run) -> None:
     config = toy_config(strategies="toy,words", set="toy.does=refuse")
     run_inline(config)
-    assert run_inline(replace(config, overwrite="failed")).done == 0
+    assert run_inline(config.replace(overwrite="failed")).done == 0
 
 
 def test_always_makes_everything_again(toy_config: Configure, run_inline: Run) -> None:
     config = toy_config()
     run_inline(config)
-    assert run_inline(replace(config, overwrite="always")).done == 2
+    assert run_inline(config.replace(overwrite="always")).done == 2
 
 
 def test_a_missing_artefact_is_made_again_where_it_is_needed(

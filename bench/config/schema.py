@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from bench.budget import SHAPES, STOPS, Budget
 from bench.config.reader import read_settings
 from bench.config.values import (
-    READ,
     Amount,
     Budgets,
     Device,
@@ -200,12 +198,12 @@ class RunConfig(BaseModel):
         return self.model_dump(mode="json")
 
 
-def _setting(problem: ErrorDetails) -> str:
+def _setting(problem: Mapping[str, Any]) -> str:
     """Return the field that pydantic found a problem in, or the limit of a budget as `budget_steps`."""
     return "_".join(str(part) for part in problem["loc"][: 2 if problem["loc"][:1] == ("budget",) else 1])
 
 
-def _sentence(problem: ErrorDetails) -> str:
+def _sentence(problem: Mapping[str, Any]) -> str:
     """Return a problem that pydantic found as a sentence that says what to write instead."""
     name, value, context = _setting(problem), problem["input"], problem.get("ctx", {})
     match problem["type"]:
@@ -221,7 +219,9 @@ def _sentence(problem: ErrorDetails) -> str:
             return f"{name}: at least one is needed"
         case "bool_type":
             return f"{name}: {value!r} is neither true nor false"
-    return context["text"] if problem["type"] == READ else f"{name}: {problem['msg']}"
+        case "value_error":
+            return str(context["error"])
+    return f"{name}: {problem['msg']}"
 
 
 def _budget_settings() -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from bench.budget import SHAPES, STOPS, parse_amount
@@ -16,20 +15,18 @@ from bench.expression import parse, parse_list
 from bench.models.device import check_name
 from bench.training.tracking import TRACKERS
 
-READ = "setting"
-"""Pydantic's type of an error that one of our own functions raised; its text is already a sentence."""
 _COMMA = re.compile(r",(?![^()]*\))")
 """Between the items of a list, not between the parameters of one: `ndcg@10,RBP(p=0.8,rel=2)`."""
 
 
 def _reader(read: Callable[[str, Any], Any]) -> BeforeValidator:
-    """Return a validator that calls `read(name, value)` and reports a `BenchError` as pydantic reports its own."""
+    """Return a validator that calls `read(name, value)` and passes its `BenchError` on as pydantic expects it."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         try:
             return read(str(info.field_name), value)
         except BenchError as error:
-            raise PydanticCustomError(READ, "{text}", {"text": str(error)}) from error
+            raise ValueError(str(error)) from error
 
     return BeforeValidator(validate)
 

@@ -149,9 +149,9 @@ def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> N
 
 def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
     """Train every strategy on every dataset for every seed; returns (name, rows) of each fit."""
-    from bench.data.catalogue import load_dataset
+    from bench.data.locate import load_dataset
     from bench.data.splits import training_data
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.planning.registry import Registry
     from bench.retrieval.cache import VectorCache, default_folder
 

@@ -157,7 +157,7 @@ class Distill(EncoderStrategy):
     def _ranked(self, data: TrainingData, lists: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """Return the cross-encoder's scores of the candidates, scaled within each list."""
         from bench.encoders.cross_encoder import Ranker, is_ranker
-        from bench.models.base import base_model
+        from bench.models.locate import base_model
 
         teacher = base_model(self.config.teacher)
         if not is_ranker(teacher.path):

@@ -14,7 +14,8 @@ import numpy as np
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.errors import NotApplicableError
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 from bench.records import FitReport
 from bench.retrieval.fusion import convex
 from bench.retrieval.ranking import Hits, Ranking

@@ -138,7 +138,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture(scope="session")
 def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[[str], BaseModel]:
     """Return a function from a family to its tiny `BaseModel`."""
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
 
     return lambda family: base_model(str(tiny_folder(family)))
 

@@ -49,25 +49,14 @@ STRATEGIES_SEE = "tasks"
 
 # What is still to be cut. These lists only get shorter.
 OPEN_IMPORTS: set[tuple[str, str]] = {
-    ("bench.data.baseline_scores", "bench.encoders.base"),
-    ("bench.data.baseline_scores", "bench.evaluation.measures"),
-    ("bench.data.baseline_scores", "bench.retrieval.cache"),
-    ("bench.data.baseline_scores", "bench.retrieval.lexical"),
-    ("bench.data.baseline_scores", "bench.retrieval.ranking"),
-    ("bench.data.baseline_scores", "bench.strategy.resources"),
-    ("bench.data.baseline_scores", "bench.strategy.settings"),
-    ("bench.data.inspection", "bench.retrieval.lexical"),
-    ("bench.data.write", "bench.store.folders"),
     ("bench.planning.jobs", "bench.running.cell"),
     ("bench.planning.jobs", "bench.running.fit"),
     ("bench.planning.plan", "bench.running.tuning.sampling"),
     ("bench.planning.studies", "bench.running.tuning.space"),
-    ("bench.retrieval.encode", "bench.strategy.resources"),
     ("bench.strategy.base", "bench.training.sizing"),
     ("bench.strategy.resources", "bench.evaluation.cost"),
     ("bench.strategy.resources", "bench.training.selection"),
     ("bench.strategy.resources", "bench.training.tracking"),
-    ("bench.strategy.space", "bench.training.sizing"),
     ("bench.tasks.drift", "bench.planning.specs"),
     ("bench.tasks.search", "bench.planning.specs"),
     ("bench.tasks.search", "bench.running.environment"),
@@ -78,12 +67,9 @@ OPEN_IMPORTS: set[tuple[str, str]] = {
     ("bench.training.step_flops", "bench.encoders.strategy"),
 }
 OPEN_CYCLES: tuple[set[str], ...] = (
-    {"bench.models.base", "bench.models.endpoint", "bench.models.endpoint_module"},
-    {"bench.retrieval.approximate", "bench.retrieval.index"},
     {
         "bench.encoders.base",
         "bench.evaluation.cost",
-        "bench.retrieval.encode",
         "bench.strategy.base",
         "bench.strategy.hyperparameters",
         "bench.strategy.resources",
@@ -91,7 +77,6 @@ OPEN_CYCLES: tuple[set[str], ...] = (
         "bench.training.selection",
         "bench.training.sizing",
     },
-    {"bench.data.catalogue", "bench.data.download", "bench.data.hub", "bench.data.locate", "bench.data.write"},
     {"bench.planning.plan", "bench.planning.studies"},
     {"bench.planning.jobs", "bench.running.fit", "bench.running.tuning.process", "bench.running.worker"},
     {
@@ -104,12 +89,7 @@ OPEN_CYCLES: tuple[set[str], ...] = (
     },
     {"bench.report.budgets", "bench.report.findings", "bench.report.luck", "bench.report.probes"},
 )
-OPEN_REACHES: set[str] = {
-    "bench.encoders.peft",
-    "bench.exporting.folder",
-    "bench.exporting.onnx",
-    "strategies.adalora",
-}
+OPEN_REACHES: set[str] = set()
 
 
 def files(package: str) -> list[Path]:

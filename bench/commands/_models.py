@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.models.base import DEFAULT_MODEL, BaseModel, base_model
+from bench.models.base import DEFAULT_MODEL, BaseModel
 from bench.models.info import ModelInfo, model_info
+from bench.models.locate import base_model
 
 Row = dict[str, Any]
 EMBEDDED = "embedded: the default"

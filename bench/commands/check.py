@@ -85,7 +85,8 @@ def _golden(args: argparse.Namespace) -> int:
 def _found(args: argparse.Namespace) -> list[tuple[Entry, Path]]:
     """Return the datasets with expected scores that are on this machine."""
     from bench.data.catalogue import catalogue
-    from bench.data.locate import is_dataset, search_places
+    from bench.data.folders import is_dataset
+    from bench.data.locate import search_places
     from bench.errors import unknown
 
     expecting = {name: entry for name, entry in catalogue().items() if entry.info.expected}
@@ -111,7 +112,7 @@ def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Gold
     from bench.commands._console import err_console
     from bench.config.execution import ExecutionSettings
     from bench.config.schema import RunConfig
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.planning.jobs import jobs_of
     from bench.planning.plan import plan
     from bench.records import MEASURES, PRIMARY_MEASURE
@@ -196,7 +197,7 @@ def _contract(args: argparse.Namespace) -> int:
     from bench.contract import check
     from bench.errors import NotApplicableError
     from bench.expression import parse_list
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.planning.registry import Registry
 
     registry = Registry(args.strategy_file)

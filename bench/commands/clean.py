@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Clean, write, and say what was dropped."""
-    from bench.data.catalogue import load_dataset
     from bench.data.cleaning import clean
     from bench.data.dataset import Dataset
-    from bench.data.write import require_new
+    from bench.data.folders import require_new
+    from bench.data.locate import load_dataset
     from bench.errors import DataError
 
     for option in ("near_document", "near_query"):
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(dataset: Dataset, drops: Sequence[Drop], out: Path) -> None:
-    from bench.data.write import new_folder, write_files
+    from bench.data.folders import new_folder
+    from bench.data.write import write_files
 
     with new_folder(out) as folder:
         write_files(dataset, folder)

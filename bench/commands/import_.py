@@ -57,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, write, and say what was made."""
     from bench.data.dataset import DatasetInfo
+    from bench.data.folders import require_new
     from bench.data.partition import assemble
-    from bench.data.write import require_new, write_dataset
+    from bench.data.write import write_dataset
 
     shares = _shares(args.shares)
     source, out = Path(args.source).expanduser(), Path(args.out).expanduser()

@@ -37,10 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect, and print what was found."""
-    from bench.data.baseline_scores import base_scores, lexical_scores, open_context, token_counter
-    from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
     from bench.data.inspection import inspect
+    from bench.data.locate import load_dataset
+    from bench.retrieval.lexical import tokenize
+    from bench.tasks.baseline_scores import base_scores, lexical_scores, open_context, token_counter
 
     dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
     if not isinstance(dataset, Dataset):
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     dataset.qrels(args.split)
     resources = None if args.no_model else open_context(args.model, dataset.info.max_length)
     count, limit = token_counter(resources) if resources else (None, None)
-    facts = inspect(dataset, count, limit, args.split)
+    facts = inspect(dataset, tokenize, count, limit, args.split)
     scores = {"BM25": lexical_scores(dataset, args.split)}
     if resources:
         scores[resources.model.name] = base_scores(dataset, args.split, resources)

@@ -98,7 +98,8 @@ def _datasets(args: argparse.Namespace) -> list[Row]:
 
 def _place(entry: Entry, data_dir: str | None) -> str:
     """Return the folder in which a dataset would be found without a network."""
-    from bench.data.locate import is_dataset, search_places
+    from bench.data.folders import is_dataset
+    from bench.data.locate import search_places
 
     if entry.kind == "pydocs":
         return "embedded"

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from bench.commands._console import console, emit_json
+    from bench.data.files import require_writable
     from bench.report import open_run, write_report
-    from bench.store.folders import require_writable
 
     store = open_run(args.folder)
     out = args.out or store.folder

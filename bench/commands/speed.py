@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from bench.commands._console import console, emit_json, err_console
-    from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
+    from bench.data.locate import load_dataset
     from bench.errors import BenchError
     from bench.expression import parse_list
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.planning.registry import Registry
     from bench.running.worker import set_threads
     from bench.speed.measuring import COMPARISONS, measure, sentences, table

@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
     """Make the studies; returns 1 where one of them failed."""
     from bench.commands._console import console, emit_json, err_console
     from bench.config.execution import ExecutionSettings
+    from bench.data.files import require_writable
     from bench.errors import BenchError
     from bench.models.device import require
     from bench.planning.plan import plan
     from bench.running.tuning.many import at_a_time, run_studies, studies_of
-    from bench.store.folders import require_writable
     from bench.store.provenance import provenance
     from bench.store.store import Store
 

@@ -16,7 +16,7 @@ from bench.contract.observing import CheckSettings
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.sample import sample_dataset
 from bench.errors import unknown
-from bench.models.base import base_model
+from bench.models.locate import base_model
 from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
+from bench.data.dataset import DatasetInfo
 from bench.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -107,22 +107,6 @@ def read_entry(path: Path, name: str) -> Entry:
         DataError: it is malformed; with the file, and the key.
     """
     return _entry(path, name, _parse(path))
-
-
-def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset:
-    """Load a dataset by name or folder, downloading it where it is found nowhere.
-
-    Args:
-        name: a name of the catalogue or of a folder in `data_dir`; a path; `hub:owner/name`; `pydocs`, `pydocs:tune`;
-            each with options after a question mark: `pydocs?size=800`, `scifact?max_length=128`.
-        data_dir: looked into first, before `$BENCH_DATA`, `./datasets`, the user's cache and the network.
-
-    Raises:
-        DataError: nothing of that name is found (the text says where it was looked for), or what is found is malformed.
-    """
-    from bench.data.locate import load
-
-    return load(name, data_dir)
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -18,8 +18,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from bench.data.catalogue import Archive, Entry
-from bench.data.locate import is_dataset
-from bench.data.write import new_folder
+from bench.data.folders import is_dataset, new_folder
 from bench.errors import DataError
 
 ATTEMPTS = 3

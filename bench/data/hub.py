@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.data.catalogue import Hub
 from bench.data.dataset import Corpus, Dataset, DatasetInfo
-from bench.data.locate import is_dataset
-from bench.data.write import new_folder, write_files
+from bench.data.folders import is_dataset, new_folder
+from bench.data.write import write_files
 from bench.errors import DataError
 
 _QRELS = ("qrels", "default")

@@ -89,6 +89,7 @@ class Inspection:
 
 def inspect(
     dataset: Dataset,
+    tokenize: Callable[[str], list[str]],
     count: Callable[[Sequence[str]], list[int]] | None = None,
     limit: int | None = None,
     test_split: str = "test",
@@ -99,6 +100,7 @@ def inspect(
 
     Args:
         dataset: the dataset.
+        tokenize: splits a text into the terms that lexical search compares.
         count: counts the tokens of texts; None counts words.
         limit: tokens that the model takes of a text.
         test_split: the split that the others are compared with.
@@ -128,7 +130,7 @@ def inspect(
             for split in dataset.splits
             if split != test_split and test_split in dataset.splits
         },
-        lexical_overlap=lexical_overlap(dataset, test_split) if test_split in dataset.splits else {},
+        lexical_overlap=lexical_overlap(dataset, test_split, tokenize) if test_split in dataset.splits else {},
         templates=tuple(templates),
         templated=sum(len(template.members) for template in templates) / len(texts) if texts else 0.0,
         warnings=dataset.warnings,
@@ -209,14 +211,12 @@ def _alike(pairs: Iterable[tuple[str, str, bool]]) -> dict[str, dict[str, set[st
     return found
 
 
-def lexical_overlap(dataset: Dataset, split: str) -> dict[str, float]:
+def lexical_overlap(dataset: Dataset, split: str, tokenize: Callable[[str], list[str]]) -> dict[str, float]:
     """Measure how many of a query's terms (English stems without stop words) its best relevant document has.
 
     Returns:
         `mean`: the mean share over the queries with terms; `none`: the share of them with no term in common.
     """
-    from bench.retrieval.lexical import tokenize
-
     cached: dict[str, set[str]] = {}
     shares: list[float] = []
     for query, docs in dataset.qrels(split).items():

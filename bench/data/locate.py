@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from bench.data.beir import is_beir, read_beir
+from bench.data.beir import read_beir
 from bench.data.catalogue import Entry, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
+from bench.data.download import fetch
 from bench.data.files import cache_folder
+from bench.data.folders import DESCRIPTION, is_dataset
+from bench.data.hub import fetch_hub, hub_of
 from bench.data.pseudo import is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
 from bench.errors import DataError, did_you_mean
 
-DESCRIPTION = "dataset.toml"
-"""A file in a dataset's folder that describes it, in the form of the catalogue's files."""
 _OPTIONS = {"retrieval": ("max_length",), "similarity": ("max_length",), "pydocs": ("max_length", "packages", "size")}
 
 
@@ -59,9 +60,18 @@ class Spec:
         return f"{self.name}{variant}{'?' if options else ''}{options}"
 
 
-def load(text: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset:
-    """Load a dataset: see `bench.data.catalogue.load_dataset`."""
-    spec = Spec.parse(text)
+def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset:
+    """Load a dataset by its name or folder. Download it where no folder holds it.
+
+    Args:
+        name: a name of the catalogue, the name of a folder in `data_dir`, a path, or `hub:owner/name`. Options follow
+            a question mark: `pydocs:tune`, `pydocs?size=800`, `scifact?max_length=128`.
+        data_dir: searched first, before `$BENCH_DATA`, `./datasets`, the user's cache and the network.
+
+    Raises:
+        DataError: no place holds the dataset (the message lists the places), or its files are malformed.
+    """
+    spec = Spec.parse(name)
     known = catalogue()
     if spec.name == "hub":
         return _load_folder(_fetch_hub(spec.variant), None, spec)
@@ -71,7 +81,7 @@ def load(text: str, data_dir: Path | None = None) -> Dataset | SimilarityDataset
     if entry and entry.kind == "pydocs":
         return _load_pydocs(entry, spec)
     if spec.variant:
-        raise DataError(f"dataset {text!r}: {spec.name} has no variants")
+        raise DataError(f"dataset {name!r}: {spec.name} has no variants")
     places = search_places(spec.name, entry, data_dir)
     found = next((place for place in places if is_dataset(place)), None)
     if found:
@@ -89,11 +99,6 @@ def search_places(name: str, entry: Entry | None, data_dir: Path | None = None) 
     if entry and entry.archive and entry.archive.folder != name:
         names.append(entry.archive.folder)
     return list(dict.fromkeys(base / folder for base in bases if base for folder in names))
-
-
-def is_dataset(folder: Path) -> bool:
-    """Whether a folder has the form of a dataset, BEIR's or the similarity one."""
-    return folder.is_dir() and (is_beir(folder) or is_similarity(folder))
 
 
 def _is_path(name: str) -> bool:
@@ -122,8 +127,6 @@ def _fetch(entry: Entry, places: list[Path]) -> Path:
             f"dataset {entry.name!r} is not on this machine, and the catalogue knows no address for it.\n"
             f"Looked in:\n{_listed(places)}\nIts source: {entry.info.source or 'unknown'}"
         )
-    from bench.data.download import fetch
-
     try:
         return fetch(entry, cache_folder() / "datasets")
     except DataError as error:
@@ -131,8 +134,6 @@ def _fetch(entry: Entry, places: list[Path]) -> Path:
 
 
 def _fetch_hub(repo: str) -> Path:
-    from bench.data.hub import fetch_hub, hub_of
-
     return fetch_hub(hub_of(repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
 
 

@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data.beir import HEADER
 from bench.data.dataset import Dataset
-from bench.data.locate import DESCRIPTION
-from bench.errors import DataError
-from bench.store.folders import require_writable
-
-
-def require_new(path: Path) -> None:
-    """Refuse a folder that could not be made: asked before the work, of which nothing would be left.
-
-    Raises:
-        BenchError: it is there already and is not an empty folder, or nothing can be written where it would be.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
-    require_writable(path.parent)
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` that becomes `path` when the block ends well, or else vanishes.
-
-    Raises:
-        BenchError: `path` is there already and is not an empty folder, or cannot be made.
-    """
-    require_new(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if path.is_dir():
-            path.rmdir()
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+from bench.data.folders import DESCRIPTION, new_folder
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:

@@ -68,10 +68,10 @@ def plan(
         from bench.planning.registry import Registry
 
         registry = Registry(config.strategy_files)
-    from bench.data import catalogue
-    from bench.models.base import base_model as find_model
+    from bench.data.locate import load_dataset as find_dataset
+    from bench.models.locate import base_model as find_model
 
-    planner = Planner(config, registry, load_dataset or catalogue.load_dataset, base_model or find_model)
+    planner = Planner(config, registry, load_dataset or find_dataset, base_model or find_model)
     return planner.plan(role)
 
 

@@ -31,8 +31,8 @@ def find_texts(run: Run, setting: Setting) -> Texts:
 
     A dataset whose content differs from what was run is not used: its texts might not be those that were ranked.
     """
-    from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
+    from bench.data.locate import load_dataset
 
     cell = next((cell for entry in setting.entries.values() for cell in entry.usable), None)
     if cell is None:
@@ -58,7 +58,8 @@ def find_texts(run: Run, setting: Setting) -> Texts:
 def at_hand(name: str, data_dir: Path | None) -> bool:
     """Whether a dataset can be read without asking the network."""
     from bench.data.catalogue import catalogue
-    from bench.data.locate import Spec, is_dataset, search_places
+    from bench.data.folders import is_dataset
+    from bench.data.locate import Spec, search_places
 
     spec = Spec.parse(name)
     if spec.name == "hub":

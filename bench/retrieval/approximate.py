@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.retrieval.exact import nearest
+
 TARGET_RECALL = 0.99
 """Share of the exact best documents that must be found; lists are probed until it is reached."""
 _SAMPLE = 64
@@ -70,8 +72,6 @@ class ApproximateSearch:
 
     def _settle(self, queries: np.ndarray, k: int) -> None:
         """Double the lists probed until the recall is reached on a sample of queries."""
-        from bench.retrieval.index import nearest
-
         sample = queries[:: max(1, len(queries) // _SAMPLE)][:_SAMPLE]
         _, exact = nearest(self.vectors, sample, k)
         self.probes = min(_FIRST_PROBES, self.lists)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.retrieval.approximate import ApproximateSearch
+from bench.retrieval.exact import nearest
 from bench.retrieval.ranking import Hits, Ranking, trec_order
-
-if TYPE_CHECKING:
-    from bench.retrieval.approximate import ApproximateSearch
 
 EXACT_BYTES = 4 * 1024**3
 """Vectors that are searched exactly: 2.8 million of 384 dimensions. Exact search of q queries takes 2qnd operations. To
@@ -19,9 +17,6 @@ sort the documents into its lists FAISS takes as many as exact search does for a
 thousands. So below this size, which a small machine still holds in memory, the exact answer is also the cheaper one
 (docs/performance.md)."""
 _BLOCK_QUERIES = 2048
-_BLOCK_DOCS = 65_536
-_BLOCK_SCORES = 16 * 1024**2
-"""Scores held at once (64 MiB): a block has fewer documents where there are many queries."""
 _BEYOND = 8
 """Documents looked at beyond the cut, so that equal ones there are ordered by id."""
 
@@ -41,8 +36,6 @@ class VectorIndex:
 
     def __post_init__(self) -> None:
         if self.vectors.nbytes > EXACT_BYTES:
-            from bench.retrieval.approximate import ApproximateSearch
-
             built = ApproximateSearch(self.vectors)
             object.__setattr__(self, "approximate", built)
             object.__setattr__(self, "seconds", self.seconds + built.seconds)
@@ -69,38 +62,3 @@ class VectorIndex:
                 ranked = trec_order((self.ids[p], s) for s, p in zip(row, places, strict=True) if p >= 0)
                 hits[query] = ranked[:top_k]
         return Ranking(hits)
-
-
-def nearest(documents: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact search by inner product, a block of documents at a time, so that memory does not grow with the corpus.
-
-    Args:
-        documents: (n, d) float32; may be a memory map, each block of which is read once.
-        queries: (q, d) float32.
-        k: how many to find; fewer where there are fewer documents.
-
-    Returns:
-        Scores and positions, both (q, min(k, n)), best first.
-    """
-    import torch
-
-    k = min(k, len(documents))
-    wanted = torch.from_numpy(np.ascontiguousarray(queries))
-    size = max(1, min(_BLOCK_DOCS, _BLOCK_SCORES // max(len(queries), 1)))
-    best_scores = torch.empty((len(queries), 0))
-    best_positions = torch.empty((len(queries), 0), dtype=torch.int64)
-    for begin in range(0, len(documents), size):
-        block = torch.from_numpy(_writable(documents[begin : begin + size]))
-        scores, positions = (wanted @ block.T).topk(min(k, len(block)), dim=1)
-        best_scores = torch.cat([best_scores, scores], dim=1)
-        best_positions = torch.cat([best_positions, positions + begin], dim=1)
-        if begin:
-            best_scores, chosen = best_scores.topk(min(k, best_scores.shape[1]), dim=1)
-            best_positions = best_positions.gather(1, chosen)
-    return best_scores.numpy(), best_positions.numpy()
-
-
-def _writable(block: np.ndarray) -> np.ndarray:
-    """Return a block that torch takes without a warning: copied only where it is read-only or not contiguous."""
-    block = np.ascontiguousarray(block)
-    return block if block.flags.writeable else block.copy()

@@ -84,7 +84,7 @@ class JobEnvironment:
     def dataset(self, asked: str) -> Dataset | SimilarityDataset:
         """Read a dataset, once."""
         if asked not in self._datasets:
-            from bench.data.catalogue import load_dataset
+            from bench.data.locate import load_dataset
 
             self._datasets[asked] = load_dataset(
                 asked, Path(self.execution.data_dir) if self.execution.data_dir else None
@@ -93,7 +93,7 @@ class JobEnvironment:
 
     def model(self, asked: str) -> BaseModel:
         """Find a base model; empty is the default."""
-        from bench.models.base import base_model
+        from bench.models.locate import base_model
 
         return base_model(
             asked or None, pooling=self.execution.pooling, trust_remote_code=self.execution.trust_remote_code

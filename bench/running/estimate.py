@@ -131,7 +131,7 @@ class _Estimator:
 
     def weights(self, model: str) -> int:
         """Return the scalars of a model outside its embeddings, read from the headers of its weight files."""
-        from bench.models.base import base_model
+        from bench.models.locate import base_model
 
         return _weights(base_model(model or None).path)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
+from bench.data.files import require_writable
 from bench.errors import BenchError
 from bench.models.device import require
 from bench.planning.jobs import Job, Listener, jobs_of
@@ -22,7 +23,6 @@ from bench.planning.plan import Plan, plan
 from bench.records import USABLE
 from bench.running.executors import Executor, executor
 from bench.running.tuning.study import discard
-from bench.store.folders import require_writable
 from bench.store.pricing import price_of, put_price
 from bench.store.provenance import provenance
 from bench.store.store import Store

@@ -17,11 +17,11 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     """Do the job; returns nDCG@10 by strategy."""
     import torch
 
-    from bench.data.catalogue import load_dataset
     from bench.data.dataset import Dataset
+    from bench.data.locate import load_dataset
     from bench.data.splits import training_data
     from bench.evaluation.measures import evaluate
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.planning.registry import Registry
     from bench.records import PRIMARY_MEASURE
     from bench.retrieval.lexical import tokenize

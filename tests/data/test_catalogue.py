@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.data import catalogue as catalogue_module
-from bench.data.catalogue import catalogue, load_dataset, read_entry
+from bench.data.catalogue import catalogue, read_entry
 from bench.data.dataset import Dataset, SimilarityDataset
-from bench.data.locate import Spec
+from bench.data.locate import Spec, load_dataset
 from bench.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.data.catalogue import load_dataset
 from bench.data.cleaning import Drop, clean, tidy
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.inspection import inspect
+from bench.data.locate import load_dataset
 from bench.data.templates import OTHER, find_templates, template_groups
 from bench.data.write import write_dataset
+from bench.retrieval.lexical import tokenize
 
 WORDS = [f"word{n}" for n in range(3000)]
 
@@ -63,7 +64,7 @@ def test_spotless_data_is_not_accused(spotless: Dataset) -> None:
     cleaned, drops, tidied = clean(spotless, drop_shared=True)
     assert (drops, tidied) == ([], 0)
     assert cleaned.fingerprint == spotless.fingerprint
-    facts = inspect(spotless)
+    facts = inspect(spotless, tokenize)
     assert facts.leaks == () and facts.templates == ()
     assert (facts.copied_documents, facts.near_documents) == (0, 0)
 
@@ -121,7 +122,7 @@ def test_the_same_words_in_another_order_are_another_query() -> None:
     dataset = make({"d1": "a b", "d2": "c d"}, queries, {"test": {"q1": {"d1": 1}}, "train": {"q2": {"d2": 1}}})
     (drop,) = clean(dataset)[1]
     assert drop.reason == "resembles a query of test"
-    assert inspect(dataset).leaks[0].same == 0
+    assert inspect(dataset, tokenize).leaks[0].same == 0
 
 
 def test_texts_are_tidied() -> None:
@@ -130,7 +131,7 @@ def test_texts_are_tidied() -> None:
 
 
 def test_inspection_finds_what_was_planted(planted: Dataset) -> None:
-    facts = inspect(planted)
+    facts = inspect(planted, tokenize)
     assert facts.copied_documents == 1
     assert facts.near_documents == 4
     leaks = {(leak.first, leak.second, leak.kind): (leak.same, leak.near) for leak in facts.leaks}
@@ -145,17 +146,17 @@ def test_inspection_finds_what_was_planted(planted: Dataset) -> None:
 
 
 def test_lengths_are_counted_against_the_limit(spotless: Dataset) -> None:
-    facts = inspect(spotless, count=lambda texts: [len(text.split()) + 2 for text in texts], limit=20)
+    facts = inspect(spotless, tokenize, count=lambda texts: [len(text.split()) + 2 for text in texts], limit=20)
     assert facts.lengths["documents"].truncated == 1.0
     assert facts.lengths["queries"].truncated == 0.0
     assert facts.lengths["queries"].median == 14
-    assert inspect(spotless).lengths["documents"].truncated is None
+    assert inspect(spotless, tokenize).lengths["documents"].truncated is None
 
 
 def test_lexical_overlap_is_of_the_best_relevant_document() -> None:
     documents = {"d1": "green tea leaves", "d2": "black tea", "d3": "milk"}
     queries = {"q1": "green tea shops", "q2": "juice"}
-    facts = inspect(make(documents, queries, {"test": {"q1": {"d1": 1, "d2": 1, "d3": 0}, "q2": {"d3": 1}}}))
+    facts = inspect(make(documents, queries, {"test": {"q1": {"d1": 1, "d2": 1, "d3": 0}, "q2": {"d3": 1}}}), tokenize)
     assert facts.lexical_overlap == {"mean": pytest.approx((2 / 3 + 0) / 2), "none": 0.5}
 
 
@@ -235,7 +236,7 @@ def test_the_inspect_command_measures_a_model(
 def test_scifact_and_medquad_share_what_is_known_of_them(shared_data: Path) -> None:
     scifact = load_dataset("scifact", shared_data)
     assert isinstance(scifact, Dataset)
-    facts = inspect(scifact)
+    facts = inspect(scifact, tokenize)
     assert (facts.overlaps["train"].shared_relevant, facts.overlaps["train"].test_relevant) == (181, 283)
     leak = next(leak for leak in facts.leaks if leak.kind == "relevant documents")
     assert (leak.same, leak.near) == (181, 0)

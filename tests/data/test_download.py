@@ -15,10 +15,11 @@ from typing import ClassVar
 
 import pytest
 
-from bench.data.catalogue import Archive, Entry, Hub, load_dataset
+from bench.data.catalogue import Archive, Entry, Hub
 from bench.data.dataset import Dataset, DatasetInfo
 from bench.data.download import ATTEMPTS, fetch, fetch_archive
 from bench.data.hub import fetch_hub, hub_of
+from bench.data.locate import load_dataset
 from bench.errors import DataError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
+from bench.data.locate import load_dataset
 from bench.data.splits import training_data
 
 TOPICS = ("tea", "milk", "bread", "salt", "rice", "soap", "glass", "paper", "wool", "iron", "copper", "maize")

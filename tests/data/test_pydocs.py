@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.data import pydocs
-from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset, DatasetInfo
 from bench.data.docstrings import Docstring, read_package, source_folder
+from bench.data.locate import load_dataset
 from bench.data.pydocs import SHARES, make_splits, read_pydocs
 from bench.data.text import normalise, shingles
 from bench.errors import DataError

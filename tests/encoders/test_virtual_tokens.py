@@ -8,13 +8,14 @@ import torch
 
 from bench.contract import Blueprint
 from bench.contract.observing import embed
-from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
+from bench.data.locate import load_dataset
 from bench.data.sample import sample_dataset
 from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.measures import evaluate
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 
 ALL = ("prefix", "prompt", "ptuning", "prefix(reparametrise=true)")
 TEXTS = ["dough", "the crane of the harbour was repaired twice last winter", "kiln glaze wheel " * 40]

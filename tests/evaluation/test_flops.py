@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.contract import Blueprint
 from bench.encoders.strategy import EncoderStrategy
 from bench.evaluation.flops import flop_model, query_flops
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 from bench.planning.registry import Registry
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings

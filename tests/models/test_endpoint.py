@@ -16,8 +16,9 @@ import pytest
 
 from bench.errors import BenchError, ModelError
 from bench.expression import parse
-from bench.models.base import base_model
-from bench.models.endpoint import ATTEMPTS, KEY, OPENAI_KEY, TEXTS_A_REQUEST, Endpoint, EndpointModel
+from bench.models.endpoint import ATTEMPTS, KEY, OPENAI_KEY, TEXTS_A_REQUEST, Endpoint
+from bench.models.endpoint_model import EndpointModel
+from bench.models.locate import base_model
 from bench.retrieval.cache import VectorCache
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
@@ -38,7 +39,7 @@ class Service:
     """A server, what it was asked, and what it is to answer before it answers properly."""
 
     url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     """Status, headers and body of the next answers."""
@@ -59,7 +60,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found.requested.append(body | {"path": self.path})
+            found.requests.append(body | {"path": self.path})
             found.headers.append(dict(self.headers))
             rows = [{"index": n, "embedding": vector(text)} for n, text in enumerate(body["input"])]
             status, headers, answer = (
@@ -113,7 +114,7 @@ def test_a_name_that_cannot_be_read_is_refused_before_anything_is_asked(name: st
 
 def test_the_name_survives_in_an_expression() -> None:
     text = 'frozen("openai:http://127.0.0.1:80/v1?tokens=512#a/b")'
-    assert parse(str(parse(text))).parts[0].name == "openai:http://127.0.0.1:80/v1?tokens=512#a/b"
+    assert parse(str(parse(text))).arguments[0].name == "openai:http://127.0.0.1:80/v1?tokens=512#a/b"
 
 
 def test_address_and_name_stand_for_the_weights() -> None:
@@ -129,14 +130,14 @@ def test_vectors_come_in_the_order_of_the_texts_in_requests_of_bounded_size(serv
     texts = [f"text {number}" for number in range(2 * TEXTS_A_REQUEST + 1)]
     found = service.endpoint().embed(texts)
     np.testing.assert_array_equal(found, np.array([vector(text) for text in texts], dtype=np.float32))
-    assert [len(body["input"]) for body in service.asked] == [TEXTS_A_REQUEST, TEXTS_A_REQUEST, 1]
-    assert {body["path"] for body in service.asked} == {"/v1/embeddings"}
-    assert {body["model"] for body in service.asked} == {"words"}
+    assert [len(body["input"]) for body in service.requests] == [TEXTS_A_REQUEST, TEXTS_A_REQUEST, 1]
+    assert {body["path"] for body in service.requests} == {"/v1/embeddings"}
+    assert {body["model"] for body in service.requests} == {"words"}
 
 
 def test_dimensions_are_asked_for_and_an_empty_text_is_not_sent_empty(service: Service) -> None:
     service.endpoint(dimensions=WIDTH).embed([""])
-    assert service.asked[0]["dimensions"] == WIDTH and service.asked[0]["input"] == [" "]
+    assert service.requests[0]["dimensions"] == WIDTH and service.requests[0]["input"] == [" "]
 
 
 def test_a_refusal_that_passes_is_waited_for(service: Service) -> None:
@@ -149,14 +150,14 @@ def test_after_some_attempts_it_is_given_up(service: Service) -> None:
     service.refusals = [(503, {}, json.dumps({"error": {"message": "model is loading"}}))] * 9
     with pytest.raises(ModelError, match="HTTP 503: model is loading"):
         service.endpoint().embed(["a"])
-    assert len(service.asked) == ATTEMPTS
+    assert len(service.requests) == ATTEMPTS
 
 
 def test_what_will_not_pass_is_not_asked_again(service: Service) -> None:
     service.refusals = [(400, {}, json.dumps({"error": {"message": "input is too long"}}))]
     with pytest.raises(ModelError, match=r"model .words. at http://127.* HTTP 400: input is too long"):
         service.endpoint().embed(["a"])
-    assert len(service.asked) == 1 and not service.waits
+    assert len(service.requests) == 1 and not service.waits
 
 
 def test_an_address_where_nobody_answers(service: Service) -> None:
@@ -169,7 +170,7 @@ def test_a_redirect_is_not_followed(service: Service, monkeypatch: pytest.Monkey
     service.refusals = [(302, {"Location": f"{service.url}/elsewhere"}, "")]
     with pytest.raises(ModelError, match="HTTP 302"):
         service.endpoint().embed(["a"])
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,16 +226,16 @@ def test_its_vectors_are_cached_like_others(service: Service, tmp_path: Path) ->
 
     first = encode(["a harbour", "a kiln"])
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
-    asked = len(service.asked)
+    before = len(service.requests)
     again = encode(["a kiln", "a harbour", "a lens"])
     np.testing.assert_array_equal(again[:2], first[::-1])
-    assert [body["input"] for body in service.asked[asked:]] == [["a lens"]]
+    assert [body["input"] for body in service.requests[before:]] == [["a lens"]]
 
 
 def test_texts_are_cut_at_four_characters_a_token(service: Service) -> None:
     resources = Resources(model_at(service), training=TrainingSettings(precision="fp32", max_length=5))
     resources.encoder.uncached(["x" * 100], "document")
-    assert service.asked[-1]["input"] == ["x" * 20]
+    assert service.requests[-1]["input"] == ["x" * 20]
 
 
 def test_it_is_compared_untouched_and_cannot_be_trained(

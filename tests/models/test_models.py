@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from bench.errors import ModelError
-from bench.models import base as models
-from bench.models.base import BaseModel, base_model
+from bench.models import locate
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 
 
 def test_the_default_is_the_published_model() -> None:
@@ -24,7 +25,7 @@ def test_the_default_is_the_published_model() -> None:
 
 
 def test_a_default_that_is_not_the_published_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "DEFAULT_SHA256", "0" * 64)
+    monkeypatch.setattr(locate, "DEFAULT_SHA256", "0" * 64)
     with pytest.raises(ModelError, match="SHA-256"):
         base_model()
 

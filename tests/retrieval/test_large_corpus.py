@@ -14,7 +14,8 @@ import pytest
 
 from bench.retrieval import index as index_module
 from bench.retrieval.approximate import TARGET_RECALL, ApproximateSearch
-from bench.retrieval.index import VectorIndex, nearest
+from bench.retrieval.exact import nearest
+from bench.retrieval.index import VectorIndex
 
 SCALE = Path(__file__).resolve().parents[2] / "benchmarks" / "scale.py"
 
@@ -84,7 +85,7 @@ def test_memory_maps_that_cannot_be_written_are_searched_without_a_copy_of_the_w
     documents, queries = clustered(500), clustered(4, seed=4)
     np.save(tmp_path / "vectors.npy", documents)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    monkeypatch.setattr(index_module, "_BLOCK_DOCS", 64)
+    monkeypatch.setattr("bench.retrieval.exact._BLOCK_DOCS", 64)
     for found, expected in zip(nearest(mapped, queries, 7), nearest(documents, queries, 7), strict=True):
         np.testing.assert_array_equal(found, expected)
 

@@ -9,7 +9,8 @@ import pytest
 
 from bench.data.dataset import Corpus
 from bench.errors import BenchError
-from bench.retrieval.index import VectorIndex, nearest
+from bench.retrieval.exact import nearest
+from bench.retrieval.index import VectorIndex
 from bench.retrieval.lexical import build_lexical, tokenize
 
 CORPUS = Corpus(
@@ -28,7 +29,7 @@ CORPUS = Corpus(
 
 @pytest.mark.parametrize("block", [3, 64])
 def test_blocks_give_what_one_product_gives(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr("bench.retrieval.index._BLOCK_DOCS", block)
+    monkeypatch.setattr("bench.retrieval.exact._BLOCK_DOCS", block)
     rng = np.random.default_rng(0)
     documents, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(7, 8)).astype("f4")
     scores, positions = nearest(documents, queries, 10)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.config.schema import RunConfig, from_mapping
-from bench.data.catalogue import load_dataset
 from bench.data.dataset import Dataset
+from bench.data.locate import load_dataset
 from bench.data.write import write_dataset
 from bench.report.build import build
 from bench.report.findings import Analysis

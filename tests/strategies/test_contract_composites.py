@@ -10,7 +10,8 @@ import pytest
 from bench.contract import check
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.sample import sample_dataset
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 from bench.retrieval.ranking import Ranking, write_trec
 
 ANY_ARCHITECTURE = (

@@ -7,7 +7,8 @@ import pytest
 from bench.contract import check
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.errors import NotApplicableError
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 
 STRATEGIES = (
     "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.contract import Blueprint
-from bench.models.base import base_model
+from bench.models.locate import base_model
 from bench.planning.registry import Registry
 from bench.strategy.resources import Resources
 

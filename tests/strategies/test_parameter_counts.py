@@ -7,7 +7,7 @@ import pytest
 
 from bench.budget import Budget
 from bench.contract import Blueprint
-from bench.models.base import base_model
+from bench.models.locate import base_model
 from bench.strategy.resources import Resources
 from bench.training.shape import sized
 

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.budget import Budget
 from bench.data.dataset import TrainingData
 from bench.encoders.losses import ListwiseLoss
-from bench.models.base import BaseModel, base_model
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
 from bench.strategy.resources import Resources
 from bench.training.loop import _Timer, _Work
 from strategies.full import Full

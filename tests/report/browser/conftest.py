@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bench.data.catalogue import load_dataset
+from bench.data.locate import load_dataset
 from bench.report import write_report
 
 QUERIES = 160

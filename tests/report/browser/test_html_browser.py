@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.data.catalogue import load_dataset
+from bench.data.locate import load_dataset
 from bench.report import write_report
 
 HOSTILE_MARKS = ("<script>document.title", "onerror=")

@@ -35,7 +35,7 @@ def open_context(model: str | None, max_length: int | None, scratch: Path | None
     """Return a context around a base model (None: the default one), with the user's cache of vectors."""
     import torch
 
-    from bench.models.base import base_model
+    from bench.models.locate import base_model
     from bench.retrieval.cache import VectorCache, default_folder
     from bench.strategy.resources import Resources
     from bench.strategy.settings import TrainingSettings

@@ -1,0 +1,53 @@
+"""Dataset folders: recognised by their files, and made whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.data.beir import is_beir
+from bench.data.files import require_writable
+from bench.data.similarity import is_similarity
+from bench.errors import DataError
+
+DESCRIPTION = "dataset.toml"
+"""The file in a dataset's folder that describes it, in the form of the catalogue's files."""
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder has the form of a dataset, BEIR's or the similarity one."""
+    return folder.is_dir() and (is_beir(folder) or is_similarity(folder))
+
+
+def require_new(path: Path) -> None:
+    """Refuse a folder that could not be made: asked before the work, of which nothing would be left.
+
+    Raises:
+        BenchError: it is there already and is not an empty folder, or nothing can be written where it would be.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
+    require_writable(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` that becomes `path` when the block ends well, or else vanishes.
+
+    Raises:
+        BenchError: `path` is there already and is not an empty folder, or cannot be made.
+    """
+    require_new(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

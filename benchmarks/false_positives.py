@@ -174,9 +174,9 @@ def measure(n: int, progress: bool = True) -> list[Row]:
 def table(rows: Sequence[Row], n: int) -> str:
     """Return, as Markdown, the range over queries and seed deviations for each design, with what it was made by."""
     lines = [
-        f"{n:,} comparisons a world (standard error of a rate of 0.05: {math.sqrt(0.05 * 0.95 / n):.4f}). A cell is the "
-        f"range over {' / '.join(map(str, QUERIES))} queries and SDs of {' / '.join(map(str, SEED_SDS))}; every world "
-        f"is a row of `figures/false-positives.csv`. Python {platform.python_version()}, numpy {np.__version__}, "
+        f"{n:,} comparisons a world (standard error of a rate of 0.05: {math.sqrt(0.05 * 0.95 / n):.4f}). A cell is "
+        f"the range over {' / '.join(map(str, QUERIES))} queries and SDs of {' / '.join(map(str, SEED_SDS))}; every "
+        f"world is a row of `figures/false-positives.csv`. Python {platform.python_version()}, numpy {np.__version__}, "
         f"one core; `python benchmarks/false_positives.py --comparisons {n}`.",
         "",
         "| baseline | seeds | false positives | by Satterthwaite's d.f. | over queries alone | interval covers |",

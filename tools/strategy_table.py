@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from bench.report import numbers
+from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
 from bench.report.findings import Analysis
-from bench.report.frames import Setting
 from bench.report.load import load_run
 from bench.report.markdown import put_between
 from bench.report.sections.drift import old_index
@@ -24,24 +24,27 @@ _COLUMNS = (
 
 
 def table(folder: Path) -> str:
-    """Return the table of a run's first setting as Markdown, the best strategy first.
+    """Return the table of a run's first comparison as Markdown, the best strategy first.
 
     Costs are those of a strategy and what it is composed of. `old index` is nDCG@10 of its queries on the base model's
     document vectors, empty where these stay anyway.
     """
     analysis = Analysis(load_run(Store(folder)))
-    setting = analysis.run.settings[0]
+    comparison = analysis.run.comparisons[0]
     rows = [_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:]))]
-    rows += [_row(analysis, setting, label) for label in sorted(setting.compared, key=lambda each: -setting.mean(each))]
+    rows += [
+        _row(analysis, comparison, label)
+        for label in sorted(comparison.scored, key=lambda each: -comparison.mean(each))
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
-    found = analysis.finding(setting, label, "all")
+def _row(analysis: Analysis, comparison: Comparison, label: str) -> tuple[str, ...]:
+    found = analysis.finding(comparison, label, "all")
     difference = f"{numbers.signed(found.difference)}, {numbers.interval(found.low, found.high)}" if found else ""
-    entry = setting.entries[label]
+    candidate = comparison.candidates[label]
     costs = (
-        show(cost_of(entry, key, analysis.run.fits))
+        show(cost_of(candidate, key, analysis.run.fits))
         for key, show in (
             ("trainable_params", numbers.count),
             ("fit_seconds", numbers.seconds),
@@ -49,8 +52,8 @@ def _row(analysis: Analysis, setting: Setting, label: str) -> tuple[str, ...]:
             ("artifact_bytes", numbers.size),
         )
     )
-    quality = numbers.score(setting.mean(label)), numbers.score(setting.macro(label))
-    old = old_index(setting, label, analysis)
+    quality = numbers.score(comparison.mean(label)), numbers.score(comparison.macro(label))
+    old = old_index(comparison, label, analysis)
     return (f"`{label}`", *quality, difference, *costs, numbers.score(old.mixed) if old else "")
 
 

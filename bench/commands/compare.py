@@ -63,12 +63,12 @@ def _show(pair: Pair) -> None:
     from bench.report import numbers
     from bench.report.findings import measure_name
 
-    console().print(f"{pair.setting}: {pair.second} against {pair.first}", style="bold", markup=False)
+    console().print(f"{pair.comparison}: {pair.second} against {pair.first}", style="bold", markup=False)
     table = Table(title=f"{measure_name(pair.measure)}, difference with 95% interval", title_justify="left")
     for name in ("queries", "n", pair.first, pair.second, "difference", "95% interval", "p", "W/T/L", "reading"):
         table.add_column(name, overflow="fold")
     for finding in pair.findings:
-        one = finding.comparison
+        one = finding.test
         table.add_row(
             finding.stratum,
             f"{one.n_queries:,}",

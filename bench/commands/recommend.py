@@ -64,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_run(open_run(args.folder), args.baseline)
     price = price_of(loaded.invocations) if args.usd_per_hour is None else args.usd_per_hour
     scale = Scale(args.corpus_docs, args.queries_per_month, args.label_usd, price, args.refresh_per_month)
-    datasets = {setting.dataset for setting in loaded.settings}
+    datasets = {comparison.dataset for comparison in loaded.comparisons}
     if args.dataset is not None and args.dataset not in datasets:
         raise unknown("dataset", args.dataset, datasets)
     analysis = Analysis(loaded)
-    chosen = [setting for setting in loaded.settings if args.dataset in (None, setting.dataset)]
-    found = [recommend(loaded, analysis, setting, limits, scale) for setting in chosen]
+    chosen = [comparison for comparison in loaded.comparisons if args.dataset in (None, comparison.dataset)]
+    found = [recommend(loaded, analysis, comparison, limits, scale) for comparison in chosen]
     if args.json:
         emit_json({"recommendations": [as_json(one) for one in found]})
     else:
@@ -84,7 +84,7 @@ def _show(found: Recommendation) -> None:
     from bench.commands._console import console
     from bench.report.text import clean, to_plain
 
-    console().print(found.setting, style="bold", markup=False)
+    console().print(found.comparison, style="bold", markup=False)
     console().print(to_plain(found.reason), markup=False)
     if found.choice is not None and found.choice.by == "test":
         console().print(

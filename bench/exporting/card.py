@@ -12,7 +12,7 @@ from bench.report import numbers
 if TYPE_CHECKING:
     from bench.data.dataset import DatasetInfo
     from bench.exporting.refit import Refit
-    from bench.statistics.comparison import Comparison
+    from bench.statistics.pairwise import PairwiseTest
     from bench.store.store import Store
 
 _SHOWN = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
@@ -129,7 +129,7 @@ def _usage(subject: Subject) -> str:
 # --- what was measured ----------------------------------------------------------------------------------------------
 
 
-def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tuple[float, float]]]:
+def _compared(subject: Subject, store: Store) -> dict[str, tuple[PairwiseTest, tuple[float, float]]]:
     """Return measure -> comparison with the baseline and the interval of the score itself, over queries."""
     from bench.statistics.grouping import dependent
     from bench.statistics.resampling import bootstrap_means, interval
@@ -157,7 +157,7 @@ def _compared(subject: Subject, store: Store) -> dict[str, tuple[Comparison, tup
     }
 
 
-def _quality(subject: Subject, compared: dict[str, tuple[Comparison, tuple[float, float]]]) -> str:
+def _quality(subject: Subject, compared: dict[str, tuple[PairwiseTest, tuple[float, float]]]) -> str:
     cell = subject.cell
     if cell is None or not cell.metrics:
         return "This fit was not measured on its dataset."

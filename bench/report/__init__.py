@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.report.frames import RunStore
+    from bench.report.comparison import RunStore
     from bench.store.store import Store
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.report import numbers
-from bench.report.frames import Entry, Setting
+from bench.report.comparison import Candidate, Comparison
 from bench.report.probes import ProbeChange
 from bench.report.text import code
 
@@ -24,26 +24,26 @@ class Transfer:
     high: float
 
 
-def backward_transfers(setting: Setting, changes: Sequence[ProbeChange]) -> list[Transfer]:
+def backward_transfers(comparison: Comparison, changes: Sequence[ProbeChange]) -> list[Transfer]:
     """Return the transfer of every strategy that adaptation could change on each probe."""
     probes = sorted({change.probe for change in changes})
     touched = {(change.label, change.probe) for change in changes if change.touched}
     labels = dict.fromkeys(change.label for change in changes)
     return [
-        _transfer(setting.entries[label], probes)
+        _transfer(comparison.candidates[label], probes)
         for label in sorted(labels)
         if all((label, probe) in touched for probe in probes)
     ]
 
 
-def _transfer(entry: Entry, probes: Sequence[str]) -> Transfer:
+def _transfer(candidate: Candidate, probes: Sequence[str]) -> Transfer:
     """Add up the variance of each probe's queries, as its cells' intervals give it, and that of means over seeds."""
     from scipy import stats
 
     from bench.evaluation.drift import backward_transfer
     from bench.statistics.variance import degrees_of_freedom
 
-    cells = [cell for cell in entry.usable if all(probe in cell.forgetting for probe in probes)]
+    cells = [cell for cell in candidate.usable if all(probe in cell.forgetting for probe in probes)]
     rows = [[cell.forgetting[probe] for probe in probes] for cell in cells]
     means = [backward_transfer(row["delta"] for row in seed) for seed in rows]
     width = 2 * float(stats.norm.ppf(0.975))
@@ -56,15 +56,15 @@ def _transfer(entry: Entry, probes: Sequence[str]) -> Transfer:
     df = degrees_of_freedom(share, max(1, len(means) - 1), max(1, fewest - 1))
     half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
     mean = float(np.mean(means))
-    return Transfer(entry.label, mean, mean - half, mean + half)
+    return Transfer(candidate.label, mean, mean - half, mean + half)
 
 
-def sentences(setting: Setting, changes: Sequence[ProbeChange]) -> list[str]:
+def sentences(comparison: Comparison, changes: Sequence[ProbeChange]) -> list[str]:
     """Say it where there are several probes, and name what is left out."""
     probes = {change.probe for change in changes}
     if len(probes) < 2:
         return []
-    found = backward_transfers(setting, changes)
+    found = backward_transfers(comparison, changes)
     if not found:
         return []
     said = ", ".join(

@@ -13,8 +13,8 @@ from bench.report import numbers
 from bench.report.text import code, to_plain
 
 if TYPE_CHECKING:
+    from bench.report.comparison import Candidate, Comparison
     from bench.report.findings import Analysis
-    from bench.report.frames import Entry, Setting
     from bench.report.load import Run
 
 
@@ -54,44 +54,44 @@ class BudgetCurve:
 
 
 def budget_curves(analysis: Analysis) -> list[BudgetCurve]:
-    """Return the curves that the run's settings make: same dataset, model and machine, one unit varied."""
+    """Return the curves that the run's comparisons make: same dataset, model and machine, one unit varied."""
     curves = []
-    for unit in sorted({unit for setting in analysis.run.settings for unit in setting.limits}):
-        families: dict[tuple[object, ...], list[Setting]] = {}
-        for setting in analysis.run.settings:
-            rest = tuple(sorted((name, value) for name, value in setting.limits.items() if name != unit))
-            if unit in setting.limits and analysis.against_baseline(setting, "all"):
-                families.setdefault((setting.dataset, setting.split, setting.model, setting.machine, rest), []).append(
-                    setting
-                )
+    for unit in sorted({unit for comparison in analysis.run.comparisons for unit in comparison.limits}):
+        families: dict[tuple[object, ...], list[Comparison]] = {}
+        for comparison in analysis.run.comparisons:
+            rest = tuple(sorted((name, value) for name, value in comparison.limits.items() if name != unit))
+            if unit in comparison.limits and analysis.against_baseline(comparison, "all"):
+                families.setdefault(
+                    (comparison.dataset, comparison.split, comparison.model, comparison.machine, rest), []
+                ).append(comparison)
         for members in families.values():
-            if len({setting.limits[unit] for setting in members}) > 1:
-                curves.append(_curve(analysis, sorted(members, key=lambda setting: setting.limits[unit]), unit))
+            if len({comparison.limits[unit] for comparison in members}) > 1:
+                curves.append(_curve(analysis, sorted(members, key=lambda comparison: comparison.limits[unit]), unit))
     return curves
 
 
-def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> BudgetCurve:
+def _curve(analysis: Analysis, comparisons: Sequence[Comparison], unit: str) -> BudgetCurve:
     """Compare on the queries that no budget's training has seen, if any budget asks for it; n is one for all points."""
     from bench.report.findings import difference
 
-    first = settings[0]
+    first = comparisons[0]
     mask = np.ones(first.n(), dtype=bool)
-    if any(setting.headline == "unseen" for setting in settings):
-        mask = ~np.any([setting.seen for setting in settings], axis=0)
+    if any(comparison.headline == "unseen" for comparison in comparisons):
+        mask = ~np.any([comparison.seen for comparison in comparisons], axis=0)
     kind = "unseen test" if not mask.all() else "test"
     curve = BudgetCurve(
         first.dataset, first.model, unit, numbers.plural(int(mask.sum()), f"{kind} query", f"{kind} queries")
     )
     if mask.sum() < 2:
         return curve
-    for setting in settings:
-        for label in setting.compared:
-            if label != setting.baseline and setting.entries[label].trained:
-                entry, found = setting.entries[label], difference(setting, label, mask)
-                amount = setting.limits[unit]
+    for comparison in comparisons:
+        for label in comparison.scored:
+            if label != comparison.baseline and comparison.candidates[label].trained:
+                candidate, found = comparison.candidates[label], difference(comparison, label, mask)
+                amount = comparison.limits[unit]
                 if unit == "examples":
-                    amount = _used(analysis.run, entry, amount)
-                point = BudgetPoint(amount, setting.budget, found.mean, *found.interval(), entry.ranked)
+                    amount = _used(analysis.run, candidate, amount)
+                point = BudgetPoint(amount, comparison.budget, found.mean, *found.interval(), candidate.ranked)
                 points = curve.lines.setdefault(label, [])
                 if all(amount != earlier.amount for earlier in points):
                     points.append(point)
@@ -100,9 +100,9 @@ def _curve(analysis: Analysis, settings: Sequence[Setting], unit: str) -> Budget
     return curve
 
 
-def _used(run: Run, entry: Entry, asked: float) -> float:
-    """Return the labelled pairs that the fits of an entry used: a dataset can have fewer than were asked for."""
-    used = [run.fits[cell.fit].report.get("examples") for cell in entry.usable if cell.fit in run.fits]
+def _used(run: Run, candidate: Candidate, asked: float) -> float:
+    """Return the labelled pairs that the fits of a candidate used: a dataset can have fewer than were asked for."""
+    used = [run.fits[cell.fit].report.get("examples") for cell in candidate.usable if cell.fit in run.fits]
     return float(max((found for found in used if found), default=asked))
 
 

@@ -13,6 +13,6 @@ SECTIONS = (answer, quality, significance, cost, forgetting, training, data, pro
 
 def build(run: Run, analysis: Analysis) -> Report:
     """Return the whole report of a run."""
-    datasets = sorted({setting.dataset for setting in run.settings})
+    datasets = sorted({comparison.dataset for comparison in run.comparisons})
     title = f"Adapting to {', '.join(map(code, datasets))}"
     return Report(title, [module.section(run, analysis) for module in SECTIONS])

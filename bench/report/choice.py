@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.report import numbers
+from bench.report.comparison import Candidate, Comparison
 from bench.report.findings import Analysis, Finding
-from bench.report.frames import Entry, Setting
 from bench.report.load import Run
 
 
 @dataclass(frozen=True)
 class DevScore:
-    """Development scores of an entry, means over its seeds (nDCG@10 on the development pool)."""
+    """Development scores of a candidate, means over its seeds (nDCG@10 on the development pool)."""
 
     label: str
     base: float
@@ -34,7 +34,7 @@ class DevScore:
 
 @dataclass(frozen=True)
 class Choice:
-    """A recommendation for one setting."""
+    """A recommendation for one comparison."""
 
     label: str
     """What to take; the baseline where that is the finding."""
@@ -47,38 +47,38 @@ class Choice:
     scores: tuple[DevScore, ...] = ()
 
 
-def dev_score(run: Run, entry: Entry) -> DevScore | None:
-    """Return an entry's development scores, or None where a seed has none."""
-    reports = [run.fits[cell.fit].report for cell in entry.usable if cell.fit in run.fits]
+def dev_score(run: Run, candidate: Candidate) -> DevScore | None:
+    """Return a candidate's development scores, or None where a seed has none."""
+    reports = [run.fits[cell.fit].report for cell in candidate.usable if cell.fit in run.fits]
     if not reports or not all(numbers.known(r.get("best_dev")) and numbers.known(r.get("base_dev")) for r in reports):
         return None
     noise = [report["dev_noise"] for report in reports if numbers.known(report.get("dev_noise"))]
     return DevScore(
-        entry.label,
+        candidate.label,
         fmean(report["base_dev"] for report in reports),
         fmean(report["best_dev"] for report in reports),
         fmean(noise) if len(noise) == len(reports) else None,
     )
 
 
-def choose(run: Run, analysis: Analysis, setting: Setting, among: Sequence[str] | None = None) -> Choice:
-    """Choose a strategy for a setting.
+def choose(run: Run, analysis: Analysis, comparison: Comparison, among: Sequence[str] | None = None) -> Choice:
+    """Choose a strategy for a comparison.
 
-    The highest development gain over the base model is picked among `among` (all entries within budget by default).
+    The highest development gain over the base model is picked among `among` (all candidates within budget by default).
     It is taken if the test set bears it out: a gain over the baseline is established on the headline stratum. Where no
-    entry has a development score the best on test is picked, which flatters it, and `by` says so.
+    candidate has a development score the best on test is picked, which flatters it, and `by` says so.
     """
-    allowed = set(setting.compared if among is None else among)
-    labels = [label for label in setting.compared if label in allowed and setting.entries[label].ranked]
-    candidates = [label for label in labels if label != setting.baseline]
-    scores = tuple(score for label in candidates if (score := dev_score(run, setting.entries[label])) is not None)
+    allowed = set(comparison.scored if among is None else among)
+    labels = [label for label in comparison.scored if label in allowed and comparison.candidates[label].ranked]
+    candidates = [label for label in labels if label != comparison.baseline]
+    scores = tuple(score for label in candidates if (score := dev_score(run, comparison.candidates[label])) is not None)
     if scores:
         best = max(scores, key=lambda score: score.gain)
-        picked, by = (best.label, "development") if best.gain > 0 else (setting.baseline, "development")
+        picked, by = (best.label, "development") if best.gain > 0 else (comparison.baseline, "development")
     elif candidates:
         picked, by = candidates[0], "test"
     else:
-        picked, by = setting.baseline, "none"
-    finding = analysis.finding(setting, picked) if picked != setting.baseline else None
-    taken = picked if finding is not None and finding.verdict == "better" else setting.baseline
+        picked, by = comparison.baseline, "none"
+    finding = analysis.finding(comparison, picked) if picked != comparison.baseline else None
+    taken = picked if finding is not None and finding.verdict == "better" else comparison.baseline
     return Choice(taken, picked, by, finding, scores)

@@ -10,9 +10,9 @@ import numpy as np
 
 from bench.errors import BenchError, unknown
 from bench.records import PRIMARY_MEASURE, FitRecord
+from bench.report.comparison import Comparison, leading, masks_of
 from bench.report.costs import cost_of
 from bench.report.findings import Finding, design
-from bench.report.frames import Setting, leading, masks_of
 from bench.report.load import Run
 from bench.report.sections.cost import COLUMNS
 
@@ -30,9 +30,9 @@ class CostPair:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two entries compared: the difference is `second - first`."""
+    """Two candidates compared: the difference is `second - first`."""
 
-    setting: str
+    comparison: str
     first: str
     second: str
     findings: list[Finding]
@@ -44,10 +44,10 @@ class Pair:
 
 
 def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY_MEASURE) -> list[Pair]:
-    """Compare two strategies of a run in every setting that has both.
+    """Compare two strategies of a run in every comparison that has both.
 
     Raises:
-        BenchError: a strategy or the measure is not in the run, or no setting has both.
+        BenchError: a strategy or the measure is not in the run, or no comparison has both.
     """
     from bench.statistics.significance import compare
 
@@ -57,20 +57,20 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
     if first == second:
         raise BenchError(f"a comparison of {first!r} with itself")
     pairs = []
-    for setting in run.settings:
-        if first in setting.compared and second in setting.compared:
+    for comparison in run.comparisons:
+        if first in comparison.scored and second in comparison.scored:
             names = (first, second)
             findings = [
                 Finding(
                     compare(
-                        setting.scores(first, measure, stratum), setting.scores(second, measure, stratum), names,
-                        design(setting, names, mask),
+                        comparison.scores(first, measure, stratum), comparison.scores(second, measure, stratum), names,
+                        design(comparison, names, mask),
                     ),
                     stratum,
                 )
-                for stratum, mask in strata(setting.seen)
+                for stratum, mask in strata(comparison.seen)
             ]  # fmt: skip
-            pairs.append(_pair(setting, setting, names, names, findings, measure, run.fits))
+            pairs.append(_pair(comparison, comparison, names, names, findings, measure, run.fits))
     if not pairs:
         raise BenchError(f"no dataset and budget of this run has usable results of both {first!r} and {second!r}")
     return pairs
@@ -79,8 +79,8 @@ def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY
 def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str = PRIMARY_MEASURE) -> list[Pair]:
     """Compare every strategy that two runs have in common, on the same data.
 
-    One family a setting and stratum, Holm-adjusted; a query that any fit of either run has seen is seen. Settings are
-    matched by dataset, split and base model, and by budget where that leaves a choice.
+    Each comparison and stratum is one family, Holm-adjusted. A query that any fit of either run has seen is seen.
+    Comparisons are matched by dataset, split and base model, and by budget where that leaves a choice.
 
     Args:
         first: one run.
@@ -94,27 +94,27 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
     from bench.statistics.significance import Design, compare, holm
 
     pairs = []
-    for setting, other in _matched(first, second):
-        shared = [label for label in setting.compared if label in other.compared]
+    for comparison, other in _matched(first, second):
+        shared = [label for label in comparison.scored if label in other.scored]
         findings: dict[str, list[Finding]] = {label: [] for label in shared}
-        for stratum, mask in strata(setting.seen | other.seen):
+        for stratum, mask in strata(comparison.seen | other.seen):
             found = []
             for label in shared:
-                entries = {names[0]: setting.entries[label], names[1]: other.entries[label]}
+                candidates = {names[0]: comparison.candidates[label], names[1]: other.candidates[label]}
                 known = Design(
-                    seeds={name: entry.seeds for name, entry in entries.items()},
-                    untrained=tuple(name for name, entry in entries.items() if not entry.trained),
-                    groups=setting.dependent(mask),
+                    seeds={name: candidate.seeds for name, candidate in candidates.items()},
+                    untrained=tuple(name for name, candidate in candidates.items() if not candidate.trained),
+                    groups=comparison.dependent(mask),
                 )
-                one, two = (side.scores(label, measure)[:, mask] for side in (setting, other))
+                one, two = (side.scores(label, measure)[:, mask] for side in (comparison, other))
                 found.append(compare(one, two, names, known))
-            adjusted = holm([comparison.p for comparison in found])
-            for label, comparison, p in zip(shared, found, adjusted, strict=True):
-                findings[label].append(Finding(replace(comparison, holm_p=p, family=len(found)), stratum))
+            adjusted = holm([test.p for test in found])
+            for label, test, p in zip(shared, found, adjusted, strict=True):
+                findings[label].append(Finding(replace(test, holm_p=p, family=len(found)), stratum))
         for label in shared:
             sides = (f"{label} ({names[0]})", f"{label} ({names[1]})")
             fits = first.fits | second.fits
-            pairs.append(_pair(setting, other, (label, label), sides, findings[label], measure, fits))
+            pairs.append(_pair(comparison, other, (label, label), sides, findings[label], measure, fits))
     if not pairs:
         raise BenchError("the two runs have no strategy on the same dataset, split and base model in common")
     return pairs
@@ -128,47 +128,47 @@ def strata(seen: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return sorted(usable, key=lambda found: found[0] != leading(seen))
 
 
-def _matched(first: Run, second: Run) -> list[tuple[Setting, Setting]]:
+def _matched(first: Run, second: Run) -> list[tuple[Comparison, Comparison]]:
     matched = []
-    for setting in first.settings:
-        where = (setting.dataset, setting.split, setting.model)
-        others = [other for other in second.settings if (other.dataset, other.split, other.model) == where]
-        same = [other for other in others if other.budget == setting.budget and other.machine == setting.machine]
+    for comparison in first.comparisons:
+        where = (comparison.dataset, comparison.split, comparison.model)
+        others = [other for other in second.comparisons if (other.dataset, other.split, other.model) == where]
+        same = [other for other in others if other.budget == comparison.budget and other.machine == comparison.machine]
         chosen = same or (others if len(others) == 1 else [])
-        matched += [(setting, other) for other in chosen if other.queries and other.queries == setting.queries]
+        matched += [(comparison, other) for other in chosen if other.queries and other.queries == comparison.queries]
     return matched
 
 
 def _pair(
-    setting: Setting,
-    other: Setting,
+    comparison: Comparison,
+    other: Comparison,
     labels: tuple[str, str],
     names: tuple[str, str],
     findings: list[Finding],
     measure: str,
     fits: Mapping[str, FitRecord],
 ) -> Pair:
-    entries = setting.entries[labels[0]], other.entries[labels[1]]
+    candidates = comparison.candidates[labels[0]], other.candidates[labels[1]]
     costs = []
     for column in COLUMNS:
-        one, two = (cost_of(entry, column.key, fits) for entry in entries)
+        one, two = (cost_of(candidate, column.key, fits) for candidate in candidates)
         if one is not None or two is not None:
             costs.append(CostPair(column.name, column.unit, one, two, column.show))
-    machines = {str(cell.environment.get("machine_class") or "") for entry in entries for cell in entry.usable} - {""}
-    title = setting.name if setting.name == other.name else f"{setting.name} and {other.name}"
+    machines = {
+        str(cell.environment.get("machine_class") or "") for candidate in candidates for cell in candidate.usable
+    } - {""}
+    title = comparison.name if comparison.name == other.name else f"{comparison.name} and {other.name}"
     return Pair(title, *names, findings, costs, measure, tuple(sorted(machines)))
 
 
 def as_json(pair: Pair) -> dict[str, Any]:
     """Return a pair as plain values."""
     return {
-        "setting": pair.setting,
+        "comparison": pair.comparison,
         "first": pair.first,
         "second": pair.second,
         "measure": pair.measure,
-        "strata": {
-            finding.stratum: asdict(finding.comparison) | {"verdict": finding.verdict} for finding in pair.findings
-        },
+        "strata": {finding.stratum: asdict(finding.test) | {"verdict": finding.verdict} for finding in pair.findings},
         "costs": {f"{cost.name} ({cost.unit})": [cost.first, cost.second] for cost in pair.costs},
         "machines": list(pair.machines),
     }

@@ -1,4 +1,4 @@
-"""What an entry cost, its parts included where costs add up."""
+"""What a candidate cost, its parts included where costs add up."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from statistics import median
 from bench.expression import parse
 from bench.records import FitRecord
 from bench.report import numbers
-from bench.report.frames import Entry
+from bench.report.comparison import Candidate
 
 _ADDED = ("fit_seconds", "trainable_params", "peak_memory_bytes", "train_flops", "artifact_bytes", "usd")
 _LIMITED = {"seconds": "fit_seconds", "usd": "usd", "flops": "train_flops", "steps": "steps"}
 """Budget -> the cost that it limits."""
 
 
-def cost_of(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
+def cost_of(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> float | None:
     """Return a cost as a reader means it: of the whole composition where it adds up; None if unknown."""
-    return _composed(entry, key, fits) if key in _ADDED else typical(entry, key)
+    return _composed(candidate, key, fits) if key in _ADDED else typical(candidate, key)
 
 
-def typical(entry: Entry, key: str) -> float | None:
-    """Return the median of a cost over the entry's usable cells; None where none has measured it."""
-    values = [cell.cost.get(key) for cell in entry.usable]
+def typical(candidate: Candidate, key: str) -> float | None:
+    """Return the median of a cost over the candidate's usable cells; None where none has measured it."""
+    values = [cell.cost.get(key) for cell in candidate.usable]
     measured = [float(value) for value in values if numbers.known(value)]  # type: ignore[arg-type]
     return median(measured) if measured else None
 
 
-def _composed(entry: Entry, key: str, fits: Mapping[str, FitRecord]) -> float | None:
-    """Return a cost of an entry and of every fit that it is composed of, median over seeds; None if unknown.
+def _composed(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> float | None:
+    """Return a cost of a candidate and of every fit that it is composed of, median over seeds; None if unknown.
 
     Memory is the highest peak of them, all else their sum. What has to be kept (`artifact_bytes`) leaves teachers out.
     """
     totals = []
-    for cell in entry.usable:
+    for cell in candidate.usable:
         components = _parts(cell.fit, fits, teachers=key != "artifact_bytes")
         spent = [cell.cost.get(key), *(fits[part].cost.get(key) if part in fits else None for part in components)]
         values = [float(value) for value in spent if value is not None and numbers.known(value)]
@@ -56,14 +56,14 @@ def _parts(fit: str, fits: Mapping[str, FitRecord], teachers: bool) -> set[str]:
     return found
 
 
-def beyond(entry: Entry, limits: Mapping[str, float], fits: Mapping[str, FitRecord]) -> list[str]:
+def beyond(candidate: Candidate, limits: Mapping[str, float], fits: Mapping[str, FitRecord]) -> list[str]:
     """Return the limits that a composition exceeds with its parts, each of which had the whole budget to itself."""
-    if not is_composite(entry, fits):
+    if not is_composite(candidate, fits):
         return []
-    spent = {unit: _composed(entry, key, fits) for unit, key in _LIMITED.items() if unit in limits}
+    spent = {unit: _composed(candidate, key, fits) for unit, key in _LIMITED.items() if unit in limits}
     return [unit for unit, value in spent.items() if value is not None and value > limits[unit]]
 
 
-def is_composite(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
-    """Whether the entry is composed of other fits."""
-    return any(fits[cell.fit].components for cell in entry.cells if cell.fit in fits)
+def is_composite(candidate: Candidate, fits: Mapping[str, FitRecord]) -> bool:
+    """Whether the candidate is composed of other fits."""
+    return any(fits[cell.fit].components for cell in candidate.cells if cell.fit in fits)

@@ -81,7 +81,7 @@ class Heading:
 
     text: str
     facet: str = ""
-    """The setting that these blocks are about; HTML can show one setting alone. Empty: always shown."""
+    """The comparison that these blocks are about; HTML can show one comparison alone. Empty: always shown."""
 
 
 Block = Paragraph | Items | Table | Figure | Heading

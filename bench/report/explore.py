@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from bench.records import PRIMARY_MEASURE
+from bench.report.comparison import STRATA, Comparison
 from bench.report.findings import Analysis, difference, measure_name
-from bench.report.frames import STRATA, Setting
 from bench.report.load import Run
 from bench.report.text import clean, to_plain
 from bench.report.texts import Texts
@@ -21,7 +21,7 @@ from bench.retrieval.ranking import Ranking
 from bench.store.store import RANKING
 
 QUERIES = 200
-"""Single queries a setting that the page holds: those on which the strategies differ most."""
+"""Single queries a comparison that the page holds: those on which the strategies differ most."""
 TOP = 5
 """Documents a query and strategy that the page holds."""
 SNIPPET = 320
@@ -29,7 +29,7 @@ SNIPPET = 320
 
 
 def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, Any]]:
-    """Return one object a setting with results.
+    """Return one object a comparison with results.
 
     Args:
         run: the run.
@@ -37,69 +37,73 @@ def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, 
         texts: whether the page may hold texts of the data (queries, the beginnings of documents).
     """
     found = []
-    for setting in run.settings:
-        if setting.compared:
-            source = analysis.texts(setting) if texts else Texts(reason="texts were not asked for")
+    for comparison in run.comparisons:
+        if comparison.scored:
+            source = analysis.texts(comparison) if texts else Texts(reason="texts were not asked for")
             found.append(
                 {
-                    "name": setting.name,
-                    "title": to_plain(analysis.title(setting)),
-                    "baseline": setting.baseline,
-                    "headline": setting.headline,
-                    "strategies": setting.compared,
-                    "n": {stratum: setting.n(stratum) for stratum in STRATA if setting.n(stratum)},
-                    "measures": [{"key": key, "name": measure_name(key)} for key in setting.measures],
-                    "table": _table(setting),
-                    "single": _single(setting, source),
+                    "name": comparison.name,
+                    "title": to_plain(analysis.title(comparison)),
+                    "baseline": comparison.baseline,
+                    "headline": comparison.headline,
+                    "strategies": comparison.scored,
+                    "n": {stratum: comparison.n(stratum) for stratum in STRATA if comparison.n(stratum)},
+                    "measures": [{"key": key, "name": measure_name(key)} for key in comparison.measures],
+                    "table": _table(comparison),
+                    "single": _single(comparison, source),
                 }
             )
     return found
 
 
-def _table(setting: Setting) -> dict[str, dict[str, list[list[float | None]]]]:
+def _table(comparison: Comparison) -> dict[str, dict[str, list[list[float | None]]]]:
     """Measure -> stratum -> for each strategy [mean, difference from the baseline, low, high]."""
     table: dict[str, dict[str, list[list[float | None]]]] = {}
-    for measure in setting.measures:
+    for measure in comparison.measures:
         for stratum in STRATA:
-            if not setting.n(stratum):
+            if not comparison.n(stratum):
                 continue
             rows: list[list[float | None]] = []
-            for label in setting.compared:
-                row: list[float | None] = [_rounded(setting.mean(label, measure, stratum)), None, None, None]
-                if label != setting.baseline and setting.baseline in setting.compared and setting.n(stratum) > 1:
-                    found = difference(setting, label, setting.mask(stratum), measure)
+            for label in comparison.scored:
+                row: list[float | None] = [_rounded(comparison.mean(label, measure, stratum)), None, None, None]
+                if (
+                    label != comparison.baseline
+                    and comparison.baseline in comparison.scored
+                    and comparison.n(stratum) > 1
+                ):
+                    found = difference(comparison, label, comparison.mask(stratum), measure)
                     row[1:] = [_rounded(found.mean), *map(_rounded, found.interval())]
                 rows.append(row)
             table.setdefault(measure, {})[stratum] = rows
     return table
 
 
-def _single(setting: Setting, source: Texts) -> dict[str, Any]:
+def _single(comparison: Comparison, source: Texts) -> dict[str, Any]:
     """Return the queries on which strategies differ most: scores, first documents, what was relevant."""
-    means = np.array([setting.scores(label).mean(axis=0) for label in setting.compared])
+    means = np.array([comparison.scores(label).mean(axis=0) for label in comparison.scored])
     spread = means.max(axis=0) - means.min(axis=0)
     chosen = sorted(np.argsort(-spread, kind="stable")[:QUERIES].tolist())
-    rankings = [_ranking(setting, label) for label in setting.compared]
+    rankings = [_ranking(comparison, label) for label in comparison.scored]
     dataset = source.dataset
-    qrels: Mapping[str, Mapping[str, int]] = dataset.qrels(setting.split) if dataset is not None else {}
+    qrels: Mapping[str, Mapping[str, int]] = dataset.qrels(comparison.split) if dataset is not None else {}
     docs: dict[str, int] = {}
     queries = []
     for position in chosen:
-        query = setting.queries[position]
+        query = comparison.queries[position]
         relevant = {doc: grade for doc, grade in qrels.get(query, {}).items() if grade > 0}
         hits = [None if ranking is None else ranking.hits.get(query, []) for ranking in rankings]
         entry: dict[str, Any] = {
             "id": query,
             "text": clean(dataset.queries.get(query, "")) if dataset is not None else "",
-            "seen": bool(setting.seen[position]),
+            "seen": bool(comparison.seen[position]),
             "scores": [_rounded(float(value)) for value in means[:, position]],
             "top": [
                 None if ranked is None else [docs.setdefault(doc, len(docs)) for doc, _ in ranked[:TOP]]
                 for ranked in hits
             ],
         }
-        if setting.groups is not None:
-            entry["group"] = clean(setting.groups[position])
+        if comparison.groups is not None:
+            entry["group"] = clean(comparison.groups[position])
         if relevant:
             entry["relevant"] = [[docs.setdefault(doc, len(docs)), grade] for doc, grade in sorted(relevant.items())]
             entry["first"] = [
@@ -109,20 +113,21 @@ def _single(setting: Setting, source: Texts) -> dict[str, Any]:
         queries.append(entry)
     return {
         "measure": measure_name(PRIMARY_MEASURE),
-        "of": setting.n(),
+        "of": comparison.n(),
         "reason": clean(source.reason),
         "seeds": [
-            None if seed == -1 else seed for seed in (setting.entries[label].seeds[0] for label in setting.compared)
+            None if seed == -1 else seed
+            for seed in (comparison.candidates[label].seeds[0] for label in comparison.scored)
         ],
         "queries": queries,
         "docs": [[doc, _snippet(dataset, doc)] for doc in docs],
     }
 
 
-def _ranking(setting: Setting, label: str) -> Ranking | None:
+def _ranking(comparison: Comparison, label: str) -> Ranking | None:
     """Return what a strategy ranked with its first seed; None where its records were kept without rankings."""
-    cell = setting.entries[label].usable[0]
-    return setting.store.ranking(cell.cell) if RANKING in cell.files else None
+    cell = comparison.candidates[label].usable[0]
+    return comparison.store.ranking(cell.cell) if RANKING in cell.files else None
 
 
 def _snippet(dataset: Any, doc: str) -> str:

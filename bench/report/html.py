@@ -3,7 +3,7 @@
 Plots are matplotlib's own SVG, set into the page: the same library and look as in Markdown, some tens of kilobytes
 each where a scripted plotting library would add one to four megabytes to every report, readable without scripts, in
 print and by screen readers, and with colours that follow the page into dark mode. A little script of our own adds what
-needs one: sorting, switching between settings and measures, the drill-down to single queries.
+needs one: sorting, switching between comparisons and measures, the drill-down to single queries.
 
 A Content-Security-Policy in the page allows that script (by its hash) and nothing else: no request, no other
 script. Texts of the data reach the page as escaped text or as JSON that the script sets with `textContent`.
@@ -25,13 +25,13 @@ from bench.report.text import to_html, to_plain
 ASSETS = Path(__file__).parent / "assets"
 
 
-def render(report: Report, figures: Mapping[str, str], settings: list[dict[str, Any]]) -> str:
+def render(report: Report, figures: Mapping[str, str], comparisons: list[dict[str, Any]]) -> str:
     """Return the page.
 
     Args:
         report: what to show.
         figures: name of a figure -> its `<svg>` element (`bench.report.svg.inline_svg`).
-        settings: what the page can be asked for (`bench.report.explore.explore`).
+        comparisons: what the page can be asked for (`bench.report.explore.explore`).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -53,13 +53,13 @@ def render(report: Report, figures: Mapping[str, str], settings: list[dict[str, 
         report=report,
         sections=[(section, groups(section)) for section in report.sections],
         figures={name: Markup(element) for name, element in figures.items()},
-        settings=settings,
+        comparisons=comparisons,
         style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
         light=light,
         dark=dark,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(embedded_json(settings)),
+        data=Markup(embedded_json(comparisons)),
     )
 
 

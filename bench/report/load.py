@@ -1,8 +1,8 @@
-"""From a store to settings: which records may stand in one table.
+"""From a store to comparisons: which records may stand in one table.
 
-A setting is one comparison: dataset (by content), split, base model and budget; under a budget in seconds or usd the
+A comparison is one comparison: dataset (by content), split, base model and budget; under a budget in seconds or usd the
 machine class too, as results then depend on it: machine classes under a time budget never share a table. What does not
-train has neither budget nor seed, and stands in every setting of its dataset and model.
+train has neither budget nor seed, and stands in every comparison of its dataset and model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bench.budget import MACHINE_BOUND
 from bench.errors import StoreError, unknown
 from bench.records import CellResult, FitRecord
-from bench.report.frames import Entry, RunStore, Setting
+from bench.report.comparison import Candidate, Comparison, RunStore
 from bench.report.numbers import amount
 from bench.store.pricing import price_of, put_price
 
@@ -27,7 +27,7 @@ class Run:
     store: RunStore = field(repr=False)
     results: list[CellResult]
     fits: dict[str, FitRecord]
-    settings: list[Setting]
+    comparisons: list[Comparison]
     invocations: list[dict[str, Any]]
     baseline: str
 
@@ -38,12 +38,12 @@ class Run:
 
     @property
     def labels(self) -> list[str]:
-        """Every entry's label, sorted."""
-        return sorted({label for setting in self.settings for label in setting.entries})
+        """Every candidate's label, sorted."""
+        return sorted({label for comparison in self.comparisons for label in comparison.candidates})
 
 
 def load_run(store: RunStore, baseline: str | None = None) -> Run:
-    """Read a store and arrange it into settings.
+    """Read a store and arrange it into comparisons.
 
     Args:
         store: the run.
@@ -66,21 +66,21 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
     if baseline is not None and baseline not in strategies:
         raise unknown("baseline", baseline, strategies)
     chosen = baseline or _asked_baseline(invocations)
-    settings = [
-        Setting(
+    comparisons = [
+        Comparison(
             key.dataset,
             key.split,
             key.model,
             budget_label(dict(key.limits)),
             dict(key.limits),
             key.machine,
-            entries,
+            candidates,
             chosen,
             store,
         )
-        for key, entries in _settings(results, fits).items()
+        for key, candidates in _comparisons(results, fits).items()
     ]
-    return Run(store, results, fits, settings, invocations, chosen)
+    return Run(store, results, fits, comparisons, invocations, chosen)
 
 
 def budget_label(limits: Mapping[str, float]) -> str:
@@ -101,7 +101,7 @@ def _asked_baseline(invocations: Sequence[Mapping[str, Any]]) -> str:
 
 
 class Key(NamedTuple):
-    """What makes a setting."""
+    """What makes a comparison."""
 
     dataset: str
     split: str
@@ -112,8 +112,8 @@ class Key(NamedTuple):
     machine: str
 
 
-def _settings(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[Key, dict[str, Entry]]:
-    """Group cells by setting; what does not train joins every setting of its dataset, split, model and content."""
+def _comparisons(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[Key, dict[str, Candidate]]:
+    """Group cells by comparison; what does not train joins each of its dataset, split, model and content."""
     trained: dict[Key, list[CellResult]] = {}
     untrained: dict[Key, list[CellResult]] = {}
     for cell in results:
@@ -129,33 +129,33 @@ def _settings(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> d
             trained[key] = []
     ordered = sorted(trained, key=lambda key: (*key[:3], sorted(key.limits), key.machine))
     return {
-        key: _entries(
+        key: _candidates(
             [*trained[key], *(cell for other, cells in untrained.items() if _joins(other, key) for cell in cells)], fits
         )
         for key in ordered
     }
 
 
-def _joins(untrained: Key, setting: Key) -> bool:
-    """Whether what does not train belongs to a setting. A cell that failed early has no fingerprint to compare.
+def _joins(untrained: Key, comparison: Key) -> bool:
+    """Whether what does not train belongs to a comparison. A cell that failed early has no fingerprint to compare.
 
     It has a budget of its own only where labels have tuned it.
     """
-    same = untrained[:3] == setting[:3] and untrained.content in ("", setting.content)
-    return same and untrained.limits in ((), setting.limits)
+    same = untrained[:3] == comparison[:3] and untrained.content in ("", comparison.content)
+    return same and untrained.limits in ((), comparison.limits)
 
 
-def _entries(cells: Iterable[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, Entry]:
-    """Make one entry a strategy, or one a variant where a strategy was run with several sets of options."""
+def _candidates(cells: Iterable[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, Candidate]:
+    """Make one candidate a strategy, or one a variant where a strategy was run with several sets of options."""
     strategies: dict[str, list[CellResult]] = {}
     for cell in cells:
         strategies.setdefault(cell.strategy, []).append(cell)
-    entries = {}
+    candidates = {}
     for strategy, members in sorted(strategies.items()):
         for suffix, chosen in _variants(members, fits).items():
             ordered = sorted(chosen, key=lambda cell: (cell.seed is not None, cell.seed or 0, cell.cell))
-            entries[strategy + suffix] = Entry(strategy + suffix, tuple(ordered))
-    return entries
+            candidates[strategy + suffix] = Candidate(strategy + suffix, tuple(ordered))
+    return candidates
 
 
 def _variants(cells: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, list[CellResult]]:

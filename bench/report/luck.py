@@ -11,8 +11,8 @@ from bench.report import numbers
 from bench.report.text import code, strong
 
 if TYPE_CHECKING:
+    from bench.report.comparison import Comparison
     from bench.report.findings import Analysis
-    from bench.report.frames import Setting
 
 ALPHA = 0.05
 BORNE_OUT = 0.5
@@ -21,7 +21,7 @@ BORNE_OUT = 0.5
 
 @dataclass(frozen=True)
 class SeedFinding:
-    """An entry whose reading hangs on one seed."""
+    """A candidate whose reading hangs on one seed."""
 
     label: str
     baseline: str
@@ -49,8 +49,8 @@ class SeedFinding:
         return start + " Over all seeds no gain is established: the best seed must not be reported as the result."
 
 
-def seed_outliers(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
-    """Return the entries of which one seed alone would be called a gain that the others do not bear out.
+def seed_outliers(analysis: Analysis, comparison: Comparison) -> list[SeedFinding]:
+    """Return the candidates of which one seed alone would be called a gain that the others do not bear out.
 
     A seed is called lucky if it gains over the baseline by itself (p below .05 over queries), stands out from the mean
     of the other seeds (p below .05, Bonferroni over the seeds, as the best of several was looked for), and they do not
@@ -60,14 +60,14 @@ def seed_outliers(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
     from bench.statistics.variance import uncertainty
 
     found = []
-    for finding in analysis.against_baseline(setting):
-        scores = setting.scores(finding.label, stratum=setting.headline)
+    for finding in analysis.against_baseline(comparison):
+        scores = comparison.scores(finding.label, stratum=comparison.headline)
         if len(scores) < 2:
             continue
-        base = setting.scores(setting.baseline, stratum=setting.headline)
+        base = comparison.scores(comparison.baseline, stratum=comparison.headline)
         best = int(scores.mean(axis=1).argmax())
         rest = np.delete(scores, best, axis=0)
-        groups = setting.dependent(setting.mask(setting.headline))
+        groups = comparison.dependent(comparison.mask(comparison.headline))
         mean, rest_mean = base.mean(axis=0, keepdims=True), rest.mean(axis=0, keepdims=True)
         alone = uncertainty(mean, scores[[best]], False, groups)
         apart = uncertainty(rest_mean, scores[[best]], False, groups)
@@ -76,11 +76,11 @@ def seed_outliers(analysis: Analysis, setting: Setting) -> list[SeedFinding]:
         gains_alone = alone.mean > 0 and alone.p() < ALPHA
         borne_out = without.mean >= BORNE_OUT * alone.mean and without.p() < ALPHA
         if stands_out and gains_alone and not borne_out:
-            cells = setting.entries[finding.label].usable
+            cells = comparison.candidates[finding.label].usable
             found.append(
                 SeedFinding(
                     finding.label,
-                    setting.baseline,
+                    comparison.baseline,
                     cells[best].seed,
                     alone.mean,
                     without.mean,

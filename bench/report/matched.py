@@ -51,7 +51,7 @@ def sizes(trained: Mapping[str, float], limit: float, total: float) -> list[Size
 
 
 def on_own_model(fit: str, fits: Mapping[str, FitRecord]) -> bool:
-    """Whether a fit stands on the base model of its setting, and its parts do: none names another, as `frozen(NAME)`.
+    """Return whether a fit and its components use the base model of their comparison, and name no other.
 
     An argument of its expression that is no part of it is the name of a model.
     """

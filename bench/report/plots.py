@@ -12,9 +12,9 @@ from bench.report import numbers
 from bench.report.budget_plot import budget_plots
 from bench.report.canvas import Plot, canvas, cost_scale, legend, point
 from bench.report.colours import MUTED, Style, styles
+from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
 from bench.report.findings import Analysis, measure_name
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.training import has_curve
 from bench.report.tuning_plot import tuning_plots
@@ -33,34 +33,36 @@ _MOMENT = 0.1
 def draw(run: Run, analysis: Analysis) -> Iterator[Plot]:
     """Yield every plot that the sections refer to, by name."""
     look = styles(run.labels, run.baseline)
-    for number, setting in enumerate(run.settings, start=1):
-        if not setting.compared:
+    for number, comparison in enumerate(run.comparisons, start=1):
+        if not comparison.scored:
             continue
-        if analysis.against_baseline(setting):
-            yield differences(f"differences-{number}", setting, analysis, look)
-            yield wins(f"wins-{number}", setting, analysis, look)
-        yield quality_cost(f"quality-cost-{number}", setting, analysis, look)
-        if len(recall_cuts(setting)) > 1:
-            yield recall(f"recall-{number}", setting, look)
-        if any(has_curve(run, setting.entries[label]) for label in setting.compared):
-            yield curves(f"curves-{number}", run, setting, look)
-        if analysis.probes(setting):
-            yield forgetting(f"forgetting-{number}", setting, analysis, look)
+        if analysis.against_baseline(comparison):
+            yield differences(f"differences-{number}", comparison, analysis, look)
+            yield wins(f"wins-{number}", comparison, analysis, look)
+        yield quality_cost(f"quality-cost-{number}", comparison, analysis, look)
+        if len(recall_cuts(comparison)) > 1:
+            yield recall(f"recall-{number}", comparison, look)
+        if any(has_curve(run, comparison.candidates[label]) for label in comparison.scored):
+            yield curves(f"curves-{number}", run, comparison, look)
+        if analysis.probes(comparison):
+            yield forgetting(f"forgetting-{number}", comparison, analysis, look)
     yield from budget_plots(analysis, look)
     yield from tuning_plots(run, look)
 
 
-def differences(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]) -> Plot:
+def differences(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
     """Draw each strategy's difference from the baseline with its 95% interval, the headline stratum first."""
-    found = sorted(analysis.against_baseline(setting), key=lambda finding: finding.difference)
-    strata = [setting.headline]
-    if 0 < setting.n("seen") < setting.n():
-        strata += [stratum for stratum in ("unseen", "seen") if stratum != setting.headline]
+    found = sorted(analysis.against_baseline(comparison), key=lambda finding: finding.difference)
+    strata = [comparison.headline]
+    if 0 < comparison.n("seen") < comparison.n():
+        strata += [stratum for stratum in ("unseen", "seen") if stratum != comparison.headline]
     with canvas(name, 7.5, 1.3 + 0.42 * len(found) * (1 + 0.35 * (len(strata) - 1))) as (plot, (axes,)):
         axes.axvline(0, color=MUTED, linewidth=1.2)
         for row, finding in enumerate(found):
             for level, stratum in enumerate(strata):
-                here = next((f for f in analysis.against_baseline(setting, stratum) if f.label == finding.label), None)
+                here = next(
+                    (f for f in analysis.against_baseline(comparison, stratum) if f.label == finding.label), None
+                )
                 if here is None:
                     continue
                 style, y = look[finding.label], row - 0.22 * level
@@ -89,22 +91,22 @@ def differences(name: str, setting: Setting, analysis: Analysis, look: dict[str,
         axes.set_yticks(range(len(found)), [finding.label for finding in found])
         axes.grid(visible=False, axis="y")
         axes.set_ylim(-0.4 - 0.22 * len(strata), len(found) - 0.5)
-        axes.set_xlabel(f"difference from {setting.baseline} in {_MEASURE}, 95% interval")
-        axes.set_title(f"{setting.dataset}, {analysis.queries(setting)}")
+        axes.set_xlabel(f"difference from {comparison.baseline} in {_MEASURE}, 95% interval")
+        axes.set_title(f"{comparison.dataset}, {analysis.queries(comparison)}")
     return plot
 
 
-def quality_cost(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]) -> Plot:
+def quality_cost(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
     """Draw quality against each cost that was measured, with the Pareto front."""
-    head = setting.headline
-    quality = {label: setting.mean(label, stratum=head) for label in setting.compared}
+    head = comparison.headline
+    quality = {label: comparison.mean(label, stratum=head) for label in comparison.scored}
     costs: dict[str, dict[str, float]] = {}
     for key, _, _ in AXES:
-        found = {label: cost_of(setting.entries[label], key, analysis.run.fits) for label in quality}
+        found = {label: cost_of(comparison.candidates[label], key, analysis.run.fits) for label in quality}
         least = _MOMENT if key == "fit_seconds" else 0.0
         costs[key] = {label: cost if cost >= least else 0.0 for label, cost in found.items() if cost is not None}
     shown = [axis for axis in AXES if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0] or [AXES[0]]
-    half = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(setting)}
+    half = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(comparison)}
     with canvas(name, max(4.5, 3.1 * len(shown)), 3.9, len(shown)) as (plot, panels):
         for axes, (key, title, show) in zip(panels, shown, strict=True):
             here = costs[key]
@@ -127,7 +129,9 @@ def quality_cost(name: str, setting: Setting, analysis: Analysis, look: dict[str
                     label,
                     f"{label}: {numbers.score(quality[label])}, {title} {show(cost)}",
                 )
-            front = pareto({label: (here[label], quality[label]) for label in here if setting.entries[label].ranked})
+            front = pareto(
+                {label: (here[label], quality[label]) for label in here if comparison.candidates[label].ranked}
+            )
             if len(front) > 1:
                 axes.step(
                     [here[label] for label in front],
@@ -139,7 +143,7 @@ def quality_cost(name: str, setting: Setting, analysis: Analysis, look: dict[str
                     zorder=1,
                 )
             axes.set_xlabel(title)
-        panels[0].set_ylabel(f"{_MEASURE}, {analysis.queries(setting)}")
+        panels[0].set_ylabel(f"{_MEASURE}, {analysis.queries(comparison)}")
         legend(plot, panels)
     return plot
 
@@ -155,12 +159,12 @@ def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
     return front
 
 
-def curves(name: str, run: Run, setting: Setting, look: dict[str, Style]) -> Plot:
+def curves(name: str, run: Run, comparison: Comparison, look: dict[str, Style]) -> Plot:
     """Draw development score and training loss over steps, one line a seed."""
     with canvas(name, 9, 3.8, 2) as (plot, (left, right)):
-        for label in setting.compared:
+        for label in comparison.scored:
             style = look[label]
-            for cell in setting.entries[label].usable:
+            for cell in comparison.candidates[label].usable:
                 if cell.fit not in run.fits:
                     continue
                 frame = run.store.curve(cell.fit)
@@ -184,17 +188,17 @@ def curves(name: str, run: Run, setting: Setting, look: dict[str, Style]) -> Plo
         left.set_ylabel(f"{_MEASURE} on the development pool")
         right.set_xlabel("optimiser steps")
         right.set_ylabel("training loss (nats)")
-        left.set_title(f"{setting.dataset}: development")
+        left.set_title(f"{comparison.dataset}: development")
         right.set_title("training")
         legend(plot, [left, right])
     return plot
 
 
-def forgetting(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]) -> Plot:
+def forgetting(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
     """Draw the change on each probe against the gain in the domain."""
-    changes = analysis.probes(setting)
+    changes = analysis.probes(comparison)
     probes = sorted({change.probe for change in changes})
-    gains = {finding.label: finding for finding in analysis.against_baseline(setting)}
+    gains = {finding.label: finding for finding in analysis.against_baseline(comparison)}
     with canvas(name, max(4.5, 3.2 * len(probes)), 3.9, len(probes)) as (plot, panels):
         for axes, probe in zip(panels, probes, strict=True):
             axes.axhline(0, color=MUTED, linewidth=1)
@@ -212,20 +216,20 @@ def forgetting(name: str, setting: Setting, analysis: Analysis, look: dict[str, 
                 point(plot, axes, gain.difference, change.delta, style, change.label, hint)
             here = next(change for change in changes if change.probe == probe)
             axes.set_title(f"{probe}, n = {here.n:,}")
-            axes.set_xlabel(f"gain on {setting.dataset}, {_MEASURE}")
+            axes.set_xlabel(f"gain on {comparison.dataset}, {_MEASURE}")
             axes.set_ylabel(f"change, {measure_name(here.measure)}")
         legend(plot, panels)
     return plot
 
 
-def wins(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]) -> Plot:
+def wins(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
     """Draw per-query differences from the baseline, sorted: who wins how many queries, and by how much."""
-    head = setting.headline
-    base = setting.scores(setting.baseline, stratum=head).mean(axis=0)
+    head = comparison.headline
+    base = comparison.scores(comparison.baseline, stratum=head).mean(axis=0)
     with canvas(name, 7.5, 3.9) as (plot, (axes,)):
         axes.axhline(0, color=MUTED, linewidth=1)
-        for finding in analysis.against_baseline(setting):
-            change = np.sort(setting.scores(finding.label, stratum=head).mean(axis=0) - base)[::-1]
+        for finding in analysis.against_baseline(comparison):
+            change = np.sort(comparison.scores(finding.label, stratum=head).mean(axis=0) - base)[::-1]
             style = look[finding.label]
             drawn = axes.plot(
                 np.arange(1, len(change) + 1),
@@ -237,25 +241,25 @@ def wins(name: str, setting: Setting, analysis: Analysis, look: dict[str, Style]
             )
             won, lost = int((change > 0).sum()), int((change < 0).sum())
             plot.mark(drawn[0], f"{finding.label}: {won} won, {len(change) - won - lost} tied, {lost} lost")
-        axes.set_xlabel(f"{analysis.queries(setting)}, each line sorted by its own difference")
-        axes.set_ylabel(f"difference from {setting.baseline}, {_MEASURE}")
-        axes.set_title(f"{setting.dataset}: queries won and lost")
+        axes.set_xlabel(f"{analysis.queries(comparison)}, each line sorted by its own difference")
+        axes.set_ylabel(f"difference from {comparison.baseline}, {_MEASURE}")
+        axes.set_title(f"{comparison.dataset}: queries won and lost")
         legend(plot, [axes])
     return plot
 
 
-def recall_cuts(setting: Setting) -> list[int]:
+def recall_cuts(comparison: Comparison) -> list[int]:
     """The k of every recall measure that all cells have, ascending."""
-    return sorted(int(name.split("@")[1]) for name in setting.measures if name.startswith("recall@"))
+    return sorted(int(name.split("@")[1]) for name in comparison.measures if name.startswith("recall@"))
 
 
-def recall(name: str, setting: Setting, look: dict[str, Style]) -> Plot:
+def recall(name: str, comparison: Comparison, look: dict[str, Style]) -> Plot:
     """Draw recall over k."""
-    cuts, head = recall_cuts(setting), setting.headline
+    cuts, head = recall_cuts(comparison), comparison.headline
     with canvas(name, 7.5, 3.9) as (plot, (axes,)):
-        for label in setting.compared:
+        for label in comparison.scored:
             style = look[label]
-            values = [setting.mean(label, f"recall@{k}", head) for k in cuts]
+            values = [comparison.mean(label, f"recall@{k}", head) for k in cuts]
             drawn = axes.plot(
                 cuts, values, color=style.colour, linestyle=style.dash, marker=style.marker, markersize=6, label=label
             )
@@ -267,7 +271,7 @@ def recall(name: str, setting: Setting, look: dict[str, Style]) -> Plot:
         axes.set_xticks(cuts, [str(k) for k in cuts])
         axes.minorticks_off()
         axes.set_xlabel("k, documents looked at")
-        axes.set_ylabel(f"recall@k, n = {setting.n(head):,}" + (f" {head} queries" if head != "all" else ""))
-        axes.set_title(f"{setting.dataset}: recall over k")
+        axes.set_ylabel(f"recall@k, n = {comparison.n(head):,}" + (f" {head} queries" if head != "all" else ""))
+        axes.set_title(f"{comparison.dataset}: recall over k")
         legend(plot, [axes])
     return plot

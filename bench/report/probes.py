@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.records import CellResult
 from bench.report import numbers
-from bench.report.frames import Setting
+from bench.report.comparison import Comparison
 from bench.report.load import Run
 from bench.report.text import code, strong
 
@@ -87,7 +87,7 @@ class ProbeChange:
         )
 
 
-def probe_changes(run: Run, setting: Setting) -> list[ProbeChange]:
+def probe_changes(run: Run, comparison: Comparison) -> list[ProbeChange]:
     """Return the change of every strategy on every probe, by probe, the largest loss first.
 
     Where values per query exist and "before" is the baseline's own score, seeds and queries are compared as in the
@@ -95,12 +95,12 @@ def probe_changes(run: Run, setting: Setting) -> list[ProbeChange]:
     """
     cells = {(cell.fit, cell.dataset): cell for cell in run.probes if cell.usable}
     changes = []
-    for label in setting.compared:
-        entry = setting.entries[label]
-        if label == setting.baseline:
+    for label in comparison.scored:
+        candidate = comparison.candidates[label]
+        if label == comparison.baseline:
             continue
-        for probe in sorted({probe for cell in entry.usable for probe in cell.forgetting}):
-            rows = [cell.forgetting[probe] for cell in entry.usable if probe in cell.forgetting]
+        for probe in sorted({probe for cell in candidate.usable for probe in cell.forgetting}):
+            rows = [cell.forgetting[probe] for cell in candidate.usable if probe in cell.forgetting]
             rows = [
                 row
                 for row in rows
@@ -108,20 +108,20 @@ def probe_changes(run: Run, setting: Setting) -> list[ProbeChange]:
             ]
             if not rows:
                 continue
-            queries_alone = entry.usable[0].cost.get("reindex") == "none"
+            queries_alone = candidate.usable[0].cost.get("reindex") == "none"
             change = replace(
                 _pooled(label, probe, rows),
-                touched=not (entry.trained and queries_alone and rows[0].get("measure") == "spearman"),
-                single=entry.trained and len(rows) == 1,
+                touched=not (candidate.trained and queries_alone and rows[0].get("measure") == "spearman"),
+                single=candidate.trained and len(rows) == 1,
             )
-            after = [cells[cell.fit, probe] for cell in entry.usable if (cell.fit, probe) in cells]
-            before = [cells[cell.fit, probe] for cell in _baseline_cells(setting) if (cell.fit, probe) in cells]
+            after = [cells[cell.fit, probe] for cell in candidate.usable if (cell.fit, probe) in cells]
+            before = [cells[cell.fit, probe] for cell in _baseline_cells(comparison) if (cell.fit, probe) in cells]
             changes.append(_crossed(run, change, before, after) if len(rows) > 1 else change)
     return _adjusted(changes)
 
 
-def _baseline_cells(setting: Setting) -> Sequence[CellResult]:
-    return setting.entries[setting.baseline].usable if setting.baseline in setting.entries else ()
+def _baseline_cells(comparison: Comparison) -> Sequence[CellResult]:
+    return comparison.candidates[comparison.baseline].usable if comparison.baseline in comparison.candidates else ()
 
 
 def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeChange:

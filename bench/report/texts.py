@@ -1,4 +1,4 @@
-"""The texts behind a setting's ids: queries, documents and judgements, where the dataset is still at hand."""
+"""The texts behind a comparison's ids: queries, documents and judgements, where the dataset is still at hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
-    from bench.report.frames import Setting
+    from bench.report.comparison import Comparison
     from bench.report.load import Run
 
 LARGEST_CORPUS = 250_000
@@ -20,28 +20,28 @@ LARGEST_CORPUS = 250_000
 
 @dataclass(frozen=True)
 class Texts:
-    """A setting's dataset, or the reason why only ids are shown."""
+    """A comparison's dataset, or the reason why only ids are shown."""
 
     dataset: Dataset | None = None
     reason: str = ""
 
 
-def find_texts(run: Run, setting: Setting) -> Texts:
-    """Read the dataset of a setting from where its run found it. The network is not asked.
+def find_texts(run: Run, comparison: Comparison) -> Texts:
+    """Read the dataset of a comparison from where its run found it. The network is not asked.
 
     A dataset whose content differs from what was run is not used: its texts might not be those that were ranked.
     """
     from bench.data.dataset import Dataset
     from bench.data.locate import load_dataset
 
-    cell = next((cell for entry in setting.entries.values() for cell in entry.usable), None)
+    cell = next((cell for entry in comparison.candidates.values() for cell in entry.usable), None)
     if cell is None:
         return Texts(reason="no cell was scored")
     if cell.n_docs > LARGEST_CORPUS:
         return Texts(reason=f"the corpus has more than {LARGEST_CORPUS:,} documents")
     found: Any = None
     reason = "the dataset is not where the run found it"
-    for name, folder in _places(run, setting.dataset):
+    for name, folder in _places(run, comparison.dataset):
         if not at_hand(name, folder):
             continue
         try:

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.errors import DataError, unknown
 from bench.statistics import power
-from bench.statistics.comparison import Comparison
+from bench.statistics.pairwise import PairwiseTest
 from bench.statistics.resampling import bootstrap_means, interval, sign_flip_ps
 from bench.statistics.variance import Uncertainty, uncertainty
 
@@ -57,7 +57,7 @@ def compare(
     other: np.ndarray,
     names: tuple[str, str] = ("baseline", "other"),
     design: Design | None = None,
-) -> Comparison:
+) -> PairwiseTest:
     """Compare two strategies on the same queries.
 
     Args:
@@ -74,7 +74,7 @@ def compare(
     return _family(dict(zip(names, (baseline, other), strict=True)), [names], design)[0]
 
 
-def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design | None = None) -> list[Comparison]:
+def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design | None = None) -> list[PairwiseTest]:
     """Compare every strategy with the baseline: one family, corrected after Holm, in the order of `scores`.
 
     Args:
@@ -91,7 +91,7 @@ def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design 
     return _corrected(_family(scores, [(baseline, name) for name in scores if name != baseline], design))
 
 
-def compare_pairs(scores: Mapping[str, np.ndarray], design: Design | None = None) -> list[Comparison]:
+def compare_pairs(scores: Mapping[str, np.ndarray], design: Design | None = None) -> list[PairwiseTest]:
     """Compare all pairs of strategies, a family of its own; in each pair the earlier one is the baseline."""
     return _corrected(_family(scores, list(itertools.combinations(scores, 2)), design))
 
@@ -106,16 +106,16 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def to_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+def to_frame(comparisons: Sequence[PairwiseTest]) -> pd.DataFrame:
     """Return one row a comparison: its fields, then `verdict`."""
     import pandas as pd
 
-    names = [field.name for field in dataclasses.fields(Comparison)]
+    names = [field.name for field in dataclasses.fields(PairwiseTest)]
     rows = [{**dataclasses.asdict(comparison), "verdict": comparison.verdict} for comparison in comparisons]
     return pd.DataFrame(rows, columns=[*names, "verdict"])
 
 
-def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
+def _corrected(family: Sequence[PairwiseTest]) -> list[PairwiseTest]:
     ps = holm([comparison.p for comparison in family])
     return [
         dataclasses.replace(comparison, holm_p=p, family=len(family)) for comparison, p in zip(family, ps, strict=True)
@@ -124,7 +124,7 @@ def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
 
 def _family(
     scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], design: Design | None
-) -> list[Comparison]:
+) -> list[PairwiseTest]:
     """Compare pairs of strategies; what is resampled is drawn once for all of them."""
     design = design or Design()
     tables = _tables(scores, design)
@@ -141,7 +141,7 @@ def _family(
         paired = len(baseline) == len(other) > 1 and design.paired(first, second)
         bootstrap_low, bootstrap_high = interval(samples[:, column])
         found.append(
-            Comparison(
+            PairwiseTest(
                 baseline=first,
                 other=second,
                 n_queries=len(differences),

@@ -28,7 +28,7 @@ def noise(*key: object, size: int, spread: float) -> np.ndarray:
 
 @dataclass
 class Plant:
-    """How a strategy behaves. `gains` is by seed; a single entry is used for every seed."""
+    """How a strategy behaves. `gains` is by seed; a single candidate is used for every seed."""
 
     gains: tuple[float, ...] = (0.0,)
     seen_gain: float = 0.0

@@ -24,7 +24,7 @@ def test_two_strategies_are_compared_in_every_stratum_the_headline_first(planter
     planter.run({"base": untrained(), "a": plant(gains=(0.05,)), "b": plant(gains=(0.12,))}, seen=0.3)
     (pair,) = compare_strategies(load_run(planter.store), "a", "b")
     assert [finding.stratum for finding in pair.findings] == ["unseen", "all", "seen"]
-    assert pair.findings[0].comparison.paired_seeds and pair.findings[0].verdict == "better"
+    assert pair.findings[0].test.paired_seeds and pair.findings[0].verdict == "better"
     assert pair.findings[0].difference == pytest.approx(0.07, abs=0.02)
     assert {cost.name for cost in pair.costs} >= {"fit", "artefact", "query p50"}
 
@@ -37,7 +37,7 @@ def test_two_runs_are_compared_strategy_by_strategy(planter, planter_type, plant
     pairs = compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))
     assert [pair.second for pair in pairs] == ["base (new)", "a (new)"]
     assert pairs[0].findings[0].difference == 0
-    assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].comparison.family == 2
+    assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].test.family == 2
 
 
 def test_two_runs_are_compared_on_queries_that_neither_has_seen_first(
@@ -50,7 +50,7 @@ def test_two_runs_are_compared_on_queries_that_neither_has_seen_first(
     pair = compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))[1]
     found = {finding.stratum: finding for finding in pair.findings}
     assert list(found) == ["unseen", "all", "seen"]
-    assert found["unseen"].comparison.n_queries == 160 - 56 and found["unseen"].verdict != "better"
+    assert found["unseen"].test.n_queries == 160 - 56 and found["unseen"].verdict != "better"
     assert found["all"].verdict == found["seen"].verdict == "better"
 
 

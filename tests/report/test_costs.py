@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from bench.records import CellResult, FitRecord
 from bench.report.canvas import canvas, cost_scale, legend
+from bench.report.comparison import Candidate
 from bench.report.costs import beyond, cost_of
-from bench.report.frames import Entry
 
 COSTS = {
     "lora": {"fit_seconds": 100.0, "artifact_bytes": 2_000_000, "peak_memory_bytes": 900, "trainable_params": 600},
@@ -23,7 +23,7 @@ COSTS = {
 PARTS = {"hybrid(full)": ["full"], "distill(lora,teacher=hybrid(full))": ["lora", "hybrid(full)"]}
 
 
-def entry(name: str) -> tuple[Entry, dict[str, FitRecord]]:
+def candidate(name: str) -> tuple[Candidate, dict[str, FitRecord]]:
     said: dict[str, Any] = {"dataset": "d", "model": "m", "seed": 0, "status": "ok"}
     fits = {
         fit: FitRecord(fit=fit, strategy=fit, components=PARTS.get(fit, []), cost=dict(cost), **said)
@@ -32,7 +32,7 @@ def entry(name: str) -> tuple[Entry, dict[str, FitRecord]]:
     cell = CellResult(
         cell="c", fit=name, strategy=name, split="test", cost={**COSTS[name], "query_ms_p50": 9.0}, **said
     )
-    return Entry(name, (cell,)), fits
+    return Candidate(name, (cell,)), fits
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def entry(name: str) -> tuple[Entry, dict[str, FitRecord]]:
 def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
     name: str, seconds: float, kept: float, peak: float, params: float
 ) -> None:
-    subject, fits = entry(name)
+    subject, fits = candidate(name)
     keys = ("fit_seconds", "artifact_bytes", "peak_memory_bytes", "trainable_params", "query_ms_p50")
     assert [cost_of(subject, key, fits) for key in keys] == [seconds, kept, peak, params, 9.0]
 
@@ -63,7 +63,7 @@ def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
 def test_a_composition_is_marked_where_its_parts_together_exceed_the_budget_of_each(
     name: str, limits: dict[str, float], exceeded: list[str]
 ) -> None:
-    subject, fits = entry(name)
+    subject, fits = candidate(name)
     for fit, steps in {"lora": 60, "full": 60, "hybrid(full)": 0, "distill(lora,teacher=hybrid(full))": 60}.items():
         fits[fit].cost["steps"] = steps
     subject.cells[0].cost["steps"] = fits[name].cost["steps"]
@@ -71,7 +71,7 @@ def test_a_composition_is_marked_where_its_parts_together_exceed_the_budget_of_e
 
 
 def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
-    subject, fits = entry("hybrid(full)")
+    subject, fits = candidate("hybrid(full)")
     del fits["full"].cost["artifact_bytes"]
     assert cost_of(subject, "artifact_bytes", fits) is None and cost_of(subject, "fit_seconds", fits) == 160
     del fits["full"]

@@ -44,7 +44,7 @@ def test_a_loss_that_only_its_own_interval_shows_is_not_passed_over() -> None:
         ProbeChange("big", probe, "ndcg@10", 400, 0.5, 0.48, low, high, p, seeds=3)
         for probe, (low, high, p) in losses.items()
     ]
-    analysis, choice = SimpleNamespace(probes=lambda setting: changes), SimpleNamespace(picked="big")
+    analysis, choice = SimpleNamespace(probes=lambda comparison: changes), SimpleNamespace(picked="big")
     established, suspected, none = map(to_plain, forgotten(None, choice, analysis))
     assert established.startswith("big forgets on talk")
     assert "not once all strategies are corrected for (Holm), on web (−0.020" in suspected
@@ -150,7 +150,7 @@ def test_the_interval_of_a_probe_knows_that_its_subjects_change_as_a_whole(plant
     probes = {"general": 0.0}
     store = planter.run({"base": untrained(probes=probes), "big": plant(probes=probes)})
     run = load_run(store)
-    (change,) = Analysis(run).probes(run.settings[0])
+    (change,) = Analysis(run).probes(run.comparisons[0])
     frames = {cell.strategy: store.per_query(cell.cell) for cell in store.cells() if cell.dataset == "general"}
     alone = frames["big"]["ndcg@10"] - frames["base"]["ndcg@10"]
     assert change.high - change.low > 2 * 2 * 1.96 * alone.std() / len(alone) ** 0.5

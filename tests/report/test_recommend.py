@@ -16,7 +16,7 @@ from bench.report.text import to_plain
 
 def ask(store, limits: Limits = Limits(), scale: Scale = Scale()) -> Recommendation:  # noqa: B008
     run = load_run(store)
-    return recommend(run, Analysis(run), run.settings[0], limits, scale)
+    return recommend(run, Analysis(run), run.comparisons[0], limits, scale)
 
 
 @pytest.fixture(scope="module")

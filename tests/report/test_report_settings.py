@@ -1,4 +1,4 @@
-"""What may stand in one table: settings, variants, strata, groups."""
+"""What may stand in one table: comparisons, variants, strata, groups."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def test_machine_classes_under_a_time_budget_never_share_a_table(planter, plant,
     planter.run({"base": untrained(), "big": plant()}, limits={"seconds": 60})
     planter.run({"big": plant()}, limits={"seconds": 60}, environment=SLOW, tag="-slow")
     run = load_run(planter.store)
-    assert [setting.machine for setting in run.settings] == ["Processor X, 2 threads", "Processor Y, 2 threads"]
-    assert all(len(setting.entries["big"].cells) == 3 for setting in run.settings)
+    assert [comparison.machine for comparison in run.comparisons] == [
+        "Processor X, 2 threads",
+        "Processor Y, 2 threads",
+    ]
+    assert all(len(comparison.candidates["big"].cells) == 3 for comparison in run.comparisons)
     assert "each class has its own tables" in build(run, Analysis(run)).words
 
 
@@ -30,7 +33,7 @@ def test_machine_classes_under_a_budget_in_steps_share_a_table_and_costs_are_fla
     planter.run({"base": untrained(), "big": plant()})
     planter.run({"small": plant()}, environment=SLOW)
     run = load_run(planter.store)
-    assert len(run.settings) == 1
+    assert len(run.comparisons) == 1
     assert "2 classes of machine" in build(run, Analysis(run)).words
 
 
@@ -39,46 +42,46 @@ def test_what_does_not_train_stands_in_every_budget_of_its_dataset_and_model(pla
     planter.run({"big": plant()}, limits={"steps": 150})
     planter.run({"base": untrained()}, model="other")
     run = load_run(planter.store)
-    assert [(setting.model, setting.budget) for setting in run.settings] == [
+    assert [(comparison.model, comparison.budget) for comparison in run.comparisons] == [
         ("base", "50 steps"), ("base", "150 steps"), ("other", ""),
     ]  # fmt: skip
-    assert all("base" in setting.entries for setting in run.settings)
+    assert all("base" in comparison.candidates for comparison in run.comparisons)
 
 
 def test_variants_of_a_strategy_are_told_apart_by_what_differs(planter, plant, untrained):
     planter.run({"base": untrained(), "low": plant(hyperparameters={"r": 8, "alpha": 16})})
     planter.run({"low": plant(hyperparameters={"r": 64, "alpha": 16})}, tag="-r64")
-    setting = load_run(planter.store).settings[0]
-    assert set(setting.entries) == {"base", "low [r=64]", "low [r=8]"}
-    assert all(len(setting.entries[label].cells) == 3 for label in ("low [r=64]", "low [r=8]"))
+    comparison = load_run(planter.store).comparisons[0]
+    assert set(comparison.candidates) == {"base", "low [r=64]", "low [r=8]"}
+    assert all(len(comparison.candidates[label].cells) == 3 for label in ("low [r=64]", "low [r=8]"))
 
 
 def test_a_query_is_seen_for_all_rows_once_any_fit_was_trained_on_its_document(planter, plant, untrained):
-    setting = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).settings[0]
-    assert setting.n("seen") == 40 and setting.n("unseen") == 120
-    assert setting.scores("base", stratum="unseen").shape == (1, 120)
-    assert setting.scores("big", stratum="seen").shape == (3, 40)
-    assert setting.headline == "unseen"
+    comparison = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).comparisons[0]
+    assert comparison.n("seen") == 40 and comparison.n("unseen") == 120
+    assert comparison.scores("base", stratum="unseen").shape == (1, 120)
+    assert comparison.scores("big", stratum="seen").shape == (3, 40)
+    assert comparison.headline == "unseen"
 
 
 def test_strata_add_up_to_the_whole(planter, plant, untrained):
-    setting = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).settings[0]
-    components = 40 * setting.mean("big", stratum="seen") + 120 * setting.mean("big", stratum="unseen")
-    assert components / 160 == pytest.approx(setting.mean("big"))
+    comparison = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).comparisons[0]
+    components = 40 * comparison.mean("big", stratum="seen") + 120 * comparison.mean("big", stratum="unseen")
+    assert components / 160 == pytest.approx(comparison.mean("big"))
 
 
 def test_the_macro_average_counts_each_group_once(planter, plant, untrained):
     planter.run({"base": untrained(), "big": plant()}, groups=7)
-    setting = load_run(planter.store).settings[0]
-    values = setting.scores("big").mean(axis=0)
-    by_hand = np.mean([values[setting.groups == group].mean() for group in set(setting.groups)])
-    assert setting.macro("big") == pytest.approx(by_hand)
-    assert len(set(setting.groups)) == 7
+    comparison = load_run(planter.store).comparisons[0]
+    values = comparison.scores("big").mean(axis=0)
+    by_hand = np.mean([values[comparison.groups == group].mean() for group in set(comparison.groups)])
+    assert comparison.macro("big") == pytest.approx(by_hand)
+    assert len(set(comparison.groups)) == 7
 
 
 def test_without_groups_there_is_no_macro_average(planter, plant, untrained):
-    setting = load_run(planter.run({"base": untrained(), "big": plant()})).settings[0]
-    assert setting.groups is None and math.isnan(setting.macro("big"))
+    comparison = load_run(planter.run({"base": untrained(), "big": plant()})).comparisons[0]
+    assert comparison.groups is None and math.isnan(comparison.macro("big"))
 
 
 def test_scores_of_different_queries_are_refused(planter, plant, untrained):
@@ -87,7 +90,7 @@ def test_scores_of_different_queries_are_refused(planter, plant, untrained):
     planter.frame = lambda *args: whole(*args).iloc[:100]
     planter.run({"big": plant()})
     with pytest.raises(StoreError, match="other queries"):
-        load_run(planter.store).settings[0].compared  # noqa: B018
+        load_run(planter.store).comparisons[0].scored  # noqa: B018
 
 
 def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter, plant, untrained):
@@ -137,7 +140,7 @@ def test_amounts_are_given_as_people_read_them(planter, plant, untrained, unit, 
         planter.run({**more, "big": plant(gains=(0.1,))}, limits={unit: amount})
     run = load_run(planter.store)
     assert said in build(run, Analysis(run)).words
-    assert run.settings[0].budget == said.removesuffix(" are")
+    assert run.comparisons[0].budget == said.removesuffix(" are")
 
 
 def test_the_ticks_of_a_budget_curve_are_the_amounts_that_were_run(planter, plant, untrained):
@@ -166,7 +169,7 @@ def test_backward_transfer_is_the_mean_over_all_probes(planter, plant, untrained
     planter.run({"base": untrained(probes=both), "big": plant(probes={"web": -0.1, "general": -0.02}, seeds=(0,))})
     run = load_run(planter.store)
     analysis = Analysis(run)
-    deltas = [change.delta for change in analysis.probes(run.settings[0])]
+    deltas = [change.delta for change in analysis.probes(run.comparisons[0])]
     assert len(deltas) == 2
     said = f"over the 2 probes (each in its own measure): big −{-sum(deltas) / 2:.3f}"
     assert said in build(run, analysis).words
@@ -180,9 +183,9 @@ def test_backward_transfer_has_an_interval_over_queries_and_seeds(planter, plant
     for seed, probes in enumerate(apart):
         planter.run({"wild": plant(probes=probes, seeds=(seed,))})
     run = load_run(planter.store)
-    setting = run.settings[0]
-    changes = Analysis(run).probes(setting)
-    found = {each.label: each for each in backward_transfers(setting, changes)}
+    comparison = run.comparisons[0]
+    changes = Analysis(run).probes(comparison)
+    found = {each.label: each for each in backward_transfers(comparison, changes)}
     halves = [(change.high - change.low) / 2 for change in changes if change.label == "one"]
     assert (found["one"].high - found["one"].low) / 2 == pytest.approx(math.hypot(*halves) / 2, rel=0.02)
     assert found["wild"].low < -0.4 and found["wild"].high > 0.4
@@ -202,7 +205,7 @@ def test_what_adaptation_cannot_touch_is_not_called_unchanged_nor_averaged(plant
             planter.store.put_cell(cell)
     run = load_run(planter.store)
     analysis = Analysis(run)
-    readings = {(each.label, each.probe): each.reading for each in analysis.probes(run.settings[0])}
+    readings = {(each.label, each.probe): each.reading for each in analysis.probes(run.comparisons[0])}
     assert readings["map", "stsb"] == "not touched: documents stay as they are"
     assert readings["big", "stsb"].startswith("not settled")
     assert "Left out, as a probe is not to be asked of them: map." in build(run, analysis).words

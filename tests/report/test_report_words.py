@@ -78,7 +78,7 @@ def test_a_few_queries_that_do_not_differ_are_not_called_equivalence(planter_typ
     assert "stay base" in said and "equivalent" not in said.lower()
     assert "too few to call anything equal" in said
     run = load_run(planter.store)
-    found = Analysis(run).against_baseline(run.settings[0])
+    found = Analysis(run).against_baseline(run.comparisons[0])
     assert [finding.words for finding in found] == ["not settled: 8 queries are too few to call them equal"] * 2
 
 
@@ -252,6 +252,6 @@ def test_tests_over_queries_reckon_with_the_groups_that_a_dataset_declares(plant
         **{"ndcg@10": lambda made: made["ndcg@10"] + (0.0 if seed is None else np.tile(SHARED, 4))},
     )
     run = load_run(planter.run({"base": untrained(), "big": plant()}))
-    (found,) = Analysis(run).against_baseline(run.settings[0])
-    assert found.comparison.df <= 39
-    assert found.comparison.standard_error > 1.5 * SHARED.std() / planter.queries**0.5
+    (found,) = Analysis(run).against_baseline(run.comparisons[0])
+    assert found.test.df <= 39
+    assert found.test.standard_error > 1.5 * SHARED.std() / planter.queries**0.5

@@ -101,7 +101,7 @@ def test_a_run_without_tuning_says_nothing_of_it(planter: Any, plant: Any, untra
 
 
 def test_labels_tune_what_trains_nothing_apart_for_each_budget(planter: Any, plant: Any, untrained: Any) -> None:
-    """A cell without a seed stands in every setting, unless it has a budget of its own."""
+    """A cell without a seed stands in every comparison, unless it has a budget of its own."""
     for labels in (50, 200):
         limits = {"examples": labels, "steps": 100}
         planter.run({"big": plant(), **({"base": untrained()} if labels == 50 else {})}, limits=limits)
@@ -111,4 +111,4 @@ def test_labels_tune_what_trains_nothing_apart_for_each_budget(planter: Any, pla
             cell.budget = {"limits": {"examples": 50 if "50" in cell.cell.split("-test")[0] else 200, "steps": 100}}
             planter.store.put_cell(cell, planter.store.per_query(cell.cell))
     run = load_run(planter.store)
-    assert [sorted(setting.entries) for setting in run.settings] == [["base", "big", "words"]] * 2
+    assert [sorted(comparison.candidates) for comparison in run.comparisons] == [["base", "big", "words"]] * 2

@@ -210,7 +210,7 @@ def test_what_a_whole_cost_is_known_with_an_untrained_part_and_at_a_price_given_
         outcome = run_inline(toy_config(strategies=whole, baseline=whole, usd_per_hour=usd_per_hour))
         assert outcome.done == 0, "a price makes no other fit"
         run = load_run(outcome.store)
-        (entry,) = run.settings[0].entries.values()
+        (entry,) = run.comparisons[0].candidates.values()
         usd, seconds = (cost_of(entry, key, run.fits) for key in ("usd", "fit_seconds"))
         (own,) = outcome.frame()["cost.usd"]
         if usd is None:

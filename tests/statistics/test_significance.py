@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.errors import BenchError, DataError
-from bench.statistics.comparison import format_p
+from bench.statistics.pairwise import format_p
 from bench.statistics.significance import Design, compare, compare_all, compare_pairs, holm, to_frame
 
 QUERIES = 300
@@ -48,7 +48,7 @@ def test_a_loss_is_called_a_loss(frozen: np.ndarray) -> None:
 
 def test_an_uncertain_loss_is_given_with_its_interval_and_what_could_have_been_seen(frozen: np.ndarray) -> None:
     found = compare(frozen, trained(frozen, -0.014), ("frozen", "lora"), Design(margin=0.01, untrained={"frozen"}))
-    assert found.verdict == "undecided"
+    assert found.verdict == "inconclusive"
     said = found.sentence()
     assert "-0.0" in said
     assert f"below {found.detectable:.3f}" in said

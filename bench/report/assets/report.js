@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const settings = JSON.parse(document.getElementById("page-data").textContent);
+  const comparisons = JSON.parse(document.getElementById("page-data").textContent);
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.add("scripts");
 
@@ -71,7 +71,7 @@
   });
   window.addEventListener("scroll", () => (tip.hidden = true), { passive: true });
 
-  // --- one setting at a time ------------------------------------------------------------------------------------
+  // --- one comparison at a time ------------------------------------------------------------------------------------
   const fill = (select, pairs) => {
     const before = select.value;
     select.replaceChildren(...pairs.map(([value, text]) => make("option", text, { value })));
@@ -80,30 +80,30 @@
   byId("facet")?.addEventListener("change", (event) => {
     const wanted = event.target.value;
     document.querySelectorAll("[data-facet]").forEach((group) => (group.hidden = wanted !== "" && group.dataset.facet !== wanted));
-    const position = settings.findIndex((setting) => setting.name === wanted);
-    for (const id of ["measure-setting", "single-setting"]) {
+    const position = comparisons.findIndex((comparison) => comparison.name === wanted);
+    for (const id of ["measure-comparison", "single-comparison"]) {
       if (position >= 0 && byId(id)) {
         byId(id).value = position;
         byId(id).dispatchEvent(new Event("change"));
       }
     }
   });
-  if (!settings.length) return;
-  const titles = settings.map((setting, position) => [position, setting.title]);
+  if (!comparisons.length) return;
+  const titles = comparisons.map((comparison, position) => [position, comparison.title]);
 
   // --- any measure ----------------------------------------------------------------------------------------------
   const strata = { all: "all", unseen: "unseen", seen: "seen" };
   const measureTable = byId("measure-table");
   const drawMeasures = () => {
-    const setting = settings[byId("measure-setting").value];
-    fill(byId("measure-key"), setting.measures.map((measure) => [measure.key, measure.name]));
-    fill(byId("measure-stratum"), Object.keys(setting.n).map((name) => [name, `${strata[name]} (n = ${setting.n[name]})`]));
+    const comparison = comparisons[byId("measure-comparison").value];
+    fill(byId("measure-key"), comparison.measures.map((measure) => [measure.key, measure.name]));
+    fill(byId("measure-stratum"), Object.keys(comparison.n).map((name) => [name, `${strata[name]} (n = ${comparison.n[name]})`]));
     const [key, stratum] = [byId("measure-key").value, byId("measure-stratum").value];
-    const name = setting.measures.find((measure) => measure.key === key).name;
-    measureTable.caption.textContent = `${name} on ${setting.title}: ${setting.n[stratum]} ${stratum === "all" ? "" : stratum + " "}test queries`;
-    headed(measureTable, ["strategy", name, `difference from ${setting.baseline}`, "95% interval, alone"]);
-    measureTable.tBodies[0].replaceChildren(...setting.strategies.map((strategy, position) => {
-      const [mean, difference, low, high] = setting.table[key][stratum][position];
+    const name = comparison.measures.find((measure) => measure.key === key).name;
+    measureTable.caption.textContent = `${name} on ${comparison.title}: ${comparison.n[stratum]} ${stratum === "all" ? "" : stratum + " "}test queries`;
+    headed(measureTable, ["strategy", name, `difference from ${comparison.baseline}`, "95% interval, alone"]);
+    measureTable.tBodies[0].replaceChildren(...comparison.strategies.map((strategy, position) => {
+      const [mean, difference, low, high] = comparison.table[key][stratum][position];
       const row = make("tr");
       const head = make("th", null, { scope: "row", "data-value": strategy });
       head.append(make("code", strategy));
@@ -113,21 +113,21 @@
       return row;
     }));
   };
-  fill(byId("measure-setting"), titles);
+  fill(byId("measure-comparison"), titles);
   byId("measure-key").replaceChildren();
-  for (const id of ["measure-setting", "measure-key", "measure-stratum"]) byId(id).addEventListener("change", drawMeasures);
-  byId("measure-stratum").append(make("option", "", { value: settings[0].headline }));
-  byId("measure-stratum").value = settings[0].headline;
+  for (const id of ["measure-comparison", "measure-key", "measure-stratum"]) byId(id).addEventListener("change", drawMeasures);
+  byId("measure-stratum").append(make("option", "", { value: comparisons[0].headline }));
+  byId("measure-stratum").value = comparisons[0].headline;
   drawMeasures();
 
   // --- single queries -------------------------------------------------------------------------------------------
   const singleTable = byId("single-table");
-  const hitsOf = (setting, query, strategy) => {
-    const { docs } = setting.single;
+  const hitsOf = (comparison, query, strategy) => {
+    const { docs } = comparison.single;
     const grades = new Map(query.relevant ?? []);
     const box = make("div");
     const title = make("h4");
-    title.append(make("code", setting.strategies[strategy]), ` ${setting.single.measure} ${score(query.scores[strategy])}`);
+    title.append(make("code", comparison.strategies[strategy]), ` ${comparison.single.measure} ${score(query.scores[strategy])}`);
     box.append(title);
     const ranked = query.top[strategy];
     if (ranked === null) {
@@ -149,8 +149,8 @@
     box.append(ranked.length ? list : make("p", "Nothing was found."));
     return box;
   };
-  const showQuery = (setting, query, chosen) => {
-    const { docs } = setting.single;
+  const showQuery = (comparison, query, chosen) => {
+    const { docs } = comparison.single;
     const detail = make("div", null, { class: "detail", tabindex: "-1" });
     detail.append(make("h3", query.text || `Query ${query.id}`));
     const facts = [`Query ${query.id}`, query.seen ? "seen: a relevant document was a positive in training" : "unseen"];
@@ -167,16 +167,16 @@
       detail.append(list);
     }
     const columns = make("div", null, { class: "columns" });
-    const order = [...new Set([...chosen, ...setting.strategies.keys()])];
-    columns.append(...order.map((strategy) => hitsOf(setting, query, strategy)));
+    const order = [...new Set([...chosen, ...comparison.strategies.keys()])];
+    columns.append(...order.map((strategy) => hitsOf(comparison, query, strategy)));
     detail.append(make("h4", "What each strategy ranked first"), columns);
     byId("single-detail").replaceChildren(detail);
     detail.focus();
   };
   const drawSingle = () => {
-    const setting = settings[byId("single-setting").value];
-    const { single } = setting;
-    const names = setting.strategies.map((name, position) => [position, name]);
+    const comparison = comparisons[byId("single-comparison").value];
+    const { single } = comparison;
+    const names = comparison.strategies.map((name, position) => [position, name]);
     for (const id of ["single-strategy", "single-other"]) fill(byId(id), names);
     const [one, other] = [Number(byId("single-strategy").value), Number(byId("single-other").value)];
     byId("single-note").textContent =
@@ -187,13 +187,13 @@
       .filter((query) => !wanted || [query.text, query.id, query.group ?? ""].some((text) => text.toLowerCase().includes(wanted)))
       .map((query) => ({ query, change: query.scores[one] - query.scores[other] }))
       .sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
-    singleTable.caption.textContent = `${found.length} ${found.length === 1 ? "query" : "queries"}: ${single.measure} of ${setting.strategies[one]} and ${setting.strategies[other]}`;
-    headed(singleTable, ["query", setting.strategies[one], setting.strategies[other], "difference", "stratum"]);
+    singleTable.caption.textContent = `${found.length} ${found.length === 1 ? "query" : "queries"}: ${single.measure} of ${comparison.strategies[one]} and ${comparison.strategies[other]}`;
+    headed(singleTable, ["query", comparison.strategies[one], comparison.strategies[other], "difference", "stratum"]);
     singleTable.tBodies[0].replaceChildren(...found.map(({ query, change }) => {
       const row = make("tr");
       const head = make("th", null, { scope: "row", "data-value": query.text || query.id });
       const button = make("button", query.text || query.id, { type: "button", class: "query" });
-      button.addEventListener("click", () => showQuery(setting, query, [one, other]));
+      button.addEventListener("click", () => showQuery(comparison, query, [one, other]));
       head.append(button);
       row.append(head);
       for (const value of [query.scores[one], query.scores[other]]) row.append(make("td", score(value), { class: "number", "data-value": value }));
@@ -202,18 +202,18 @@
     }));
   };
   const resetSingle = () => {
-    const setting = settings[byId("single-setting").value];
+    const comparison = comparisons[byId("single-comparison").value];
     byId("single-strategy").replaceChildren();
     byId("single-other").replaceChildren();
-    for (const id of ["single-strategy", "single-other"]) fill(byId(id), setting.strategies.map((name, position) => [position, name]));
-    const base = Math.max(0, setting.strategies.indexOf(setting.baseline));
+    for (const id of ["single-strategy", "single-other"]) fill(byId(id), comparison.strategies.map((name, position) => [position, name]));
+    const base = Math.max(0, comparison.strategies.indexOf(comparison.baseline));
     byId("single-other").value = base;
-    byId("single-strategy").value = setting.strategies.length > 1 ? (base === 0 ? 1 : 0) : 0;
+    byId("single-strategy").value = comparison.strategies.length > 1 ? (base === 0 ? 1 : 0) : 0;
     byId("single-detail").replaceChildren();
     drawSingle();
   };
-  fill(byId("single-setting"), titles);
-  byId("single-setting").addEventListener("change", resetSingle);
+  fill(byId("single-comparison"), titles);
+  byId("single-comparison").addEventListener("change", resetSingle);
   for (const id of ["single-strategy", "single-other"]) byId(id).addEventListener("change", drawSingle);
   byId("single-find").addEventListener("input", drawSingle);
   resetSingle();

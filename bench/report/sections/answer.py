@@ -8,10 +8,10 @@ from __future__ import annotations
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
 from bench.report.choice import Choice, choose
+from bench.report.comparison import Comparison
 from bench.report.costs import cost_of, is_composite
 from bench.report.document import Block, Heading, Items, Paragraph, Section
 from bench.report.findings import Analysis, Finding, measure_name
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.sections.answer_cheaper import for_less
 from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
@@ -25,40 +25,42 @@ _MEASURE = measure_name(PRIMARY_MEASURE)
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the first section."""
     blocks: list[Block] = []
-    for setting in run.settings:
-        if len(run.settings) > 1:
-            blocks.append(Heading(analysis.title(setting), setting.name))
-        if not setting.compared:
-            blocks.append(
-                Paragraph(f"No strategy has a usable result on {code(setting.dataset)}: see the last section.", "lead")
-            )
-            continue
-        if setting.baseline not in setting.compared:
+    for comparison in run.comparisons:
+        if len(run.comparisons) > 1:
+            blocks.append(Heading(analysis.title(comparison), comparison.name))
+        if not comparison.scored:
             blocks.append(
                 Paragraph(
-                    f"The baseline {code(setting.baseline)} has no usable result on {code(setting.dataset)}, so "
+                    f"No strategy has a usable result on {code(comparison.dataset)}: see the last section.", "lead"
+                )
+            )
+            continue
+        if comparison.baseline not in comparison.scored:
+            blocks.append(
+                Paragraph(
+                    f"The baseline {code(comparison.baseline)} has no usable result on {code(comparison.dataset)}, so "
                     "nothing can be said about gains.",
                     "lead",
                 )
             )
             continue
-        choice = choose(run, analysis, setting)
-        blocks.append(Paragraph(lead(setting, choice, analysis), "lead"))
+        choice = choose(run, analysis, comparison)
+        blocks.append(Paragraph(lead(comparison, choice, analysis), "lead"))
         items = [
-            *_how_chosen(setting, choice),
-            *_others(setting, choice, analysis),
-            *for_less(run, setting, choice, analysis),
-            *ceiling(setting, analysis),
-            *unseen(setting, choice, analysis),
-            *memory(setting, analysis),
-            *taken_back(setting, analysis),
-            *concentration(setting, choice, analysis),
-            *_cost(run, setting, choice),
-            *forgotten(setting, choice, analysis),
-            *served_meanwhile(setting, choice, analysis),
-            *(finding.sentence() for finding in analysis.luck(setting)),
-            *_no_effect(setting),
-            *_change(setting, choice, analysis),
+            *_how_chosen(comparison, choice),
+            *_others(comparison, choice, analysis),
+            *for_less(run, comparison, choice, analysis),
+            *ceiling(comparison, analysis),
+            *unseen(comparison, choice, analysis),
+            *memory(comparison, analysis),
+            *taken_back(comparison, analysis),
+            *concentration(comparison, choice, analysis),
+            *_cost(run, comparison, choice),
+            *forgotten(comparison, choice, analysis),
+            *served_meanwhile(comparison, choice, analysis),
+            *(finding.sentence() for finding in analysis.luck(comparison)),
+            *_no_effect(comparison),
+            *_change(comparison, choice, analysis),
         ]
         blocks.append(Items(items))
     for curve in analysis.budget_curves():
@@ -67,45 +69,47 @@ def section(run: Run, analysis: Analysis) -> Section:
     return Section("answer", "The answer", blocks)
 
 
-def lead(setting: Setting, choice: Choice, analysis: Analysis) -> str:
+def lead(comparison: Comparison, choice: Choice, analysis: Analysis) -> str:
     """Return the first sentence or two."""
-    where = f"On {code(setting.dataset)}" + (f" under a budget of {setting.budget}" if setting.budget else "")
-    base = numbers.score(setting.mean(setting.baseline, stratum=setting.headline))
-    stay = strong(f"stay {setting.baseline}")
-    if choice.finding is not None and choice.label != setting.baseline:
-        score = numbers.score(setting.mean(choice.label, stratum=setting.headline))
+    where = f"On {code(comparison.dataset)}" + (f" under a budget of {comparison.budget}" if comparison.budget else "")
+    base = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
+    stay = strong(f"stay {comparison.baseline}")
+    if choice.finding is not None and choice.label != comparison.baseline:
+        score = numbers.score(comparison.mean(choice.label, stratum=comparison.headline))
         return (
             f"{where}, {strong(f'take {code(choice.label)}')}: {_MEASURE} {score} against {base} of "
-            f"{code(setting.baseline)} ({choice.finding.figures}) over {analysis.queries(setting)} and "
-            f"{_seeds(setting, choice.label)}."
+            f"{code(comparison.baseline)} ({choice.finding.figures}) over {analysis.queries(comparison)} and "
+            f"{_seeds(comparison, choice.label)}."
         )
     if choice.by == "none":
         return (
             f"{where}, {stay}: nothing else within the budget has a usable result ({_MEASURE} {base}, "
-            f"{analysis.queries(setting)})."
+            f"{analysis.queries(comparison)})."
         )
     if choice.finding is None:
         return (
-            f"{where}, {stay}: no strategy scored above the base model on development data. {code(setting.baseline)} "
-            f"has {_MEASURE} {base} over {analysis.queries(setting)}."
+            f"{where}, {stay}: no strategy scored above the base model on development data. "
+            f"{code(comparison.baseline)} has {_MEASURE} {base} over {analysis.queries(comparison)}."
         )
     found = choice.finding
     reason = {
         "worse": "is worse on the test set",
-        "equivalent": f"is equivalent to it within {numbers.score(found.comparison.margin)}",
+        "equivalent": f"is equivalent to it within {numbers.score(found.test.margin)}",
     }.get(found.verdict, "shows no gain that the test set can establish")
     return (
         f"{where}, {stay}: {code(choice.picked)}, the best on {choice.by} data, {reason} ({found.figures}; {_MEASURE} "
-        f"{base} for {code(setting.baseline)}, {analysis.queries(setting)}, {_seeds(setting, choice.picked)})."
+        f"{base} for {code(comparison.baseline)}, {analysis.queries(comparison)}, {_seeds(comparison, choice.picked)})."
     )
 
 
-def _seeds(setting: Setting, label: str) -> str:
-    entry = setting.entries[label]
-    return numbers.plural(len(entry.usable), "seed") if entry.trained else "one fit, as nothing is trained by seed"
+def _seeds(comparison: Comparison, label: str) -> str:
+    candidate = comparison.candidates[label]
+    return (
+        numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit, as nothing is trained by seed"
+    )
 
 
-def _how_chosen(setting: Setting, choice: Choice) -> list[str]:
+def _how_chosen(comparison: Comparison, choice: Choice) -> list[str]:
     if choice.by == "development":
         ranked = sorted(choice.scores, key=lambda score: -score.gain)
         shown = ", ".join(
@@ -125,22 +129,22 @@ def _how_chosen(setting: Setting, choice: Choice) -> list[str]:
     return []
 
 
-def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+def _others(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
     """What else is established, what cannot be told from the pick, what loses."""
-    found = [finding for finding in analysis.against_baseline(setting) if finding.label != choice.label]
+    found = [finding for finding in analysis.against_baseline(comparison) if finding.label != choice.label]
     within = [finding for finding in found if finding.ranked]
     sentences = []
     better = [finding for finding in within if finding.verdict == "better"]
     if better:
         sentences.append(
-            f"Also better than {code(setting.baseline)}: "
+            f"Also better than {code(comparison.baseline)}: "
             + "; ".join(f"{code(f.label)} ({f.figures})" for f in better)
             + "."
         )
-    if choice.label != setting.baseline:
-        pairs = [(f, analysis.pair(setting, choice.label, f.label)) for f in better]
+    if choice.label != comparison.baseline:
+        pairs = [(f, analysis.pair(comparison, choice.label, f.label)) for f in better]
         ahead = [f for f, pair in pairs if pair and _sign(pair, f.label) == "better"]
-        untold = [(f, pair) for f, pair in pairs if pair and pair.verdict in ("undecided", "equivalent")]
+        untold = [(f, pair) for f, pair in pairs if pair and pair.verdict in ("inconclusive", "equivalent")]
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
             sentences.append(
@@ -164,37 +168,41 @@ def _others(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
     worse = [finding for finding in found if finding.verdict == "worse"]
     if worse:
         sentences.append(
-            f"Worse than {code(setting.baseline)}: " + "; ".join(f"{code(f.label)} ({f.figures})" for f in worse) + "."
+            f"Worse than {code(comparison.baseline)}: "
+            + "; ".join(f"{code(f.label)} ({f.figures})" for f in worse)
+            + "."
         )
     level = [finding for finding in within if finding.verdict == "equivalent" and finding.label != choice.picked]
     if level:
         sentences.append(
-            f"Equivalent to {code(setting.baseline)} within the margin that the test set supports: "
+            f"Equivalent to {code(comparison.baseline)} within the margin that the test set supports: "
             + "; ".join(
                 f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}, margin "
-                f"{numbers.score(f.comparison.margin)})"
+                f"{numbers.score(f.test.margin)})"
                 for f in level
             )
             + "."
         )
-    undecided = [finding for finding in within if finding.verdict == "undecided" and finding.label != choice.picked]
-    few = [finding for finding in undecided if finding.too_few]
+    inconclusive = [
+        finding for finding in within if finding.verdict == "inconclusive" and finding.label != choice.picked
+    ]
+    few = [finding for finding in inconclusive if finding.too_few]
     if few:
         sentences.append(
-            f"As good as level with {code(setting.baseline)}, though {analysis.queries(setting)} are too few to call "
-            f"anything equal: {', '.join(code(f.label) for f in few)}."
+            f"As good as level with {code(comparison.baseline)}, though {analysis.queries(comparison)} are too few to "
+            f"call anything equal: {', '.join(code(f.label) for f in few)}."
         )
-    undecided = [finding for finding in undecided if not finding.too_few]
-    if undecided:
+    inconclusive = [finding for finding in inconclusive if not finding.too_few]
+    if inconclusive:
         sentences.append(
             "Not settled, neither a difference nor its absence: "
             + "; ".join(
                 f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)})"
-                for f in undecided
+                for f in inconclusive
             )
             + "."
         )
-    over = [label for label in setting.compared if setting.entries[label].over_budget]
+    over = [label for label in comparison.scored if comparison.candidates[label].over_budget]
     if over:
         sentences.append(f"Over budget, so shown and not ranked: {', '.join(map(code, over))}.")
     return sentences
@@ -213,10 +221,10 @@ def _sign(pair: Finding, label: str) -> str:
     return "worse" if pair.verdict == "better" else "better"
 
 
-def _cost(run: Run, setting: Setting, choice: Choice) -> list[str]:
-    entry = setting.entries[choice.label]
-    if choice.label == setting.baseline:
-        entry = setting.entries.get(choice.picked, entry)
+def _cost(run: Run, comparison: Comparison, choice: Choice) -> list[str]:
+    candidate = comparison.candidates[choice.label]
+    if choice.label == comparison.baseline:
+        candidate = comparison.candidates.get(choice.picked, candidate)
     facts = [
         ("fit_seconds", "{} charged to the fit", numbers.seconds),
         ("trainable_params", "{} trainable parameters", numbers.count),
@@ -225,8 +233,8 @@ def _cost(run: Run, setting: Setting, choice: Choice) -> list[str]:
         ("query_ms_p50", "{} ms a query", numbers.plain),
         ("usd", "{} USD", numbers.plain),
     ]
-    said = [words.format(show(value)) for key, words, show in facts if (value := cost_of(entry, key, run.fits))]
-    needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
+    said = [words.format(show(value)) for key, words, show in facts if (value := cost_of(candidate, key, run.fits))]
+    needed = next((str(cell.cost.get("reindex")) for cell in candidate.usable if cell.cost.get("reindex")), "")
     if needed in REINDEX:
         said.append(
             {
@@ -235,30 +243,30 @@ def _cost(run: Run, setting: Setting, choice: Choice) -> list[str]:
                 "encode": "the corpus must be encoded again",
             }[needed]
         )
-    parts = ", its parts included" if is_composite(entry, run.fits) else ""
-    return [f"What {code(entry.label)} costs{parts}: {', '.join(said)}."] if said else []
+    parts = ", its parts included" if is_composite(candidate, run.fits) else ""
+    return [f"What {code(candidate.label)} costs{parts}: {', '.join(said)}."] if said else []
 
 
-def _no_effect(setting: Setting) -> list[str]:
+def _no_effect(comparison: Comparison) -> list[str]:
     return [
         f"{code(label)} had {strong('no effect')}: after training its embeddings are still those of the base model. "
         "It counts as not run, and its scores are not shown."
-        for label, entry in setting.entries.items()
-        if entry.no_effect
+        for label, candidate in comparison.candidates.items()
+        if candidate.no_effect
     ]
 
 
-def _change(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+def _change(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
     """What would change the answer."""
     reasons = []
-    sizes = [f.comparison.detectable for f in analysis.against_baseline(setting) if f.comparison.detectable > 0]
+    sizes = [f.test.detectable for f in analysis.against_baseline(comparison) if f.test.detectable > 0]
     if sizes:
         reasons.append(
-            f"differences below some {numbers.score(max(sizes))}, which {analysis.queries(setting)} and these seeds "
+            f"differences below some {numbers.score(max(sizes))}, which {analysis.queries(comparison)} and these seeds "
             "cannot detect reliably"
         )
-    trained = [entry for entry in setting.entries.values() if entry.trained and entry.usable]
-    if trained and max(len(entry.usable) for entry in trained) == 1:
+    trained = [candidate for candidate in comparison.candidates.values() if candidate.trained and candidate.usable]
+    if trained and max(len(candidate.usable) for candidate in trained) == 1:
         reasons.append("other seeds: with one seed, the interval knows nothing of how much another would differ")
     if choice.by == "development" and len(choice.scores) > 1:
         first, second = sorted(choice.scores, key=lambda score: -score.gain)[:2]
@@ -267,9 +275,9 @@ def _change(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
                 f"another development sample: {code(second.label)} is within two standard errors of "
                 f"{code(first.label)} there"
             )
-    missing = [label for label, entry in setting.entries.items() if not entry.usable]
+    missing = [label for label, candidate in comparison.candidates.items() if not candidate.usable]
     if missing:
         reasons.append(f"results of what has none here: {', '.join(map(code, missing))}")
-    if setting.headline == "seen":
+    if comparison.headline == "seen":
         reasons.append("test queries whose documents were not in training: there are none here")
     return [f"What would change this answer: {'; '.join(reasons)}."] if reasons else []

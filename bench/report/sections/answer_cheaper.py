@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bench.report import numbers
 from bench.report.choice import Choice
+from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
 from bench.report.findings import LARGEST_MARGIN, Analysis
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.text import code
 
@@ -15,17 +15,17 @@ _LESS = 0.5
 _SHARES = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
 
 
-def for_less(run: Run, setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+def for_less(run: Run, comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
     """Name what beats the baseline and costs less than the pick, and is by its interval hardly behind it."""
-    if choice.label == setting.baseline:
+    if choice.label == comparison.baseline:
         return []
     close = []
-    for found in analysis.against_baseline(setting):
-        pair = analysis.pair(setting, choice.label, found.label)
+    for found in analysis.against_baseline(comparison):
+        pair = analysis.pair(comparison, choice.label, found.label)
         if found.label == choice.label or found.verdict != "better" or not found.ranked or pair is None:
             continue
         behind = pair.seen_from(found.label)
-        savings = _savings(run, setting, choice.label, found.label)
+        savings = _savings(run, comparison, choice.label, found.label)
         if savings and behind[1] >= -LARGEST_MARGIN:
             close.append((behind, found.label, savings))
     if not close:
@@ -40,17 +40,17 @@ def for_less(run: Run, setting: Setting, choice: Choice, analysis: Analysis) -> 
     ]
 
 
-def _savings(run: Run, setting: Setting, pick: str, label: str) -> list[str]:
-    """Return what an entry needs less of than the pick, in words."""
+def _savings(run: Run, comparison: Comparison, pick: str, label: str) -> list[str]:
+    """Return what a candidate needs less of than the pick, in words."""
     said = []
     for key, name in _SHARES:
-        whole, part = (cost_of(setting.entries[one], key, run.fits) for one in (pick, label))
+        whole, part = (cost_of(comparison.candidates[one], key, run.fits) for one in (pick, label))
         if whole and part is not None and part < _LESS * whole:
             said.append(f"{numbers.percent(part / whole)} of its {name}")
-    if _stays(setting, label) and not _stays(setting, pick):
+    if _stays(comparison, label) and not _stays(comparison, pick):
         said.append("the index as it is")
     return said
 
 
-def _stays(setting: Setting, label: str) -> bool:
-    return all(cell.cost.get("reindex") == "none" for cell in setting.entries[label].usable)
+def _stays(comparison: Comparison, label: str) -> bool:
+    return all(cell.cost.get("reindex") == "none" for cell in comparison.candidates[label].usable)

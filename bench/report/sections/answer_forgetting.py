@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
 from bench.report.choice import Choice
+from bench.report.comparison import Comparison
 from bench.report.findings import Analysis, measure_name
-from bench.report.frames import Setting
 from bench.report.probes import ProbeChange
 from bench.report.sections.drift import old_index, queries_of
 from bench.report.text import code
@@ -16,9 +16,9 @@ from bench.report.text import code
 _MEASURE = measure_name(PRIMARY_MEASURE)
 
 
-def forgotten(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+def forgotten(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
     """Say which losses are established, for any strategy, and what is known of the pick's others."""
-    changes = analysis.probes(setting)
+    changes = analysis.probes(comparison)
     if not changes:
         return ["No probe was run: what is forgotten outside the domain is unknown."]
     sentences = [sentence for change in changes if (sentence := change.sentence())]
@@ -42,9 +42,9 @@ def _changes(changes: Sequence[ProbeChange]) -> str:
     )
 
 
-def served_meanwhile(setting: Setting, choice: Choice, analysis: Analysis) -> list[str]:
+def served_meanwhile(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
     """Say what is served while the corpus is not encoded again."""
-    old = old_index(setting, choice.picked, analysis) if choice.picked in setting.entries else None
+    old = old_index(comparison, choice.picked, analysis) if choice.picked in comparison.candidates else None
     if old is None:
         return []
     again = f", {numbers.score(old.encoded_again)} once encoded again" if old.encoded_again is not None else ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from bench.records import FitRecord
 from bench.report import numbers
+from bench.report.comparison import Comparison
 from bench.report.costs import beyond, cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
 from bench.report.findings import Analysis
-from bench.report.frames import Setting
 from bench.report.load import Run, machine_class
 from bench.report.text import code
 
@@ -62,19 +62,19 @@ def _contention(fit: str, fits: Mapping[str, FitRecord]) -> float:
 
 
 def section(run: Run, analysis: Analysis) -> Section:
-    """Return the cost section: one table a setting, plots of quality against cost."""
+    """Return the cost section: one table a comparison, plots of quality against cost."""
     blocks: list[Block] = []
-    for number, setting in enumerate(run.settings):
-        if not setting.compared:
+    for number, comparison in enumerate(run.comparisons):
+        if not comparison.scored:
             continue
-        blocks += [Heading(analysis.title(setting), setting.name), _table(run, setting, number)]
+        blocks += [Heading(analysis.title(comparison), comparison.name), _table(run, comparison, number)]
         blocks.append(
             Figure(
                 f"quality-cost-{number + 1}",
-                f"Quality against cost on {code(setting.dataset)}: mean nDCG@10 over {analysis.queries(setting)}; the "
-                "line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the difference "
-                "from the baseline, drawn around the strategy's own score.",
-                _alt(setting, run.fits),
+                f"Quality against cost on {code(comparison.dataset)}: mean nDCG, {analysis.queries(comparison)}. "
+                "The line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the "
+                "difference from the baseline, drawn around the strategy's own score.",
+                _alt(comparison, run.fits),
             )
         )
     warnings: list[Block] = []
@@ -99,31 +99,33 @@ def section(run: Run, analysis: Analysis) -> Section:
     return Section("cost", "Cost", [*warnings, *blocks])
 
 
-def _table(run: Run, setting: Setting, number: int) -> Table:
-    entries = [setting.entries[label] for label in setting.compared]
-    shown = [column for column in COLUMNS if any(typical(entry, column.key) is not None for entry in entries)]
-    composites = any(is_composite(entry, run.fits) for entry in entries)
+def _table(run: Run, comparison: Comparison, number: int) -> Table:
+    candidates = [comparison.candidates[label] for label in comparison.scored]
+    shown = [
+        column for column in COLUMNS if any(typical(candidate, column.key) is not None for candidate in candidates)
+    ]
+    composites = any(is_composite(candidate, run.fits) for candidate in candidates)
     columns = [Column("strategy", numeric=False)]
     columns += [Column(column.name, column.unit) for column in shown]
     if composites:
         columns.insert(2, Column("with its parts", "charged time"))
     columns.append(Column("corpus to re-encode?", numeric=False))
     rows, over = [], dict[str, None]()
-    for entry in entries:
-        row = [Cell(code(entry.label) + (" †" if entry.over_budget else ""), entry.label)]
+    for candidate in candidates:
+        row = [Cell(code(candidate.label) + (" †" if candidate.over_budget else ""), candidate.label)]
         for column in shown:
             own = column.key == "fit_seconds"
-            value = typical(entry, column.key) if own else cost_of(entry, column.key, run.fits)
+            value = typical(candidate, column.key) if own else cost_of(candidate, column.key, run.fits)
             row.append(Cell(column.show(value), value))
         if composites:
-            total = cost_of(entry, "fit_seconds", run.fits)
-            exceeded = beyond(entry, setting.limits, run.fits)
+            total = cost_of(candidate, "fit_seconds", run.fits)
+            exceeded = beyond(candidate, comparison.limits, run.fits)
             over |= dict.fromkeys(exceeded)
             row.insert(2, Cell(numbers.seconds(total) + (" ‡" if exceeded else ""), total))
-        needed = next((str(cell.cost.get("reindex")) for cell in entry.usable if cell.cost.get("reindex")), "")
+        needed = next((str(cell.cost.get("reindex")) for cell in candidate.usable if cell.cost.get("reindex")), "")
         row.append(Cell(REINDEX.get(needed, needed or numbers.MISSING)))
         rows.append(row)
-    seeds = max(len(entry.usable) for entry in entries)
+    seeds = max(len(candidate.usable) for candidate in candidates)
     notes = [
         f"Median over {numbers.plural(seeds, 'seed')} (one fit where nothing is trained). Charged time covers all "
         "that a fit does, not loading, warm-up or the scheduled development evaluations. Memory is the peak of "
@@ -135,7 +137,7 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
             "While they were taken, the base model encoded the same queries in turn: the multiple of its time holds on "
             "a machine that other work slows down."
         )
-    if any(entry.over_budget for entry in entries):
+    if any(candidate.over_budget for candidate in candidates):
         notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
     if composites:
         notes.append(
@@ -144,20 +146,20 @@ def _table(run: Run, setting: Setting, number: int) -> Table:
         )
     if over:
         notes.append(f"‡ with the parts it is made of, it used more {', '.join(over)} than the budget that each had.")
-    whole = [cell.cost.get("total_params") for entry in entries for cell in entry.usable]
+    whole = [cell.cost.get("total_params") for candidate in candidates for cell in candidate.usable]
     sizes = {value for value in whole if numbers.known(value) and value}
     if len(sizes) == 1:
         notes.append(
             f"The embedding model has {numbers.count(sizes.pop())} parameters. What is cheap on a model of this size "
             "need not be on another: on small models an adapter's step can take longer than a full one."
         )
-    return Table(f"cost-{number + 1}", f"Cost on {code(setting.dataset)}", columns, rows, notes)
+    return Table(f"cost-{number + 1}", f"Cost on {code(comparison.dataset)}", columns, rows, notes)
 
 
-def _alt(setting: Setting, fits: Mapping[str, FitRecord]) -> str:
+def _alt(comparison: Comparison, fits: Mapping[str, FitRecord]) -> str:
     points = [
-        f"{label} {numbers.score(setting.mean(label, stratum=setting.headline))} after "
-        f"{numbers.seconds(cost_of(setting.entries[label], 'fit_seconds', fits))} of fitting"
-        for label in setting.compared
+        f"{label} {numbers.score(comparison.mean(label, stratum=comparison.headline))} after "
+        f"{numbers.seconds(cost_of(comparison.candidates[label], 'fit_seconds', fits))} of fitting"
+        for label in comparison.scored
     ]
     return "Scatter of nDCG@10 against costs. " + "; ".join(points) + "."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.report import numbers
+from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Items, Paragraph, Section, Table
 from bench.report.findings import Analysis
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.text import clean, code
 
@@ -13,27 +13,27 @@ from bench.report.text import clean, code
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the data section."""
     rows, sentences = [], []
-    for setting in run.settings:
-        if not setting.queries:
+    for comparison in run.comparisons:
+        if not comparison.queries:
             continue
-        cell = next(cell for entry in setting.entries.values() for cell in entry.usable)
-        labels = _labels(run, setting)
-        seen = setting.n("seen")
-        groups = len(set(setting.groups)) if setting.groups is not None else None
+        cell = next(cell for candidate in comparison.candidates.values() for cell in candidate.usable)
+        labels = _labels(run, comparison)
+        seen = comparison.n("seen")
+        groups = len(set(comparison.groups)) if comparison.groups is not None else None
         rows.append(
             [
-                Cell(code(setting.dataset), setting.dataset),
-                Cell(setting.budget or numbers.MISSING),
+                Cell(code(comparison.dataset), comparison.dataset),
+                Cell(comparison.budget or numbers.MISSING),
                 Cell(numbers.count(cell.n_docs), cell.n_docs),
-                Cell(numbers.count(setting.n()), setting.n()),
+                Cell(numbers.count(comparison.n()), comparison.n()),
                 Cell(labels),
-                Cell(f"{numbers.count(seen)} ({numbers.percent(seen / setting.n())})", seen),
+                Cell(f"{numbers.count(seen)} ({numbers.percent(seen / comparison.n())})", seen),
                 Cell(numbers.count(groups), groups),
                 Cell(code(clean(cell.fingerprints.get("dataset", "")) or "not recorded")),
             ]
         )
-        sentences += analysis.detectable(setting)
-        sentences += [said for said in _overlap(setting, analysis) if said not in sentences]
+        sentences += analysis.detectable(comparison)
+        sentences += [said for said in _overlap(comparison, analysis) if said not in sentences]
     columns = [
         Column("dataset", numeric=False),
         Column("budget", numeric=False),
@@ -55,19 +55,24 @@ def section(run: Run, analysis: Analysis) -> Section:
     return Section("data", "Data", blocks)
 
 
-def _overlap(setting: Setting, analysis: Analysis) -> list[str]:
+def _overlap(comparison: Comparison, analysis: Analysis) -> list[str]:
     """What train and test share, where the dataset is at hand and has a train split."""
     from bench.data.overlap import overlap
 
-    dataset = analysis.texts(setting).dataset
-    if dataset is None or "train" not in dataset.splits or setting.split == "train":
+    dataset = analysis.texts(comparison).dataset
+    if dataset is None or "train" not in dataset.splits or comparison.split == "train":
         return []
-    return [f"{code(setting.dataset)}: {overlap(dataset, test_split=setting.split).sentence()}"]
+    return [f"{code(comparison.dataset)}: {overlap(dataset, test_split=comparison.split).sentence()}"]
 
 
-def _labels(run: Run, setting: Setting) -> str:
+def _labels(run: Run, comparison: Comparison) -> str:
     """How many labelled pairs the fits used, development pairs included."""
-    fits = [run.fits[cell.fit] for entry in setting.entries.values() for cell in entry.usable if cell.fit in run.fits]
+    fits = [
+        run.fits[cell.fit]
+        for candidate in comparison.candidates.values()
+        for cell in candidate.usable
+        if cell.fit in run.fits
+    ]
     used = {int(record.report["examples"]) for record in fits if record.report.get("examples")}
     if not used:
         return "none"

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
+from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Cell, Column, Table
 from bench.report.findings import Analysis, measure_name
-from bench.report.frames import Entry, Setting
 from bench.report.load import Run
 from bench.report.text import code, strong
 
@@ -50,16 +50,16 @@ class OldIndex:
         return "no gain shown until encoded" if again is not None and again - self.frozen > self.high else "not settled"
 
 
-def old_index(setting: Setting, label: str, analysis: Analysis) -> OldIndex | None:
-    """Return what the seeds of an entry found together; None where it was not measured."""
-    entry, found = setting.entries[label], analysis.finding(setting, label)
-    rows = [cell.drift["old_index"] for cell in entry.usable if cell.drift.get("old_index")]
+def old_index(comparison: Comparison, label: str, analysis: Analysis) -> OldIndex | None:
+    """Return what the seeds of a candidate found together; None where it was not measured."""
+    candidate, found = comparison.candidates[label], analysis.finding(comparison, label)
+    rows = [cell.drift["old_index"] for cell in candidate.usable if cell.drift.get("old_index")]
     if not rows:
         return None
     sizes = [int(row["n"]) for row in rows]
     again = [row["encoded_again"] for row in rows if numbers.known(row.get("encoded_again"))]
     return OldIndex(
-        entry.label,
+        candidate.label,
         str(rows[0].get("stratum", "all")),
         (min(sizes), max(sizes)),
         fmean(row["before"] for row in rows),
@@ -77,10 +77,12 @@ def queries_of(old: OldIndex) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def drift_table(setting: Setting, number: int, analysis: Analysis) -> list[Table]:
+def drift_table(comparison: Comparison, number: int, analysis: Analysis) -> list[Table]:
     """Return the table of drift, one row a trained encoder; nothing where none was measured."""
     found = [
-        (setting.entries[label], old) for label in setting.compared if (old := old_index(setting, label, analysis))
+        (comparison.candidates[label], old)
+        for label in comparison.scored
+        if (old := old_index(comparison, label, analysis))
     ]
     if not found:
         return []
@@ -101,14 +103,14 @@ def drift_table(setting: Setting, number: int, analysis: Analysis) -> list[Table
     rows = [
         [
             Cell(code(old.label), old.label),
-            *(_mean(entry, key) for key in ("documents_cosine", "documents_cka", "queries_cosine", "queries_cka")),
+            *(_mean(candidate, key) for key in ("documents_cosine", "documents_cka", "queries_cosine", "queries_cka")),
             Cell(numbers.score(old.frozen), old.frozen),
             Cell(numbers.score(old.mixed), old.mixed),
             Cell(numbers.interval(old.low, old.high), old.low),
             Cell(numbers.score(old.encoded_again), old.encoded_again),
             Cell(old.reading),
         ]
-        for entry, old in found
+        for candidate, old in found
     ]
     notes = [
         "Embeddings of the same texts before and after training; 1 is no drift. Linear CKA (Kornblith et al. 2019) "
@@ -119,12 +121,12 @@ def drift_table(setting: Setting, number: int, analysis: Analysis) -> list[Table
         "corpus again. The interval, over queries, is the widest of the seeds'. Where seeds differ in what they have "
         "seen, so do these queries, and the base model's score with them.",
     ]
-    caption = f"Drift of the embeddings and service of the old index, trained on {code(setting.dataset)}"
+    caption = f"Drift of the embeddings and service of the old index, trained on {code(comparison.dataset)}"
     return [Table(f"drift-{number + 1}", caption, columns, rows, notes)]
 
 
-def _mean(entry: Entry, key: str) -> Cell:
-    values = [cell.drift[key] for cell in entry.usable if numbers.known(cell.drift.get(key))]
+def _mean(candidate: Candidate, key: str) -> Cell:
+    values = [cell.drift[key] for cell in candidate.usable if numbers.known(cell.drift.get(key))]
     value = fmean(values) if values else None
     spread = f" ± {numbers.score((max(values) - min(values)) / 2)}" if len(values) > 1 else ""
     return Cell(numbers.score(value) + spread, value)
@@ -133,11 +135,11 @@ def _mean(entry: Entry, key: str) -> Cell:
 def transfer_table(run: Run, analysis: Analysis) -> list[Table]:
     """Return the matrix of what was trained on (rows) against what was tested on (columns), a table a base model."""
     tables = []
-    models = sorted({setting.model for setting in run.settings})
+    models = sorted({comparison.model for comparison in run.comparisons})
     for number, model in enumerate(models):
-        settings = [setting for setting in run.settings if setting.model == model]
-        rows = [row for setting in settings for row in _trained_on(run, setting, analysis)]
-        tested = list(dict.fromkeys([setting.dataset for setting in settings]))
+        comparisons = [comparison for comparison in run.comparisons if comparison.model == model]
+        rows = [row for comparison in comparisons for row in _trained_on(run, comparison, analysis)]
+        tested = list(dict.fromkeys([comparison.dataset for comparison in comparisons]))
         tested += sorted({name for _, scores in rows for name in scores} - set(tested))
         if len(tested) < 2 or not any(len(scores) > 1 for _, scores in rows):
             continue
@@ -158,14 +160,16 @@ def transfer_table(run: Run, analysis: Analysis) -> list[Table]:
     return tables
 
 
-def _trained_on(run: Run, setting: Setting, analysis: Analysis) -> list[tuple[list[Cell], dict[str, dict[str, Any]]]]:
-    """Return one row an entry: its head, and what it scored on the dataset itself and on each probe."""
+def _trained_on(
+    run: Run, comparison: Comparison, analysis: Analysis
+) -> list[tuple[list[Cell], dict[str, dict[str, Any]]]]:
+    """Return one row a candidate: its head, and what it scored on the dataset itself and on each probe."""
     rows = []
-    for label in setting.compared:
-        entry = setting.entries[label]
-        fits = {cell.fit for cell in entry.usable}
+    for label in comparison.scored:
+        candidate = comparison.candidates[label]
+        fits = {cell.fit for cell in candidate.usable}
         scores: dict[str, dict[str, Any]] = {
-            setting.dataset: {"score": setting.mean(label), "measure": PRIMARY_MEASURE}
+            comparison.dataset: {"score": comparison.mean(label), "measure": PRIMARY_MEASURE}
         }
         own = [cell for cell in run.probes if cell.usable and cell.fit in fits]
         for probe in sorted({cell.dataset for cell in own}):
@@ -175,7 +179,7 @@ def _trained_on(run: Run, setting: Setting, analysis: Analysis) -> list[tuple[li
             )
             if measure:
                 scores[probe] = {"score": fmean(found[measure] for found in after), "measure": measure}
-        where = analysis.title(setting) if entry.trained else f"nothing, beside {code(setting.dataset)}"
+        where = analysis.title(comparison) if candidate.trained else f"nothing, beside {code(comparison.dataset)}"
         rows.append(([Cell(code(label), label), Cell(where)], scores))
     return rows
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.report import backward, numbers
+from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Analysis, measure_name
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.probes import ProbeChange
 from bench.report.sections.drift import drift_table, transfer_table
@@ -13,9 +13,9 @@ from bench.report.text import code
 
 
 def section(run: Run, analysis: Analysis) -> Section:
-    """Return the forgetting section: a table a setting, a plot of learning against forgetting."""
+    """Return the forgetting section: a table a comparison, a plot of learning against forgetting."""
     blocks: list[Block] = []
-    probed = any(analysis.probes(setting) for setting in run.settings)
+    probed = any(analysis.probes(comparison) for comparison in run.comparisons)
     if not probed:
         blocks.append(
             Paragraph(
@@ -23,28 +23,28 @@ def section(run: Run, analysis: Analysis) -> Section:
                 "outside the domain."
             )
         )
-    for number, setting in enumerate(run.settings):
-        changes, drift = analysis.probes(setting), drift_table(setting, number, analysis)
+    for number, comparison in enumerate(run.comparisons):
+        changes, drift = analysis.probes(comparison), drift_table(comparison, number, analysis)
         if changes or drift:
-            blocks.append(Heading(analysis.title(setting), setting.name))
-        blocks += _changes(setting, changes, number) if changes else []
+            blocks.append(Heading(analysis.title(comparison), comparison.name))
+        blocks += _changes(comparison, changes, number) if changes else []
         blocks += drift
     blocks += [Heading("Trained on, tested on"), *tables] if (tables := transfer_table(run, analysis)) else []
     return Section("forgetting", "Forgetting", blocks)
 
 
-def _changes(setting: Setting, changes: list[ProbeChange], number: int) -> list[Block]:
+def _changes(comparison: Comparison, changes: list[ProbeChange], number: int) -> list[Block]:
     """The table of changes, what is established, and the plot of learning against forgetting."""
-    blocks: list[Block] = [_table(setting, changes, number)]
+    blocks: list[Block] = [_table(comparison, changes, number)]
     said = [sentence for change in changes if (sentence := change.sentence())]
-    said += backward.sentences(setting, changes)
+    said += backward.sentences(comparison, changes)
     if said:
         blocks.append(Items(said))
     blocks.append(
         Figure(
             f"forgetting-{number + 1}",
-            f"Learning against forgetting on {code(setting.dataset)}: the gain in the domain over "
-            f"{code(setting.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
+            f"Learning against forgetting on {code(comparison.dataset)}: the gain in the domain over "
+            f"{code(comparison.baseline)} and the change on each probe, with 95% intervals. Up and right is better.",
             "Scatter of the change on each probe against the gain in the domain. "
             + "; ".join(f"{c.label} on {c.probe} {numbers.signed(c.delta)}" for c in changes),
         )
@@ -52,7 +52,7 @@ def _changes(setting: Setting, changes: list[ProbeChange], number: int) -> list[
     return blocks
 
 
-def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:
+def _table(comparison: Comparison, changes: list[ProbeChange], number: int) -> Table:
     columns = [
         Column("strategy", numeric=False),
         Column("probe", numeric=False),
@@ -85,5 +85,5 @@ def _table(setting: Setting, changes: list[ProbeChange], number: int) -> Table:
         "given by the widest of their intervals and the largest of their p-values."
     ]
     return Table(
-        f"forgetting-{number + 1}", f"Change on probes, trained on {code(setting.dataset)}", columns, rows, notes
+        f"forgetting-{number + 1}", f"Change on probes, trained on {code(comparison.dataset)}", columns, rows, notes
     )

@@ -6,57 +6,59 @@ from collections.abc import Mapping
 
 from bench.records import FitRecord
 from bench.report import numbers
+from bench.report.comparison import Candidate, Comparison
 from bench.report.costs import cost_of, typical
 from bench.report.document import Block, Cell, Column, Heading, Items, Table
 from bench.report.findings import Analysis
-from bench.report.frames import Entry, Setting
 from bench.report.load import Run
 from bench.report.matched import LEAST_SHARE, Size, on_own_model, sizes
 from bench.report.text import code
 
 
 def blocks(run: Run, analysis: Analysis) -> list[Block]:
-    """Return a table for each setting under a budget of trainable parameters; nothing where there is none."""
+    """Return a table for each comparison under a budget of trainable parameters; nothing where there is none."""
     found: list[Block] = []
-    for number, setting in enumerate(run.settings, start=1):
-        if "trainable_params" in setting.limits and setting.compared:
-            found += [Heading(f"Matched in parameters: {analysis.title(setting)}", setting.name)]
-            found += _setting(setting, number, run.fits, analysis)
+    for number, comparison in enumerate(run.comparisons, start=1):
+        if "trainable_params" in comparison.limits and comparison.scored:
+            found += [Heading(f"Matched in parameters: {analysis.title(comparison)}", comparison.name)]
+            found += _setting(comparison, number, run.fits, analysis)
     return found
 
 
-def reached(setting: Setting, fits: Mapping[str, FitRecord]) -> list[Size]:
-    """Return the sizes of the strategies that train something, in the order of the setting's tables.
+def reached(comparison: Comparison, fits: Mapping[str, FitRecord]) -> list[Size]:
+    """Return the sizes of the strategies that train something, in the order of the comparison's tables.
 
     A composite's is that of the whole: its parts are trained within the same budget, each for itself.
     """
-    own = [label for label in setting.compared if _on_own_model(setting.entries[label], fits)]
-    totals = [total for label in own if (total := typical(setting.entries[label], "total_params"))]
-    limit = setting.limits["trainable_params"]
+    own = [label for label in comparison.scored if _on_own_model(comparison.candidates[label], fits)]
+    totals = [total for label in own if (total := typical(comparison.candidates[label], "total_params"))]
+    limit = comparison.limits["trainable_params"]
     if limit <= 1 and not totals:
         return []
-    trained = {label: cost_of(setting.entries[label], "trainable_params", fits) or 0 for label in setting.compared}
+    trained = {
+        label: cost_of(comparison.candidates[label], "trainable_params", fits) or 0 for label in comparison.scored
+    }
     # an attachment adds to the model's parameters, so the smallest total is the untouched model's
     found = sizes(trained, limit, min(totals, default=0))
-    return sorted(found, key=lambda size: setting.compared.index(size.label))
+    return sorted(found, key=lambda size: comparison.scored.index(size.label))
 
 
-def _on_own_model(entry: Entry, fits: Mapping[str, FitRecord]) -> bool:
-    return all(on_own_model(cell.fit, fits) for cell in entry.usable)
+def _on_own_model(candidate: Candidate, fits: Mapping[str, FitRecord]) -> bool:
+    return all(on_own_model(cell.fit, fits) for cell in candidate.usable)
 
 
-def _setting(setting: Setting, number: int, fits: Mapping[str, FitRecord], analysis: Analysis) -> list[Block]:
+def _setting(comparison: Comparison, number: int, fits: Mapping[str, FitRecord], analysis: Analysis) -> list[Block]:
     rows, least = [], numbers.percent(LEAST_SHARE)
     small: list[str] = []
     large: list[str] = []
-    for size in reached(setting, fits):
+    for size in reached(comparison, fits):
         label, used = size.label, size.params
         if not size.matched:
             left = large if size.over else small
             left.append(f"{code(label)} ({numbers.count(used)}, {numbers.percent(size.share)})")
             continue
-        finding = analysis.finding(setting, label)
-        mean = setting.mean(label, stratum=setting.headline)
+        finding = analysis.finding(comparison, label)
+        mean = comparison.mean(label, stratum=comparison.headline)
         rows.append(
             [
                 Cell(code(label), label),
@@ -71,13 +73,13 @@ def _setting(setting: Setting, number: int, fits: Mapping[str, FitRecord], analy
         Column("strategy", numeric=False),
         Column("trainable", "parameters"),
         Column("of the allowance", "share"),
-        Column("nDCG@10", analysis.queries(setting)),
-        Column("difference", f"over {setting.baseline}"),
+        Column("nDCG@10", analysis.queries(comparison)),
+        Column("difference", f"over {comparison.baseline}"),
         Column("95% interval"),
     ]
     found: list[Block] = []
     if rows:
-        caption = f"Strategies that use at least {least} of their allowance on {code(setting.dataset)}"
+        caption = f"Strategies that use at least {least} of their allowance on {code(comparison.dataset)}"
         found.append(Table(f"matched-{number}", caption, columns, rows))
     reasons = {f"use under {least} of the allowance": small, "train more than the allowance": large}
     left_out = [f"Left out, as they {reason}: {', '.join(left)}." for reason, left in reasons.items() if left]

@@ -135,7 +135,7 @@ def _environments(run: Run) -> list[Block]:
         ]
         blocks += [Paragraph(f"{numbers.plural(members, 'record')}:"), Items(facts)]
     classes = {machine_class(cell) for cell in run.results} - {""}
-    if len(classes) > 1 and any(setting.machine for setting in run.settings):
+    if len(classes) > 1 and any(comparison.machine for comparison in run.comparisons):
         blocks.append(
             Paragraph(
                 "Results under a budget in time depend on the machine: each class has its own tables, and no figure "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
+from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Analysis, Finding, measure_name
-from bench.report.frames import Setting
 from bench.report.load import Run
 from bench.report.text import code
 
@@ -22,21 +22,21 @@ HOW = (
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the significance section."""
     blocks: list[Block] = [Paragraph(HOW, "note")]
-    for number, setting in enumerate(run.settings):
-        found = analysis.against_baseline(setting)
+    for number, comparison in enumerate(run.comparisons):
+        found = analysis.against_baseline(comparison)
         if not found:
-            if len(setting.compared) > 1:
+            if len(comparison.scored) > 1:
                 blocks += [
-                    Heading(analysis.title(setting), setting.name),
-                    Paragraph(f"The baseline {code(setting.baseline)} has no result here."),
+                    Heading(analysis.title(comparison), comparison.name),
+                    Paragraph(f"The baseline {code(comparison.baseline)} has no result here."),
                 ]
             continue
-        blocks += [Heading(analysis.title(setting), setting.name), _table(setting, found, number, analysis)]
+        blocks += [Heading(analysis.title(comparison), comparison.name), _table(comparison, found, number, analysis)]
         blocks.append(
             Figure(
                 f"differences-{number + 1}",
-                f"Difference from {code(setting.baseline)} on {code(setting.dataset)} with 95% intervals"
-                + (", each stratum by itself." if setting.headline != "all" else "."),
+                f"Difference from {code(comparison.baseline)} on {code(comparison.dataset)} with 95% intervals"
+                + (", each stratum by itself." if comparison.headline != "all" else "."),
                 "Intervals of the difference in nDCG@10. "
                 + "; ".join(
                     f"{f.label} {numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}" for f in found
@@ -44,23 +44,21 @@ def section(run: Run, analysis: Analysis) -> Section:
                 + ".",
             )
         )
-        strata = _strata(setting, analysis, number)
+        strata = _strata(comparison, analysis, number)
         if strata:
             blocks.append(strata)
-        if len(setting.compared) > 2:
-            blocks.append(_pairs(setting, analysis, number))
-        lucky = [finding.sentence() for finding in analysis.luck(setting)]
+        if len(comparison.scored) > 2:
+            blocks.append(_pairs(comparison, analysis, number))
+        lucky = [finding.sentence() for finding in analysis.luck(comparison)]
         if lucky:
             blocks.append(Items(lucky))
         blocks.append(
             Figure(
                 f"wins-{number + 1}",
-                f"Queries won and lost against {code(setting.baseline)} on {code(setting.dataset)}, mean over seeds.",
+                f"Queries won and lost against {code(comparison.baseline)} on {code(comparison.dataset)}, "
+                "mean over seeds.",
                 "Sorted differences per query. "
-                + "; ".join(
-                    f"{f.label} wins {f.comparison.wins}, ties {f.comparison.ties}, loses {f.comparison.losses}"
-                    for f in found
-                ),
+                + "; ".join(f"{f.label} wins {f.test.wins}, ties {f.test.ties}, loses {f.test.losses}" for f in found),
             )
         )
     if len(blocks) == 1:
@@ -68,10 +66,10 @@ def section(run: Run, analysis: Analysis) -> Section:
     return Section("significance", "Significance", blocks)
 
 
-def _table(setting: Setting, found: list[Finding], number: int, analysis: Analysis) -> Table:
+def _table(comparison: Comparison, found: list[Finding], number: int, analysis: Analysis) -> Table:
     columns = [
         Column("strategy", numeric=False),
-        Column("difference", f"{measure_name(PRIMARY_MEASURE)} over {setting.baseline}"),
+        Column("difference", f"{measure_name(PRIMARY_MEASURE)} over {comparison.baseline}"),
         Column("95% interval", "queries and seeds"),
         Column("p", "Holm-adjusted"),
         Column("p, permutation", "over queries"),
@@ -83,7 +81,7 @@ def _table(setting: Setting, found: list[Finding], number: int, analysis: Analys
     ]
     rows = []
     for finding in found:
-        one = finding.comparison
+        one = finding.test
         best = finding.verdict == "better"
         rows.append(
             [
@@ -103,32 +101,32 @@ def _table(setting: Setting, found: list[Finding], number: int, analysis: Analys
             ]
         )
     notes = [
-        *analysis.detectable(setting),
+        *analysis.detectable(comparison),
         "Bold: a gain that is established (adjusted p below 0.05). “Equivalent within m” means that a difference of "
         "m or more is ruled out at the 5% level, m being the margin that this test set can support. “Not settled” is "
         "neither a difference nor its absence.",
     ]
-    caption = f"Against {code(setting.baseline)} on {code(setting.dataset)}: {analysis.queries(setting)}"
+    caption = f"Against {code(comparison.baseline)} on {code(comparison.dataset)}: {analysis.queries(comparison)}"
     return Table(f"significance-{number + 1}", caption, columns, rows, notes)
 
 
-def _strata(setting: Setting, analysis: Analysis, number: int) -> Table | None:
+def _strata(comparison: Comparison, analysis: Analysis, number: int) -> Table | None:
     """The same difference for seen and unseen queries, where there are both."""
-    if not 1 < setting.n("seen") < setting.n() - 1:
+    if not 1 < comparison.n("seen") < comparison.n() - 1:
         return None
     shown = ("unseen", "seen", "all")
     columns = [Column("strategy", numeric=False)]
     for stratum in shown:
         columns += [
-            Column(f"{stratum} queries", f"difference, n = {setting.n(stratum):,}"),
+            Column(f"{stratum} queries", f"difference, n = {comparison.n(stratum):,}"),
             Column("95% interval"),
             Column("p", "Holm-adjusted"),
         ]
     rows = []
-    for finding in analysis.against_baseline(setting):
+    for finding in analysis.against_baseline(comparison):
         cells = [Cell(code(finding.label), finding.label)]
         for stratum in shown:
-            here = analysis.finding(setting, finding.label, stratum)
+            here = analysis.finding(comparison, finding.label, stratum)
             if here is not None:
                 cells += [
                     Cell(numbers.signed(here.difference), here.difference, best=here.verdict == "better"),
@@ -137,14 +135,14 @@ def _strata(setting: Setting, analysis: Analysis, number: int) -> Table | None:
                 ]
         rows.append(cells)
     caption = (
-        f"By stratum on {code(setting.dataset)}: difference from {code(setting.baseline)} in "
+        f"By stratum on {code(comparison.dataset)}: difference from {code(comparison.baseline)} in "
         f"{measure_name(PRIMARY_MEASURE)}"
     )
     notes = ["Seen: a relevant document of the query was a positive in training. Each stratum is a family of its own."]
     return Table(f"strata-{number + 1}", caption, columns, rows, notes)
 
 
-def _pairs(setting: Setting, analysis: Analysis, number: int) -> Table:
+def _pairs(comparison: Comparison, analysis: Analysis, number: int) -> Table:
     columns = [
         Column("strategy", numeric=False),
         Column("against", numeric=False),
@@ -161,12 +159,10 @@ def _pairs(setting: Setting, analysis: Analysis, number: int) -> Table:
             Cell(numbers.signed(found.difference), found.difference, best=found.verdict in ("better", "worse")),
             Cell(numbers.interval(found.low, found.high), found.low),
             Cell(numbers.p_value(found.p), found.p),
-            Cell(
-                f"{found.comparison.wins} / {found.comparison.ties} / {found.comparison.losses}", found.comparison.wins
-            ),
+            Cell(f"{found.test.wins} / {found.test.ties} / {found.test.losses}", found.test.wins),
             Cell(found.words),
         ]
-        for found in analysis.pairs(setting)
+        for found in analysis.pairs(comparison)
     ]
-    caption = f"All pairs on {code(setting.dataset)}: {analysis.queries(setting)}"
+    caption = f"All pairs on {code(comparison.dataset)}: {analysis.queries(comparison)}"
     return Table(f"pairs-{number + 1}", caption, columns, rows, ["Bold: a difference that is established."], True)

@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from bench.report import numbers
+from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Analysis
-from bench.report.frames import Entry, Setting
 from bench.report.load import Run
 from bench.report.sections import matched, tuning
 from bench.report.text import clean, code
@@ -18,17 +18,17 @@ from bench.report.text import clean, code
 def section(run: Run, analysis: Analysis) -> Section:
     """Return the section on training: overfitting, learning curves, budgets."""
     blocks: list[Block] = []
-    for number, setting in enumerate(run.settings):
-        trained = [label for label in setting.compared if _reports(run, setting.entries[label])]
+    for number, comparison in enumerate(run.comparisons):
+        trained = [label for label in comparison.scored if _reports(run, comparison.candidates[label])]
         if not trained:
             continue
-        blocks += [Heading(analysis.title(setting), setting.name), _table(run, setting, trained, number)]
-        blocks += _flags(run, setting, trained)
-        if any(has_curve(run, setting.entries[label]) for label in trained):
+        blocks += [Heading(analysis.title(comparison), comparison.name), _table(run, comparison, trained, number)]
+        blocks += _flags(run, comparison, trained)
+        if any(has_curve(run, comparison.candidates[label]) for label in trained):
             blocks.append(
                 Figure(
                     f"curves-{number + 1}",
-                    f"Learning curves on {code(setting.dataset)}: nDCG@10 on the fixed development pool and the "
+                    f"Learning curves on {code(comparison.dataset)}: nDCG@10 on the fixed development pool and the "
                     "training loss (nats) over optimiser steps; one line a seed.",
                     "Line plot of development nDCG@10 and training loss over steps for " + ", ".join(trained) + ".",
                 )
@@ -52,14 +52,14 @@ def section(run: Run, analysis: Analysis) -> Section:
     return Section("training", "Budgets and curves", blocks)
 
 
-def has_curve(run: Run, entry: Entry) -> bool:
-    """Whether a learning curve was recorded for a seed of the entry."""
-    return any("curve.parquet" in run.fits[cell.fit].files for cell in entry.usable if cell.fit in run.fits)
+def has_curve(run: Run, candidate: Candidate) -> bool:
+    """Whether a learning curve was recorded for a seed of the candidate."""
+    return any("curve.parquet" in run.fits[cell.fit].files for cell in candidate.usable if cell.fit in run.fits)
 
 
-def _reports(run: Run, entry: Entry) -> list[dict[str, Any]]:
-    """The fit reports of the entry's usable cells that took an optimiser step."""
-    reports = [run.fits[cell.fit].report for cell in entry.usable if cell.fit in run.fits]
+def _reports(run: Run, candidate: Candidate) -> list[dict[str, Any]]:
+    """The fit reports of the candidate's usable cells that took an optimiser step."""
+    reports = [run.fits[cell.fit].report for cell in candidate.usable if cell.fit in run.fits]
     return [report for report in reports if report.get("steps") or report.get("best_dev") is not None]
 
 
@@ -68,13 +68,13 @@ def _mean(values: Sequence[Any]) -> float | None:
     return fmean(measured) if measured else None
 
 
-def _table(run: Run, setting: Setting, labels: Sequence[str], number: int) -> Table:
+def _table(run: Run, comparison: Comparison, labels: Sequence[str], number: int) -> Table:
     rows = []
     for label in labels:
-        reports = _reports(run, setting.entries[label])
+        reports = _reports(run, comparison.candidates[label])
         steps = [report["best_step"] for report in reports if report.get("best_step") is not None]
         planned = {report.get("planned_steps") or report.get("steps") for report in reports}
-        test = setting.mean(label)
+        test = comparison.mean(label)
         fields = [
             _mean([report.get(key) for report in reports])
             for key in ("train_measure", "base_dev", "best_dev", "last_dev")
@@ -99,7 +99,7 @@ def _table(run: Run, setting: Setting, labels: Sequence[str], number: int) -> Ta
         Column("development before", "nDCG@10, pool"),
         Column("development best", "nDCG@10, pool"),
         Column("development last", "nDCG@10, pool"),
-        Column("test", f"nDCG@10, n = {setting.n():,}"),
+        Column("test", f"nDCG@10, n = {comparison.n():,}"),
         Column("best step", "a seed"),
     ]
     notes = [
@@ -108,17 +108,17 @@ def _table(run: Run, setting: Setting, labels: Sequence[str], number: int) -> Ta
     ]
     return Table(
         f"overfitting-{number + 1}",
-        f"Overfitting on {code(setting.dataset)}: train, development and test",
+        f"Overfitting on {code(comparison.dataset)}: train, development and test",
         columns,
         rows,
         notes,
     )
 
 
-def _flags(run: Run, setting: Setting, labels: Sequence[str]) -> list[Block]:
+def _flags(run: Run, comparison: Comparison, labels: Sequence[str]) -> list[Block]:
     sentences = []
     for label in labels:
-        cells = [cell for cell in setting.entries[label].usable if cell.fit in run.fits]
+        cells = [cell for cell in comparison.candidates[label].usable if cell.fit in run.fits]
         preferring = [cell for cell in cells if _prefers_base(run.fits[cell.fit].report)]
         if preferring:
             seeds = ", ".join(str(cell.seed) for cell in preferring)

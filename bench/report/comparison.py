@@ -1,4 +1,4 @@
-"""What may stand in one table: a setting with its entries (a strategy and its seeds), scores per seed and query."""
+"""A comparison: candidates (a strategy and its seeds) that may stand in one table, with scores per seed and query."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class RunStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One strategy (one variant of it, where several were run) in one setting."""
+class Candidate:
+    """One strategy (one variant of it, where several were run) in one comparison."""
 
     label: str
     """The strategy's expression, with the options that tell its variants apart."""
@@ -102,8 +102,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One comparison: entries that may stand in one table, and their scores."""
+class Comparison:
+    """One comparison: candidates that may stand in one table, and their scores."""
 
     dataset: str
     split: str
@@ -112,13 +112,13 @@ class Setting:
     limits: Mapping[str, float]
     machine: str
     """Machine class under a budget in seconds or usd, else empty."""
-    entries: dict[str, Entry]
+    candidates: dict[str, Candidate]
     baseline: str
     store: RunStore = field(repr=False)
 
     @property
     def name(self) -> str:
-        """What tells it from the other settings."""
+        """What tells it from the other comparisons."""
         return " / ".join(part for part in (self.dataset, self.model, self.budget, self.machine) if part)
 
     @cached_property
@@ -126,11 +126,11 @@ class Setting:
         """Cell -> its values per query, indexed by query and sorted.
 
         Raises:
-            StoreError: two cells of the setting were scored on different queries.
+            StoreError: two cells of the comparison were scored on different queries.
         """
         frames: dict[str, pd.DataFrame] = {}
-        for entry in self.entries.values():
-            for cell in entry.usable:
+        for candidate in self.candidates.values():
+            for cell in candidate.usable:
                 frame = self.store.per_query(cell.cell).set_index("query").sort_index()
                 first = next(iter(frames.items()), None)
                 if first is not None and not frame.index.equals(first[1].index):
@@ -148,7 +148,7 @@ class Setting:
 
     @cached_property
     def seen(self) -> np.ndarray:
-        """Whether a relevant document of the query was a positive in training, for any fit of the setting.
+        """Whether a relevant document of the query was a positive in training, for any fit of the comparison.
 
         Shape (queries,). One definition for all rows, the untrained included, so that strata can be compared.
         """
@@ -194,11 +194,11 @@ class Setting:
         return int(self.mask(stratum).sum())
 
     def scores(self, label: str, measure: str = PRIMARY_MEASURE, stratum: str = "all") -> np.ndarray:
-        """Return the values of an entry, shape (seeds, queries of the stratum); no rows where no cell is usable."""
+        """Return the values of a candidate, shape (seeds, queries of the stratum); no rows where no cell is usable."""
         if measure not in self.measures:
             raise unknown("measure", measure, self.measures)
         mask = self.mask(stratum)
-        rows = [self.frames[cell.cell][measure].to_numpy(dtype=float)[mask] for cell in self.entries[label].usable]
+        rows = [self.frames[cell.cell][measure].to_numpy(dtype=float)[mask] for cell in self.candidates[label].usable]
         return np.array(rows).reshape(len(rows), int(mask.sum()))
 
     def mean(self, label: str, measure: str = PRIMARY_MEASURE, stratum: str = "all") -> float:
@@ -215,9 +215,9 @@ class Setting:
         return float(np.mean([per_query[groups == group].mean() for group in np.unique(groups)]))
 
     @property
-    def compared(self) -> list[str]:
-        """The entries with scores, the baseline first, then by the headline score, highest first."""
-        labels = [label for label, entry in self.entries.items() if entry.usable]
+    def scored(self) -> list[str]:
+        """The candidates with scores, the baseline first, then by the headline score, highest first."""
+        labels = [label for label, candidate in self.candidates.items() if candidate.usable]
         primary = {label: self.mean(label, stratum=self.headline) for label in labels}
         return sorted(labels, key=lambda label: (label != self.baseline, -primary[label], label))
 

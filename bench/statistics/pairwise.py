@@ -7,11 +7,11 @@ from typing import Literal
 
 from bench.statistics.power import ALPHA
 
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairwiseTest:
     """`other` against `baseline` on the same queries. Differences are `other - baseline`, in units of the measure."""
 
     baseline: str
@@ -68,10 +68,10 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be said at alpha .05. `undecided` is not `equivalent`: the interval says what remains possible."""
+        """What may be said at alpha 0.05; `inconclusive` is neither a difference nor equivalence."""
         if self.decisive_p < ALPHA:
             return "better" if self.difference > 0 else "worse"
-        return "equivalent" if self.equivalence_p < ALPHA else "undecided"
+        return "equivalent" if self.equivalence_p < ALPHA else "inconclusive"
 
     @property
     def seeds_decide(self) -> bool:
@@ -92,10 +92,10 @@ class Comparison:
                 said += ": a loss"
             case "equivalent":
                 said += f": the two are equivalent within ±{self.margin:.3f}"
-            case "undecided" if self.p < ALPHA:
-                said += f": a difference if tested alone (p {format_p(self.p)}), undecided after the correction"
-            case "undecided":
-                said += f": undecided, as a difference below {self.detectable:.3f} would mostly go unseen here"
+            case "inconclusive" if self.p < ALPHA:
+                said += f": a difference if tested alone (p {format_p(self.p)}), inconclusive after the correction"
+            case "inconclusive":
+                said += f": inconclusive, as a difference below {self.detectable:.3f} would mostly go unseen here"
         if self.seeds_decide:
             said += (
                 f"; over queries alone p is {format_p(self.t_p)}, but the seeds differ too much (SD {self.seed_sd:.3f})"

@@ -12,7 +12,9 @@ import pytest
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
-from bench.planning.jobs import Job, Listener, run_job
+from bench.planning.jobs import Job
+from bench.running.job import run_job
+from bench.running.listener import Listener
 from bench.running.run import RunResult, execute
 from bench.store.store import Store
 

@@ -6,7 +6,6 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +111,6 @@ def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Gold
     from bench.commands._console import err_console
     from bench.config.execution import ExecutionSettings
     from bench.config.schema import RunConfig
-    from bench.models.locate import base_model
     from bench.planning.jobs import jobs_of
     from bench.planning.plan import plan
     from bench.records import MEASURES, PRIMARY_MEASURE
@@ -130,8 +128,8 @@ def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Gold
         measures=tuple(measure for measure in MEASURES if measure in wanted | {PRIMARY_MEASURE}),
         precision=args.precision,
     )
-    planned = plan(config, base_model=partial(base_model, pooling=args.pooling), role="probe")
-    jobs = jobs_of(planned, {fit.name for fit in planned.fits}, {cell.name for cell in planned.cells})
+    planned = plan(config, role="probe", pooling=args.pooling)
+    jobs = jobs_of(planned, [*(fit.name for fit in planned.fits), *(cell.name for cell in planned.cells)])
     execution = replace(ExecutionSettings.of(config), pooling=args.pooling)
     with tempfile.TemporaryDirectory(prefix="adaptbench-check-") as scratch:
         store = Store(Path(scratch))

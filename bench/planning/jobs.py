@@ -1,102 +1,75 @@
-"""A job: one fit or one cell, to be done by some process somewhere. Executors place jobs and know nothing else."""
+"""Jobs: the studies, fits and cells of a plan, with what each depends on. Plain values for the scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-from bench.config.execution import ExecutionSettings
 from bench.planning.plan import Plan
 from bench.planning.specs import CellSpec, FitSpec
-from bench.progress import Progress, silent
-from bench.records import CellResult, FitRecord
-from bench.store.store import Store
+from bench.planning.study_spec import StudySpec
 
-Kind = Literal["fit", "cell"]
+Kind = Literal["study", "fit", "cell"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fit or cell. Plain values, can be pickled."""
+    """One study, fit or cell. Plain values, can be pickled."""
 
-    spec: FitSpec | CellSpec
+    spec: StudySpec | FitSpec | CellSpec
     after: frozenset[str] = frozenset()
-    """Names of the fits of this run that must have ended before it starts."""
-    alone: bool = False
-    """Whether nothing may run beside it: fits under a budget of time."""
+    """Names of the jobs of this run that must have ended before it starts."""
 
     @property
     def name(self) -> str:
-        """The name of the fit or cell."""
+        """The name of the study, fit or cell."""
         return self.spec.name
 
     @property
     def kind(self) -> Kind:
-        """What it makes."""
+        """What the job makes."""
+        if isinstance(self.spec, StudySpec):
+            return "study"
         return "fit" if isinstance(self.spec, FitSpec) else "cell"
 
     @property
+    def alone(self) -> bool:
+        """Whether nothing may run beside it: its result depends on the speed of the machine."""
+        return not isinstance(self.spec, CellSpec) and self.spec.budget.machine_bound
+
+    @property
     def title(self) -> str:
-        """What people call it: `fit lora on scifact, 60 steps, seed 0`."""
+        """The description for people: `fit lora on scifact, 60 steps, seed 0`."""
         spec = self.spec
-        seed = "" if spec.seed is None else f", seed {spec.seed}"
-        if isinstance(spec, FitSpec):
-            budget = f", {spec.budget.describe()}" if spec.budget.limits else ""
-            return f"fit {spec.strategy} on {spec.dataset_name}{budget}{seed}"
-        return f"{'probe' if spec.role == 'probe' else 'measure'} {spec.strategy} on {spec.dataset_name}{seed}"
+        if isinstance(spec, CellSpec):
+            details = f"{'probe' if spec.role == 'probe' else 'measure'} {spec.strategy} on {spec.dataset_name}"
+            return details if spec.seed is None else f"{details}, seed {spec.seed}"
+        details = f"{spec.strategy} on {spec.dataset_name}"
+        if spec.budget.limits:
+            details += f", {spec.budget.describe()}"
+        if isinstance(spec, StudySpec):
+            return f"tune {details}, {spec.trials} trials"
+        return f"fit {details}" if spec.seed is None else f"fit {details}, seed {spec.seed}"
 
 
-class Listener(Protocol):
-    """What follows a run: the progress display, the summary."""
+def jobs_of(plan: Plan, pending: Collection[str]) -> list[Job]:
+    """Return the jobs for the pending studies, fits and cells of a plan.
 
-    def started(self, job: Job) -> None:
-        """A job has begun."""
-
-    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """A job reports a stage, a step with its loss, a development score."""
-
-    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """A job has ended, and its record is in the store."""
-
-
-def run_job(
-    job: Job, store: Store, execution: ExecutionSettings, progress: Progress = silent
-) -> FitRecord | CellResult:
-    """Do a job in this process."""
-    if isinstance(job.spec, FitSpec):
-        from bench.running.fit import run_fit
-
-        return run_fit(job.spec, store, execution, progress)
-    from bench.running.cell import run_cell
-
-    return run_cell(job.spec, store, execution, progress)
-
-
-def put_failure(job: Job, store: Store, status: str, reason: str) -> None:
-    """Record that a job came to nothing, when its process cannot do so itself."""
-    if isinstance(job.spec, FitSpec):
-        from bench.running.fit import put_failed_fit
-
-        put_failed_fit(job.spec, store, status, reason)
-    else:
-        from bench.running.cell import put_failed_cell
-
-        put_failed_cell(job.spec, store, status, reason)
-
-
-def jobs_of(plan: Plan, fits: Iterable[str], cells: Iterable[str]) -> list[Job]:
-    """Return the jobs for these fits and cells of a plan: a fit's cells right after it, parts before composites."""
-    wanted_fits, wanted_cells = set(fits), set(cells)
-    jobs: list[Job] = []
-    tuning: dict[str, str] = {}  # study -> the fit that makes it, which the others of that study wait for
+    A study comes right before its first fit, a fit's cells right after the fit, and components before composites.
+    """
+    names = set(pending)
+    cells: dict[str, list[CellSpec]] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.fit, []).append(cell)
+    jobs: dict[str, Job] = {}
     for fit in plan.fits:
-        if fit.name in wanted_fits:
-            before = set(fit.components) & wanted_fits
-            if fit.tuning is not None:
-                before.add(tuning.setdefault(fit.tuning.study.name, fit.name))
-            jobs.append(Job(fit, frozenset(before - {fit.name}), alone=fit.timed))
-        for cell in plan.cells:
-            if cell.fit == fit.name and cell.name in wanted_cells:
-                jobs.append(Job(cell, frozenset({cell.fit}) & wanted_fits))
-    return jobs
+        after = set(fit.components)
+        if fit.tuning is not None:
+            study = fit.tuning.study
+            jobs.setdefault(study.name, Job(study))
+            after.add(study.name)
+        jobs[fit.name] = Job(fit, frozenset(after & names))
+        for cell in cells.get(fit.name, ()):
+            jobs[cell.name] = Job(cell, frozenset({fit.name} & names))
+    return [job for name, job in jobs.items() if name in names]

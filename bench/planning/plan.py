@@ -1,290 +1,347 @@
-"""From a configuration to fits and cells: every strategy on every dataset, model, budget and seed, each made once."""
+"""From a configuration to a plan: studies, fits and cells of every strategy, dataset, model, budget and seed.
+
+A fit that several strategies share, such as a component, is planned once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import TRAINING, ConfigError, RunConfig
+from bench.data.locate import load_dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
+from bench.models.base import BaseModel
+from bench.models.locate import base_model
+from bench.planning.registry import Registry
 from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
-from bench.planning.studies import study_of
-from bench.planning.study_spec import TuningRequest
+from bench.planning.study_spec import Node, StudySpec, TuningRequest
 from bench.planning.summary import DatasetSummary, summarize_dataset
-from bench.running.tuning.sampling import check_installed
 from bench.store.provenance import machine_class
 from bench.training.shape import SIZING, turned
 
 if TYPE_CHECKING:
-    from bench.data.dataset import Dataset, SimilarityDataset
-    from bench.models.base import BaseModel
-    from bench.planning.registry import Registry
     from bench.strategy.base import Strategy
+    from bench.strategy.hyperparameters import StrategyConfig
 
 _FORMAT = 1
-"""Of identities: raised when what is hashed changes, so that old names cannot be mistaken for new ones."""
+"""The format of identities. Raise it when their content changes, so that no old name means something new."""
 _PROBING = 2
-"""Of probes alone: 2 searches one that is near its ceiling in a larger corpus."""
+"""The format of a probe's identity. Since 2, a saturated probe is searched in a larger corpus."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Fits, parts before what is composed of them, then cells, each of a fit in the plan."""
+    """The fits and cells of a run. Components stand before their composites, and every cell has its fit in the plan."""
 
     fits: tuple[FitSpec, ...]
     cells: tuple[CellSpec, ...]
     datasets: dict[str, DatasetSummary] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """Sentences for the user: a baseline that was added."""
+    """Sentences for the user, such as that the baseline was added."""
+
+    @property
+    def studies(self) -> tuple[StudySpec, ...]:
+        """The studies that choose hyperparameters of these fits, each once."""
+        return tuple({fit.tuning.study.name: fit.tuning.study for fit in self.fits if fit.tuning is not None}.values())
 
 
-def plan(
-    config: RunConfig,
-    registry: Registry | None = None,
-    load_dataset: Callable[[str, Path | None], Dataset | SimilarityDataset] | None = None,
-    base_model: Callable[..., BaseModel] | None = None,
-    role: str = "target",
-) -> Plan:
-    """Lay out a run. Reads every dataset once and hashes every model, but loads no model.
+def plan(config: RunConfig, role: str = "target", pooling: str | None = None) -> Plan:
+    """Return the plan of a configuration. Reads every dataset once and hashes every model, but loads no model.
 
     Args:
         config: the run.
-        registry: the strategies; None finds them.
-        load_dataset: reads a dataset by name, given the data folder; None is the catalogue's.
-        base_model: finds a base model; None is the harness's own.
-        role: of the cells on target datasets; `probe` leaves out what serving costs.
+        role: the role of the cells on target datasets; `probe` leaves out the cost of serving.
+        pooling: overrides the pooling of the base models.
 
     Raises:
-        BenchError: a strategy, option, dataset, split or model is not known; a strategy has too few or too many parts.
+        BenchError: a strategy, option, dataset, split or model is unknown, or the number of components is wrong.
     """
-    if registry is None:
-        from bench.planning.registry import Registry
-
-        registry = Registry(config.strategy_files)
-    from bench.data.locate import load_dataset as find_dataset
-    from bench.models.locate import base_model as find_model
-
-    planner = Planner(config, registry, load_dataset or find_dataset, base_model or find_model)
-    return planner.plan(role)
+    return Planner(config, Registry(config.strategy_files), pooling).plan(role)
 
 
 class Planner:
-    """Plans one configuration. Reads each dataset and model once."""
+    """Plans one configuration. Reads each dataset and each model once.
 
-    def __init__(
-        self,
-        config: RunConfig,
-        registry: Registry,
-        load_dataset: Callable[[str, Path | None], Dataset | SimilarityDataset],
-        base_model: Callable[..., BaseModel],
-    ) -> None:
-        self.config, self.registry = config, registry
-        self._load_dataset, self._base_model = load_dataset, base_model
+    Args:
+        config: the run.
+        registry: the strategies.
+        pooling: overrides the pooling of the base models.
+    """
+
+    def __init__(self, config: RunConfig, registry: Registry, pooling: str | None = None) -> None:
+        self.config, self.registry, self.pooling = config, registry, pooling
+        self.training = config.training()
         self.datasets: dict[str, DatasetSummary] = {}
         self.models: dict[str, BaseModel] = {}
+        self.digests: dict[Path, str] = {}
         self.fits: dict[str, FitSpec] = {}
         self.cells: dict[str, CellSpec] = {}
-        self.roots: set[str] = set()
-        self.digests: dict[Path, str] = {}
-        self.owners: set[str] = set()
-        self.training = config.training()
 
     def plan(self, role: str) -> Plan:
-        """Return all fits and cells; target cells get this role."""
+        """Return all fits and cells; cells on target datasets get this role."""
         config = self.config
-        if config.tune_trials:
-            check_installed()
-        asked = [parse(text) for text in config.strategies]
+        expressions = [parse(text) for text in config.strategies]
         notes = []
-        if parse(config.baseline) not in asked:
-            asked.insert(0, parse(config.baseline))
-            notes.append(f"{config.baseline} is added: it is what the others are tested against (--baseline)")
-        for expression in asked:
-            self.check(expression)
-        self.check_overrides()
+        if parse(config.baseline) not in expressions:
+            expressions.insert(0, parse(config.baseline))
+            notes.append(f"{config.baseline} is added: the other strategies are tested against it (--baseline)")
+        names = {node.root for expression in expressions for node in self.resolve(expression, "", Budget()).walk()}
+        strategies = {name: self.registry.get(name) for name in sorted(names)}
+        self.check_overrides({strategy.name for strategy in strategies.values()})
         targets = [self.dataset(name) for name in config.datasets]
         probes = [self.dataset(name) for name in config.probes]
-        adapting = [name for name in self.roots if self.registry.get(name).needs]
-        for facts in targets:
-            if facts.similarity and adapting:
+        for target in targets:
+            if target.similarity and any(strategy.needs for strategy in strategies.values()):
                 raise ConfigError(
-                    f"{facts.requested} holds sentence pairs, not a corpus to search: give it as --probes"
+                    f"{target.requested} holds sentence pairs and no corpus to search: give it as --probes"
                 )
-        for facts in targets:
+        for target in targets:
             for model in config.model:
                 for budget in config.budgets():
                     for seed in config.seeds:
-                        for expression in self.ordered(asked, budget, seed):
-                            fit = self.fit(expression, facts, model, model, budget, seed)
-                            self.cell(fit, facts, role)
+                        for expression in in_run_order(expressions, budget, seed):
+                            node = self.resolve(expression, model, budget)
+                            fit = self.fit(node, target, model, budget, seed)
+                            self.cell(fit, target, role)
                             for probe in probes:
-                                if probe.fingerprint != facts.fingerprint:
+                                if probe.fingerprint != target.fingerprint:
                                     self.cell(fit, probe, "probe")
         return Plan(tuple(self.fits.values()), tuple(self.cells.values()), self.datasets, tuple(notes))
 
-    def ordered(self, asked: list[Expression], budget: Budget, seed: int) -> Iterable[Expression]:
-        """Shuffle under a time budget, so that a machine that slows down over the day favours no strategy."""
-        return random.Random(seed).sample(asked, len(asked)) if budget.machine_bound else asked
-
     # --- strategies -----------------------------------------------------------------------------------------------
 
-    def check(self, expression: Expression) -> None:
-        """Refuse what cannot be built, before anything is read."""
-        strategy = self.registry.get(expression.name)
-        self.roots.add(expression.name)
-        self.owners.add(strategy.name)
-        components, _ = self.arguments(expression, strategy)
-        for part in components:
-            self.check(part)
-        self.options(expression, strategy)
+    def resolve(self, expression: Expression, model: str, budget: Budget, path: str = "") -> Node:
+        """Return an expression with its components, base models and hyperparameters resolved.
 
-    def check_overrides(self) -> None:
-        """Refuse settings of strategies that are not in this run."""
+        Args:
+            expression: the strategy.
+            model: the base model that it uses unless it names another one.
+            budget: what its fit may use: a budget that sets a size leaves that option open.
+            path: its place in the whole expression.
+
+        Raises:
+            BenchError: a strategy or an option is unknown, or the number of components is wrong.
+        """
+        strategy = self.registry.get(expression.name)
+        arguments, own_model = self.arguments(expression, strategy)
+        model = own_model or model
+        config = self.options(expression, strategy, budget)
+        names = [argument.name for argument in arguments]
+        components = []
+        for number, argument in enumerate(arguments, start=1):
+            twin = f"-{number}" if names.count(argument.name) > 1 else ""
+            components.append(self.resolve(argument, model, budget, f"{path}.{argument.name}{twin}".lstrip(".")))
+        set_by_user = {*self.config.overrides(strategy.name), *dict(expression.options)}
+        tuned = tunable(strategy, strategy.Config.parse(config), set_by_user, budget)
+        return Node(str(expression), expression.name, model, config, tuned, path, tuple(components))
+
+    def check_overrides(self, strategies: set[str]) -> None:
+        """Refuse settings (`--set`) of strategies that are not in this run."""
         for key in self.config.set:
             owner = key.partition(".")[0]
-            if owner not in self.owners and owner != TRAINING:
-                raise unknown(f"strategy of this run in 'set {key}':", owner, [*self.owners, TRAINING])
+            if owner not in strategies and owner != TRAINING:
+                raise unknown(f"strategy of this run in 'set {key}':", owner, [*strategies, TRAINING])
 
     def arguments(self, expression: Expression, strategy: type[Strategy]) -> tuple[list[Expression], str | None]:
-        """Return the parts of an expression, and the base model that it names instead of the run's.
+        """Return the components of an expression, and the base model that it names instead of the run's.
 
-        A positional argument is a part where the strategy takes parts, else a base model: `frozen(NAME)`.
+        A positional argument is a component where the strategy takes components, else a base model: `frozen(NAME)`.
         """
-        given, wanted = list(expression.arguments), strategy.n_components
+        given, expected = list(expression.arguments), strategy.n_components
         model = None
-        if wanted == 0 and len(given) == 1 and given[0].is_name:
+        if expected == 0 and len(given) == 1 and given[0].is_name:
             model = given.pop().name
-        if len(given) != wanted:
-            shape = f"{expression.name}({', '.join(['STRATEGY'] * wanted)})" if wanted else expression.name
-            raise ExpressionError(f"{expression}: {expression.name} takes {wanted} part(s): {shape}")
+        if len(given) != expected:
+            form = f"{expression.name}({', '.join(['STRATEGY'] * expected)})" if expected else expression.name
+            counted = "1 component" if expected == 1 else f"{expected or 'no'} components"
+            raise ExpressionError(f"{expression}: {expression.name} takes {counted}: write {form}")
         known = self.registry.names()
         options = dict(expression.options)
         given += [options[key] for key in strategy.component_options if key in options and options[key].name in known]
         return given, model
 
-    def options(self, expression: Expression, strategy: type[Strategy], budget: Budget | None = None) -> dict[str, Any]:
-        """Return the hyperparameters that differ from their defaults: what `set` and the expression say.
+    def options(self, expression: Expression, strategy: type[Strategy], budget: Budget) -> dict[str, Any]:
+        """Return the hyperparameters that differ from their defaults, as `--set` and the expression give them.
 
-        A size that is set beside a budget of trainable parameters stays in, default or not: it is not turned then.
+        A size that the user sets beside a budget of trainable parameters stays in even if it is the default: the budget
+        does not choose it then.
         """
         values: dict[str, Any] = dict(self.config.overrides(strategy.name))
         for key, value in expression.options:
             values[key] = value.name if value.is_name else str(value)
         try:
             config = strategy.Config.parse(values)
-            sizes = turned(strategy, config, budget or Budget())
+            sizes = turned(strategy, config, budget)
             return {**config.changed(), **{name: getattr(config, name) for name in sizes if name in values}}
         except BenchError as error:
             raise ConfigError(f"{expression}: {error}") from error
 
+    def trains(self, node: Node) -> bool:
+        """Whether a strategy or one of its components is fitted to data."""
+        return any(self.registry.get(each.root).needs for each in node.walk())
+
+    def inputs(self, node: Node) -> list[str]:
+        """Return the SHA-256 of each file that decides a strategy's result."""
+        strategy = self.registry.get(node.root)
+        return [self.digest(path) for path in strategy.inputs(strategy.Config.parse(node.config))]
+
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of a file that decides a strategy's result, read once a plan."""
+        """Return the SHA-256 of a file, read once per plan."""
         if path not in self.digests:
             with path.open("rb") as stream:
                 self.digests[path] = hashlib.file_digest(stream, "sha256").hexdigest()
         return self.digests[path]
 
-    # --- datasets and models --------------------------------------------------------------------------------------
+    # --- datasets, models, machine --------------------------------------------------------------------------------
 
-    def dataset(self, asked: str) -> DatasetSummary:
-        """Read a dataset and keep what planning needs of it."""
-        if asked not in self.datasets:
-            found = self._load_dataset(asked, Path(self.config.data_dir) if self.config.data_dir else None)
-            self.datasets[asked] = summarize_dataset(asked, found, self.config.split, self.config.max_length)
-        return self.datasets[asked]
+    def dataset(self, name: str) -> DatasetSummary:
+        """Read a dataset and return its summary."""
+        if name not in self.datasets:
+            dataset = load_dataset(name, Path(self.config.data_dir) if self.config.data_dir else None)
+            self.datasets[name] = summarize_dataset(name, dataset, self.config.split, self.config.max_length)
+        return self.datasets[name]
 
-    def model(self, asked: str) -> BaseModel:
-        """Find a base model."""
-        if asked not in self.models:
-            self.models[asked] = self._base_model(asked or None, trust_remote_code=self.config.trust_remote_code)
-        return self.models[asked]
+    def model(self, name: str) -> BaseModel:
+        """Return a base model; an empty name is the default."""
+        if name not in self.models:
+            self.models[name] = base_model(
+                name or None, pooling=self.pooling, trust_remote_code=self.config.trust_remote_code
+            )
+        return self.models[name]
 
-    # --- fits and cells -------------------------------------------------------------------------------------------
+    @property
+    def machine(self) -> str:
+        """The machine class, which is part of an identity under a budget of time."""
+        return machine_class(ExecutionSettings.of(self.config).threads, self.config.device)
+
+    # --- studies, fits and cells ----------------------------------------------------------------------------------
+
+    def study(self, root: Node, dataset: DatasetSummary, run_model: str, budget: Budget) -> StudySpec:
+        """Return the study of a strategy: one for all seeds, and one for a composite with its components.
+
+        Args:
+            root: the strategy.
+            dataset: the target dataset.
+            run_model: the run's base model, in whose table the fits stand.
+            budget: the budget of each trial's fit.
+        """
+        if not self.trains(root) and budget.examples is None:
+            budget = Budget()  # then two budgets can differ only in the labels that score the trials
+        training = replace(self.training, max_length=dataset.max_length)
+        model = self.model(root.model).fingerprint
+        identity = {
+            "format": _FORMAT,
+            "tree": [self._identity(node) for node in root.walk()],
+            "training": asdict(training),
+            "dataset": [dataset.name, dataset.fingerprint],
+            "model": [self.model(run_model).name, model],
+            "budget": _limits(budget),
+            "split": self.config.split,
+            **({"sizing": SIZING} if budget.trainable_params is not None else {}),
+        }
+        if budget.machine_bound:
+            identity["machine"] = self.machine
+        readable = [root.expression, dataset.name, *([budget.describe()] if budget.limits else [])]
+        return StudySpec(
+            name=named("--".join(readable), identity),
+            strategy=root.expression,
+            root=root,
+            dataset=dataset.requested,
+            dataset_name=dataset.name,
+            model_name=self.model(run_model).name,
+            budget=budget,
+            training=training,
+            trials=self.config.tune_trials,
+            test_split=self.config.split,
+            fingerprints={"dataset": dataset.fingerprint, "model": model},
+        )
+
+    def _identity(self, node: Node) -> list[Any]:
+        """Return what decides the result of one strategy of a study."""
+        strategy, code = self.registry.get(node.root), self.registry.entry(node.root).code
+        model = self.model(node.model).fingerprint
+        version = [strategy.name, strategy.version, code[:16] if code else "", self.inputs(node)]
+        return [node.path, node.config, node.tuned, model, *version]
 
     def fit(
         self,
-        expression: Expression,
-        facts: DatasetSummary,
-        model: str,
-        axis: str,
+        node: Node,
+        dataset: DatasetSummary,
+        run_model: str,
         budget: Budget,
         seed: int,
         tuning: TuningRequest | None = None,
     ) -> FitSpec:
-        """Return the fit of an expression, its parts planned first.
+        """Return the fit of a strategy, after planning its components.
 
         Args:
-            expression: what to fit.
-            facts: the target dataset.
-            model: the base model in force here.
-            axis: the run's base model, in whose table the fit stands: another one where the expression names a model.
-            budget: what it may use.
-            seed: of this repetition.
-            tuning: the study of what this is a part of; None asks for its own, where the run tunes.
+            node: the strategy.
+            dataset: the target dataset.
+            run_model: the run's base model, in whose table the fit stands. The strategy may name another one.
+            budget: what the fit may use.
+            seed: the seed of this repetition.
+            tuning: the study of the composite that this is a component of; None plans a study where the run tunes.
         """
-        strategy = self.registry.get(expression.name)
-        arguments, own_model = self.arguments(expression, strategy)
-        model = own_model or model
+        strategy = self.registry.get(node.root)
         if tuning is None and self.config.tune_trials:
-            tuning = TuningRequest(study_of(self, expression, facts, model, axis, budget), self.config.tune_trials)
-        requests: list[TuningRequest | None] = tuning.of_components if tuning else [None] * len(arguments)
+            tuning = TuningRequest(self.study(node, dataset, run_model, budget))
+        requests: list[TuningRequest | None] = tuning.of_components if tuning else [None] * len(node.components)
         components = [
-            self.fit(part, facts, model, axis, budget, seed, request)
-            for part, request in zip(arguments, requests, strict=True)
+            self.fit(component, dataset, run_model, budget, seed, request)
+            for component, request in zip(node.components, requests, strict=True)
         ]
-        trains = bool(strategy.needs) or any(part.seed is not None for part in components)
+        trains = self.trains(node)
         if tuning is not None and not tuning.node.dimensions:
             tuning = None
-        if not trains:  # nothing but the labels that tune it can then make two budgets differ
+        if not trains:  # then two budgets can differ only in the labels that tune it
             budget = budget if tuning and budget.examples is not None else Budget(usd_per_hour=budget.usd_per_hour)
-        repetition = seed if trains else None
-        training = replace(self.training, max_length=facts.max_length)
-        config = self.options(expression, strategy, budget)
-        fingerprints = {"dataset": facts.fingerprint, "model": self.model(model).fingerprint}
+        training = replace(self.training, max_length=dataset.max_length)
+        fingerprints = {"dataset": dataset.fingerprint, "model": self.model(node.model).fingerprint}
         identity = {
             "format": _FORMAT,
             "strategy": strategy.name,
             "version": strategy.version,
-            "parts": [part.name for part in components],
-            "config": config,
+            "parts": [component.name for component in components],
+            "config": node.config,
             "training": relevant_training(training, trains),
-            "dataset": [facts.name, facts.fingerprint],
-            "model": [self.model(axis).name, fingerprints["model"]],
-            "budget": budget.limits | ({"usd_per_hour": budget.usd_per_hour} if budget.usd is not None else {}),
-            "seed": repetition,
+            "dataset": [dataset.name, dataset.fingerprint],
+            "model": [self.model(run_model).name, fingerprints["model"]],
+            "budget": _limits(budget),
+            "seed": seed if trains else None,
             "split": self.config.split,
         }
         if budget.machine_bound:
-            identity["machine"] = machine_class(ExecutionSettings.of(self.config).threads, self.config.device)
+            identity["machine"] = self.machine
         if budget.trainable_params is not None and strategy.trains != "none":
             identity["sizing"] = SIZING
-        if inputs := strategy.inputs(strategy.Config.parse(config)):
-            identity["inputs"] = [self.digest(path) for path in inputs]
-        if code := self.registry.entry(expression.name).code:
+        if inputs := self.inputs(node):
+            identity["inputs"] = inputs
+        if code := self.registry.entry(node.root).code:
             identity["code"] = fingerprints["code"] = code[:16]
         if tuning is not None:
-            identity["tuning"] = [tuning.study.name, tuning.path, tuning.trials]
-        details = [str(expression), facts.name, *([budget.describe()] if trains else [])]
+            identity["tuning"] = [tuning.study.name, tuning.path, tuning.study.trials]
+        readable = [node.expression, dataset.name, *([budget.describe(), f"s{seed}"] if trains else [])]
         spec = FitSpec(
-            name=named("--".join([*details, *([f"s{seed}"] if trains else [])]), identity),
-            strategy=str(expression),
-            root=expression.name,
-            dataset=facts.requested,
-            dataset_name=facts.name,
-            model=model,
-            model_name=self.model(axis).name,
-            seed=repetition,
+            name=named("--".join(readable), identity),
+            strategy=node.expression,
+            root=node.root,
+            dataset=dataset.requested,
+            dataset_name=dataset.name,
+            model=node.model,
+            model_name=self.model(run_model).name,
+            seed=seed if trains else None,
             budget=budget,
             training=training,
-            config=config,
-            components=tuple(part.name for part in components),
+            config=node.config,
+            components=tuple(component.name for component in components),
             needs=tuple(sorted(strategy.needs)),
             version=strategy.version,
             test_split=self.config.split,
@@ -293,30 +350,30 @@ class Planner:
         )
         return self.fits.setdefault(spec.name, spec)
 
-    def cell(self, fit: FitSpec, facts: DatasetSummary, role: str) -> CellSpec:
+    def cell(self, fit: FitSpec, dataset: DatasetSummary, role: str) -> CellSpec:
         """Return the cell of a fit on a dataset."""
         config = self.config
-        measures = () if facts.similarity else config.measures
+        measures = () if dataset.similarity else config.measures
         identity = {
             "format": _FORMAT,
             "fit": fit.name,
-            "dataset": [facts.name, facts.fingerprint],
+            "dataset": [dataset.name, dataset.fingerprint],
             "role": role,
             "split": config.split,
             "measures": sorted(measures),
             "top_k": config.top_k,
-            "max_length": facts.max_length,
+            "max_length": dataset.max_length,
         }
         if role == "probe":
             identity["searched"] = _PROBING
-        where = "" if fit.seed is None else f"--{fit.budget.describe()}--s{fit.seed}"
-        probe = f"--on-{facts.name}" if role == "probe" else ""
+        place = f"--on-{dataset.name}" if role == "probe" else ""
+        budget = "" if fit.seed is None else f"--{fit.budget.describe()}--s{fit.seed}"
         spec = CellSpec(
-            name=named(f"{fit.strategy}--{fit.dataset_name}{probe}{where}", identity),
+            name=named(f"{fit.strategy}--{fit.dataset_name}{place}{budget}", identity),
             fit=fit.name,
             strategy=fit.strategy,
-            dataset=facts.requested,
-            dataset_name=facts.name,
+            dataset=dataset.requested,
+            dataset_name=dataset.name,
             trained_on=fit.dataset_name,
             model_name=fit.model_name,
             seed=fit.seed,
@@ -324,8 +381,32 @@ class Planner:
             split=config.split,
             measures=measures,
             top_k=config.top_k,
-            max_length=facts.max_length,
-            fingerprint=facts.fingerprint,
+            max_length=dataset.max_length,
+            fingerprint=dataset.fingerprint,
             target=fit.dataset,
         )
         return self.cells.setdefault(spec.name, spec)
+
+
+def in_run_order(expressions: Sequence[Expression], budget: Budget, seed: int) -> Sequence[Expression]:
+    """Return the order in which strategies are fitted.
+
+    Under a budget of time it is shuffled, so that a machine that slows down over the day favours no strategy.
+    """
+    return random.Random(seed).sample(expressions, len(expressions)) if budget.machine_bound else expressions
+
+
+def tunable(
+    strategy: type[Strategy], config: StrategyConfig, set_by_user: Collection[str], budget: Budget
+) -> tuple[str, ...]:
+    """Return the options of a strategy that a study tunes.
+
+    Options that the user has set stay as they are. A budget of trainable parameters sets the size, so a study does not.
+    """
+    held = {*set_by_user, *turned(strategy, config, budget)}
+    return tuple(name for name in config.space if name not in held)
+
+
+def _limits(budget: Budget) -> dict[str, Any]:
+    """Return the limits of a budget for an identity, with the price where money is limited."""
+    return budget.limits | ({"usd_per_hour": budget.usd_per_hour} if budget.usd is not None else {})

@@ -1,8 +1,9 @@
-"""What a study is before it is made: a tree of strategies, the data, the budget of each trial.
+"""The specification of a study: a tree of strategies, the data and the budget of each trial.
 
-In the identity of a study (its name ends in the hash): the strategies with their versions, fixed options and
-dimensions, the training settings, fingerprints of dataset and model, the budget; under seconds or usd the machine
-class. Not in it: how many trials are asked for, so that more can be added. That number belongs to a fit's request.
+The identity of a study (its name ends in the hash) holds the strategies with their versions, fixed options and tuned
+options, the training settings, the fingerprints of dataset and model, and the budget. Under a budget in seconds or usd
+it also holds the machine class. The number of trials is not part of it, so that trials can be added later; that number
+is part of the identity of a fit.
 """
 
 from __future__ import annotations
@@ -15,38 +16,40 @@ from bench.budget import Budget
 from bench.strategy.settings import TrainingSettings
 
 SEED = 0
-"""Of every study: of its data, its fits and its sampler. The seeds of a run share one study."""
+"""The seed of every study: of its data, its fits and its sampler. All seeds of a run share one study."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A strategy of the composition that is tuned, with its parts. Plain values."""
+    """One strategy of an expression, with its components. Plain values."""
 
+    expression: str
+    """The canonical expression of this strategy."""
     root: str
-    """As the registry knows it."""
+    """The strategy's name in the registry."""
     model: str
-    """The base model as asked for; empty is the default."""
+    """The base model as requested; empty is the default."""
     config: dict[str, Any]
-    """Options that the user has fixed: they are not tuned."""
+    """Hyperparameters that the user has set: those that differ from their defaults, and sizes."""
     tuned: tuple[str, ...] = ()
-    """Names of the options that are tuned, its own alone."""
+    """The strategy's own options that a study tunes, without those of its components."""
     path: str = ""
-    """Where it stands: empty for the root, else names of strategies from the root down: `hybrid.lora`."""
+    """Names of strategies from the root down, such as `hybrid.lora`; empty for the root."""
     components: tuple[Node, ...] = ()
 
     def key(self, option: str) -> str:
-        """Return the name of one of its options in the whole study."""
+        """Return the name of one of the strategy's options in the whole study."""
         return f"{self.path}.{option}" if self.path else option
 
     def chosen(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return its own part of the parameters of a trial."""
+        """Return the strategy's own options from the parameters of a trial."""
         return {option: params[self.key(option)] for option in self.tuned if self.key(option) in params}
 
     def walk(self) -> Iterator[Node]:
-        """Yield this strategy, then its parts and theirs."""
+        """Yield this strategy, then its components and theirs."""
         yield self
-        for part in self.components:
-            yield from part.walk()
+        for component in self.components:
+            yield from component.walk()
 
     def at(self, path: str) -> Node:
         """Return the strategy at a path of this study."""
@@ -54,40 +57,42 @@ class Node:
 
     @property
     def dimensions(self) -> int:
-        """How many options are tuned, those of the parts included."""
+        """The number of tuned options, those of the components included."""
         return sum(len(node.tuned) for node in self.walk())
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Node:
-        """Rebuild from `asdict`, also after JSON."""
-        components = tuple(cls.from_dict(part) for part in raw["components"])
+        """Rebuild a node from `asdict`, also after JSON."""
+        components = tuple(cls.from_dict(component) for component in raw["components"])
         return cls(**{**raw, "tuned": tuple(raw["tuned"]), "components": components})
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """One study to be made. Plain values only: it can be pickled, and written as JSON for a cluster."""
+    """One study to run. It holds plain values only: it can be pickled, and written as JSON for a cluster."""
 
     name: str
+    """Readable, ending in the hash of the identity; also the name of the study's folder."""
     strategy: str
     """The canonical expression."""
     root: Node
     dataset: str
-    """The dataset as asked for: a name or a folder."""
+    """The dataset as requested: a name or a folder."""
     dataset_name: str
     model_name: str
     budget: Budget
     training: TrainingSettings
+    trials: int
+    """The requested number of trials, the default included. Not part of the identity."""
     test_split: str = "test"
     fingerprints: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """What a fit wants of a study: the choice after so many trials, for the strategy at this place."""
+    """The study that chooses a fit's hyperparameters, and the fit's place in it."""
 
     study: StudySpec
-    trials: int
     path: str = ""
 
     @property
@@ -97,17 +102,17 @@ class TuningRequest:
 
     @property
     def of_components(self) -> list[TuningRequest | None]:
-        """The same request for each part of that strategy."""
-        return [replace(self, path=part.path) for part in self.node.components]
+        """The same request for each component of that strategy."""
+        return [replace(self, path=component.path) for component in self.node.components]
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TuningRequest:
-        """Rebuild from `asdict`, also after JSON."""
+        """Rebuild a request from `asdict`, also after JSON."""
         study = dict(raw["study"])
         study["root"] = Node.from_dict(study["root"])
         study["budget"] = Budget(**study["budget"])
         study["training"] = TrainingSettings(**study["training"])
-        return cls(StudySpec(**study), raw["trials"], raw["path"])
+        return cls(StudySpec(**study), raw["path"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

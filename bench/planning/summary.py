@@ -1,4 +1,4 @@
-"""What planning needs of a dataset once it has been read."""
+"""The facts that planning needs of a dataset, so that its texts need not stay in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.data.dataset import Dataset, SimilarityDataset
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What planning needs of a dataset, so that its texts need not stay in memory."""
+    """The facts that planning needs of a dataset."""
 
     requested: str
     name: str
@@ -25,35 +25,35 @@ class DatasetSummary:
 
 
 def summarize_dataset(
-    asked: str, found: Dataset | SimilarityDataset, split: str, max_length: int = 0
+    requested: str, dataset: Dataset | SimilarityDataset, split: str, max_length: int = 0
 ) -> DatasetSummary:
-    """Return the facts of a dataset.
+    """Return the summary of a dataset.
 
     Args:
-        asked: how it was asked for.
-        found: the dataset.
-        split: the split to be measured on.
-        max_length: tokens a text is cut to; 0 is the dataset's own limit, or else the model's (0 again).
+        requested: the name or folder by which the user requested it.
+        dataset: the dataset.
+        split: the split to measure on.
+        max_length: tokens after which a text is cut; 0 is the dataset's own limit, or else the model's (0 again).
 
     Raises:
-        DataError: there is no such split.
+        DataError: the dataset has no such split.
     """
-    length = max_length or found.info.max_length or 0
-    if isinstance(found, SimilarityDataset):
-        texts = [*found.first, *found.second]
+    length = max_length or dataset.info.max_length or 0
+    if isinstance(dataset, SimilarityDataset):
+        texts = [*dataset.first, *dataset.second]
         characters = sum(map(len, texts)) / max(len(texts), 1)
         return DatasetSummary(
-            asked, found.name, found.fingerprint, length, True, n_docs=len(texts), doc_chars=characters
+            requested, dataset.name, dataset.fingerprint, length, True, n_docs=len(texts), doc_chars=characters
         )
     return DatasetSummary(
-        asked,
-        found.name,
-        found.fingerprint,
+        requested,
+        dataset.name,
+        dataset.fingerprint,
         length,
         similarity=False,
-        splits=tuple(sorted(found.splits)),
-        n_docs=len(found.corpus),
-        n_queries=len(found.qrels(split)),
-        doc_chars=sum(map(len, found.corpus.texts)) / max(len(found.corpus), 1),
-        warnings=tuple(found.warnings),
+        splits=tuple(sorted(dataset.splits)),
+        n_docs=len(dataset.corpus),
+        n_queries=len(dataset.qrels(split)),
+        doc_chars=sum(map(len, dataset.corpus.texts)) / max(len(dataset.corpus), 1),
+        warnings=tuple(dataset.warnings),
     )

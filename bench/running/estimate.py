@@ -84,7 +84,7 @@ class _Estimator:
             return alone
         self._tuned.add(spec.tuning.study.name)
         made = [study for study in self.studies if study.study == spec.tuning.study.name]
-        missing = spec.tuning.trials - sum(len(study.trials) for study in made)
+        missing = spec.tuning.study.trials - sum(len(study.trials) for study in made)
         fits = 1 + max(missing, 0) * FOLDS
         return Estimate(spec.name, "fit", alone.seconds * fits, alone.how)
 

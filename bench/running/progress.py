@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rich.markup import escape
 
-from bench.planning.jobs import Job, Listener
+from bench.planning.jobs import Job
 from bench.records import USABLE
+from bench.running.listener import Listener
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,10 +18,12 @@ from bench.config.schema import RunConfig
 from bench.data.files import require_writable
 from bench.errors import BenchError
 from bench.models.device import require
-from bench.planning.jobs import Job, Listener, jobs_of
+from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
 from bench.records import USABLE
 from bench.running.executors import Executor, executor
+from bench.running.listener import Listener
+from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard
 from bench.store.pricing import price_of, put_price
 from bench.store.provenance import provenance
@@ -91,6 +93,8 @@ def require_means(config: RunConfig) -> None:
     require(config.device)
     require_trackers(config.report_to)
     require_writable(Path(config.out))
+    if config.tune_trials:
+        check_installed()
 
 
 def execute(
@@ -122,7 +126,7 @@ def execute(
         fits, cells = pending(found, store, config.overwrite)
         if config.overwrite == "always":
             discard(found, store)
-        jobs = jobs_of(found, fits, cells)
+        jobs = jobs_of(found, fits | cells)
         invocation = _invocation(config, found, jobs, command)
         store.put_invocation(invocation)
         counter = _Counter(listen)

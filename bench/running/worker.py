@@ -18,7 +18,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from bench.config.execution import ExecutionSettings
-from bench.planning.jobs import Job, run_job
+from bench.planning.jobs import Job
+from bench.running.job import run_job
 from bench.store.store import Store
 
 _MESSAGE_SECONDS = 0.1

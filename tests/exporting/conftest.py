@@ -13,7 +13,7 @@ import torch
 from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
-from bench.planning.jobs import run_job
+from bench.running.job import run_job
 from bench.running.run import execute
 from bench.store.store import Store
 

@@ -37,9 +37,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def names_of(planned: Plan) -> dict[str, list[str]]:
     """Return the names of a plan's studies, fits and cells in its order."""
-    studies = [fit.tuning.study.name for fit in planned.fits if fit.tuning is not None]
     return {
-        "studies": list(dict.fromkeys(studies)),
+        "studies": [study.name for study in planned.studies],
         "fits": [fit.name for fit in planned.fits],
         "cells": [cell.name for cell in planned.cells],
     }
@@ -54,7 +53,6 @@ def test_names_are_those_of_earlier_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bench.planning.plan.machine_class", lambda threads, device: "some machine")
-    monkeypatch.setattr("bench.planning.studies.machine_class", lambda threads, device: "some machine")
     toy_file.write_text(EARLIER_TOYS, encoding="utf-8")
     settings = {"baseline": "frozen", "probes": str(probe_folder), **CONFIGS[case]}
     if case != "a file":
@@ -62,7 +60,7 @@ def test_names_are_those_of_earlier_runs(
     assert names_of(plan(toy_config(**settings))) == NAMES[case]
 
 
-EARLIER_TOYS = '''
+EARLIER_TOYS = """
 from dataclasses import dataclass
 
 from bench.strategy.base import Strategy
@@ -96,4 +94,4 @@ class Both(Words):
     @dataclass(frozen=True)
     class Config(StrategyConfig):
         teacher: str = ""
-'''
+"""

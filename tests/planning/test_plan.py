@@ -14,6 +14,7 @@ from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.planning import plan as planning
+from bench.planning.jobs import jobs_of
 from bench.planning.plan import Plan, plan
 from bench.planning.specs import CellSpec, FitSpec
 from bench.running.environment import JobEnvironment
@@ -225,7 +226,7 @@ def test_timed_fits_are_shuffled_within_a_seed(toy_config: Configure) -> None:
     found = plan(toy_config(strategies=strategies, baseline="toy(bonus=1)", seeds="0,1", budget={"seconds": 5}))
     orders = [[fit.strategy for fit in found.fits if fit.seed == seed] for seed in (0, 1)]
     assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
-    assert all(fit.timed for fit in found.fits)
+    assert all(job.alone for job in jobs_of(found, [fit.name for fit in found.fits]))
 
 
 def test_specs_survive_pickle_and_json(toy_config: Configure, probe_folder: Path) -> None:
@@ -242,8 +243,8 @@ def test_specs_survive_pickle_and_json(toy_config: Configure, probe_folder: Path
         ({"strategies": "toi"}, "did you mean 'toy'"),
         ({"strategies": "toy(bonsu=1)"}, "did you mean 'bonus'"),
         ({"strategies": "toy(bonus=much)"}, "'much' is not float"),
-        ({"strategies": "both"}, r"takes 1 part\(s\)"),
-        ({"strategies": "toy(words, head)"}, r"takes 0 part\(s\)"),
+        ({"strategies": "both"}, r"takes 1 component: write both\(STRATEGY\)"),
+        ({"strategies": "toy(words, head)"}, "takes no components: write toy"),
         ({"set": "lora.r=8"}, "unknown strategy of this run in 'set lora.r'"),
         ({"datasets": "nowhere/at-all"}, "no such folder"),
         ({"split": "tset"}, "did you mean 'test'"),

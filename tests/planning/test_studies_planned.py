@@ -39,14 +39,19 @@ def test_without_trials_nothing_is_tuned_and_no_name_changes(configure: Configur
     assert {fit.name for fit in fits_of(off, "plain")} == {fit.name for fit in fits_of(on, "plain")}
 
 
-def test_seeds_share_one_study_and_wait_for_the_fit_that_makes_it(configure: Configure) -> None:
+def test_the_fits_of_all_seeds_wait_for_their_one_study(configure: Configure) -> None:
     found = plan(configure(seeds="0,1,2"))
-    fits = fits_of(found)
+    fits, (study,) = fits_of(found), found.studies
     assert len(fits) == 3
-    assert len({fit.tuning.study.name for fit in fits if fit.tuning}) == 1
-    jobs = {job.name: job for job in jobs_of(found, [fit.name for fit in found.fits], [])}
-    assert jobs[fits[0].name].after == frozenset()
-    assert [jobs[fit.name].after for fit in fits[1:]] == [{fits[0].name}] * 2
+    jobs = {job.name: job for job in jobs_of(found, [study.name, *(fit.name for fit in found.fits)])}
+    assert jobs[study.name].kind == "study" and jobs[study.name].after == frozenset()
+    assert jobs[study.name].title == "tune dial on tiny, 5 steps, 6 trials"
+    assert [jobs[fit.name].after for fit in fits] == [{study.name}] * 3
+
+
+def test_fits_wait_for_no_study_that_is_complete(configure: Configure) -> None:
+    found = plan(configure())
+    assert all(job.after == frozenset() for job in jobs_of(found, [fit.name for fit in found.fits]))
 
 
 @pytest.mark.parametrize(
@@ -164,12 +169,15 @@ def test_studies_under_a_budget_of_time_are_made_one_at_a_time(
     assert widths == [width]
 
 
-def test_an_untimed_part_that_makes_a_timed_study_runs_alone(configure: Configure) -> None:
+def test_a_timed_study_runs_alone_and_an_untimed_component_beside_other_jobs(configure: Configure) -> None:
     config = configure(strategies="both(lexicon, plain)", budget={"seconds": 5}, set="train.batch_size=4")
     found = plan(config)
-    part = fits_of(found, "lexicon")[0]
-    assert part.budget.limits == {} and part.tuning is not None
-    jobs = jobs_of(found, [fit.name for fit in found.fits], [])
-    assert {job.spec.strategy: job.alone for job in jobs} == {
-        "lexicon": True, "plain": False, "both(lexicon, plain)": True,
-    }  # fmt: skip
+    component = fits_of(found, "lexicon")[0]
+    assert component.budget.limits == {} and component.tuning is not None
+    jobs = jobs_of(found, [spec.name for spec in (*found.studies, *found.fits)])
+    assert {(job.kind, job.spec.strategy): job.alone for job in jobs} == {
+        ("study", "both(lexicon, plain)"): True,
+        ("fit", "both(lexicon, plain)"): True,
+        ("fit", "lexicon"): False,
+        ("fit", "plain"): False,
+    }

@@ -12,8 +12,10 @@ import pytest
 from bench import run as run_api
 from bench.cli import main
 from bench.config.execution import ExecutionSettings
-from bench.planning.jobs import Job, Listener, run_job
+from bench.planning.jobs import Job
 from bench.running import executors
+from bench.running.job import run_job
+from bench.running.listener import Listener
 from bench.store.store import Store
 
 

@@ -21,7 +21,7 @@ Configure = Callable[..., RunConfig]
 @pytest.fixture
 def job(toy_config: Configure) -> Job:
     found = plan(toy_config())
-    return jobs_of(found, {found.fits[0].name}, set())[0]
+    return jobs_of(found, [found.fits[0].name])[0]
 
 
 def screen(terminal: bool) -> Console:

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from bench.budget import Budget
+from bench.planning.plan import tunable
 from bench.planning.registry import Registry
 from bench.running.tuning import space
 from bench.strategy.space import Choice
@@ -43,9 +44,9 @@ def test_what_trains_an_encoder_tunes_its_learning_rate_or_says_so_itself() -> N
 def test_a_budget_of_parameters_takes_the_size_knob_out() -> None:
     kind = REGISTRY.get("lora")
     config = kind.Config()
-    assert space.tunable(kind, config, {}, Budget(steps=1)) == ("lr", "r")
-    assert space.tunable(kind, config, {}, Budget(steps=1, trainable_params=0.01)) == ("lr",)
-    assert space.tunable(kind, config, {"lr": 1e-3}, Budget(steps=1)) == ("r",)
+    assert tunable(kind, config, {}, Budget(steps=1)) == ("lr", "r")
+    assert tunable(kind, config, {}, Budget(steps=1, trainable_params=0.01)) == ("lr",)
+    assert tunable(kind, config, {"lr": 1e-3}, Budget(steps=1)) == ("r",)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_a_budget_of_parameters_takes_out_what_decides_the_size_and_nothing_else
     name: str, options: dict[str, bool], tuned: tuple[str, ...]
 ) -> None:
     kind = REGISTRY.get(name)
-    assert space.tunable(kind, kind.Config.parse(options), options, Budget(steps=1, trainable_params=0.01)) == tuned
+    assert tunable(kind, kind.Config.parse(options), options, Budget(steps=1, trainable_params=0.01)) == tuned
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
-from bench.planning.jobs import Job, Listener
+from bench.planning.jobs import Job
+from bench.running.listener import Listener
 from bench.store.store import Store
 
 

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.execution import ExecutionSettings
-from bench.planning.jobs import Job, Listener, put_failure
+from bench.planning.jobs import Job
 from bench.records import USABLE
 from bench.running import worker as child
+from bench.running.job import put_failure
+from bench.running.listener import Listener
 from bench.store.provenance import accelerator
 from bench.store.store import Store
 

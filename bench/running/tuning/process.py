@@ -37,10 +37,10 @@ def tuned(spec: FitSpec, environment: JobEnvironment) -> tuple[FitSpec, Study | 
     request = spec.tuning
     if request is None:
         return spec, None
-    study = load_completed(request.study, request.trials, environment.store, environment.registry)
+    study = load_completed(request.study, request.study.trials, environment.store, environment.registry)
     if study is None:
         study = _elsewhere(
-            request.study, request.trials, environment.store, environment.execution, environment.progress
+            request.study, request.study.trials, environment.store, environment.execution, environment.progress
         )
     best = study.best
     chosen = request.node.chosen(best.params) if best is not None else {}

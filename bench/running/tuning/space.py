@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from bench.strategy.space import Choice, LogUniform, Param
-from bench.training.shape import turned
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
     from bench.planning.registry import Registry
     from bench.planning.study_spec import Node
-    from bench.strategy.base import Strategy
-    from bench.strategy.hyperparameters import StrategyConfig
 
 DIGITS = 3
 """Significant digits of what is tried: people can read and repeat it."""
-
-
-def tunable(kind: type[Strategy], config: StrategyConfig, fixed: Collection[str], budget: Budget) -> tuple[str, ...]:
-    """Return the options of a strategy that a study varies.
-
-    Those that the user has set are fixed; so is the size knob under a budget of trainable parameters, which turns it to
-    the largest that fits.
-    """
-    held = {*fixed, *turned(kind, config, budget)}
-    return tuple(name for name in config.space if name not in held)
 
 
 def dimensions(root: Node, registry: Registry) -> dict[str, Param]:

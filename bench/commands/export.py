@@ -10,11 +10,11 @@ SUMMARY = "write an adapted model as a plain sentence-transformers folder with a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from bench.commands._fit_options import add_fit_options
     from bench.commands._folder import add_folder
-    from bench.exporting.choice import add_arguments as add_choice
 
     add_folder(parser, "run_folder")
-    add_choice(parser)
+    add_fit_options(parser)
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR", help="folder to write into (default: exports/ of the run)"
     )
@@ -43,20 +43,21 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from bench.commands._console import console, emit_json, err_console
-    from bench.exporting.choice import choose, setup_of, wanted_of
-    from bench.exporting.folder import ARCHIVE, Order, export
+    from bench.commands._fit_options import fit_selection
+    from bench.exporting.folder import ARCHIVE, ExportOptions, export
+    from bench.exporting.selection import execution_settings, select_fit
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
     store = open_run(args.run_folder)
-    record = choose(store, wanted_of(args))
+    record = select_fit(store, fit_selection(args))
     out = args.out or store.folder / "exports" / record.fit
     archive = args.archive if args.archive != Path() else out.parent / ARCHIVE
-    order = Order(out, args.separate, args.onnx, archive, args.final_refit, args.force)
+    options = ExportOptions(out, args.separate, args.onnx, archive, args.final_refit, args.force)
     if not args.json:
         err_console().print(f"exporting {record.fit}", markup=False)
-    with JobEnvironment(store, setup_of(store)) as environment:
-        written = export(environment, record, order)
+    with JobEnvironment(store, execution_settings(store)) as environment:
+        written = export(environment, record, options)
     if args.json:
         emit_json(asdict(written))
         return 0

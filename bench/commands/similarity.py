@@ -13,8 +13,8 @@ SUMMARY = "the similarity of two sentences, before and after adaptation"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from bench.commands._fit_options import add_fit_options
     from bench.commands._folder import add_folder
-    from bench.exporting.choice import add_arguments as add_choice
 
     add_folder(parser, "run_folder")
     parser.add_argument("first", metavar="FIRST", help="a text")
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query", action="store_true", help="FIRST is a query, SECOND a document (default: both texts)"
     )
-    add_choice(parser)
+    add_fit_options(parser)
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
@@ -31,8 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from bench.commands._console import emit_json, err_console
+    from bench.commands._fit_options import fit_selection
     from bench.errors import BenchError, NotApplicableError
-    from bench.exporting.choice import matching, setup_of, wanted_of
+    from bench.exporting.selection import execution_settings, matching_fits
     from bench.exporting.similarity import similarity
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
@@ -40,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     store = open_run(args.run_folder)
     found: list[Similarity] = []
     refused: list[str] = []
-    with JobEnvironment(store, setup_of(store)) as environment:
-        for record in matching(store, wanted_of(args)):
+    with JobEnvironment(store, execution_settings(store)) as environment:
+        for record in matching_fits(store, fit_selection(args)):
             try:
                 found.append(similarity(environment, record, args.first, args.second, args.query))
             except NotApplicableError as error:

@@ -1,1 +1,1 @@
-"""Fitted strategies as plain sentence-transformers models: merged, checked, described, packed for hosting."""
+"""Exports fitted strategies as plain sentence-transformers models: merged, checked, described, packed for hosting."""

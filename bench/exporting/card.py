@@ -1,19 +1,22 @@
-"""The model card of an exported model: what it is, how to use it, what was measured, what it forgets, what it took."""
+"""The model card of an exported model: use, measured quality, forgetting, cost, origin and licences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import yaml
+
+from bench.data.dataset import DatasetInfo
+from bench.exporting.refit import Refit
 from bench.records import COST_UNITS, PRIMARY_MEASURE, CellResult, FitRecord
 from bench.report import numbers
-
-if TYPE_CHECKING:
-    from bench.data.dataset import DatasetInfo
-    from bench.exporting.refit import Refit
-    from bench.statistics.pairwise import PairwiseTest
-    from bench.store.store import Store
+from bench.statistics.grouping import dependent
+from bench.statistics.pairwise import PairwiseTest
+from bench.statistics.resampling import bootstrap_means, interval
+from bench.statistics.significance import Design, compare
+from bench.store.store import Store
 
 _SHOWN = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
 _COSTS = (
@@ -22,18 +25,21 @@ _COSTS = (
 )  # fmt: skip
 _BYTES = ("peak_memory_bytes", "artifact_bytes")
 
+Comparisons = dict[str, tuple[PairwiseTest, tuple[float, float]]]
+"""Measure -> comparison with the baseline, and the interval of the model's own score over queries."""
+
 
 @dataclass(frozen=True)
-class Subject:
-    """What a card is about."""
+class CardContent:
+    """The facts that a card is written from."""
 
     fit: FitRecord
     cell: CellResult | None
-    """How it was measured on its own dataset; None where it was not."""
+    """The measurement on the fit's own dataset; None where there is none."""
     baseline: CellResult | None
-    """What it is compared with on the same queries."""
+    """The measurement of the run's baseline on the same queries."""
     base_name: str
-    """The base model, under the name by which it can be loaded elsewhere."""
+    """The name under which others can load the base model."""
     licence: str
     max_length: int | None
     asymmetric: bool
@@ -49,96 +55,89 @@ class Subject:
         return f"{self.base_name.rpartition('/')[2]} adapted to {self.fit.dataset} with {self.fit.strategy}"
 
 
-def model_card(subject: Subject, store: Store) -> str:
+def model_card(content: CardContent, store: Store) -> str:
     """Return the text of `README.md`."""
-    compared = _compared(subject, store)
     sections = [
-        _front_matter(subject),
-        f"# {subject.title}",
-        _lead(subject),
-        "## Use\n\n" + _usage(subject),
-        "## Measured\n\n" + _quality(subject, compared),
-        "## Forgotten\n\n" + _forgetting(subject),
-        "## Cost\n\n" + _cost(subject),
-        "## How it was made\n\n" + _making(subject, store),
-        "## Licence\n\n" + _licences(subject),
+        _front_matter(content),
+        f"# {content.title}",
+        _lead(content),
+        "## Use\n\n" + _usage(content),
+        "## Measured\n\n" + _quality(content, _comparisons(content, store)),
+        "## Forgotten\n\n" + _forgetting(content),
+        "## Cost\n\n" + _cost(content),
+        "## How it was made\n\n" + _making(content, store),
+        "## Licence\n\n" + _licences(content),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
-def _front_matter(subject: Subject) -> str:
-    import yaml
-
+def _front_matter(content: CardContent) -> str:
     facts: dict[str, Any] = {
-        "library_name": "peft" if subject.form == "adapter" else "sentence-transformers",
+        "library_name": "peft" if content.form == "adapter" else "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
-        "base_model": subject.base_name,
+        "base_model": content.base_name,
         "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "adaptbench"],
     }
-    if subject.licence != "unknown":
-        facts["license"] = subject.licence
-    if subject.cell is not None and subject.cell.metrics and subject.refit is None:
+    if content.licence != "unknown":
+        facts["license"] = content.licence
+    if content.cell is not None and content.cell.metrics and content.refit is None:
         metrics = [
             {"type": name.replace("@", "_at_"), "value": round(value, 5)}
-            for name, value in subject.cell.metrics.items()
+            for name, value in content.cell.metrics.items()
             if name in _SHOWN
         ]
-        dataset = {"name": subject.cell.dataset, "type": subject.cell.dataset, "split": subject.cell.split}
+        dataset = {"name": content.cell.dataset, "type": content.cell.dataset, "split": content.cell.split}
         result = {"task": {"type": "text-retrieval"}, "dataset": dataset, "metrics": metrics}
-        facts["model-index"] = [{"name": subject.title, "results": [result]}]
+        facts["model-index"] = [{"name": content.title, "results": [result]}]
     return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)}---"
 
 
-def _lead(subject: Subject) -> str:
+def _lead(content: CardContent) -> str:
     text = (
-        f"The embedding model `{subject.base_name}`, adapted for retrieval to the dataset `{subject.fit.dataset}` by "
-        f"the strategy `{subject.fit.strategy}` of AdaptBench, which compared it there with the model as it was."
+        f"The embedding model `{content.base_name}`, adapted for retrieval to the dataset `{content.fit.dataset}`. "
+        f"AdaptBench made it with the strategy `{content.fit.strategy}` and compared it with the base model."
     )
-    if subject.fit.status != "ok":
-        text += f"\n\n**Its fit ended as {subject.fit.status.replace('_', ' ')}:** {subject.fit.reason}."
+    if content.fit.status != "ok":
+        text += f"\n\n**The fit ended as {content.fit.status.replace('_', ' ')}:** {content.fit.reason}."
     return text
 
 
-def _usage(subject: Subject) -> str:
+def _usage(content: CardContent) -> str:
     lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
-    if subject.form == "adapter":
+    if content.form == "adapter":
         lines[1:1] = ["from peft import PeftModel"]
         lines += [
-            f'model = SentenceTransformer("{subject.base_name}")',
+            f'model = SentenceTransformer("{content.base_name}")',
             'model[0].model = PeftModel.from_pretrained(model[0].model, "path/to/this/folder").eval()',
         ]
     else:
         lines += ['model = SentenceTransformer("path/to/this/folder")']
-    if subject.max_length is not None and subject.form == "adapter":
-        lines += [f"model.max_seq_length = {subject.max_length}"]
+    if content.max_length is not None and content.form == "adapter":
+        lines += [f"model.max_seq_length = {content.max_length}"]
     lines += [
         'queries = model.encode_query(["a question"])',
         'documents = model.encode_document(["a passage", "another one"])',
         "scores = model.similarity(queries, documents)",
         "```",
     ]
-    if subject.asymmetric and subject.form == "adapter":
-        lines += ["", "The adapter is for queries alone: encode documents with the base model, without it."]
-    elif subject.asymmetric:
-        lines += ["", "Queries and documents take different ways: `encode` alone encodes documents."]
-    if subject.max_length is not None:
-        lines += ["", f"Texts are cut to {subject.max_length} tokens, as they were in training and measurement."]
+    if content.asymmetric and content.form == "adapter":
+        lines += ["", "Use the adapter for queries only. Encode documents with the base model."]
+    elif content.asymmetric:
+        lines += ["", "Queries and documents are encoded differently. `encode` encodes documents."]
+    if content.max_length is not None:
+        lines += ["", f"Texts are cut to {content.max_length} tokens, as in training and measurement."]
     return "\n".join(lines)
 
 
-# --- what was measured ----------------------------------------------------------------------------------------------
+# --- measurements ---------------------------------------------------------------------------------------------------
 
 
-def _compared(subject: Subject, store: Store) -> dict[str, tuple[PairwiseTest, tuple[float, float]]]:
-    """Return measure -> comparison with the baseline and the interval of the score itself, over queries."""
-    from bench.statistics.grouping import dependent
-    from bench.statistics.resampling import bootstrap_means, interval
-    from bench.statistics.significance import Design, compare
-
-    if subject.cell is None or subject.baseline is None or subject.cell.cell == subject.baseline.cell:
+def _comparisons(content: CardContent, store: Store) -> Comparisons:
+    """Return the comparisons with the baseline; empty where no baseline has the same queries."""
+    if content.cell is None or content.baseline is None or content.cell.cell == content.baseline.cell:
         return {}
-    own = store.per_query(subject.cell.cell).set_index("query").sort_index()
-    base = store.per_query(subject.baseline.cell).set_index("query").sort_index()
+    own = store.per_query(content.cell.cell).set_index("query").sort_index()
+    base = store.per_query(content.baseline.cell).set_index("query").sort_index()
     if not own.index.equals(base.index) or len(own) < 2:
         return {}
     groups = dependent(list(own["group"]))
@@ -147,7 +146,7 @@ def _compared(subject: Subject, store: Store) -> dict[str, tuple[PairwiseTest, t
             compare(
                 base[measure].to_numpy(),
                 own[measure].to_numpy(),
-                (subject.baseline.strategy, subject.fit.strategy),
+                (content.baseline.strategy, content.fit.strategy),
                 Design(groups=groups),
             ),
             interval(bootstrap_means(own[measure].to_numpy(dtype=float), groups)),
@@ -157,37 +156,37 @@ def _compared(subject: Subject, store: Store) -> dict[str, tuple[PairwiseTest, t
     }
 
 
-def _quality(subject: Subject, compared: dict[str, tuple[PairwiseTest, tuple[float, float]]]) -> str:
-    cell = subject.cell
+def _quality(content: CardContent, comparisons: Comparisons) -> str:
+    cell = content.cell
     if cell is None or not cell.metrics:
-        return "This fit was not measured on its dataset."
+        return "The run did not measure this fit on its dataset."
     text = [
         f"On the split `{cell.split}` of `{cell.dataset}`: {cell.n_queries:,} judged queries, {cell.n_docs:,} texts."
     ]
-    if subject.refit is not None:
+    if content.refit is not None:
         text.append(
-            "**These figures are of the fit on the training data alone.** The weights here come from fitting the same "
-            "setting again on training and development data together, which was not measured."
+            "**These figures describe the fit on training data alone.** The weights in this folder come from a second "
+            "fit of the same configuration on training and development data together. That fit was not measured."
         )
-    if compared:
-        baseline = next(iter(compared.values()))[0].baseline
+    if comparisons:
+        baseline = next(iter(comparisons.values()))[0].baseline
         rows = [["measure", f"`{baseline}`", "this model", "95% interval", "difference", "95% interval", "p"]]
-        for measure, (found, (low, high)) in compared.items():
+        for measure, (comparison, (low, high)) in comparisons.items():
             rows.append(
                 [
                     measure,
-                    numbers.score(found.baseline_mean),
-                    numbers.score(found.other_mean),
+                    numbers.score(comparison.baseline_mean),
+                    numbers.score(comparison.other_mean),
                     f"{numbers.score(low)} to {numbers.score(high)}",
-                    numbers.signed(found.difference),
-                    numbers.interval(found.ci_low, found.ci_high),
-                    numbers.p_value(found.p),
+                    numbers.signed(comparison.difference),
+                    numbers.interval(comparison.ci_low, comparison.ci_high),
+                    numbers.p_value(comparison.p),
                 ]
             )
         text.append(_table(rows))
         text.append(
-            "Intervals and p are over queries for this one trained model, each measure by itself; another seed gives "
-            "another model."
+            "Intervals and p-values account for variance over queries, for this one trained model and one measure at a "
+            "time. Another seed gives another model."
         )
     else:
         text.append(
@@ -198,19 +197,19 @@ def _quality(subject: Subject, compared: dict[str, tuple[PairwiseTest, tuple[flo
     seen, unseen = (cell.strata.get(name, {}) for name in ("seen", "unseen"))
     if seen.get("n") and unseen.get("n"):
         text.append(
-            f"{seen['n']:,.0f} of the queries have a relevant document that was trained on ({PRIMARY_MEASURE} "
-            f"{numbers.score(seen.get(PRIMARY_MEASURE))}); on the other {unseen['n']:,.0f} it is "
-            f"{numbers.score(unseen.get(PRIMARY_MEASURE))}."
+            f"{seen['n']:,.0f} of the queries have a relevant document that was in the training data "
+            f"({PRIMARY_MEASURE} {numbers.score(seen.get(PRIMARY_MEASURE))}). The other {unseen['n']:,.0f} have none "
+            f"({PRIMARY_MEASURE} {numbers.score(unseen.get(PRIMARY_MEASURE))})."
         )
     return "\n\n".join(text)
 
 
-def _forgetting(subject: Subject) -> str:
-    found = subject.cell.forgetting if subject.cell is not None else {}
-    if not found:
-        return "Not measured: the run had no probe outside the domain."
+def _forgetting(content: CardContent) -> str:
+    forgetting = content.cell.forgetting if content.cell is not None else {}
+    if not forgetting:
+        return "Not measured: the run has no probe outside the domain."
     rows = [["probe", "measure", "before", "after", "change", "95% interval", "n"]]
-    for probe, facts in found.items():
+    for probe, facts in forgetting.items():
         rows.append(
             [
                 probe,
@@ -225,18 +224,18 @@ def _forgetting(subject: Subject) -> str:
     return _table(rows)
 
 
-def _cost(subject: Subject) -> str:
-    cost = {**subject.fit.cost, **(subject.cell.cost if subject.cell is not None else {})}
-    rows = [["what", "measured", "unit"]]
+def _cost(content: CardContent) -> str:
+    cost = {**content.fit.cost, **(content.cell.cost if content.cell is not None else {})}
+    rows = [["cost", "value", "unit"]]
     for name in _COSTS:
         if cost.get(name) is not None:
             value = cost[name]
             shown = value if isinstance(value, str) else numbers.size(value) if name in _BYTES else _amount(value)
             rows.append([name.replace("_", " "), shown, COST_UNITS[name]])
-    machine = subject.fit.environment.get("machine_class") or subject.fit.environment.get("machine") or "unknown"
+    machine = content.fit.environment.get("machine_class") or content.fit.environment.get("machine") or "unknown"
     text = [_table(rows), f"Machine: {machine}."]
-    if subject.refit is not None:
-        text.append(f"Fitting again on all labels took {numbers.seconds(subject.refit.seconds)} more.")
+    if content.refit is not None:
+        text.append(f"The second fit, on all labels, took another {numbers.seconds(content.refit.seconds)}.")
     return "\n\n".join(text)
 
 
@@ -244,32 +243,33 @@ def _amount(value: float) -> str:
     return numbers.scaled(value) if abs(value) >= 1e9 else numbers.plain(value)
 
 
-# --- where it comes from --------------------------------------------------------------------------------------------
+# --- origin ---------------------------------------------------------------------------------------------------------
 
 
-def _making(subject: Subject, store: Store) -> str:
-    fit = subject.fit
+def _making(content: CardContent, store: Store) -> str:
+    fit = content.fit
     data = fit.report.get("data", {})
     limits = (fit.budget.get("limits") or {}).items()
     lines = [
         f"- Data: `{fit.dataset}` (fingerprint {fit.fingerprints.get('dataset', 'unknown')}), "
         f"{data.get('train_pairs', 0):,} training pairs, {data.get('dev_queries', 0):,} development queries"
-        + (", training queries made from the corpus, none of them a label." if data.get("pseudo") else "."),
-        f"- Budget: {', '.join(f'{value:g} {name}' for name, value in limits) or 'none, nothing is trained'}; used "
-        f"{fit.report.get('steps', 0):,} steps; seed {fit.seed if fit.seed is not None else 'none'}.",
+        + (", training queries generated from the corpus, no labels." if data.get("pseudo") else "."),
+        f"- Budget: {', '.join(f'{value:g} {name}' for name, value in limits) or 'none, because nothing is trained'}. "
+        f"Used {fit.report.get('steps', 0):,} steps. Seed {fit.seed if fit.seed is not None else 'none'}.",
         f"- Hyperparameters: {_pairs(fit.hyperparameters)}.",
         f"- Training settings: {_pairs(fit.training)}.",
         f"- Base model: `{fit.model}` (fingerprint {fit.fingerprints.get('model', 'unknown')}).",
         f"- Fit: `{fit.fit}`.",
     ]
-    if subject.refit is not None:
+    if content.refit is not None:
         lines.append(
-            f"- Fitted again on {subject.refit.train_pairs:,} pairs ({subject.refit.dev_pairs:,} of them from "
-            f"development data) for {subject.refit.report.steps:,} steps, the number after which development was best."
+            f"- Second fit: {content.refit.train_pairs:,} pairs ({content.refit.dev_pairs:,} of them from development "
+            f"data), {content.refit.report.steps:,} steps, as many as the best checkpoint of the first fit had."
         )
-    call: dict[str, Any] = next((call for call in reversed(store.invocations()) if call.get("versions")), {})
-    if call:
-        lines.append(f"- Versions: {_pairs(call['versions'])}.")
+    calls = reversed(store.invocations())
+    versions: dict[str, str] = next((call["versions"] for call in calls if call.get("versions")), {})
+    if versions:
+        lines.append(f"- Versions: {_pairs(versions)}.")
     notes = fit.report.get("notes") or []
     return "\n".join([*lines, *(f"- Note: {note}." for note in notes)])
 
@@ -278,11 +278,11 @@ def _pairs(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "none"
 
 
-def _licences(subject: Subject) -> str:
-    data = subject.dataset.licence if subject.dataset is not None else "unknown"
+def _licences(content: CardContent) -> str:
+    data = content.dataset.licence if content.dataset is not None else "unknown"
     return (
-        f"Base model: {subject.licence}. Data of `{subject.fit.dataset}`: {data}. What the two together allow for "
-        "these weights is for whoever publishes them to check."
+        f"Base model: {content.licence}. Data of `{content.fit.dataset}`: {data}. Whoever publishes these weights must "
+        "check what the two licences allow."
     )
 
 

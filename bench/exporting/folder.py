@@ -1,4 +1,4 @@
-"""Write a fitted strategy as a folder that other programs load, and pack it for hosting."""
+"""Writes a fitted strategy as a folder that other programs load, and packs it for hosting."""
 
 from __future__ import annotations
 
@@ -9,50 +9,51 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from bench.encoders.plain import check_same
+from bench.config.schema import BASELINE
+from bench.data.catalogue import catalogue
+from bench.encoders.plain import check_same, plain_base
 from bench.errors import BenchError, NotApplicableError
-from bench.exporting.card import Subject, model_card
-from bench.exporting.choice import target_cell
+from bench.exporting.card import CardContent, model_card
+from bench.exporting.onnx import require_onnx, write_onnx
+from bench.exporting.refit import Refit, refit
+from bench.exporting.selection import latest_config, target_cell
 from bench.models.architectures import set_transformer, transformer_of
-from bench.models.base import without_peft_warnings
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from bench.exporting.refit import Refit
-    from bench.records import CellResult, FitRecord
-    from bench.running.environment import JobEnvironment
-    from bench.store.store import Store
-    from bench.strategy.base import Strategy
+from bench.models.base import DEFAULT_MODEL, without_peft_warnings
+from bench.models.info import model_info
+from bench.records import CellResult, FitRecord
+from bench.running.environment import JobEnvironment
+from bench.store.store import Store
+from bench.strategy.base import Strategy
 
 ARCHIVE = "model.tar.gz"
 CARD = "README.md"
-_SERVED_WITH = ("sentence-transformers", "transformers")
+_REQUIREMENTS = ("sentence-transformers", "transformers")
+"""Packages that the archive's `requirements.txt` pins."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be written."""
+class ExportOptions:
+    """Where to write an export, and in what form."""
 
     folder: Path
     separate: bool = False
-    """The attachment alone, as a PEFT adapter."""
+    """Write the attachment alone, as a PEFT adapter."""
     onnx: bool = False
     archive: Path | None = None
     final_refit: bool = False
     force: bool = False
-    """Whether what lies there may be replaced."""
+    """Whether existing files may be replaced."""
 
 
 @dataclass
 class Exported:
-    """What was written."""
+    """A finished export."""
 
     fit: str
     folder: Path
     form: str
+    """`merged` or `adapter`."""
     difference: float
     """Largest difference between a score of the strategy and one of the exported model, in fp32."""
     files: list[str] = field(default_factory=list)
@@ -60,134 +61,117 @@ class Exported:
     refit: bool = False
 
 
-def export(environment: JobEnvironment, record: FitRecord, order: Order) -> Exported:
-    """Write a fit as a sentence-transformers folder with its model card, checked to score as the strategy does.
+def export(environment: JobEnvironment, record: FitRecord, options: ExportOptions) -> Exported:
+    """Write a fit as a sentence-transformers folder with its model card, and check that it scores as the strategy does.
 
     Raises:
-        NotApplicableError: the strategy cannot be said in such a folder; says why. Nothing is left behind.
-        BenchError: something lies there already, or an optional package is missing.
+        NotApplicableError: such a folder cannot hold the strategy; gives the reason. No files are left behind.
+        BenchError: the folder exists already, or an optional package is missing.
     """
-    if order.onnx:
-        from bench.exporting.onnx import require_onnx
-
+    if options.onnx:
         require_onnx()
-    if order.separate and (order.onnx or order.archive):
-        raise BenchError("--separate writes an adapter, which goes with neither --onnx nor --archive: leave one out")
-    for path in (order.folder, order.archive):
-        if path is not None and path.exists() and (path.is_file() or any(path.iterdir())) and not order.force:
-            raise BenchError(f"{path} is there already: take another --out, or --force to replace it")
-    again = None
-    if order.final_refit:
-        from bench.exporting.refit import refit
-
-        again = refit(environment, record)
-    strategy = again.strategy if again else environment.strategy(record.fit)
+    if options.separate and (options.onnx or options.archive):
+        raise BenchError("--separate writes an adapter and cannot be combined with --onnx or --archive")
+    for path in (options.folder, options.archive):
+        if path is not None and path.exists() and (path.is_file() or any(path.iterdir())) and not options.force:
+            raise BenchError(f"{path} exists already: give another --out, or --force to replace it")
+    refitted = refit(environment, record) if options.final_refit else None
+    strategy = refitted.strategy if refitted else environment.strategy(record.fit)
     model = strategy.to_sentence_transformer()
     difference = check_same(strategy, model)
-    if order.folder.exists():
-        shutil.rmtree(order.folder)
-    order.folder.mkdir(parents=True)
+    if options.folder.exists():
+        shutil.rmtree(options.folder)
+    options.folder.mkdir(parents=True)
     try:
-        if order.separate:
-            difference = _save_adapter(strategy, order.folder)
+        if options.separate:
+            difference = _save_adapter(strategy, options.folder)
         else:
-            model.save_pretrained(str(order.folder), create_model_card=False)
-        if order.onnx:
-            from bench.exporting.onnx import write_onnx
-
-            write_onnx(model, order.folder)
-        subject = _subject(environment.store, record, strategy, order, again)
-        (order.folder / CARD).write_text(model_card(subject, environment.store), encoding="utf-8")
+            model.save_pretrained(str(options.folder), create_model_card=False)
+        if options.onnx:
+            write_onnx(model, options.folder)
+        content = _card_content(environment.store, record, strategy, options, refitted)
+        (options.folder / CARD).write_text(model_card(content, environment.store), encoding="utf-8")
     except NotApplicableError:
-        shutil.rmtree(order.folder)
+        shutil.rmtree(options.folder)
         raise
-    if order.archive is not None:
-        write_archive(order.folder, order.archive)
-    files = sorted(path.relative_to(order.folder).as_posix() for path in order.folder.rglob("*") if path.is_file())
-    form = "adapter" if order.separate else "merged"
-    return Exported(record.fit, order.folder, form, difference, files, order.archive, again is not None)
+    if options.archive is not None:
+        write_archive(options.folder, options.archive)
+    files = [path.relative_to(options.folder).as_posix() for path in options.folder.rglob("*") if path.is_file()]
+    return Exported(
+        fit=record.fit,
+        folder=options.folder,
+        form=content.form,
+        difference=difference,
+        files=sorted(files),
+        archive=options.archive,
+        refit=refitted is not None,
+    )
 
 
 def _save_adapter(strategy: Strategy, folder: Path) -> float:
-    """Write a PEFT adapter, load it onto a fresh base model, and return how much that scores differently."""
+    """Write a PEFT adapter, load it onto a fresh base model, and return the largest difference of its scores."""
     from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
 
-    own = getattr(strategy, "model", None)
-    wrapped = transformer_of(own) if own is not None else None
+    model = getattr(strategy, "model", None)
+    wrapped = transformer_of(model) if model is not None else None
     if not isinstance(wrapped, PeftModel):
         raise NotApplicableError(f"--separate: {strategy.name} keeps no PEFT adapter beside the model's weights")
     for config in wrapped.peft_config.values():
         config.base_model_name_or_path = hub_name(strategy.resources.model.name)
     wrapped.save_pretrained(str(folder))
-    adapted = strategy.resources.model.load("cpu")
+    adapted = plain_base(strategy)
     with without_peft_warnings():
         set_transformer(adapted, PeftModel.from_pretrained(transformer_of(adapted), str(folder)).eval())
-    if strategy.resources.max_length is not None:
-        adapted.max_seq_length = min(strategy.resources.max_length, adapted.max_seq_length)
-    if _asymmetric(strategy):
-        from sentence_transformers.base.modules import Router
-
-        documents = strategy.resources.model.load("cpu")
-        documents.max_seq_length = adapted.max_seq_length
+    if _is_asymmetric(strategy):
+        router = Router.for_query_document(list(adapted), list(plain_base(strategy)))
         prompts, similarity = adapted.prompts, adapted.similarity_fn_name
-        adapted = _routed(Router.for_query_document(list(adapted), list(documents)), prompts, similarity)
-    return check_same(strategy, adapted)
+        adapted = SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name=similarity)
+    return check_same(strategy, adapted.eval())
 
 
-def _routed(router: Any, prompts: dict[str, str], similarity: str) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-
-    return SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name=similarity).eval()
-
-
-def _asymmetric(strategy: Strategy) -> bool:
-    """Whether documents keep the base model's vectors."""
+def _is_asymmetric(strategy: Strategy) -> bool:
+    """Return whether documents keep the base model's vectors."""
     return strategy.trains != "none" and strategy.reindex == "none"
 
 
 def hub_name(name: str) -> str:
-    """Return the name under which others find a base model: the default's has its owner in front on the hub."""
-    from bench.models.base import DEFAULT_MODEL
-
+    """Return the name of a base model on the hub, where the default model has its owner in front."""
     return f"sentence-transformers/{name}" if name == DEFAULT_MODEL else name
 
 
-def _subject(store: Store, record: FitRecord, strategy: Strategy, order: Order, again: Refit | None) -> Subject:
-    from bench.data.catalogue import catalogue
-    from bench.models.info import model_info
-
+def _card_content(
+    store: Store, record: FitRecord, strategy: Strategy, options: ExportOptions, refitted: Refit | None
+) -> CardContent:
     cell, base = target_cell(store, record), strategy.resources.model
     entry = catalogue().get(record.dataset)
-    return Subject(
+    return CardContent(
         fit=record,
         cell=cell,
         baseline=_baseline(store, cell),
         base_name=hub_name(base.name),
         licence=model_info(base).licence,
         max_length=strategy.resources.max_length,
-        asymmetric=_asymmetric(strategy),
-        form="adapter" if order.separate else "merged",
+        asymmetric=_is_asymmetric(strategy),
+        form="adapter" if options.separate else "merged",
         dataset=entry.info if entry is not None else None,
-        refit=again,
+        refit=refitted,
     )
 
 
 def _baseline(store: Store, cell: CellResult | None) -> CellResult | None:
-    """Return how the run's baseline was measured on the same queries."""
-    from bench.config.schema import BASELINE
-
+    """Return the measurement of the run's baseline on the same queries."""
     if cell is None:
         return None
-    asked = [call["config"]["baseline"] for call in store.invocations() if call.get("config", {}).get("baseline")]
-    name = asked[-1] if asked else BASELINE
-    where = (cell.dataset, cell.split, cell.model, cell.fingerprints.get("dataset"))
+    name = latest_config(store).get("baseline") or BASELINE
+    key = (name, cell.dataset, cell.split, cell.model, cell.fingerprints.get("dataset"))
     return next(
         (
             other
             for other in store.results()
-            if other.strategy == name
-            and other.usable
-            and (other.dataset, other.split, other.model, other.fingerprints.get("dataset")) == where
+            if other.usable
+            and (other.strategy, other.dataset, other.split, other.model, other.fingerprints.get("dataset")) == key
             and other.seed in (None, cell.seed)
         ),
         None,
@@ -195,12 +179,12 @@ def _baseline(store: Store, cell: CellResult | None) -> CellResult | None:
 
 
 def write_archive(folder: Path, archive: Path) -> None:
-    """Pack a model folder as hosted endpoints take it: the model at the root, `code/inference.py` beside it.
+    """Pack a model folder for hosted endpoints: the model at the root, `code/inference.py` beside it.
 
     The bytes depend on the content alone.
     """
     inference = Path(__file__).with_name("inference.py").read_bytes()
-    requirements = "".join(f"{name}=={version(name)}\n" for name in _SERVED_WITH).encode()
+    requirements = "".join(f"{name}=={version(name)}\n" for name in _REQUIREMENTS).encode()
     archive.parent.mkdir(parents=True, exist_ok=True)
     with (
         archive.open("wb") as raw,

@@ -1,7 +1,8 @@
-"""Serve an exported embedding model: the functions that SageMaker's Hugging Face containers call.
+"""Serves an exported embedding model: the functions that SageMaker's Hugging Face containers call.
 
-A request is `{"inputs": "text" or ["text", ...], "task": "query" or "document"}`; `task` is `document` where it is left
-out. The answer is `{"embeddings": [[...], ...]}`, one vector for each text. Stands alone: it travels in the archive.
+A request is `{"inputs": "text" or ["text", ...], "task": "query" or "document"}`. The default task is `document`. The
+answer is `{"embeddings": [[...], ...]}`, one vector for each text. The archive holds this file, so it imports nothing
+from AdaptBench.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 
 def model_fn(model_dir: str, resources: Any = None) -> SentenceTransformer:
-    """Load the model from the folder that the archive was unpacked into."""
+    """Load the model from the unpacked archive."""
     return SentenceTransformer(model_dir)
 
 

@@ -1,7 +1,7 @@
-"""The transformer of an exported model as ONNX, beside its weights, checked against them.
+"""Writes the transformer of an exported model as ONNX beside its weights, and checks the file against them.
 
-sentence-transformers' own ONNX export needs a library that has no release for transformers 5 (`optimum-onnx`), so torch
-writes the file. Name, place and tensors are those that sentence-transformers and ONNX Runtime look for.
+sentence-transformers' own ONNX export needs `optimum-onnx`, which has no release for transformers 5, so torch writes
+the file. sentence-transformers and ONNX Runtime find it by its name, its place and the names of its tensors.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ FILE = Path("onnx") / "model.onnx"
 TOLERANCE = 1e-3
 """Largest difference of a token's vector between ONNX Runtime and torch, relative to the largest value."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _TEXTS = ("a short one", "a text that is a little longer than the other, so that the batch is padded")
 
 
 def require_onnx() -> None:
-    """Refuse early where a package is missing.
+    """Check that the packages for ONNX are installed.
 
     Raises:
-        BenchError: names what to install.
+        BenchError: a package is missing; the message gives the command that installs it.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise BenchError(f"--onnx needs {', '.join(missing)}: pip install 'adaptbench[onnx]'")
 
 
 def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
-    """Write the transformer of a model into a folder and return the file.
+    """Write the transformer of a model into a folder and return the path of the file.
 
-    Inputs are (batch, length) of any size; the output `last_hidden_state` is (batch, length, width): pool it as the
-    model does.
+    The inputs are (batch, length) of any size. The output `last_hidden_state` is (batch, length, width). The caller
+    pools it.
 
     Raises:
-        NotApplicableError: the model has no single transformer, or what was written computes something else.
+        NotApplicableError: the model has no single transformer, or the file computes other vectors than the model.
     """
     import torch
     from sentence_transformers.base.modules import Transformer
 
     first = model[0]
     if not isinstance(first, Transformer):
-        raise NotApplicableError("--onnx: queries and documents take different transformers, and one file holds one")
+        raise NotApplicableError("--onnx: queries and documents use different transformers, and one file holds one")
     features = model.preprocess(list(_TEXTS))
     names = [name for name in _INPUTS if name in features]
     target = folder / FILE
@@ -77,7 +77,7 @@ def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
 
 
 def _check(model: SentenceTransformer, target: Path, names: list[str]) -> None:
-    """Compare with torch on batches of other shapes than the one that was traced."""
+    """Compare the file with torch on batches of other shapes than the traced one."""
     import onnxruntime
     import torch
 
@@ -85,11 +85,11 @@ def _check(model: SentenceTransformer, target: Path, names: list[str]) -> None:
     for texts in (["one"], [*_TEXTS, "and a third text"]):
         features = model.preprocess(texts)
         with torch.no_grad():
-            wanted = _last_hidden(transformer_of(model))(*(features[name] for name in names)).numpy()
-        (found,) = session.run(["last_hidden_state"], {name: features[name].numpy() for name in names})
+            expected = _last_hidden(transformer_of(model))(*(features[name] for name in names)).numpy()
+        (hidden,) = session.run(["last_hidden_state"], {name: features[name].numpy() for name in names})
         mask = features["attention_mask"].numpy().astype(bool)
-        difference = float(np.abs(found - wanted)[mask].max())
-        if not difference <= TOLERANCE * float(np.abs(wanted).max()):
+        difference = float(np.abs(hidden - expected)[mask].max())
+        if not difference <= TOLERANCE * float(np.abs(expected).max()):
             raise NotApplicableError(f"--onnx: the file's vectors differ from the model's by up to {difference:.2g}")
 
 
@@ -106,8 +106,8 @@ def _last_hidden(transformer: Any) -> Any:
             self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
         ) -> torch.Tensor:
             inputs = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            found = self.transformer(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **inputs)
-            hidden: torch.Tensor = found.last_hidden_state
+            output = self.transformer(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **inputs)
+            hidden: torch.Tensor = output.last_hidden_state
             return hidden
 
     return LastHidden().eval()

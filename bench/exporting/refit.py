@@ -1,88 +1,83 @@
-"""The chosen setting once more, on training and development data together: for the model that goes out."""
+"""Fits the chosen configuration again on training and development data together, for the model that is deployed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.budget import Budget
 from bench.data.dataset import Dataset, Pair, TrainingData, positive_pairs
+from bench.data.splits import training_data
 from bench.errors import BenchError
+from bench.exporting.selection import latest_config
 from bench.expression import parse
-from bench.running.environment import settings_of
-
-if TYPE_CHECKING:
-    from bench.records import FitRecord, FitReport
-    from bench.running.environment import JobEnvironment
-    from bench.strategy.base import Strategy
-    from bench.strategy.hyperparameters import StrategyConfig
+from bench.records import FitRecord, FitReport
+from bench.running.environment import JobEnvironment, settings_of
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
 
 @dataclass(frozen=True)
 class Refit:
-    """A strategy fitted again, and what that took."""
+    """A strategy that was fitted again, and the cost of it."""
 
     strategy: Strategy
     report: FitReport
     train_pairs: int
     dev_pairs: int
-    """Development pairs that were trained on as well."""
+    """How many of the training pairs come from development data."""
     seconds: float
 
 
 def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
-    """Fit a record's strategy again with its hyperparameters, seed and number of steps, on all of its labels.
+    """Fit a record's strategy again on all of its labels, with its hyperparameters and seed.
 
-    The steps are those after which development was best. What the fit chose on development data is kept as it was
-    chosen: nothing is left to choose on.
+    Training takes as many steps as the checkpoint with the best development score had. Choices that the fit made on
+    development data stay as they are, because no development data are left.
 
     Raises:
-        BenchError: the strategy trains on no labels, or the dataset is not the one that was fitted on.
+        BenchError: the strategy trains on no labels, or the dataset is not the one of the fit.
     """
-    from bench.data.splits import training_data
-
     kind = environment.registry.get(parse(record.strategy).name)
     if "pairs" not in kind.needs:
-        raise BenchError(f"--final-refit: {record.strategy} is not fitted on labels, so there is nothing to fit again")
-    calls = reversed(environment.store.invocations())
-    config: dict[str, Any] = next((call["config"] for call in calls if call.get("config")), {})
+        raise BenchError(f"--final-refit: {record.strategy} trains on no labels, so there is nothing to fit again")
+    config = latest_config(environment.store)
     dataset = _dataset(environment, record, config.get("datasets", ()))
     examples = (record.budget.get("limits") or {}).get("examples")
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
-    together, added = with_development(data, dataset)
+    all_labels, dev_pairs = with_development(data, dataset)
     resources = environment.resources(record.environment.get("model_source", ""), settings_of(record.training))
-    chosen = _settled(kind.Config.parse(record.hyperparameters), record.report.get("chosen") or {})
-    strategy = kind(chosen, resources, [environment.strategy(part) for part in record.components])
+    hyperparameters = _with_choices(kind.Config.parse(record.hyperparameters), record.report.get("chosen") or {})
+    components = [environment.strategy(component) for component in record.components]
+    strategy = kind(hyperparameters, resources, components)
     steps = record.report.get("best_step") or record.report.get("steps") or 0
     environment.meter.start()
-    report = strategy.fit(together, Budget(steps=steps) if steps else Budget(), record.seed or 0)
+    report = strategy.fit(all_labels, Budget(steps=steps) if steps else Budget(), record.seed or 0)
     environment.meter.stop()
     if report.diverged:
         raise BenchError(f"--final-refit: {report.diverged}")
-    return Refit(strategy, report, len(together.pairs), added, environment.meter.seconds)
+    return Refit(strategy, report, len(all_labels.pairs), dev_pairs, environment.meter.seconds)
 
 
 def with_development(data: TrainingData, dataset: Dataset) -> tuple[TrainingData, int]:
-    """Return the data with its development pairs among the training pairs, and how many these are."""
-    pairs: list[Pair] = list(positive_pairs(data.dev_qrels, data.dev_queries, dataset.corpus))
-    together = sorted([*data.pairs, *pairs], key=lambda pair: (pair.query_id, pair.doc_id))
-    return replace(data, pairs=together, dev_queries={}, dev_qrels={}), len(pairs)
+    """Return the data with their development pairs among the training pairs, and the number of these pairs."""
+    dev_pairs: list[Pair] = list(positive_pairs(data.dev_qrels, data.dev_queries, dataset.corpus))
+    pairs = sorted([*data.pairs, *dev_pairs], key=lambda pair: (pair.query_id, pair.doc_id))
+    return replace(data, pairs=pairs, dev_queries={}, dev_qrels={}), len(dev_pairs)
 
 
-def _settled(config: StrategyConfig, chosen: Mapping[str, Any]) -> StrategyConfig:
-    """Put what was chosen on development data into the configuration, where it is a hyperparameter."""
-    names = {field.name for field in fields(config)} & chosen.keys()
-    return config if not names else type(config).parse({**vars(config), **{name: chosen[name] for name in names}})
+def _with_choices(config: StrategyConfig, choices: Mapping[str, Any]) -> StrategyConfig:
+    """Return the hyperparameters with those replaced that the fit chose on development data."""
+    names = {field.name for field in fields(config)} & choices.keys()
+    return config if not names else type(config).parse({**vars(config), **{name: choices[name] for name in names}})
 
 
-def _dataset(environment: JobEnvironment, record: FitRecord, asked: Any) -> Dataset:
-    for name in asked:
-        found = environment.dataset(name)
-        if isinstance(found, Dataset) and found.name == record.dataset:
-            if found.fingerprint != record.fingerprints.get("dataset"):
-                raise BenchError(
-                    f"--final-refit: dataset {name} is not the one that was fitted on: its content differs"
-                )
-            return found
-    raise BenchError(f"--final-refit: this run does not say where its dataset {record.dataset!r} is")
+def _dataset(environment: JobEnvironment, record: FitRecord, names: Iterable[str]) -> Dataset:
+    for name in names:
+        dataset = environment.dataset(name)
+        if isinstance(dataset, Dataset) and dataset.name == record.dataset:
+            if dataset.fingerprint != record.fingerprints.get("dataset"):
+                raise BenchError(f"--final-refit: the content of dataset {name} has changed since the fit")
+            return dataset
+    raise BenchError(f"--final-refit: the run does not record where its dataset {record.dataset!r} is")

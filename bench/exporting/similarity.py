@@ -1,17 +1,16 @@
-"""The similarity of two texts to a base model, and to what a fit has made of it."""
+"""The similarity of two texts, by the base model and by a fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.encoders.serving import encoder_of, merged
 from bench.errors import NotApplicableError
 from bench.evaluation.similarity import cosines
-
-if TYPE_CHECKING:
-    from bench.records import FitRecord
-    from bench.running.environment import JobEnvironment
+from bench.exporting.selection import budget_words
+from bench.records import FitRecord
+from bench.running.environment import JobEnvironment
 
 
 @dataclass(frozen=True)
@@ -25,32 +24,31 @@ class Similarity:
     budget: str
     seed: int | None
     before: float
-    """To the base model."""
+    """By the base model."""
     after: float
+    """By the fit."""
 
     @property
     def change(self) -> float:
-        """After less before."""
+        """After minus before."""
         return self.after - self.before
 
 
 def similarity(
     environment: JobEnvironment, record: FitRecord, first: str, second: str, query: bool = False
 ) -> Similarity:
-    """Compare two texts before and after adaptation.
+    """Return the similarity of two texts before and after adaptation.
 
     Args:
         environment: of the run.
         record: the fit.
         first: a text.
-        second: another one.
-        query: the first is a query and the second a document; else both are documents.
+        second: another text.
+        query: whether the first text is a query and the second a document; else both are documents.
 
     Raises:
         NotApplicableError: the strategy ranks documents and has no similarity of two texts.
     """
-    from bench.exporting.choice import budget_of
-
     strategy = environment.strategy(record.fit)
     encoder = encoder_of(strategy)
     composed = strategy.components or strategy.trains == "head"
@@ -60,10 +58,10 @@ def similarity(
     with merged(strategy):
         after = before if encoder is strategy.resources.encoder else _cosine(encoder, first, second, query)
     return Similarity(
-        record.fit, record.strategy, record.dataset, record.model, budget_of(record), record.seed, before, after
+        record.fit, record.strategy, record.dataset, record.model, budget_words(record), record.seed, before, after
     )
 
 
 def _cosine(encoder: Any, first: str, second: str, query: bool) -> float:
-    one = encoder.uncached([first], "query" if query else "document")
-    return float(cosines(one, encoder.uncached([second], "document"))[0])
+    vectors = encoder.uncached([first], "query" if query else "document")
+    return float(cosines(vectors, encoder.uncached([second], "document"))[0])

@@ -1,4 +1,4 @@
-"""`bench export` from a run to a folder: which fit, what the card says, what is packed, what is refused."""
+"""`bench export` from a run to a folder: selection, model card, archive and refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 
 from bench.cli import main
 from bench.errors import BenchError, StoreError
-from bench.exporting.choice import Wanted, choose, setup_of
+from bench.exporting.selection import FitSelection, execution_settings, select_fit
 from bench.running.environment import JobEnvironment
 from bench.store.store import Store
 
@@ -34,50 +34,50 @@ def lora(store: Store, seed: int = 0) -> str:
 
 
 def vectors(store: Store, fit: str) -> np.ndarray:
-    with JobEnvironment(store, setup_of(store)) as environment:
+    with JobEnvironment(store, execution_settings(store)) as environment:
         strategy: Any = environment.strategy(fit)
         return np.asarray(strategy.encoder.uncached(TEXTS, "document"))
 
 
-# --- which fit ------------------------------------------------------------------------------------------------------
+# --- selection ------------------------------------------------------------------------------------------------------
 
 
 def test_among_seeds_development_data_chooses(finished_run: Store) -> None:
     scores = {fit.seed: fit.report["best_dev"] for fit in finished_run.fits() if fit.strategy == "lora"}
     best = max(scores.values())
     expected = min(seed for seed, score in scores.items() if score == best)  # type: ignore[type-var]
-    assert choose(finished_run, Wanted(strategy="lora")).seed == expected
+    assert select_fit(finished_run, FitSelection(strategy="lora")).seed == expected
 
 
-def test_a_fit_is_named_by_as_little_as_tells_it_apart(finished_run: Store) -> None:
-    assert choose(finished_run, Wanted(strategy="lora", seed=1)).fit == lora(finished_run, 1)
-    assert choose(finished_run, Wanted(strategy="lora", budget="10 steps", seed=0)).fit == lora(finished_run)
-    assert choose(finished_run, Wanted(fit=lora(finished_run, 1))).seed == 1
-    assert choose(finished_run, Wanted(strategy="frozen", budget="10 steps")).strategy == "frozen"
+def test_a_selection_needs_only_what_makes_it_unique(finished_run: Store) -> None:
+    assert select_fit(finished_run, FitSelection(strategy="lora", seed=1)).fit == lora(finished_run, 1)
+    assert select_fit(finished_run, FitSelection(strategy="lora", budget="10 steps", seed=0)).fit == lora(finished_run)
+    assert select_fit(finished_run, FitSelection(fit=lora(finished_run, 1))).seed == 1
+    assert select_fit(finished_run, FitSelection(strategy="frozen", budget="10 steps")).strategy == "frozen"
     with pytest.raises(BenchError, match=r"differ in strategy: .* --strategy. There are: bm25, frozen, lora"):
-        choose(finished_run, Wanted())
+        select_fit(finished_run, FitSelection())
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("selection", "message"),
     [
-        (Wanted(strategy="lorra"), "unknown strategy of this run 'lorra', did you mean 'lora'"),
-        (Wanted(strategy="lora", dataset="tinny"), "did you mean 'tiny'"),
-        (Wanted(strategy="lora", budget="11 steps"), "did you mean '10 steps'"),
-        (Wanted(strategy="lora", seed=7), "unknown seed of this run '7'"),
-        (Wanted(fit="nothing"), "unknown fit 'nothing'"),
+        (FitSelection(strategy="lorra"), "unknown strategy of this run 'lorra', did you mean 'lora'"),
+        (FitSelection(strategy="lora", dataset="tinny"), "did you mean 'tiny'"),
+        (FitSelection(strategy="lora", budget="11 steps"), "did you mean '10 steps'"),
+        (FitSelection(strategy="lora", seed=7), "unknown seed of this run '7'"),
+        (FitSelection(fit="nothing"), "unknown fit 'nothing'"),
     ],
 )
-def test_what_the_run_does_not_hold_is_said_with_what_it_does(
-    finished_run: Store, wanted: Wanted, message: str
+def test_a_selection_that_matches_nothing_is_refused_with_a_suggestion(
+    finished_run: Store, selection: FitSelection, message: str
 ) -> None:
     with pytest.raises(BenchError, match=message):
-        choose(finished_run, wanted)
+        select_fit(finished_run, selection)
 
 
 def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no fit"):
-        choose(Store(tmp_path), Wanted())
+        select_fit(Store(tmp_path), FitSelection())
 
 
 # --- a folder -------------------------------------------------------------------------------------------------------
@@ -94,14 +94,14 @@ def exported(finished_run: Store, tmp_path_factory: pytest.TempPathFactory) -> P
     return out
 
 
-def test_the_folder_holds_the_strategys_embeddings(finished_run: Store, exported: Path) -> None:
+def test_the_folder_gives_the_strategys_embeddings(finished_run: Store, exported: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    found = SentenceTransformer(str(exported), device="cpu").encode_document(TEXTS)
-    np.testing.assert_allclose(found, vectors(finished_run, lora(finished_run)), atol=2e-5)
+    embeddings = SentenceTransformer(str(exported), device="cpu").encode_document(TEXTS)
+    np.testing.assert_allclose(embeddings, vectors(finished_run, lora(finished_run)), atol=2e-5)
 
 
-def test_the_card_holds_what_was_measured(finished_run: Store, exported: Path) -> None:
+def test_the_card_gives_the_measurements(finished_run: Store, exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     cell = next(cell for cell in finished_run.results() if cell.fit == lora(finished_run))
     front = yaml.safe_load(card.split("---")[1])
@@ -118,7 +118,7 @@ def test_the_card_holds_what_was_measured(finished_run: Store, exported: Path) -
     assert "| train seconds |" in card and "encode_query" in card and "Base model: unknown" in card
 
 
-def test_the_archive_serves_without_this_project(exported: Path, tmp_path: Path) -> None:
+def test_the_archive_serves_without_adaptbench(exported: Path, tmp_path: Path) -> None:
     with tarfile.open(exported.parent / "model.tar.gz") as tar:
         tar.extractall(tmp_path, filter="data")
     assert "sentence-transformers==" in (tmp_path / "code" / "requirements.txt").read_text()
@@ -127,17 +127,17 @@ def test_the_archive_serves_without_this_project(exported: Path, tmp_path: Path)
         "model = inference.model_fn(sys.argv[1])\n"
         "one = inference.predict_fn({'inputs': 'the tide', 'task': 'query'}, model)\n"
         "two = inference.predict_fn({'inputs': ['the tide', 'a kiln']}, model)\n"
-        "try:\n    inference.predict_fn({'inputs': []}, model)\nexcept ValueError as error:\n    said = str(error)\n"
+        "try:\n    inference.predict_fn({'inputs': []}, model)\nexcept ValueError as error:\n    message = str(error)\n"
         "assert not {'bench', 'strategies'} & set(sys.modules)\n"
-        "sys.stdout.write('FOUND ' + json.dumps([one, two, said]))\n"
+        "sys.stdout.write('FOUND ' + json.dumps([one, two, message]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two, said = json.loads(done.stdout.partition("FOUND ")[2])
+    one, two, message = json.loads(done.stdout.partition("FOUND ")[2])
     assert np.shape(one["embeddings"]) == (1, 32) and np.shape(two["embeddings"]) == (2, 32)
-    assert "'inputs' must be" in said
+    assert "'inputs' must be" in message
 
 
 def test_the_same_export_packs_the_same_bytes(exported: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_same_export_packs_the_same_bytes(exported: Path, tmp_path: Path) ->
     assert (tmp_path / "again.tar.gz").read_bytes() == (exported.parent / "model.tar.gz").read_bytes()
 
 
-def test_an_adapter_goes_out_alone_on_request(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
+def test_an_adapter_is_exported_alone_with_separate(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
     from peft import PeftModel
     from sentence_transformers import SentenceTransformer
 
@@ -164,24 +164,24 @@ def test_an_adapter_goes_out_alone_on_request(finished_run: Store, tmp_path: Pat
     assert "PeftModel.from_pretrained" in (out / "README.md").read_text()
 
 
-def test_the_chosen_setting_is_fitted_again_on_all_labels(finished_run: Store, tmp_path: Path) -> None:
+def test_final_refit_fits_again_on_all_labels(finished_run: Store, tmp_path: Path) -> None:
     out = tmp_path / "refit"
     arguments = ["--strategy", "lora", "--seed", "0", "--final-refit", "--out", str(out)]
     assert main(["export", str(finished_run.folder), *arguments]) == 0
     card = (out / "README.md").read_text(encoding="utf-8")
     steps = finished_run.fit(lora(finished_run)).report["best_step"]
-    assert f"Fitted again on 40 pairs (8 of them from development data) for {steps} steps" in card
-    assert "These figures are of the fit on the training data alone" in card
+    assert f"Second fit: 40 pairs (8 of them from development data), {steps} steps" in card
+    assert "These figures describe the fit on training data alone" in card
     from sentence_transformers import SentenceTransformer
 
-    found = SentenceTransformer(str(out), device="cpu").encode_document(TEXTS)
-    assert np.abs(found - vectors(finished_run, lora(finished_run))).max() > 1e-4
+    embeddings = SentenceTransformer(str(out), device="cpu").encode_document(TEXTS)
+    assert np.abs(embeddings - vectors(finished_run, lora(finished_run))).max() > 1e-4
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_embedding_model_is_refused_with_the_reason_and_nothing_is_left(
+def test_a_strategy_that_is_no_embedding_model_is_refused_and_no_files_are_left(
     finished_run: Store, tmp_path: Path, capsys: Any
 ) -> None:
     out = tmp_path / "never"
@@ -191,7 +191,7 @@ def test_what_is_no_embedding_model_is_refused_with_the_reason_and_nothing_is_le
     assert not out.exists()
 
 
-def test_only_an_adapter_can_go_out_alone(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
+def test_separate_needs_a_peft_adapter(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "never"
     arguments = ["--strategy", "frozen", "--separate", "--out", str(out)]
     assert main(["export", str(finished_run.folder), *arguments]) == 2
@@ -199,30 +199,28 @@ def test_only_an_adapter_can_go_out_alone(finished_run: Store, tmp_path: Path, c
     assert not out.exists()
 
 
-def test_nothing_is_overwritten_unless_asked(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
+def test_existing_files_are_kept_without_force(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "kept").write_text("mine")
     arguments = ["export", str(finished_run.folder), "--strategy", "frozen", "--out", str(tmp_path)]
     assert main(arguments) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "kept").read_text() == "mine"
 
 
-def test_a_run_without_weights_says_that_they_are_to_be_made_again(
-    finished_run: Store, tmp_path: Path, capsys: Any
-) -> None:
+def test_a_run_without_weights_is_told_to_run_again(finished_run: Store, tmp_path: Path, capsys: Any) -> None:
     copy = tmp_path / "records"
     shutil.copytree(finished_run.folder, copy, ignore=shutil.ignore_patterns("model"))
     assert main(["export", str(copy), "--strategy", "lora", "--seed", "0", "--out", str(tmp_path / "x")]) == 2
     assert re.search(r"is missing: delete \S+fits\S+ and run again", capsys.readouterr().err)
 
 
-def test_an_optional_package_that_is_missing_is_named_first(
+def test_a_missing_optional_package_is_named_before_anything_is_written(
     finished_run: Store, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import importlib.util
 
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     out = tmp_path / "never"
     arguments = ["--strategy", "lora", "--seed", "0", "--onnx", "--out", str(out)]
     assert main(["export", str(finished_run.folder), *arguments]) == 2

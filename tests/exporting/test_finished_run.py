@@ -1,4 +1,4 @@
-"""What else a finished run answers: the similarity of two texts, its table, and what was told to a tracker."""
+"""What a finished run gives besides exports: similarities, measures, tracked curves and ONNX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from bench.cli import main
 from bench.config.schema import from_mapping
 from bench.errors import BenchError
-from bench.exporting.choice import Wanted, choose, setup_of
+from bench.exporting.selection import FitSelection, execution_settings, select_fit
 from bench.planning.plan import plan
 from bench.running.environment import JobEnvironment
 from bench.store.store import Store
@@ -36,7 +36,7 @@ def test_two_texts_are_compared_before_and_after(finished_run: Store, capsys: An
     assert sorted((row["strategy"], row["seed"]) for row in rows) == [("frozen", None), ("lora", 0), ("lora", 1)]
     assert len({row["before"] for row in rows}) == 1
     for row in rows:
-        with JobEnvironment(finished_run, setup_of(finished_run)) as environment:
+        with JobEnvironment(finished_run, execution_settings(finished_run)) as environment:
             strategy: Any = environment.strategy(row["fit"])
             encoder = strategy.encoder if row["strategy"] == "lora" else strategy.resources.encoder
             one, two = encoder.uncached(list(PAIR), "document")
@@ -45,13 +45,13 @@ def test_two_texts_are_compared_before_and_after(finished_run: Store, capsys: An
         assert (abs(row["change"]) > 1e-4) == (row["strategy"] == "lora")
 
 
-def test_one_fit_is_meant_where_it_is_named(finished_run: Store, capsys: Any) -> None:
+def test_a_selection_limits_the_similarities_to_one_fit(finished_run: Store, capsys: Any) -> None:
     assert main(["similarity", str(finished_run.folder), *PAIR, "--strategy", "lora", "--seed", "1", "--query"]) == 0
-    said = capsys.readouterr().out
-    assert "lora" in said and "10 steps" in said and "frozen" not in said
+    printed = capsys.readouterr().out
+    assert "lora" in printed and "10 steps" in printed and "frozen" not in printed
 
 
-def test_what_has_no_similarity_says_so(finished_run: Store, capsys: Any) -> None:
+def test_a_strategy_without_similarity_is_refused(finished_run: Store, capsys: Any) -> None:
     assert main(["similarity", str(finished_run.folder), *PAIR, "--strategy", "bm25"]) == 2
     assert "bm25 ranks documents and has no similarity" in capsys.readouterr().err
 
@@ -64,11 +64,11 @@ def test_measures_of_ir_measures_are_in_the_records(finished_run: Store) -> None
 
     cell = next(cell for cell in finished_run.results() if cell.strategy == "frozen")
     run = finished_run.ranking(cell.cell).as_run()
-    with JobEnvironment(finished_run, setup_of(finished_run)) as environment:
+    with JobEnvironment(finished_run, execution_settings(finished_run)) as environment:
         config = finished_run.invocations()[-1]["config"]
         qrels = environment.dataset(config["datasets"][0]).qrels("test")  # type: ignore[union-attr]
-    wanted = ir_measures.calc_aggregate([ir_measures.parse_measure("Judged@10")], qrels, run)
-    assert cell.metrics["Judged@10"] == pytest.approx(next(iter(wanted.values())))
+    expected = ir_measures.calc_aggregate([ir_measures.parse_measure("Judged@10")], qrels, run)
+    assert cell.metrics["Judged@10"] == pytest.approx(next(iter(expected.values())))
     assert "P(rel=1)@5" in cell.metrics or "P@5" in cell.metrics or "precision@5" in cell.metrics
 
 
@@ -91,10 +91,10 @@ def test_a_tracker_follows_each_training(finished_run: Store) -> None:
         np.testing.assert_allclose(losses, finished_run.curve(fit.fit)["loss"], atol=1e-3)
 
 
-def test_following_is_no_part_of_an_identity(finished_run: Store) -> None:
+def test_tracking_does_not_change_the_name_of_a_fit(finished_run: Store) -> None:
     config = from_mapping(finished_run.invocations()[-1]["config"])
-    unfollowed = config.replace(report_to=())
-    assert [fit.name for fit in plan(unfollowed).fits] == [fit.name for fit in plan(config).fits]
+    untracked = config.replace(report_to=())
+    assert [fit.name for fit in plan(untracked).fits] == [fit.name for fit in plan(config).fits]
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_runs(monkeypat
         require_trackers(["tensorboard"])
 
 
-def test_the_environment_is_as_before_once_a_training_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracking_restores_the_environment_after_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     tracking = Tracking(("tensorboard",), tmp_path, "fit")
@@ -126,7 +126,7 @@ def test_onnx_runtime_gives_the_same_token_vectors(finished_run: Store, tmp_path
     from sentence_transformers import SentenceTransformer
 
     out = tmp_path / "model"
-    fit = choose(finished_run, Wanted(strategy="lora"))
+    fit = select_fit(finished_run, FitSelection(strategy="lora"))
     assert main(["export", str(finished_run.folder), "--fit", fit.fit, "--onnx", "--out", str(out)]) == 0
     model = SentenceTransformer(str(out), device="cpu")
     features = model.tokenizer(list(PAIR), padding=True, return_tensors="np")
@@ -135,10 +135,10 @@ def test_onnx_runtime_gives_the_same_token_vectors(finished_run: Store, tmp_path
     (hidden,) = session.run(["last_hidden_state"], {name: features[name] for name in names})
     mask = features["attention_mask"][:, :, None]
     pooled = (hidden * mask).sum(1) / mask.sum(1)
-    wanted = model.encode(list(PAIR))
-    np.testing.assert_allclose(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), wanted, atol=1e-4)
+    expected = model.encode(list(PAIR))
+    np.testing.assert_allclose(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), expected, atol=1e-4)
 
 
-def test_records_without_weights_still_make_a_table(finished_run: Store, tmp_path: Path) -> None:
+def test_records_without_weights_can_be_read(finished_run: Store, tmp_path: Path) -> None:
     shutil.copytree(finished_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("model", "tracking"))
     assert {cell.strategy for cell in Store(tmp_path / "run").results()} == {"bm25", "frozen", "lora"}

@@ -1,33 +1,39 @@
-"""Errors that a user can act on, and suggestions for names that were mistyped."""
+"""Errors that a user can act on, and the sentences that they are made of."""
+
+from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 class BenchError(Exception):
-    """Something a user can put right. The command line prints its text, no traceback, and exits with `exit_code`."""
+    """Something that the user can correct. The command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
 
 
 class DataError(BenchError):
-    """A dataset is missing, malformed or empty; the text names the file and, where there is one, the line."""
+    """A dataset is missing, malformed or empty. The message names the file and, where there is one, the line."""
 
 
 class ModelError(BenchError):
-    """A base model cannot be loaded, or is not the one that was promised (checksum)."""
+    """A base model cannot be loaded, or its checksum is not the expected one."""
 
 
 class NotApplicableError(BenchError):
-    """A strategy cannot work on this model or data. The cell ends as `not_applicable`, with this text as its reason."""
+    """A strategy cannot work on this model or data. The cell gets the status `not_applicable` and this reason."""
 
 
 class BudgetError(BenchError):
-    """A budget cannot be met or makes no sense (a share above 1, a shape without a stop)."""
+    """A budget cannot be met or makes no sense (a share above 1, no limit that stops the fit)."""
 
 
 class StoreError(BenchError):
-    """A run folder cannot be read: written by a newer version, damaged, or not a run at all."""
+    """A run folder cannot be read: a newer version wrote it, it is damaged, or it is not a run."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -37,6 +43,37 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
-    """Return the error for a name that is not among the known ones, with a suggestion and the whole list."""
+    """Return the error for a name that is not among the known ones, with a suggestion and the list of all."""
     names = sorted(known)
     return BenchError(f"unknown {kind} {name!r}{did_you_mean(name, names) or '.'} Known: {', '.join(names)}.")
+
+
+def describe_validation(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> str:
+    """Return what is wrong with the values of a model, in one line that names every key.
+
+    Args:
+        error: what pydantic raised.
+        model: the model that was validated; its fields are the known names of the first level.
+    """
+    return "; ".join(
+        _mistake(each["type"], each["loc"], each["input"], each["msg"], model)
+        for each in error.errors(include_url=False, include_context=False)
+    )
+
+
+def _mistake(
+    kind: str, location: tuple[int | str, ...], value: Any, message: str, model: type[pydantic.BaseModel]
+) -> str:
+    key = ".".join(map(str, location))
+    if kind == "missing":
+        return f"missing key {key!r}"
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r}{did_you_mean(key, model.model_fields) if len(location) == 1 else ''}"
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    return f"{key} = {shown}: {message[:1].lower()}{message[1:]}"
+
+
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""

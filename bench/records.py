@@ -1,25 +1,33 @@
 """The records that a run leaves: what a fit cost and learned, and what a cell measured.
 
-Standard library only, so that every layer (strategies, executors, the report) can read them without loading a model.
-Every key of `fit.json` and `result.json` is documented here and nowhere else. Records carry `schema_version`; older
-ones are migrated by the pure functions in `_MIGRATIONS`, newer ones are refused.
+They are pydantic models, and their fields document every key of `fit.json` and `result.json`. Importing this module
+loads pydantic and nothing larger, so that every layer can read records without loading a model.
+
+A record on disk also carries a `digest`: the SHA-256 of everything else in it. Reading checks it. Records of schema 1
+have none. Older records are migrated by the pure functions in `_MIGRATIONS`; newer ones are refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from bench.errors import StoreError
+import pydantic
+from pydantic import Field
+
+from bench.errors import StoreError, describe_validation
 
 SCHEMA_VERSION = 2
+DIGEST = "digest"
+"""The key that holds the digest of a record."""
 
 Status = Literal["ok", "over_budget", "failed", "diverged", "no_effect", "oom", "timeout", "not_applicable"]
 STATUSES: tuple[str, ...] = get_args(Status)
 USABLE: frozenset[str] = frozenset({"ok", "over_budget"})
-"""Statuses whose scores mean something. `over_budget` scores are shown and marked, never ranked as equals."""
+"""Statuses whose scores mean something. The report marks `over_budget` scores and never ranks them as equals."""
 
 PRIMARY_MEASURE = "ndcg@10"
 MEASURES: tuple[str, ...] = (
@@ -28,39 +36,58 @@ MEASURES: tuple[str, ...] = (
 
 
 def _name_components(record: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 called the components of a composite its parts."""
-    if "parts" in record:
-        record["components"] = record.pop("parts")
-    return record
+    """Return a record of schema 2. Schema 1 called the components of a composite its parts."""
+    renamed = dict(record)
+    if "parts" in renamed:
+        renamed["components"] = renamed.pop("parts")
+    return renamed
 
 
 _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _name_components}
+"""Schema -> the function that returns the same record in the next schema."""
 
 
-@dataclass
-class CurvePoint:
+class StoredModel(pydantic.BaseModel):
+    """Base of everything that a run writes as JSON. A key that the model does not declare is an error."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    @classmethod
+    def from_json_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return the model that parsed JSON describes. Types are checked strictly: "1" is not a number.
+
+        Raises:
+            StoreError: a key is missing, unknown or of the wrong type; the message names the key.
+        """
+        try:
+            return cls.model_validate(dict(values), strict=True)
+        except pydantic.ValidationError as error:
+            raise StoreError(f"not a {cls.__name__}: {describe_validation(error, cls)}") from error
+
+
+class CurvePoint(StoredModel):
     """One point of a learning curve. A point holds a training loss, a development score, or both."""
 
     step: int
     seconds: float
     """Charged seconds since the fit began."""
     loss: float | None = None
-    """Mean contrastive loss in nats since the point before."""
+    """Mean training loss since the previous point (contrastive: in nats)."""
     learning_rate: float | None = None
     dev: float | None = None
     """nDCG@10 on the fixed development pool."""
 
 
-@dataclass
-class FitReport:
-    """What `Strategy.fit` returns: what was spent, what was chosen, how it went.
+class FitReport(StoredModel):
+    """What `Strategy.fit` returns: what it spent, what it chose and how it went.
 
-    A strategy that trains nothing returns `FitReport()`. Seconds are added by the harness's meter, not by the strategy.
+    A strategy that trains nothing returns `FitReport()`. Fields may be assigned while training goes on. The harness's
+    meter adds the charged seconds, not the strategy.
     """
 
     steps: int = 0
     planned_steps: int = 0
-    """Optimiser steps that the schedule was laid out for; the fit may be stopped earlier by another limit."""
+    """Optimiser steps that the schedule was laid out for. Another limit may stop the fit earlier."""
     examples: int = 0
     """Labelled (query, document) pairs that were used, development pairs included."""
     trainable_params: int = 0
@@ -73,23 +100,24 @@ class FitReport:
     """The limit that ended the fit: `steps`, `seconds`, ...; empty where nothing is trained."""
     best_step: int | None = None
     best_dev: float | None = None
-    """nDCG@10 on the development pool at `best_step`; None where there was no selection."""
+    """nDCG@10 on the development pool at `best_step`; None where no checkpoint was selected."""
     last_dev: float | None = None
+    """nDCG@10 on the development pool after the last step that was evaluated."""
     base_dev: float | None = None
-    """The same before the first step; of a fusion, the base model's alone.
+    """nDCG@10 on the development pool before the first step; of a fusion, the score of the base model alone.
 
-    Step 0 is not eligible, but `dev_prefers_base` is reported.
+    Selection never takes step 0, but `dev_prefers_base` says where step 0 was best.
     """
     dev_noise: float | None = None
     """Standard error of `best_dev - base_dev` over development queries."""
     train_measure: float | None = None
     """nDCG@10 of the result on a sample of training queries, over a pool built like the development pool."""
-    chosen: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Any] = Field(default_factory=dict)
     """What was chosen on development data: fusion weights, k1 and b, a prompt."""
-    curve: list[CurvePoint] = field(default_factory=list)
+    curve: list[CurvePoint] = Field(default_factory=list)
     diverged: str = ""
-    """Why the training is called diverged (a loss that is not finite), else empty."""
-    notes: list[str] = field(default_factory=list)
+    """Why the training counts as diverged (a loss that is not finite), else empty."""
+    notes: list[str] = Field(default_factory=list)
     """Sentences for the report: a fallback that was taken, data that was left out."""
 
     @property
@@ -100,80 +128,85 @@ class FitReport:
         return self.base_dev >= self.best_dev
 
 
-@dataclass
-class _Record:
-    """Reading and writing that both records share."""
+class StoredFile(StoredModel):
+    """A file beside a record, as it was when the record was written."""
 
-    schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
+    bytes: int
+    sha256: str
+
+
+class Record(StoredModel):
+    """What `FitRecord` and `CellResult` share: the schema version, writing and reading."""
+
+    schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and scalars, ready for JSON."""
-        return dataclasses.asdict(self)
+        """Return what is written: JSON values only, with the digest."""
+        return with_digest(self.model_dump())
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Rebuild a record, migrating an older one.
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record that parsed JSON describes, after migrating it if it is older.
 
         Raises:
-            StoreError: the record was written by a newer version, or lacks a key.
+            StoreError: a newer version wrote the record, its digest differs, or a key is missing, unknown or of the
+                wrong type.
         """
-        data = migrate(dict(raw))
-        known = {f.name for f in dataclasses.fields(cls)}
-        try:
-            return cls(**{key: value for key, value in data.items() if key in known})
-        except TypeError as error:
-            raise StoreError(f"not a {cls.__name__}: {error}") from error
+        current = dict(values)
+        if schema_of(current) == SCHEMA_VERSION:
+            current = without_digest(current)
+        return cls.from_json_values(migrate(current))
 
 
-@dataclass
-class FitRecord(_Record):
+class FitRecord(Record):
     """`fit.json`: one fit, what made it and what it cost. The artefact lies beside it in `model/`."""
 
     fit: str
-    """Readable name ending in a hash; also the folder's name."""
+    """Readable name ending in a hash; also the name of the folder."""
     strategy: str
-    """The expression as asked for: `lora`, `hybrid(lora)`."""
+    """The expression as requested: `lora`, `hybrid(lora)`."""
     dataset: str
     model: str
     seed: int | None
-    """None for what does not train."""
+    """None for a strategy that does not train."""
     status: Status
     reason: str = ""
-    components: list[str] = field(default_factory=list)
-    """Fits that this one is composed of."""
+    """Why the status is not `ok`; else empty."""
+    components: list[str] = Field(default_factory=list)
+    """Names of the fits that a composite is made of."""
     trains: str = "none"
+    """What training changes, as the strategy declares it: `none`, `encoder`, ..."""
     reindex: str = "none"
+    """What an index built with the base model needs: `none`, `transform` or `encode`."""
     strategy_version: int = 1
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
     """Training settings that all strategies of a comparison share (batch, temperature, schedule, dropout)."""
-    budget: dict[str, Any] = field(default_factory=dict)
-    """`limits` as asked, `spent` per unit, `stopped_by`."""
-    report: dict[str, Any] = field(default_factory=dict)
-    """`FitReport` without its curve, which is `curve.parquet`."""
-    cost: dict[str, Any] = field(default_factory=dict)
-    """The part of `CellResult.cost` that the fit determines."""
-    tuning: dict[str, Any] = field(default_factory=dict)
-    """What the study that chose the hyperparameters found (`bench.store.studies.Study.summary`); empty without one."""
-    train_relevant: list[str] = field(default_factory=list)
-    """Documents that were a positive in training: they define the seen stratum."""
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = Field(default_factory=dict)
+    """`limits` as requested, `spent` per unit, `stopped_by`, `total_seconds` with the components."""
+    report: dict[str, Any] = Field(default_factory=dict)
+    """The keys of `FitReport` except `curve` (which is `curve.parquet`), `dev_prefers_base`, and `data`: counts of
+    labels, training pairs and development queries."""
+    cost: dict[str, Any] = Field(default_factory=dict)
+    """The keys of `COST_UNITS` that the fit determines, and `total_fit_seconds` with the components."""
+    tuning: dict[str, Any] = Field(default_factory=dict)
+    """The summary of the study that chose the hyperparameters (`bench.store.studies.Study.summary`), if any."""
+    train_relevant: list[str] = Field(default_factory=list)
+    """Only in records of schema 1: the documents that were a positive in training. Later fits keep this list in
+    `train_relevant.parquet`; `Store.train_relevant` reads either."""
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+    """Hashes of the content of dataset and model."""
+    environment: dict[str, Any] = Field(default_factory=dict)
     """Recorded, not hashed: machine, threads, library versions, contention."""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Relative path -> `bytes`, `sha256` of every file beside this one."""
+    files: dict[str, StoredFile] = Field(default_factory=dict)
+    """Relative path -> size and content of every file beside the record."""
 
 
-@dataclass
-class CellResult(_Record):
-    """`result.json`: one fit measured on one dataset. Flat keys, so that it is one row of a table.
-
-    `metrics` are means over all judged queries of the split, 0 for a query without results; `strata` holds the same for
-    `seen` and `unseen` queries with their `n`. A probe's cell has role `probe`, and its `forgetting` holds that probe;
-    `bench.store.store.Store.results` joins the probes of a fit into the row of its target.
-    """
+class CellResult(Record):
+    """`result.json`: one fit measured on one dataset. Its keys are flat, so that it is one row of a table."""
 
     cell: str
+    """Readable name ending in a hash; also the name of the folder."""
     fit: str
     strategy: str
     dataset: str
@@ -183,27 +216,35 @@ class CellResult(_Record):
     status: Status
     reason: str = ""
     role: str = "target"
+    """`target` (the domain) or `probe` (a dataset outside the domain, on which forgetting is measured)."""
     trained_on: str = ""
     """The dataset of the fit; equal to `dataset` for a target."""
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    budget: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    strata: dict[str, dict[str, float]] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    budget: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Measure -> mean over all judged queries of the split. A query without results counts as 0."""
+    strata: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """`seen` and `unseen` -> the same means over the queries of that stratum, and their number `n`."""
     n_queries: int = 0
     n_docs: int = 0
-    cost: dict[str, Any] = field(default_factory=dict)
-    forgetting: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Probe -> `measure, before, after, delta, ci_low, ci_high, p, n`; `delta = after - before`."""
-    drift: dict[str, Any] = field(default_factory=dict)
-    """Of a trained encoder against the base model, on the target: `documents_cosine`, `documents_cka`,
-    `queries_cosine`, `queries_cka`; `old_index`, new queries against the base model's vectors: the keys of a probe,
-    `stratum` and `encoded_again`."""
-    overfitting: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = Field(default_factory=dict)
+    """The keys of `COST_UNITS`."""
+    forgetting: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Probe -> `measure, before, after, delta, ci_low, ci_high, p, n`; `delta = after - before`.
+
+    The cell of a probe holds that probe. `bench.store.store.Store.results` joins the probes of a fit into the row of
+    its target.
+    """
+    drift: dict[str, Any] = Field(default_factory=dict)
+    """How far a trained encoder moved from the base model, on the target: `documents_cosine`, `documents_cka`,
+    `queries_cosine`, `queries_cka`. `old_index` scores new queries against the base model's vectors: the keys of a
+    probe, `stratum` and `encoded_again`."""
+    overfitting: dict[str, Any] = Field(default_factory=dict)
     """`train_measure`, `dev_measure`, `best_step`, `dev_prefers_base`."""
-    notes: list[str] = field(default_factory=list)
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, StoredFile] = Field(default_factory=dict)
 
     @property
     def usable(self) -> bool:
@@ -214,7 +255,7 @@ class CellResult(_Record):
 COST_UNITS: dict[str, str] = {
     "fit_seconds": "s charged to the fit: steps, mining, encoding of training texts, search for weights",
     "train_seconds": "s inside optimiser steps",
-    "tuning_seconds": "s of wall clock of the study that chose the hyperparameters, which all seeds share",
+    "tuning_seconds": "s of wall clock of the study that chose the hyperparameters; all seeds share it",
     "steps": "optimiser steps",
     "wall_seconds": "s of wall clock of the fit's process, loading and development evaluations included",
     "cpu_seconds": "s of processor time of the fit's process",
@@ -237,18 +278,64 @@ COST_UNITS: dict[str, str] = {
 """Every key of `CellResult.cost` with its unit."""
 
 
-def migrate(record: dict[str, Any]) -> dict[str, Any]:
-    """Bring a record of an older schema up to `SCHEMA_VERSION`.
+def schema_of(values: Mapping[str, Any]) -> int:
+    """Return the schema version of a record.
 
     Raises:
-        StoreError: the record is newer than this version of AdaptBench, or has no version.
+        StoreError: it has none, or a newer version of AdaptBench wrote it.
     """
-    version = record.get("schema_version")
-    if not isinstance(version, int):
+    version = values.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise StoreError("a record without a schema_version: not written by AdaptBench")
     if version > SCHEMA_VERSION:
         raise StoreError(f"a record of schema {version}, this version reads up to {SCHEMA_VERSION}: update adaptbench")
-    while version < SCHEMA_VERSION:
-        record = _MIGRATIONS[version](record)
-        version += 1
-    return record
+    return version
+
+
+def migrate(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record in the current schema, after every migration that it has not yet been through.
+
+    Raises:
+        StoreError: it has no schema version, or a newer version of AdaptBench wrote it.
+    """
+    current = dict(values)
+    for version in range(schema_of(current), SCHEMA_VERSION):
+        current = _MIGRATIONS[version](current) | {"schema_version": version + 1}
+    return current
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON values in their canonical form: keys sorted, no spaces, ASCII."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file shall hold: the values in the form in which JSON gives them back, and their digest."""
+    written: dict[str, Any] = json.loads(json.dumps(dict(values), default=_json_value))
+    return {**written, DIGEST: digest_of(written)}
+
+
+def without_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a file holds, after checking them against their digest.
+
+    Raises:
+        StoreError: the digest is missing, or the content was changed after it was written.
+    """
+    content = {key: value for key, value in values.items() if key != DIGEST}
+    if DIGEST not in values:
+        raise StoreError("its digest is missing")
+    if values[DIGEST] != digest_of(content):
+        raise StoreError("its content does not match its digest")
+    return content
+
+
+def _json_value(value: Any) -> Any:
+    """Return the JSON form of a NumPy scalar, a path or a set, which have none of their own."""
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to a record")

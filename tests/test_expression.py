@@ -16,7 +16,7 @@ def test_a_name_alone() -> None:
 def test_parts_and_options_nest() -> None:
     found = parse("distill(lora(r=16), teacher=hybrid(full, method=rrf))")
     assert found.name == "distill"
-    assert found.parts == (Expression("lora", options=(("r", Expression("16")),)),)
+    assert found.arguments == (Expression("lora", options=(("r", Expression("16")),)),)
     assert dict(found.options)["teacher"] == Expression(
         "hybrid", (Expression("full"),), (("method", Expression("rrf")),)
     )

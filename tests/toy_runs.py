@@ -116,7 +116,7 @@ class Toy(Words):
         self.resources.progress("step", {"step": steps, "total": steps, "loss": 0.5})
         return FitReport(
             steps=steps, planned_steps=steps, examples=data.labels, stopped_by="steps",
-            curve=[CurvePoint(steps, 0.1, 0.5)],
+            curve=[CurvePoint(step=steps, seconds=0.1, loss=0.5)],
         )
 
     def bonus(self, doc):

@@ -128,7 +128,7 @@ def _retrieval(
     scores, index = found.scores, found.index
     qrels = dataset.qrels(spec.split)
     # ids of another corpus mean other documents, so on a probe nothing counts as seen
-    positives = fit.train_relevant if spec.role == "target" else ()
+    positives = environment.store.train_relevant(fit.fit) if spec.role == "target" else ()
     seen = seen_queries(qrels, positives)
     cell.metrics, cell.n_queries, cell.n_docs = scores.means(), len(scores), len(dataset.corpus)
     cell.strata = strata(scores, seen)

@@ -119,11 +119,10 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
     if study is not None:
         record.tuning = study.summary()
         record.cost["tuning_seconds"] = study.seconds
-    record.train_relevant = sorted(data.train_relevant)
     lost = load["share" if environment.device == "cpu" else "slowed"]  # beside a GPU the processor waits in any case
     record.environment |= environment.description() | {"contention": lost}
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
-    store.put_fit(record, fitted.curve)
+    store.put_fit(record, fitted.curve, data.train_relevant)
     return record
 
 
@@ -188,8 +187,7 @@ def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
 
 
 def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:
-    report = asdict(fitted)
-    del report["curve"]
+    report = fitted.model_dump(exclude={"curve"})
     report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes, *environment.notes]))
     report["dev_prefers_base"] = fitted.dev_prefers_base
     report["data"] = {

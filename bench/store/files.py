@@ -1,4 +1,4 @@
-"""Records on disk: written last and in one put, with size and SHA-256 of all beside them; checked when read."""
+"""Records on disk: written last and in one put, with size and SHA-256 of the files beside them; checked when read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import StoreError
-from bench.records import SCHEMA_VERSION, CellResult, FitRecord
+from bench.records import SCHEMA_VERSION, CellResult, FitRecord, StoredFile
 
 MODEL = "model"
 """Folder of the artefact beside `fit.json`."""
 
-Record = TypeVar("Record", FitRecord, CellResult)
+RecordType = TypeVar("RecordType", FitRecord, CellResult)
 
 
 class MissingError(StoreError):
@@ -23,37 +24,58 @@ class MissingError(StoreError):
 
 
 class ArtefactError(StoreError):
-    """A record stands, but a file beside it is missing or is not what was written."""
+    """A record can be read, but a file that it lists is missing or has changed."""
 
 
 class DamagedError(StoreError):
-    """A record is there and cannot be used; making the fit or cell again repairs it."""
+    """A record is there but cannot be used. Making the fit or cell again repairs it."""
 
 
-def read(mark: Path, record: type[Record]) -> Record:
-    """Read a record and check that what it lists is there, by size; the content is checked where it is used."""
+def read(mark: Path, kind: type[RecordType]) -> RecordType:
+    """Return a record, after checking its own content and the size of every file that it lists.
+
+    The content of those files is checked where it is used. The files of `model/` may be missing all together: records
+    may be kept and committed without weights. Whoever needs the weights makes the fit again.
+
+    Raises:
+        StoreError: a newer version of AdaptBench wrote the record.
+        DamagedError: the record or a file beside it is not what was written.
+    """
+    values = read_json(mark)
+    version = values.get("schema_version")
     try:
-        raw = json.loads(mark.read_text(encoding="utf-8"))
-        newer = raw["schema_version"] > SCHEMA_VERSION
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{mark} is damaged ({error}): run again to repair it") from error
-    try:
-        result = record.from_dict(raw)
+        record = kind.from_dict(values)
     except StoreError as error:
-        kind = StoreError if newer else DamagedError
-        raise kind(f"{mark}: {error}") from error
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise StoreError(f"{mark}: {error}") from error
+        raise DamagedError(f"{mark}: {error}: run again to repair it") from error
     without_weights = not (mark.parent / MODEL).is_dir()
-    for name, facts in result.files.items():
+    for name, listed in record.files.items():
         path = mark.parent / name
         if name.startswith(f"{MODEL}/") and without_weights:
-            continue  # records are kept, and committed, without weights; who needs those makes the fit again
-        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+            continue
+        if not path.is_file() or path.stat().st_size != listed.bytes:
             raise DamagedError(f"{path} is missing or cut short: run again to repair it")
-    return result
+    return record
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        DamagedError: the file holds no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}): run again to repair it") from error
+    if not isinstance(values, dict):
+        raise DamagedError(f"{path} is damaged (it holds no JSON object): run again to repair it")
+    return values
 
 
 def emptied(folder: Path, mark: str) -> Path:
-    """Empty a folder: the mark first, so that no reader sees a record whose files are going, then the rest."""
+    """Return the folder, emptied. The mark goes first, so that no reader sees a record whose files are gone."""
     (folder / mark).unlink(missing_ok=True)
     if folder.is_dir():
         shutil.rmtree(folder)
@@ -62,18 +84,30 @@ def emptied(folder: Path, mark: str) -> Path:
 
 
 def commit(folder: Path, mark: str, record: FitRecord | CellResult) -> None:
-    """List every file of a folder in the record, make sure that all is on disk, then write the record itself."""
+    """List every file of a folder in the record, make sure that all are on disk, then write the record itself."""
     record.files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != mark:
             with path.open("rb+") as stream:
                 os.fsync(stream.fileno())
-            record.files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-    write_durably(folder / mark, as_json(record.to_dict()))
+            listed = StoredFile(bytes=path.stat().st_size, sha256=sha256(path))
+            record.files[path.relative_to(folder).as_posix()] = listed
+    write_record(folder / mark, record)
+
+
+def write_record(mark: Path, record: FitRecord | CellResult) -> None:
+    """Write a record in one put, with the digest of its content.
+
+    Raises:
+        StoreError: the record could not be read back; a field was assigned a value of another type.
+    """
+    values = record.to_dict()
+    type(record).from_dict(values)
+    write_durably(mark, record_text(values))
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Write in one put and wait until it is on the disk, the folder's entry included."""
+    """Write in one put and wait until the file and the entry of its folder are on the disk."""
     with path.open("wb") as stream:
         stream.write(text.encode())
         stream.flush()
@@ -86,20 +120,10 @@ def write_durably(path: Path, text: str) -> None:
             os.close(descriptor)
 
 
-def as_json(value: Any) -> str:
-    """Return the text of a record."""
-    return json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars, paths and sets have no JSON form of their own."""
-    if hasattr(value, "item"):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} cannot be written to a record")
+def record_text(values: Mapping[str, Any]) -> str:
+    """Return JSON with one line for each key of the first level: short, and readable in a diff."""
+    lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def sha256(path: Path) -> str:

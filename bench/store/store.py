@@ -1,24 +1,26 @@
-"""What a run leaves on disk, and how it is read back: `results/<run>/` as DESIGN.md lays it out.
+"""What a run leaves on disk in `results/<run>/`, and how it is read back.
 
     run.json                       every invocation
-    fits/<fit>/                    fit.json, curve.parquet, model/
+    fits/<fit>/                    fit.json, curve.parquet, train_relevant.parquet, model/
     cells/<cell>/                  result.json, per_query.parquet, ranking.trec.gz
+    tuning/<study>/                study.json, trials.jsonl
 
-`fit.json` and `result.json` are the commit marks: written last, in one put, with the size and SHA-256 of everything
-beside them. A folder without its mark does not exist for a reader, so a process may die at any moment and leaves
-nothing that could be mistaken for a result. No rename is relied on (object stores have none).
+`fit.json` and `result.json` are the commit marks. They are written last and in one put, and list the size and SHA-256
+of every file beside them. A folder without its mark does not exist for a reader. So a process may die at any moment,
+and what it leaves is never taken for a result. Nothing relies on renaming, which object stores cannot do.
+
+A run may also be packed into one archive (`bench.store.packed`). It is then read like any other.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import StoreError
-from bench.records import CellResult, CurvePoint, FitRecord
+from bench.records import DIGEST, CellResult, CurvePoint, FitRecord, StoredFile, with_digest, without_digest
 from bench.store.files import (
     MODEL as MODEL,
 )
@@ -26,14 +28,15 @@ from bench.store.files import (
     ArtefactError,
     DamagedError,
     MissingError,
-    Record,
-    as_json,
+    RecordType,
     commit,
     emptied,
     read,
+    read_json,
     sha256,
     write_durably,
 )
+from bench.store.packed import records_folder, require_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,24 +47,34 @@ if TYPE_CHECKING:
 FIT_MARK = "fit.json"
 CELL_MARK = "result.json"
 RANKING = "ranking.trec.gz"
-"""Of a cell; records may be kept without it."""
+"""The ranking of a cell. A cell may be kept without it."""
+PER_QUERY = "per_query.parquet"
+CURVE = "curve.parquet"
+TRAIN_RELEVANT = "train_relevant.parquet"
 RUN_FILE = "run.json"
 _RUN_COPY = "run.previous.json"
 
 
 class Store:
-    """The folder of one run. Reading never changes it; a folder that is not there reads as an empty store."""
+    """The folder of one run. Reading never changes it. A folder that does not exist reads as an empty store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+
+    @property
+    def records(self) -> Path:
+        """The folder that holds the records: `folder` itself, or a temporary copy of a packed run."""
+        return records_folder(self.folder)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def results(self) -> list[CellResult]:
         """Return the target cells, ordered by name, with the probes of their fit joined into `forgetting`.
 
+        Damaged cells are left out: see `problems`.
+
         Raises:
-            StoreError: a record was written by a newer version of AdaptBench.
+            StoreError: a newer version of AdaptBench wrote a record.
         """
         cells = self.cells()
         probes: dict[str, dict[str, dict[str, Any]]] = {}
@@ -74,7 +87,7 @@ class Store:
         return targets
 
     def cells(self) -> list[CellResult]:
-        """Return all cells, probes too, ordered by name. Damaged ones are left out: see `problems`."""
+        """Return all cells, probes included, ordered by name. Damaged ones are left out: see `problems`."""
         return [record for _, record, _ in self._scan("cells", CELL_MARK, CellResult) if record is not None]
 
     def fits(self) -> list[FitRecord]:
@@ -82,37 +95,37 @@ class Store:
         return [record for _, record, _ in self._scan("fits", FIT_MARK, FitRecord) if record is not None]
 
     def problems(self) -> list[str]:
-        """Return a sentence for each record that is damaged, with its path. A run makes such fits and cells again."""
-        found = [problem for _, _, problem in self._scan("fits", FIT_MARK, FitRecord) if problem]
-        found += [problem for _, _, problem in self._scan("cells", CELL_MARK, CellResult) if problem]
+        """Return a sentence for each damaged record, with its path. A run makes such fits and cells again."""
+        problems = [problem for _, _, problem in self._scan("fits", FIT_MARK, FitRecord) if problem]
+        problems += [problem for _, _, problem in self._scan("cells", CELL_MARK, CellResult) if problem]
         try:
             self._read_invocations(RUN_FILE)
         except StoreError as error:
-            found.append(str(error))
-        return found
+            problems.append(str(error))
+        return problems
 
     def fit(self, name: str) -> FitRecord:
         """Return one fit.
 
         Raises:
-            StoreError: it is not in the store, or damaged.
+            StoreError: the fit is not in the store, or it is damaged.
         """
         return self._get(self.fit_folder(name) / FIT_MARK, FitRecord)
 
     def cell(self, name: str) -> CellResult:
-        """Return one cell, its own measurements only.
+        """Return one cell with its own measurements, without those of the probes of its fit.
 
         Raises:
-            StoreError: it is not in the store, or damaged.
+            StoreError: the cell is not in the store, or it is damaged.
         """
         return self._get(self.cell_folder(name) / CELL_MARK, CellResult)
 
     def has_fit(self, name: str) -> bool:
-        """Whether the fit stands: its mark can be read, and all it lists is there in the right size."""
-        return _stands(self.fit, name)
+        """Whether the fit is complete: its record can be read, and every listed file is there in the right size."""
+        return _is_complete(self.fit, name)
 
     def has_artefact(self, fit: str) -> bool:
-        """Whether the fit stands with all that `Strategy.load` reads, content checked."""
+        """Whether the fit is complete and every file that `Strategy.load` reads has the content that was written."""
         try:
             self.artefact(fit)
         except (MissingError, DamagedError, ArtefactError):
@@ -120,27 +133,45 @@ class Store:
         return True
 
     def has_cell(self, name: str) -> bool:
-        """Whether the cell stands: its mark can be read, and all it lists is there in the right size."""
-        return _stands(self.cell, name)
+        """Whether the cell is complete: its record can be read, and every listed file is there in the right size."""
+        return _is_complete(self.cell, name)
 
     def per_query(self, cell: str) -> pd.DataFrame:
-        """Return one row a judged query: columns `query`, `group`, `seen`, then one column a measure.
+        """Return one row for each judged query: columns `query`, `group`, `seen`, then one column for each measure.
 
         Raises:
             StoreError: the cell has no such file (it failed), or the file is damaged.
         """
         import pandas as pd
 
-        return pd.read_parquet(self._whole(self.cell_folder(cell), self.cell(cell).files, "per_query.parquet"))
+        return pd.read_parquet(self._checked(self.cell_folder(cell), self.cell(cell).files, PER_QUERY))
 
     def curve(self, fit: str) -> pd.DataFrame:
-        """Return the learning curve of a fit: columns `step, seconds, loss, learning_rate, dev`."""
+        """Return the learning curve of a fit: columns `step, seconds, loss, learning_rate, dev`.
+
+        Raises:
+            StoreError: the fit is not in the store, or the file is damaged.
+        """
         import pandas as pd
 
         record = self.fit(fit)
-        if "curve.parquet" not in record.files:
-            return pd.DataFrame({field.name: pd.Series(dtype="float64") for field in fields(CurvePoint)})
-        return pd.read_parquet(self._whole(self.fit_folder(fit), record.files, "curve.parquet"))
+        if CURVE not in record.files:
+            return pd.DataFrame({name: pd.Series(dtype="float64") for name in CurvePoint.model_fields})
+        return pd.read_parquet(self._checked(self.fit_folder(fit), record.files, CURVE))
+
+    def train_relevant(self, fit: str) -> list[str]:
+        """Return the documents that were a positive in training, sorted: they define the seen stratum.
+
+        Raises:
+            StoreError: the fit is not in the store, or the file is damaged.
+        """
+        import pandas as pd
+
+        record = self.fit(fit)
+        if TRAIN_RELEVANT not in record.files:
+            return record.train_relevant
+        frame = pd.read_parquet(self._checked(self.fit_folder(fit), record.files, TRAIN_RELEVANT))
+        return list(frame["document"])
 
     def ranking(self, cell: str) -> Ranking:
         """Return the ranking of a cell.
@@ -150,12 +181,12 @@ class Store:
         """
         from bench.retrieval.ranking import read_trec
 
-        return read_trec(self._whole(self.cell_folder(cell), self.cell(cell).files, RANKING))
+        return read_trec(self._checked(self.cell_folder(cell), self.cell(cell).files, RANKING))
 
     def artefact(self, fit: str) -> Path:
         """Return the folder that `Strategy.load` reads, after checking every file in it against its SHA-256.
 
-        It is empty, or not there at all, for a strategy that adds nothing to the base model.
+        The folder is empty or missing for a strategy that adds nothing to the base model.
 
         Raises:
             StoreError: the fit is not in the store, or a file is missing or damaged.
@@ -163,7 +194,7 @@ class Store:
         folder, record = self.fit_folder(fit), self.fit(fit)
         for name in record.files:
             if name.startswith(f"{MODEL}/"):
-                self._whole(folder, record.files, name)
+                self._checked(folder, record.files, name)
         return folder / MODEL
 
     def invocations(self) -> list[dict[str, Any]]:
@@ -177,53 +208,65 @@ class Store:
         """Return the studies that chose hyperparameters, ordered by name.
 
         Raises:
-            StoreError: one was written by a newer version, or is damaged.
+            StoreError: a newer version of AdaptBench wrote one, or one is damaged.
         """
         from bench.store.studies import studies
 
-        return studies(self.folder)
+        return studies(self.records)
 
     # --- writing --------------------------------------------------------------------------------------------------
 
     def fit_folder(self, name: str) -> Path:
-        """Return the folder of a fit, whether it stands or not."""
-        return self.folder / "fits" / name
+        """Return the folder of a fit, whether the fit exists or not."""
+        return self.records / "fits" / name
 
     def cell_folder(self, name: str) -> Path:
-        """Return the folder of a cell, whether it stands or not."""
-        return self.folder / "cells" / name
+        """Return the folder of a cell, whether the cell exists or not."""
+        return self.records / "cells" / name
 
     def begin_fit(self, name: str) -> Path:
-        """Return the emptied folder of a fit to write into; its artefact goes into `model/` there."""
+        """Return the emptied folder of a fit to write into. The artefact goes into its subfolder `model/`."""
+        require_unpacked(self.folder)
         folder = emptied(self.fit_folder(name), FIT_MARK)
         (folder / MODEL).mkdir()
         return folder
 
     def begin_cell(self, name: str) -> Path:
         """Return the emptied folder of a cell to write into."""
+        require_unpacked(self.folder)
         return emptied(self.cell_folder(name), CELL_MARK)
 
-    def put_fit(self, record: FitRecord, curve: Sequence[CurvePoint] = ()) -> None:
-        """Write the curve, hash what lies in the fit's folder, then write `fit.json`: from here on the fit exists."""
+    def put_fit(
+        self, record: FitRecord, curve: Sequence[CurvePoint] = (), train_relevant: Collection[str] = ()
+    ) -> None:
+        """Write the files of a fit, then `fit.json`, which lists them. From here on the fit exists.
+
+        Args:
+            record: the fit; its artefact lies in `model/` already.
+            curve: its learning curve.
+            train_relevant: the documents that were a positive in training.
+        """
+        require_unpacked(self.folder)
         folder = self.fit_folder(record.fit)
         folder.mkdir(parents=True, exist_ok=True)
-        if curve:
+        if curve or train_relevant:
             import pandas as pd
-
-            frame = pd.DataFrame([asdict(point) for point in curve])
-            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(
-                folder / "curve.parquet"
-            )
+        if curve:
+            frame = pd.DataFrame([point.model_dump() for point in curve])
+            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(folder / CURVE)
+        if train_relevant:
+            pd.DataFrame({"document": sorted(train_relevant)}).to_parquet(folder / TRAIN_RELEVANT, index=False)
         commit(folder, FIT_MARK, record)
 
     def put_cell(
         self, record: CellResult, per_query: pd.DataFrame | None = None, ranking: Ranking | None = None
     ) -> None:
-        """Write the values per query and the ranking, then `result.json`: from here on the cell exists."""
+        """Write the values per query and the ranking, then `result.json`. From here on the cell exists."""
+        require_unpacked(self.folder)
         folder = self.cell_folder(record.cell)
         folder.mkdir(parents=True, exist_ok=True)
         if per_query is not None:
-            per_query.to_parquet(folder / "per_query.parquet", index=False)
+            per_query.to_parquet(folder / PER_QUERY, index=False)
         if ranking is not None:
             from bench.retrieval.ranking import write_trec
 
@@ -231,58 +274,71 @@ class Store:
         commit(folder, CELL_MARK, record)
 
     def put_invocation(self, invocation: Mapping[str, Any], replace_last: bool = False) -> None:
-        """Add an invocation to `run.json`, or write the last one again now that it has ended.
+        """Add an invocation to `run.json`, or replace the last one when it has ended.
 
-        What stood before is kept in `run.previous.json` until the new file is on disk.
+        `run.previous.json` keeps the earlier content until the new file is on the disk.
         """
+        require_unpacked(self.folder)
         earlier = self.invocations()
         if replace_last:
             earlier = earlier[:-1]
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / RUN_FILE).exists():
-            write_durably(self.folder / _RUN_COPY, as_json({"invocations": earlier}))
-        write_durably(self.folder / RUN_FILE, as_json({"invocations": [*earlier, dict(invocation)]}))
+            write_durably(self.folder / _RUN_COPY, _run_text(earlier))
+        write_durably(self.folder / RUN_FILE, _run_text([*earlier, dict(invocation)]))
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _scan(self, kind: str, mark: str, record: type[Record]) -> Iterator[tuple[str, Record | None, str]]:
+    def _scan(
+        self, kind: str, mark: str, record_type: type[RecordType]
+    ) -> Iterator[tuple[str, RecordType | None, str]]:
         """Yield (name, record or None, problem) for each folder that has its mark."""
-        root = self.folder / kind
+        root = self.records / kind
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if not (folder / mark).is_file():
                 continue
             try:
-                yield folder.name, read(folder / mark, record), ""
+                yield folder.name, read(folder / mark, record_type), ""
             except DamagedError as error:
                 yield folder.name, None, str(error)
 
-    def _get(self, mark: Path, record: type[Record]) -> Record:
+    def _get(self, mark: Path, record_type: type[RecordType]) -> RecordType:
         if not mark.is_file():
             raise MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
-        return read(mark, record)
+        return read(mark, record_type)
 
-    def _whole(self, folder: Path, listed: Mapping[str, Mapping[str, Any]], name: str) -> Path:
+    def _checked(self, folder: Path, files: Mapping[str, StoredFile], name: str) -> Path:
         """Return the path of a listed file after comparing its content with the record."""
-        if name not in listed:
+        if name not in files:
             raise StoreError(f"{folder.name} has no {name}")
         if not (folder / name).is_file():
             raise ArtefactError(f"{folder / name} is missing: delete {folder} and run again")
-        if sha256(folder / name) != listed[name]["sha256"]:
+        if sha256(folder / name) != files[name].sha256:
             raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
         return folder / name
 
     def _read_invocations(self, name: str) -> list[dict[str, Any]]:
-        path = self.folder / name
+        path = self.records / name
         if not path.is_file():
             return []
+        values = read_json(path)
         try:
-            return list(json.loads(path.read_text(encoding="utf-8"))["invocations"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged: {error}") from error
+            if DIGEST in values:  # older versions of AdaptBench wrote none
+                values = without_digest(values)
+            if set(values) != {"invocations"} or not isinstance(values["invocations"], list):
+                raise StoreError("it holds no list of invocations")
+        except StoreError as error:
+            raise DamagedError(f"{path} is damaged: {error}") from error
+        return values["invocations"]
 
 
-def _stands(get: Callable[[str], FitRecord | CellResult], name: str) -> bool:
-    """Whether a record can be read. One of a newer schema is refused, so that it is not overwritten."""
+def _run_text(invocations: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of `run.json`."""
+    return json.dumps(with_digest({"invocations": list(invocations)}), indent=1, ensure_ascii=False) + "\n"
+
+
+def _is_complete(get: Callable[[str], FitRecord | CellResult], name: str) -> bool:
+    """Whether a record can be read. A record of a newer schema raises, so that nothing overwrites it."""
     try:
         get(name)
     except (MissingError, DamagedError):

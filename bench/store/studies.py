@@ -1,9 +1,10 @@
-"""What studies leave in a run folder, how it is read back, and how sure the choice was. Standard library only.
+"""What studies leave in a run folder, how it is read back, and how certain the choice is.
 
     tuning/<study>/study.json     what was tuned: written once, before the first trial
-    tuning/<study>/trials.jsonl   one line a trial, in order; trial 0 is the default
+    tuning/<study>/trials.jsonl   one line for each trial, in order; trial 0 is the default
 
-A line that was cut short by the end of its process is no trial: it is left out, and written over by the next one.
+Both carry a digest of their content (`bench.records`). A line that the end of a process cut short is no trial: readers
+leave it out, and the next trial overwrites it.
 """
 
 from __future__ import annotations
@@ -11,46 +12,53 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from bench.errors import StoreError
+from bench.records import DIGEST, StoredModel, with_digest, without_digest
+from bench.store.files import read_json, record_text, write_durably
 
 STUDY_FILE, TRIALS_FILE = "study.json", "trials.jsonl"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Schema 1 had no digests."""
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(StoredModel):
     """One set of hyperparameters, fitted and scored on development data."""
+
+    model_config = ConfigDict(frozen=True)
 
     number: int
     params: dict[str, Any]
-    """What was tried; a part's are named after it: `lora.lr`."""
+    """The values that were tried. Those of a component are named after it: `lora.lr`."""
     status: str = "ok"
     """`ok`, `diverged` (pruned), `not_applicable` or `failed`."""
     value: float | None = None
-    """nDCG@10 on the development pool, or its mean over the folds; None where nothing came of it."""
-    folds: list[float] = field(default_factory=list)
-    """The value of each fold; one without folds."""
-    scores: list[float] = field(default_factory=list)
+    """nDCG@10 on the development pool, or its mean over the folds; None where the trial gave no score."""
+    folds: list[float] = Field(default_factory=list)
+    """The value of each fold; a single value without folds."""
+    scores: list[float] = Field(default_factory=list)
     """nDCG@10 of each development query, fold after fold: the same queries in the same order for every trial."""
     seconds: float = 0.0
     """Wall clock of the trial: fits and development evaluations, but not loading data and model."""
     fit_seconds: float = 0.0
-    """The part of it that a budget of seconds would be charged."""
+    """The part of `seconds` that a budget of seconds would be charged."""
     reason: str = ""
+    """Why the status is not `ok`; else empty."""
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(StoredModel):
     """A search for hyperparameters: what was tuned and what was tried."""
 
+    model_config = ConfigDict(frozen=True)
+
     study: str
-    """Readable name ending in a hash; also the folder's name."""
+    """Readable name ending in a hash; also the name of the folder."""
     strategy: str
     dataset: str
     model: str
@@ -59,33 +67,38 @@ class Study:
     space: dict[str, dict[str, Any]]
     """Dimension -> its kind (`Choice`, `LogUniform`, `Uniform`) and its values or bounds."""
     defaults: dict[str, Any]
-    """What trial 0 tries."""
+    """The values of trial 0."""
     folds: int = 1
     queries: int = 0
     """Development queries that score a trial, over all folds."""
     note: str = ""
-    """Why there is no trial, where there is none."""
-    environment: dict[str, Any] = field(default_factory=dict)
+    """Why the study has no trial, where it has none."""
+    environment: dict[str, Any] = Field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    """Read from `trials.jsonl`; not a key of `study.json`."""
 
     def first(self, count: int) -> Study:
-        """Return the study as it was after `count` trials: more may have been added since."""
-        return replace(self, trials=self.trials[:count])
+        """Return the study as it was after `count` trials. More may have been added since."""
+        return self.with_trials(self.trials[:count])
+
+    def with_trials(self, trials: Sequence[Trial]) -> Study:
+        """Return the study with these trials instead of its own."""
+        return self.model_copy(update={"trials": tuple(trials)})
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the highest value, the earliest one among equals."""
+        """The trial with the highest value; the earliest one among equals."""
         scored = [trial for trial in self.trials if trial.value is not None]
         return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
     @property
     def seconds(self) -> float:
-        """Wall clock of all trials: what tuning cost."""
+        """Wall clock of all trials: the cost of tuning."""
         return sum(trial.seconds for trial in self.trials)
 
     @property
     def best_so_far(self) -> list[float | None]:
-        """The highest value after each trial; None until one has a value."""
+        """The highest value after each trial; None until a trial has a value."""
         curve: list[float | None] = []
         for trial in self.trials:
             known = [value for value in (*curve[-1:], trial.value) if value is not None]
@@ -94,14 +107,14 @@ class Study:
 
     @property
     def gain(self) -> tuple[float, float] | None:
-        """What the best trial gains over the default, and its standard error over development queries.
+        """The gain of the best trial over the default, and its standard error over development queries.
 
-        It is too high as an estimate, as the best of several is chosen on the very same queries.
+        The gain is biased upwards, because the best trial was chosen on the same queries.
         """
         return None if self.best is None else self.over_default(self.best)
 
     def over_default(self, trial: Trial) -> tuple[float, float] | None:
-        """What a trial gains over the default, and its standard error; None where one of the two has no value."""
+        """Return a trial's gain over the default and its standard error; None where either trial has no value."""
         default = next((each for each in self.trials if each.number == 0), None)
         if default is None or default.value is None or trial.value is None:
             return None
@@ -109,7 +122,7 @@ class Study:
 
     @property
     def tied(self) -> list[Trial]:
-        """The trials, the best among them, that are within one standard error (paired by query) of the best."""
+        """The trials within one standard error (paired by query) of the best one, the best one included."""
         best = self.best
         if best is None:
             return []
@@ -121,7 +134,7 @@ class Study:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """Return what a fit's record says of the study that chose its hyperparameters."""
+        """Return what the record of a fit says about the study that chose its hyperparameters."""
         best, gain = self.best, self.gain
         return {
             "study": self.study,
@@ -142,7 +155,7 @@ class Study:
 
 
 def tied_ranges(tied: Sequence[Trial]) -> dict[str, list[Any]]:
-    """Return for each dimension the values that equally good trials have: lowest and highest, or all that are text."""
+    """Return for each dimension the values of equally good trials: the lowest and highest number, or every text."""
     ranges: dict[str, list[Any]] = {}
     for name in tied[0].params if tied else ():
         values = [trial.params[name] for trial in tied]
@@ -155,75 +168,73 @@ def studies(folder: Path) -> list[Study]:
     """Return the studies of a run folder, ordered by name.
 
     Raises:
-        StoreError: one was written by a newer version, or is damaged.
+        StoreError: a newer version of AdaptBench wrote one, or one is damaged.
     """
     root = Path(folder) / "tuning"
     return [read(path.parent) for path in sorted(root.glob(f"*/{STUDY_FILE}"))]
 
 
 def read(folder: Path) -> Study:
-    """Read a study from its own folder.
+    """Return the study that its own folder holds.
 
     Raises:
-        StoreError: it was written by a newer version, or is damaged.
+        StoreError: a newer version of AdaptBench wrote it, or it is damaged.
     """
     path = folder / STUDY_FILE
+    values = read_json(path)
+    version = values.pop("schema_version", None)
+    if not isinstance(version, int):
+        raise StoreError(f"{path} is damaged (it has no schema_version): delete its folder and run again")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path}: a study of schema {version}: update adaptbench")
+    has_digests = version > 1
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["schema_version"] > SCHEMA_VERSION:
-            raise StoreError(f"{path}: a study of schema {raw['schema_version']}: update adaptbench")
-        known = {each.name for each in fields(Study)} - {"trials"}
-        study = Study(**{name: value for name, value in raw.items() if name in known})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        study = Study.from_json_values(without_digest(values) if has_digests else values)
+    except StoreError as error:
         raise StoreError(f"{path} is damaged ({error}): delete its folder and run again") from error
-    return replace(study, trials=tuple(_trials(folder / TRIALS_FILE)))
+    return study.with_trials(_trials(folder / TRIALS_FILE, has_digests))
 
 
-def _trials(path: Path) -> list[Trial]:
+def _trials(path: Path, has_digests: bool) -> list[Trial]:
     trials: list[Trial] = []
     for number, line in enumerate(_whole_lines(path)):
         try:
-            trial = Trial(**json.loads(line))
+            values = json.loads(line)
+            if has_digests or DIGEST in values:
+                values = without_digest(values)
+            trial = Trial.from_json_values(values)
             if trial.number != number:
-                raise ValueError(f"trial {trial.number} where trial {number} belongs")
-        except (ValueError, TypeError) as error:
+                raise StoreError(f"trial {trial.number} where trial {number} belongs")
+        except (StoreError, ValueError, TypeError, RecursionError) as error:
             raise StoreError(f"{path}:{number + 1}: not a trial ({error}): delete its folder and run again") from error
         trials.append(trial)
     return trials
 
 
 def begin(folder: Path, study: Study) -> None:
-    """Write `study.json`; from here on the study exists."""
+    """Write `study.json`. From here on the study exists."""
     folder.mkdir(parents=True, exist_ok=True)
-    values: Mapping[str, Any] = {name: value for name, value in asdict(study).items() if name != "trials"}
-    _write(folder / STUDY_FILE, json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=1) + "\n")
+    values = {"schema_version": SCHEMA_VERSION} | with_digest(study.model_dump(exclude={"trials"}))
+    write_durably(folder / STUDY_FILE, record_text(values))
 
 
 def append(folder: Path, trial: Trial) -> None:
     """Add a trial, and wait until it is on the disk."""
     path = folder / TRIALS_FILE
-    lines = [*_whole_lines(path), json.dumps(asdict(trial))]
-    whole = "".join(f"{line}\n" for line in lines[:-1])
+    whole = "".join(f"{line}\n" for line in _whole_lines(path))
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.seek(len(whole.encode()))
         stream.truncate()
-        stream.write(f"{lines[-1]}\n".encode())
+        stream.write(f"{json.dumps(with_digest(trial.model_dump()))}\n".encode())
         stream.flush()
         os.fsync(stream.fileno())
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Return the lines of a file that end as lines do."""
+    """Return the lines of a file that end in a line break."""
     if not path.is_file():
         return []
     return path.read_bytes().decode("utf-8", errors="replace").split("\n")[:-1]
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("wb") as stream:
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _standard_error(one: Sequence[float], other: Sequence[float]) -> float:

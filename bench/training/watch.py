@@ -79,7 +79,9 @@ class Watch:
     def _look(self, learning_rate: float) -> None:
         report = self.report
         seconds = self.resources.meter.seconds
-        point = CurvePoint(report.steps, seconds, float(np.mean(self._losses)), learning_rate)
+        point = CurvePoint(
+            step=report.steps, seconds=seconds, loss=float(np.mean(self._losses)), learning_rate=learning_rate
+        )
         self._losses.clear()
         report.curve.append(point)
         if self.scores is None:

@@ -129,7 +129,13 @@ class Planter:
                 )
                 self.store.begin_fit(fit)
                 curve = [
-                    CurvePoint(step, step * 0.4, 2.0 / step, 1e-4, 0.6 + (plant.dev_gain or 0) * step / 150)
+                    CurvePoint(
+                        step=step,
+                        seconds=step * 0.4,
+                        loss=2.0 / step,
+                        learning_rate=1e-4,
+                        dev=0.6 + (plant.dev_gain or 0) * step / 150,
+                    )
                     for step in range(15, 151, 15)
                 ]
                 self.store.put_fit(record, curve if trained else ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,11 +24,11 @@ STUDY = Study(
     folds=3,
     queries=4,
     trials=(
-        Trial(0, {"lr": 1e-3}, value=0.50, scores=[0.5, 0.5, 0.5, 0.5], seconds=30.0, fit_seconds=20.0),
-        Trial(1, {"lr": 2e-3}, value=0.60, scores=[0.5, 0.92, 0.48, 0.5], seconds=30.0, fit_seconds=20.0),
-        Trial(2, {"lr": 4e-3}, value=0.61, scores=[0.5, 0.9, 0.54, 0.5], seconds=30.0, fit_seconds=20.0),
-        Trial(3, {"lr": 9e-3}, "diverged", seconds=5.0, reason="the loss was nan at step 3"),
-        Trial(4, {"lr": 5e-3}, value=0.99, scores=[1.0, 1.0, 0.96, 1.0], seconds=30.0, fit_seconds=20.0),
+        Trial(number=0, params={"lr": 1e-3}, value=0.50, scores=[0.5, 0.5, 0.5, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(number=1, params={"lr": 2e-3}, value=0.60, scores=[0.5, 0.92, 0.48, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(number=2, params={"lr": 4e-3}, value=0.61, scores=[0.5, 0.9, 0.54, 0.5], seconds=30.0, fit_seconds=20.0),
+        Trial(number=3, params={"lr": 9e-3}, status="diverged", seconds=5.0, reason="the loss was nan at step 3"),
+        Trial(number=4, params={"lr": 5e-3}, value=0.99, scores=[1.0, 1.0, 0.96, 1.0], seconds=30.0, fit_seconds=20.0),
     ),
 )
 
@@ -39,7 +38,7 @@ def tuned(planter: Any, plant: Any, untrained: Any) -> Any:
     """A run whose fits took the choice after four trials; a fifth was added later."""
     planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
     folder = planter.store.folder / "tuning" / STUDY.study
-    records.begin(folder, replace(STUDY, trials=()))
+    records.begin(folder, STUDY.with_trials(()))
     for trial in STUDY.trials:
         records.append(folder, trial)
     for fit in planter.store.fits():
@@ -65,7 +64,7 @@ def test_one_fit_of_a_composite_is_the_whole_of_it(planter: Any, plant: Any, unt
     """A composite and its part are tuned in one study, and each of their fits names it."""
     planter.run({"base": untrained(), "part": plant(seconds=100.0), "big": plant(seconds=5.0)})
     folder = planter.store.folder / "tuning" / STUDY.study
-    records.begin(folder, replace(STUDY, trials=()))
+    records.begin(folder, STUDY.with_trials(()))
     for trial in STUDY.trials:
         records.append(folder, trial)
     for fit in planter.store.fits():

@@ -45,7 +45,7 @@ def config(
 
 
 def comparable(cell: CellResult) -> object:
-    return cell.strategy, cell.status, cell.reason, cell.metrics, cell.strata, cell.files["ranking.trec.gz"]["sha256"]
+    return cell.strategy, cell.status, cell.reason, cell.metrics, cell.strata, cell.files["ranking.trec.gz"].sha256
 
 
 def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callable[[str], RunConfig]) -> None:

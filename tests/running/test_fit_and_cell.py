@@ -34,22 +34,24 @@ def only(outcome: RunResult) -> tuple[FitRecord, CellResult]:
 
 
 def test_a_fit_records_what_it_spent_and_on_what(toy_config: Configure, run_inline: Run) -> None:
-    fit, cell = only(run_inline(toy_config(seeds="3")))
+    outcome = run_inline(toy_config(seeds="3"))
+    fit, cell = only(outcome)
     assert (fit.status, fit.seed, fit.strategy, fit.dataset, fit.model) == ("ok", 3, "toy", "tiny", "fake-model")
     assert fit.budget["limits"] == {"steps": 5}
     assert fit.budget["spent"]["steps"] == 5 and fit.budget["stopped_by"] == "steps"
     assert fit.cost["fit_seconds"] == fit.budget["spent"]["seconds"] > 0
     assert fit.cost["wall_seconds"] > fit.cost["fit_seconds"]
-    assert fit.cost["artifact_bytes"] == fit.files["model/seen.json"]["bytes"]
+    assert fit.cost["artifact_bytes"] == fit.files["model/seen.json"].bytes
     assert fit.report["data"]["labels"] == fit.budget["spent"]["examples"] == 40
-    assert len(fit.train_relevant) == 32
+    assert len(outcome.store.train_relevant(fit.fit)) == 32
     assert fit.environment["machine_class"] and fit.environment["threads"] >= 1
     assert cell.budget == fit.budget and cell.cost["fit_seconds"] == fit.cost["fit_seconds"]
 
 
 def test_what_needs_no_labels_is_given_none(toy_config: Configure, run_inline: Run) -> None:
-    fit, cell = only(run_inline(toy_config(strategies="words", baseline="words")))
-    assert fit.train_relevant == [] and fit.report["data"]["labels"] == 0
+    outcome = run_inline(toy_config(strategies="words", baseline="words"))
+    fit, cell = only(outcome)
+    assert outcome.store.train_relevant(fit.fit) == [] and fit.report["data"]["labels"] == 0
     assert cell.strata["seen"]["n"] == 0
 
 

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "run")
     folder = store.begin_fit("lora-1234")
     (folder / "model" / "trained.bin").write_bytes(b"weights")
-    store.put_fit(_fit(), [CurvePoint(1, 0.5, loss=2.0), CurvePoint(2, 1.0, dev=0.4)])
+    store.put_fit(_fit(), [CurvePoint(step=1, seconds=0.5, loss=2.0), CurvePoint(step=2, seconds=1.0, dev=0.4)])
     store.begin_cell("lora--toy-1234")
     frame = pd.DataFrame({"query": ["q1"], "group": [None], "seen": [True], "ndcg@10": [0.5]})
     store.put_cell(_cell(), frame, Ranking({"q1": [("d2", 2.0), ("d1", 1.0)]}))
@@ -61,7 +61,7 @@ def test_a_fit_without_its_mark_does_not_exist(store: Store) -> None:
 def test_the_mark_lists_size_and_hash_of_every_file_beside_it(store: Store) -> None:
     files = store.fit("lora-1234").files
     assert set(files) == {"curve.parquet", "model/trained.bin"}
-    assert files["model/trained.bin"]["bytes"] == 7 and len(files["model/trained.bin"]["sha256"]) == 64
+    assert files["model/trained.bin"].bytes == 7 and len(files["model/trained.bin"].sha256) == 64
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": 1}', '{"schema_version": "x"}'])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,11 @@ STUDY = Study(
 
 def trial(number: int, value: float | None, scores: list[float] | None = None, **changes: Any) -> Trial:
     known = {"params": {"lr": 1e-3 * (number + 1)}, "seconds": 10.0, "fit_seconds": 6.0, **changes}
-    return Trial(number, value=value, scores=scores or [], **known)
+    return Trial(number=number, value=value, scores=scores or [], **known)
 
 
 def with_trials(*trials: Trial) -> Study:
-    return replace(STUDY, trials=trials)
+    return STUDY.with_trials(trials)
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_the_summary_is_what_a_record_needs() -> None:
     assert json.loads(json.dumps(summary)) == summary
     assert (summary["trials"], summary["best_trial"], summary["default_value"]) == (2, 1, 0.5)
     assert (summary["value"], summary["params"], summary["seconds"]) == (0.6, {"lr": 2e-3}, 20.0)
-    assert replace(STUDY, note="40 labels").summary()["best_trial"] is None
+    assert STUDY.model_copy(update={"note": "40 labels"}).summary()["best_trial"] is None
 
 
 def test_reading_studies_loads_no_library_that_is_heavy() -> None:

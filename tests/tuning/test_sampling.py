@@ -30,7 +30,7 @@ def run(count: int, trials: list[Trial] | None = None) -> list[Trial]:
     while len(trials) < count:
         params = sampling.propose(SPACE, DEFAULTS, trials, len(trials))
         assert params is not None
-        trials.append(Trial(len(trials), params, value=value_of(params)))
+        trials.append(Trial(number=len(trials), params=params, value=value_of(params)))
     return trials
 
 
@@ -67,13 +67,14 @@ def test_later_trials_learn_from_earlier_ones() -> None:
 
 
 def test_a_diverged_trial_is_learned_from_and_no_obstacle() -> None:
-    trials = [Trial(0, DEFAULTS, "diverged"), *(Trial(n, {**DEFAULTS, "lr": 1e-3 * n}, value=0.5) for n in (1, 2, 3))]
+    trials = [Trial(number=0, params=DEFAULTS, status="diverged")]
+    trials += [Trial(number=n, params={**DEFAULTS, "lr": 1e-3 * n}, value=0.5) for n in (1, 2, 3)]
     assert sampling.propose(SPACE, DEFAULTS, trials, 4) is not None
 
 
 def test_a_default_outside_the_bounds_is_tried_and_no_obstacle() -> None:
     outside = {**DEFAULTS, "lr": 0.5}
-    trials = [Trial(0, outside, value=0.1)]
+    trials = [Trial(number=0, params=outside, value=0.1)]
     found = sampling.propose(SPACE, outside, trials, 1)
     assert found is not None and found["lr"] <= 1e-2
 
@@ -82,7 +83,7 @@ def test_a_finite_space_is_tried_in_full_and_then_is_done() -> None:
     finite: dict[str, Param] = {"method": Choice(("a", "b")), "k": Choice((1, 2, 3))}
     trials: list[Trial] = []
     while (params := sampling.propose(finite, {"method": "b", "k": 2}, trials, len(trials))) is not None:
-        trials.append(Trial(len(trials), params, value=0.5))
+        trials.append(Trial(number=len(trials), params=params, value=0.5))
     assert len(trials) == 6 == space.size(finite)
     assert sorted(repr(trial.params) for trial in trials) == sorted(map(repr, space.combinations(finite)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +15,15 @@ from bench.store.studies import Study, Trial, studies
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "defaults"
 SEARCHED = studies(RECORD)
 SPACE = {"lr": {"kind": "LogUniform", "low": 1e-5, "high": 1e-2}}
-STUDY = Study("s", "lora", "domain", "base", {"steps": 60}, space=SPACE, defaults={"lr": 1e-3})
+STUDY = Study(
+    study="s",
+    strategy="lora",
+    dataset="domain",
+    model="base",
+    budget={"steps": 60},
+    space=SPACE,
+    defaults={"lr": 1e-3},
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +39,21 @@ def test_a_default_is_the_one_that_its_study_settled(study: Study, script: Modul
 
 
 def test_a_study_that_was_cut_short_settles_nothing(script: ModuleType) -> None:
-    trials = [Trial(number, {"lr": 1e-3 * (number + 1)}, value=0.5 + number, scores=[0.0, 1.0]) for number in range(4)]
-    whole = replace(STUDY, trials=tuple(trials))
+    trials = [
+        Trial(number=number, params={"lr": 1e-3 * (number + 1)}, value=0.5 + number, scores=[0.0, 1.0])
+        for number in range(4)
+    ]
+    whole = STUDY.with_trials(tuple(trials))
     assert script.settled(whole) == {"lr": 4e-3}
     assert script.settled(whole.first(3)) == {"lr": 1e-3}
-    finite = replace(whole, space={"lr": {"kind": "Choice", "values": [1e-3, 2e-3]}})
+    finite = whole.model_copy(update={"space": {"lr": {"kind": "Choice", "values": [1e-3, 2e-3]}}})
     assert script.settled(finite.first(2)) == {"lr": 2e-3}
 
 
 @pytest.mark.parametrize(("scores", "lr"), [([0.6, 0.7, 0.6, 0.7], 2e-3), ([0.9, 0.4, 0.6, 0.5], 1e-3)])
 def test_a_default_changes_for_more_than_one_standard_error(scores: list[float], lr: float, script: ModuleType) -> None:
-    default = Trial(0, {"lr": 1e-3}, value=0.55, scores=[0.5, 0.6, 0.5, 0.6])
-    other = Trial(1, {"lr": 2e-3}, value=sum(scores) / 4, scores=scores)
-    worse = [Trial(number, {"lr": 1e-5 * number}, value=0.1, scores=[0.1] * 4) for number in (2, 3)]
+    default = Trial(number=0, params={"lr": 1e-3}, value=0.55, scores=[0.5, 0.6, 0.5, 0.6])
+    other = Trial(number=1, params={"lr": 2e-3}, value=sum(scores) / 4, scores=scores)
+    worse = [Trial(number=number, params={"lr": 1e-5 * number}, value=0.1, scores=[0.1] * 4) for number in (2, 3)]
     trials = (default, other, *worse)
-    assert script.settled(replace(STUDY, trials=trials)) == {"lr": lr}
+    assert script.settled(STUDY.with_trials(trials)) == {"lr": lr}

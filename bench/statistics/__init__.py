@@ -1,1 +1,1 @@
-"""Significance, variance, resampling and power. Nothing here knows what a strategy is."""
+"""Is a difference real, and how small a difference could these data show? Arrays in, numbers out."""

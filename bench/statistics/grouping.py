@@ -1,7 +1,7 @@
-"""Which queries rise and fall together, so that chance is reckoned over their groups instead of over queries.
+"""Which queries depend on each other, so that tests resample their groups instead of single queries.
 
-Groups that a dataset declares (the subject of a passage, the module that a question is about) do so. Templates, which
-are found in the wording of questions, do not: they are for averages (`bench.data.templates`).
+Groups that a dataset declares (the subject of a passage, the module of a question) count as dependent. Templates, which
+are found in the wording of questions, do not; they serve macro-averages only (`bench.data.templates`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from bench.data.templates import is_template
 
 FEWEST = 20
-"""With fewer groups than these, tests over groups reject too often (Cameron, Gelbach & Miller 2008, table 2)."""
+"""Tests over fewer groups than this reject too often (Cameron, Gelbach & Miller 2008, table 2)."""
 
 
 def dependent(labels: Sequence[str | None]) -> list[str] | None:
-    """Return the labels that tests over groups take; None where queries are to be taken one by one.
+    """Return the groups that tests use, or None where they treat queries as independent.
 
     Args:
-        labels: the group of each query, shape (n,). A query without one is a group of its own.
+        labels: the group of each query, shape (n,). A query without a label is a group of its own.
     """
     named = {label for label in labels if isinstance(label, str)}
     if not FEWEST <= len(named) < len(labels) or any(map(is_template, named)):

@@ -1,7 +1,7 @@
-"""What a test set can show: the smallest difference it detects, the margin within which it can call two things equal.
+"""The smallest difference that a test set detects, and the margin within which it can show equivalence.
 
-Planning figures from a standard error and its degrees of freedom, by the sum of two t quantiles; the exact power under
-the non-central t differs by less than .01 from ten degrees of freedom on.
+All figures follow from a standard error and its degrees of freedom, as a sum of two t quantiles. From ten degrees of
+freedom on, this differs from the exact power under the non-central t by less than 0.01.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _STEP = 0.005
 
 
 def detectable(standard_error: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the true difference that a two-sided t-test finds with this power (the minimal detectable difference)."""
+    """Return the minimum detectable difference: a two-sided t-test finds it with this power."""
     return standard_error * float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(power, df))
 
 
 def supported_margin(standard_error: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest margin within which two equal strategies would be called equivalent with this power.
+    """Return the smallest margin within which two equal strategies are called equivalent with this power.
 
-    By two one-sided tests (Schuirmann 1987). Rounded up to a multiple of .005, so that it depends on the size of the
-    test set and not on the noise of one comparison.
+    The test is two one-sided tests (Schuirmann 1987). The margin is rounded up to a multiple of 0.005, so that it
+    depends on the size of the test set and not on the noise of one difference.
     """
     return _round_up(standard_error * float(stats.t.ppf(1 - alpha, df) + stats.t.ppf((1 + power) / 2, df)))
 
 
 def unshown_margin(n_queries: int, alpha: float = ALPHA) -> float:
-    """Return the margin that so many queries support at best, however little they differ.
+    """Return the smallest margin that this number of queries supports, however little they differ.
 
-    If a share of all queries changed, by 1 at most, `n_queries` would show none of it with probability `(1 - share) **
-    n_queries`. The share at which that is alpha, some 3 / n (the rule of three: Hanley & Lippman-Hand 1983), rounded up
-    as `supported_margin` is: .01 for 300 queries, .315 for 8.
+    If a share of all queries changed, by 1 at most, `n_queries` would show no change with probability
+    `(1 - share) ** n_queries`. The margin is the share at which that probability is alpha, about 3 / n (the rule of
+    three: Hanley & Lippman-Hand 1983). It is rounded up as in `supported_margin`: 0.01 for 300 queries, 0.315 for 8.
     """
     return _round_up(1 - alpha ** (1 / n_queries))
 
@@ -47,11 +47,11 @@ def queries_needed(gain: float, query_sd: float, alpha: float = ALPHA, power: fl
     """Return how many judged queries detect a gain of this size.
 
     Args:
-        gain: the true difference in the mean, in units of the measure; above 0.
-        query_sd: standard deviation over queries of the difference between two strategies (full fine-tuning against
-            frozen on SciFact: .23 nDCG@10).
-        alpha: of the two-sided t-test.
-        power: the chance of finding it.
+        gain: the true difference of the means, above 0, in units of the measure.
+        query_sd: standard deviation over queries of the difference between two strategies (0.23 nDCG@10 for full
+            fine-tuning against the frozen model on SciFact).
+        alpha: level of the two-sided t-test.
+        power: probability of detecting the gain.
 
     Raises:
         ValueError: the gain is not above 0.

@@ -1,8 +1,7 @@
-"""Resampling: bootstrap intervals and sign-flip tests over queries, or over groups of queries that belong together.
+"""Bootstrap intervals and sign-flip tests over queries, or over groups of dependent queries.
 
-All functions are pure: the same arguments, `seed` included, give the same result. Several columns of values (several
-comparisons over the same queries) share their random numbers, so that a comparison alone gets the figure that it gets
-within a family.
+The same arguments, `seed` included, always give the same result. All columns of values (one per comparison, over the
+same queries) share their random numbers, so that a comparison gets the same figure alone and within a family.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 _CELLS = 2_000_000
-"""Random numbers held at once: bounds memory to some tens of megabytes."""
+"""Random numbers held at once; this bounds memory to tens of megabytes."""
 
 
 def bootstrap_means(
@@ -23,10 +22,10 @@ def bootstrap_means(
 
     Args:
         values: shape (n,) or (n, columns).
-        groups: a label for each of the n. Whole groups are drawn then (cluster bootstrap), as the values of a group are
-            not independent; a sample's mean is over the values it holds.
-        resamples: how many samples.
-        seed: of the random numbers.
+        groups: a label for each of the n values. With labels, whole groups are drawn (cluster bootstrap), because
+            the values of a group are not independent. A sample's mean is over the values that it holds.
+        resamples: number of samples.
+        seed: seed of the random numbers.
     """
     sums, counts = group_sums(values, groups)
     n = len(sums)
@@ -52,17 +51,18 @@ def sign_flip_p(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> float:
-    """Return the two-sided p of a paired permutation test: is the mean of the differences zero?
+    """Return the two-sided p-value of a paired permutation test that the mean difference is zero.
 
-    Under the null hypothesis a pair may be swapped, which turns the sign of its difference (Smucker, Allan & Carterette
-    2007, section 2.1). With groups, the pairs of a group are swapped together. Where there are few enough signs all of
-    them are tried and p is exact; else p = (1 + extreme samples) / (1 + samples), which never is 0.
+    Under the null hypothesis the two sides of a pair are exchangeable, and a swap flips the sign of the difference
+    (Smucker, Allan & Carterette 2007, section 2.1). With groups, the pairs of a group are swapped together. If there
+    are few enough sign vectors, all of them are tried and p is exact. Otherwise p is (1 + extreme samples) /
+    (1 + samples), which is never 0.
 
     Args:
         differences: shape (n,).
-        groups: a label for each difference, or None where they are independent.
-        resamples: random sign vectors, if not all are tried.
-        seed: of the random numbers.
+        groups: a label for each difference, or None where the differences are independent.
+        resamples: number of random sign vectors where not all are tried.
+        seed: seed of the random numbers.
     """
     return float(sign_flip_ps(np.asarray(differences)[:, None], groups, resamples, seed)[0])
 
@@ -73,9 +73,9 @@ def sign_flip_ps(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return `sign_flip_p` of each column of differences, shape (n, columns) -> (columns,)."""
+    """Return `sign_flip_p` of each column: differences of shape (n, columns) give p-values of shape (columns,)."""
     sums, _ = group_sums(differences, groups)
-    # A sum of flipped signs that equals the observed one in exact arithmetic must count as extreme.
+    # Rounding must not hide a sum of flipped signs that equals the observed sum in exact arithmetic.
     thresholds = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)
     rng = np.random.default_rng(seed)
     extreme = np.zeros(sums.shape[1])
@@ -93,10 +93,10 @@ def sign_flip_ps(
 
 
 def group_sums(values: np.ndarray, groups: Sequence[str] | np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums (groups, columns) and sizes (groups,) of each group; each row alone without groups.
+    """Return the sums (groups, columns) and the sizes (groups,) of the groups; without groups, each row is one.
 
     Raises:
-        ValueError: there are no values, or not one label for each.
+        ValueError: there are no values, or the number of labels differs from theirs.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim not in (1, 2) or not len(values):
@@ -113,7 +113,7 @@ def group_sums(values: np.ndarray, groups: Sequence[str] | np.ndarray | None) ->
 
 
 def _parts(resamples: int, width: int) -> Iterator[slice]:
-    """Cut the samples into slices that hold at most `_CELLS` numbers each."""
+    """Yield slices of the samples that hold at most `_CELLS` numbers each."""
     rows = max(1, _CELLS // width)
     for start in range(0, resamples, rows):
         yield slice(start, min(start + rows, resamples))

@@ -1,9 +1,8 @@
-"""Is a difference between two strategies real? Every pair of strategies gets the same answer in the same form.
+"""Tests of a strategy against another, of all strategies against a baseline, and of all pairs.
 
-The interval and the p that decide know both sources of variance, queries and seeds (`bench.statistics.variance`).
-Beside them stand the tests that the field uses on the means over seeds, query by query: they hold for these trained
-models, and say nothing of the next seed. Families of comparisons within one dataset, budget and measure are corrected
-after Holm.
+The deciding interval and p-value account for variance over queries and over seeds (`bench.statistics.variance`). The
+field's usual tests stand beside them. Those test the means over seeds, query by query, so they hold for these trained
+models and say nothing about another seed. A family of tests is corrected by Holm's method.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,33 +21,30 @@ from bench.statistics.pairwise import PairwiseTest
 from bench.statistics.resampling import bootstrap_means, interval, sign_flip_ps
 from bench.statistics.variance import Uncertainty, uncertainty
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _TIE = 1e-9
-"""Scores of a query that differ by less are equal: sums of the same gains in another order."""
+"""Scores of a query that differ by less are equal: the same gains, added in another order."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is known about the scores beside their values."""
+    """What the tests know about the scores besides their values."""
 
     seeds: Mapping[str, Sequence[int]] | None = None
-    """Strategy -> the seed of each row. Two sides with the same seeds are compared seed by seed, others as independent
-    samples of seeds. None: sides with equally many rows, more than one, have the same seeds."""
+    """Strategy -> the seed of each row. Sides with the same seeds are compared seed by seed; other sides are
+    independent samples of seeds. None means that sides with equally many rows, more than one, have the same seeds."""
     untrained: Collection[str] = ()
-    """Strategies that do not depend on a seed: their one row is all there is to know."""
+    """Strategies without seeds: their one row carries no variance over seeds."""
     groups: Sequence[str] | None = None
-    """A label for each query, where queries come in groups (one entity, one subject) and are not independent."""
+    """A label for each query, where queries of a group (one entity, one subject) are not independent."""
     seed_sd: float | None = None
-    """Assumed standard deviation of a difference from seed to seed, used where there is but one seed."""
+    """Assumed standard deviation of a difference from seed to seed, used where there is only one seed."""
     margin: float | None = None
-    """Of equivalence; None for the smallest that each comparison supports."""
+    """The equivalence margin; None for the smallest that each test supports."""
     seed: int = 0
-    """Of the resampling."""
+    """Seed of the resampling."""
 
     def paired(self, first: str, second: str) -> bool:
-        """Return whether two strategies of equally many rows were trained with the same seeds."""
+        """Return whether two strategies with equally many rows were trained with the same seeds."""
         return self.seeds is None or list(self.seeds[first]) == list(self.seeds[second])
 
 
@@ -58,28 +54,28 @@ def compare(
     names: tuple[str, str] = ("baseline", "other"),
     design: Design | None = None,
 ) -> PairwiseTest:
-    """Compare two strategies on the same queries.
+    """Return the test of one strategy against another on the same queries.
 
     Args:
-        baseline: scores, shape (seeds, queries), or (queries,) for one seed; both sides have the queries in one order.
-        other: the same of the strategy to judge; the numbers of seeds may differ.
-        names: of the two, for the result and for `design`.
+        baseline: scores, shape (seeds, queries), or (queries,) for one seed. Both sides have the same order of queries.
+        other: scores of the strategy to judge; its number of seeds may differ.
+        names: names of both, as the result and `design` use them.
         design: what else is known.
 
     Raises:
         DataError: the queries differ in number, there are fewer than two, or a score is not a number.
     """
     if names[0] == names[1]:
-        raise DataError(f"a comparison of {names[0]!r} with itself")
+        raise DataError(f"{names[0]!r} cannot be compared with itself")
     return _family(dict(zip(names, (baseline, other), strict=True)), [names], design)[0]
 
 
 def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design | None = None) -> list[PairwiseTest]:
-    """Compare every strategy with the baseline: one family, corrected after Holm, in the order of `scores`.
+    """Return the tests of all strategies against the baseline: one family, Holm-corrected, in the order of `scores`.
 
     Args:
         scores: strategy -> scores, shape (seeds, queries) or (queries,), all over the same queries.
-        baseline: the strategy that the others are compared with.
+        baseline: the name of the baseline.
         design: what else is known.
 
     Raises:
@@ -92,12 +88,15 @@ def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design 
 
 
 def compare_pairs(scores: Mapping[str, np.ndarray], design: Design | None = None) -> list[PairwiseTest]:
-    """Compare all pairs of strategies, a family of its own; in each pair the earlier one is the baseline."""
+    """Return the tests of all pairs, one Holm-corrected family; the earlier strategy of a pair is its baseline."""
     return _corrected(_family(scores, list(itertools.combinations(scores, 2)), design))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p-values corrected after Holm (1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
+    """Return p-values corrected by Holm's method (1979).
+
+    The k-th smallest of m values is multiplied by m - k + 1. The result is at most 1 and keeps the order.
+    """
     corrected = [0.0] * len(ps)
     largest = 0.0
     for rank, position in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
@@ -106,26 +105,15 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def to_frame(comparisons: Sequence[PairwiseTest]) -> pd.DataFrame:
-    """Return one row a comparison: its fields, then `verdict`."""
-    import pandas as pd
-
-    names = [field.name for field in dataclasses.fields(PairwiseTest)]
-    rows = [{**dataclasses.asdict(comparison), "verdict": comparison.verdict} for comparison in comparisons]
-    return pd.DataFrame(rows, columns=[*names, "verdict"])
-
-
 def _corrected(family: Sequence[PairwiseTest]) -> list[PairwiseTest]:
-    ps = holm([comparison.p for comparison in family])
-    return [
-        dataclasses.replace(comparison, holm_p=p, family=len(family)) for comparison, p in zip(family, ps, strict=True)
-    ]
+    ps = holm([test.p for test in family])
+    return [dataclasses.replace(test, holm_p=p, family=len(family)) for test, p in zip(family, ps, strict=True)]
 
 
 def _family(
     scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], design: Design | None
 ) -> list[PairwiseTest]:
-    """Compare pairs of strategies; what is resampled is drawn once for all of them."""
+    """Return the uncorrected tests of pairs of strategies; all of them share their random numbers."""
     design = design or Design()
     tables = _tables(scores, design)
     if not pairs:
@@ -135,12 +123,12 @@ def _family(
     differences[np.abs(differences) < _TIE] = 0.0
     samples = bootstrap_means(differences, design.groups, seed=design.seed)
     permutation_ps = sign_flip_ps(differences, design.groups, seed=design.seed)
-    found = []
+    tests = []
     for column, (first, second) in enumerate(pairs):
         baseline, other = tables[first], tables[second]
         paired = len(baseline) == len(other) > 1 and design.paired(first, second)
         bootstrap_low, bootstrap_high = interval(samples[:, column])
-        found.append(
+        tests.append(
             PairwiseTest(
                 baseline=first,
                 other=second,
@@ -158,7 +146,7 @@ def _family(
                 **_over_queries(differences[:, column], design),
             )
         )
-    return found
+    return tests
 
 
 def _over_queries_and_seeds(known: Uncertainty, design: Design) -> dict[str, Any]:
@@ -183,22 +171,22 @@ def _over_queries_and_seeds(known: Uncertainty, design: Design) -> dict[str, Any
 
 
 def _over_queries(differences: np.ndarray, design: Design) -> dict[str, Any]:
-    """Return the tests that take the trained models as given, shape (queries,)."""
+    """Return the results of tests over queries alone, which take the trained models as given."""
     given = uncertainty(np.zeros((1, len(differences))), differences[None], False, design.groups)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return {"t_p": given.p(), "wins": wins, "ties": len(differences) - wins - losses, "losses": losses}
 
 
 def _tables(scores: Mapping[str, np.ndarray], design: Design) -> dict[str, np.ndarray]:
-    """Return every strategy's scores as (seeds, queries), checked to be about the same queries."""
+    """Return every strategy's scores as (seeds, queries), after checking that all have the same queries."""
     tables = {name: np.atleast_2d(np.asarray(values, dtype=float)) for name, values in scores.items()}
     for name, table in tables.items():
         if table.ndim != 2 or table.shape[1] < 2:
-            raise DataError(f"{name}: a comparison takes scores of two queries or more, got shape {table.shape}")
+            raise DataError(f"{name}: a test needs scores of two queries or more, got shape {table.shape}")
         if not np.isfinite(table).all():
             raise DataError(f"{name}: a score is not a number")
         if design.seeds is not None and len(design.seeds.get(name, ())) != len(table):
-            raise DataError(f"{name}: {len(table)} rows of scores, {len(design.seeds.get(name, ()))} seeds")
+            raise DataError(f"{name}: {len(table)} rows of scores but {len(design.seeds.get(name, ()))} seeds")
     if len(widths := {table.shape[1] for table in tables.values()}) > 1:
-        raise DataError(f"a comparison takes the same queries on all sides, got {sorted(widths)} of them")
+        raise DataError(f"all strategies need the same queries, got {' and '.join(map(str, sorted(widths)))} of them")
     return tables

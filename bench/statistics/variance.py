@@ -1,15 +1,15 @@
-"""How sure a difference of means is when both queries and seeds are samples.
+"""The error of a mean difference when both queries and seeds are samples.
 
-The differences of two strategies form a table, seeds x queries, whose two factors are crossed: every seed's model
-answers every query. With `D[s, q] = mean + seed[s] + query[q] + rest[s, q]`, all three terms random, the variance of
-the grand mean is `var(seed)/S + var(query)/Q + var(rest)/(S Q)`, estimated from the mean squares of the two-way table
-(Searle, Casella & McCulloch 1992, chapter 4). Averaging the seeds and testing over queries alone would leave out the
-first term, and take a lucky seed for a better strategy.
+The differences of two strategies form a table of seeds x queries. The two factors are crossed: every seed's model
+answers every query. The model is `D[s, q] = mean + seed[s] + query[q] + rest[s, q]` with three random terms. The
+variance of the grand mean is then `var(seed)/S + var(query)/Q + var(rest)/(S Q)`, estimated from the mean squares of
+the two-way table (Searle, Casella & McCulloch 1992, chapter 4). A test over queries alone, on the mean over seeds,
+leaves out the first term and takes a lucky seed for a better strategy.
 
-Few seeds say little about `var(seed)`: with 3 there are 2 degrees of freedom. The degrees of freedom of the whole lie
-between S - 1 and Q - 1: `1/df` is the average of theirs, weighted by each part's share of the variance. Satterthwaite's
-formula (1946) squares these shares, which is right for known ones; with estimated ones and three seeds it rejects a
-true null hypothesis in up to 9% of cases instead of 5% (docs/statistics.md).
+Few seeds say little about `var(seed)`: 3 seeds give 2 degrees of freedom. The degrees of freedom of the mean lie
+between S - 1 and Q - 1: `1/df` is the average of both, weighted by each factor's share of the variance.
+Satterthwaite's formula (1946) squares the shares, which is right for known shares. With estimated shares and three
+seeds it rejects a true null hypothesis in up to 9% of cases instead of 5% (docs/statistics.md).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from scipy import stats
 from bench.statistics.resampling import group_sums
 
 _ROUNDING = 1e-12
-"""Below this a standard error is what sums of equal differences leave."""
+"""A smaller standard error is the rounding error of equal differences."""
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """A mean difference and what is known about its error."""
+    """A mean difference and its error."""
 
     mean: float
     standard_error: float
     df: float
     """Degrees of freedom, between seeds - 1 and queries - 1."""
     seed_share: float
-    """The part of the squared standard error that comes from seeds, 0 to 1; 0 where one seed cannot tell."""
+    """Share of the squared standard error that comes from seeds, 0 to 1; 0 with one seed."""
     seed_sd: float | None
-    """Estimated standard deviation, from seed to seed, of the difference in the mean; None from one seed."""
+    """Estimated standard deviation of the mean difference from seed to seed; None with one seed."""
     query_sd: float
     """Standard deviation over queries of the difference of seed means."""
     n: int
-    """Queries, or groups of them where these are given."""
+    """Number of queries, or of groups where groups are given."""
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the t interval of the mean difference."""
@@ -50,19 +50,19 @@ class Uncertainty:
         return self.mean - half, self.mean + half
 
     def p(self, against: float = 0.0) -> float:
-        """Return the two-sided p of the hypothesis that the true difference is `against`.
+        """Return the two-sided p-value of the hypothesis that the true difference is `against`.
 
-        Where all queries differ by the same the t-test has nothing to go by; it is the sign test's p then.
+        Where all queries differ by the same amount, a t-test divides by 0. The sign test gives p then.
         """
         if self.standard_error < _ROUNDING:
             return 1.0 if abs(self.mean - against) < _ROUNDING else 2.0 ** (1 - self.n)
         return float(2 * stats.t.sf(abs(self.mean - against) / self.standard_error, self.df))
 
     def equivalence_p(self, margin: float) -> float:
-        """Return the p of two one-sided tests that the true difference lies outside of +-margin (Schuirmann 1987).
+        """Return the p-value of two one-sided tests that the true difference lies outside +-margin (Schuirmann 1987).
 
-        Where all queries differ by the same, it is the chance that so many show none of a change that moves the mean
-        beyond the margin (`bench.statistics.power.unshown_margin`).
+        Where all queries differ by the same amount, p is the probability that none of the n queries shows a change
+        that moves the mean beyond the margin (`bench.statistics.power.unshown_margin`).
         """
         if self.standard_error < _ROUNDING:
             return (1 - min(1.0, max(0.0, margin - abs(self.mean)))) ** self.n
@@ -76,17 +76,17 @@ def uncertainty(
     groups: Sequence[str] | None = None,
     seed_sd: float | None = None,
 ) -> Uncertainty:
-    """Estimate `mean(other) - mean(baseline)` and its error.
+    """Return the estimate of `mean(other) - mean(baseline)` with its error.
 
     Args:
-        baseline: scores, shape (seeds, queries); one row where it does not train.
+        baseline: scores, shape (seeds, queries); one row for a strategy that does not train.
         other: scores, shape (its own number of seeds, the same queries).
-        paired_seeds: row s of both was trained with the same seed (the same pairs, batches and development split), so
-            that what a seed does to both cancels. Both must have as many rows then.
-        groups: a label for each query; queries of a group (one entity, one subject) are then not taken as independent.
-            Where they happen to differ more within groups than between, the larger error of single queries stands.
-        seed_sd: standard deviation of the mean difference from seed to seed, known from elsewhere: used where neither
-            side has a second seed to estimate it from.
+        paired_seeds: whether row s of both sides was trained with the same seed (the same pairs, batches and
+            development split), so that the effect of a seed on both cancels. Both sides then have equally many rows.
+        groups: a label for each query. Queries of a group (one entity, one subject) are then treated as dependent.
+            If that gives a smaller error than independent queries do, the larger error stands.
+        seed_sd: standard deviation of the mean difference from seed to seed, known from elsewhere. It is used where
+            neither side has a second seed to estimate it from.
     """
     one_table = paired_seeds or 1 in (len(baseline), len(other))
     sides = [other - baseline] if one_table else [-baseline, other]
@@ -97,7 +97,7 @@ def uncertainty(
 
 
 def degrees_of_freedom(seed_share: float, of_seeds: float, of_queries: float) -> float:
-    """Return those of the whole: `1/df` is the average of both parts', weighted by their share of the variance."""
+    """Return `df` such that `1/df` is the average over both factors, weighted by their shares of the variance."""
     return 1 / (seed_share / of_seeds + (1 - seed_share) / of_queries)
 
 
@@ -127,7 +127,7 @@ def _estimate(sides: Sequence[np.ndarray], groups: Sequence[str] | None, seed_sd
 
 
 def _seed_component(table: np.ndarray) -> float:
-    """Return the variance between seeds of a table (seeds, queries), 0 where the estimate is negative."""
+    """Return the variance between the seeds of a table (seeds, queries), or 0 where the estimate is negative."""
     n_seeds, n_queries = table.shape
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
     rest = table - rows - columns + table.mean()
@@ -136,7 +136,7 @@ def _seed_component(table: np.ndarray) -> float:
 
 
 def _by_group(table: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
-    """Return (seeds, groups) with the same grand mean: each group weighs as many queries as it has."""
+    """Return a table (seeds, groups) with the same grand mean; a group weighs as much as its queries together."""
     if groups is None:
         return table
     centre = table.mean()

@@ -1,4 +1,4 @@
-"""Bootstrap and sign flips, held against scipy and against what can be counted by hand."""
+"""Bootstrap and sign flips, checked against scipy and against counts by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_permutation_p_is_scipys() -> None:
     assert sign_flip_p(differences, resamples=20_000) == pytest.approx(theirs.pvalue, abs=0.015)
 
 
-def test_few_differences_are_counted_out_exactly() -> None:
+def test_few_differences_give_an_exact_p() -> None:
     assert sign_flip_p(np.array([1.0, 1.0, 1.0])) == 2 / 8
     assert sign_flip_p(np.array([0.1, 0.2, 0.3, 0.0, 0.0])) == 2 / 8
     assert sign_flip_p(np.array([0.5, -0.5])) == 1
@@ -32,7 +32,7 @@ def test_few_differences_are_counted_out_exactly() -> None:
     assert sign_flip_p(np.array([0.3, -0.1, 0.7, 0.2])) == pytest.approx(theirs.pvalue)
 
 
-def test_no_difference_at_all_is_no_evidence() -> None:
+def test_no_difference_has_p_1() -> None:
     assert sign_flip_p(np.zeros(300)) == 1
     assert interval(bootstrap_means(np.zeros(300))) == (0, 0)
 
@@ -41,7 +41,7 @@ def test_a_sampled_p_is_never_zero() -> None:
     assert sign_flip_p(np.ones(500), resamples=999) == 1 / 1000
 
 
-def test_copies_of_a_query_are_no_further_evidence_once_they_are_a_group() -> None:
+def test_copies_of_a_query_add_no_evidence_within_a_group() -> None:
     rng = np.random.default_rng(5)
     once = rng.normal(size=60)
     once += 0.2 - once.mean()
@@ -59,7 +59,7 @@ def test_unequal_groups_weigh_by_their_size() -> None:
     assert set(np.unique(means)) == {0.0, 0.75, 1.0}
 
 
-def test_the_same_seed_gives_the_same_samples_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_gives_the_same_samples_in_slices_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=40)
     np.testing.assert_array_equal(bootstrap_means(values, seed=7), bootstrap_means(values, seed=7))
     assert not np.array_equal(bootstrap_means(values, seed=7), bootstrap_means(values, seed=8))
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_samples_however_they_are_cut(monkeypatch: 
     assert sign_flip_p(values, resamples=3000) == pytest.approx(whole, abs=0.03)
 
 
-def test_nothing_and_mislabelled_values_are_refused() -> None:
+def test_empty_and_mislabelled_values_are_refused() -> None:
     with pytest.raises(ValueError, match="one value or more"):
         bootstrap_means(np.array([]))
     with pytest.raises(ValueError, match="1 groups for 2"):

@@ -158,12 +158,12 @@ def test_false_positives_and_coverage_are_nominal(
     simulation: ModuleType, baseline: str, n_seeds: int, seed_sd: float
 ) -> None:
     world = simulation.World(n_seeds=n_seeds, seed_sd=seed_sd, baseline=baseline)
-    found = simulation.comparisons(world, 1000, seed=11)
+    found = simulation.comparisons(world, 2000, seed=11)
     assert 0.03 <= simulation.false_positive_rate(found) <= 0.07
     shifted = simulation.World(n_seeds=n_seeds, seed_sd=seed_sd, baseline=baseline, shift=-0.1)
     truth = simulation.true_difference(shifted)
     assert truth > 0.01
-    assert 0.93 <= simulation.coverage(simulation.comparisons(shifted, 1000, seed=12), truth) <= 0.97
+    assert 0.93 <= simulation.coverage(simulation.comparisons(shifted, 2000, seed=12), truth) <= 0.97
 
 
 def test_one_seed_covers_this_model_and_other_seeds_only_with_a_known_deviation(simulation: ModuleType) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch.nn.functional import scaled_dot_product_attention as fused
 
-from bench.evaluation.cost import machine_class
 from bench.report.markdown import put_between
+from bench.store.provenance import processor
 from bench.training.attention import attention
 
 TEXTS, HEADS, WIDTH, ROUNDS = 32, 12, 32, 9
@@ -65,7 +65,7 @@ def main() -> None:
             f"| {tokens} | {forward:.1f} | {theirs:.1f} | {ours:.1f} | {statistics.median(ratios):.1f} "
             f"({min(ratios):.1f} to {max(ratios):.1f}) |"
         )
-    machine = machine_class().rpartition(",")[0]
+    machine = processor()
     lines += [
         "",
         f"{TEXTS} texts, {HEADS} heads of {WIDTH}, bf16, medians of {ROUNDS} rounds in turn, processor time; "

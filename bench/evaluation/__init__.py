@@ -1,1 +1,1 @@
-"""From rankings to figures: measures, significance, forgetting, cost. Used alike for every strategy."""
+"""Measures, strata, forgetting, drift, cost and FLOPs: from rankings, embeddings and callables to figures."""

@@ -1,4 +1,4 @@
-"""What things cost, measured: memory peaks, throughput, query latency, the machine they were measured on."""
+"""Measured costs: peak memory, throughput, query latency, and other work on the machine meanwhile."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import psutil
 
-if TYPE_CHECKING:
-    from bench.retrieval.encode import Encoder
-    from bench.strategy.base import Index, Strategy
+from bench.store.provenance import processor
 
 THROUGHPUT_DOCS = 512
 LATENCY_QUERIES = 200
@@ -32,14 +27,15 @@ _WARM_UP_QUERIES, _ROUND = 10, 20
 _SAMPLING_SECONDS = 0.02
 _SHORTEST_SECONDS = 0.5
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
-"""Of the times of a processor; `steal` is what another machine on the same hardware took."""
+"""Kinds of time in which a processor is busy; `steal` went to another machine on the same hardware."""
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft", "bm25s", "numpy", "scipy", "faiss-cpu")
 
 
 class PeakMemory:
-    """Peak memory of a block, in bytes, net of what the process used before it. Resident on the CPU, allocated on CUDA.
+    """Measures the peak memory of a block in bytes, net of what the process used before it.
 
-    Sampled every 20 ms: `ru_maxrss` never falls, so it cannot tell one phase from another.
+    The figure is resident memory on the CPU and allocated memory on CUDA. On the CPU it is sampled every 20 ms, because
+    `ru_maxrss` never falls and so cannot tell one phase from another.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -50,7 +46,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
-        _give_back()
+        _release_memory()
         if self._cuda:
             import torch
 
@@ -76,7 +72,7 @@ class PeakMemory:
 
     @property
     def so_far(self) -> int:
-        """Bytes at the peak until now, while the block is open."""
+        """Bytes at the peak so far, while the block is open."""
         if self._cuda:
             import torch
 
@@ -92,10 +88,10 @@ class PeakMemory:
         self._peak = max(self._peak, self._process.memory_info().rss)
 
 
-def _give_back() -> None:
-    """Free what waits to be collected, and return freed memory to the system: reused in a block, it would hide there.
+def _release_memory() -> None:
+    """Collect garbage and return freed memory to the system, so that a block cannot reuse it unseen.
 
-    An earlier fit leaves hundreds of megabytes in the heap. Where the C library is not glibc, the collection is all.
+    An earlier fit leaves hundreds of megabytes in the heap. Without glibc, only the garbage is collected.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -103,73 +99,71 @@ def _give_back() -> None:
         trim(0)
 
 
-def throughput(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Return documents/s, uncached, on a fixed sample of 512 documents (all, where there are fewer)."""
+def throughput(encode: Callable[[Sequence[str]], object], texts: Sequence[str]) -> float:
+    """Return documents/s on a fixed sample of 512 texts, or on all where there are fewer.
+
+    Args:
+        encode: encodes documents without a cache.
+        texts: the corpus.
+    """
     stride = max(1, len(texts) // THROUGHPUT_DOCS)
     sample = list(texts[::stride][:THROUGHPUT_DOCS])
-    encoder.uncached(sample[:8], "document")
+    encode(sample[:8])
     start = time.perf_counter()
-    encoder.uncached(sample, "document")
+    encode(sample)
     return len(sample) / (time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds a query takes, one at a time, and the base model's yardstick, taken in turn with them."""
+    """Milliseconds per query, one query at a time, beside those in which the base model encodes the same queries."""
 
     p50: float
     p95: float
     base_p50: float | None
-    """Milliseconds in which the base model encodes the same queries; None without one."""
+    """Median milliseconds in which the base model encodes a query; None without a base model."""
 
     @property
     def times_base(self) -> float | None:
-        """The median by the yardstick's: what slows the machine down meets both, and cancels."""
+        """The ratio of both medians, in which a slow machine cancels."""
         return None if self.base_p50 is None else self.p50 / self.base_p50
 
 
 def latency(
-    strategy: Strategy, index: Index, queries: Mapping[str, str], top_k: int = 100, base: Encoder | None = None
+    search: Callable[[dict[str, str]], object],
+    queries: Mapping[str, str],
+    encode: Callable[[str], object] | None = None,
 ) -> Latency:
-    """Measure from a query's text to its ranking, one query at a time.
+    """Return the time from a query's text to its ranking, one query at a time.
 
-    Over 200 queries after ten for warm-up; a smaller set is gone through again. Every twenty of them, the base model's
-    encoder encodes the same twenty, where there is one. The vector cache is out of play.
+    The sample has 200 queries, after ten for warm-up; a smaller set of queries is repeated. After every twenty queries,
+    the base model encodes the same twenty, so that both meet the same state of the machine.
+
+    Args:
+        search: ranks the queries of a mapping from id to text, without a cache.
+        queries: id -> text.
+        encode: encodes one query with the base model, without a cache.
     """
-    asked = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
+    sample = list(islice(cycle(sorted(queries.items())), _WARM_UP_QUERIES + LATENCY_QUERIES))
     own: list[float] = []
-    yardstick: list[float] = []
-    cache = strategy.resources.cache
-    with (
-        cache.suspended() if cache is not None else nullcontext(),
-        base.ready() if base is not None else nullcontext(),
-    ):
-        for begin in range(0, len(asked), _ROUND):
-            some = asked[begin : begin + _ROUND]
-            own += [_milliseconds(partial(strategy.search, {query: text}, index, top_k)) for query, text in some]
-            if base is not None:
-                yardstick += [_milliseconds(partial(base.uncached, [text], "query")) for _, text in some]
+    base: list[float] = []
+    for begin in range(0, len(sample), _ROUND):
+        part = sample[begin : begin + _ROUND]
+        own += [_milliseconds(search, {query: text}) for query, text in part]
+        if encode is not None:
+            base += [_milliseconds(encode, text) for _, text in part]
     p50, p95 = np.percentile(own[_WARM_UP_QUERIES:], [50, 95])
-    return Latency(float(p50), float(p95), float(np.median(yardstick[_WARM_UP_QUERIES:])) if base is not None else None)
+    return Latency(float(p50), float(p95), float(np.median(base[_WARM_UP_QUERIES:])) if base else None)
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def _milliseconds(work: Callable[[Any], object], argument: object) -> float:
     start = time.perf_counter()
-    work()
+    work(argument)
     return (time.perf_counter() - start) * 1000
 
 
-def machine_class(device: str = "cpu") -> str:
-    """Return the kind of machine that times belong to: processor or GPU, and the threads in use."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {os.environ.get('OMP_NUM_THREADS') or os.cpu_count()} threads"
-
-
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Return what is recorded, not hashed: machine, threads, library versions."""
+    """Return the machine, memory and library versions, which records keep beside results."""
     versions = {}
     for library in _LIBRARIES:
         try:
@@ -177,7 +171,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "machine": machine_class(device),
+        "machine": _machine(device),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "memory_bytes": psutil.virtual_memory().total,
@@ -185,15 +179,24 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-class Contention:
-    """How much other work the machine did meanwhile, as shares of the processor time that was wanted.
+def _machine(device: str) -> str:
+    """Return the GPU, or the processor and the threads in use."""
+    if device.startswith("cuda"):
+        import torch
 
-    What others took is seen directly: the time that the processors were busy, less what this process and its children
-    used. It counts beyond the processors that are left to them: where a fit has one thread of two processors, a second
-    one beside it takes nothing away.
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {os.environ.get('OMP_NUM_THREADS') or os.cpu_count()} threads"
+
+
+class Contention:
+    """Measures how much other work the machine does meanwhile, as shares of the processor time that the job needs.
+
+    The time of others is the busy time of the processors minus the time of this process and its children. It counts
+    only beyond the processors that the job leaves free: beside a fit with one thread on two processors, one other job
+    takes nothing away.
 
     Args:
-        threads: that are in use; 0 is as many as there are processors.
+        threads: threads in use; 0 means one per processor.
     """
 
     THRESHOLD = 0.10
@@ -206,12 +209,14 @@ class Contention:
         self._wall, self._cpu, self._busy = time.perf_counter(), _own_seconds(), _busy_seconds(self._processors)
 
     def measure(self) -> dict[str, float]:
-        """Return what was used and lost since the start.
+        """Return the time used and lost since the start.
 
-        `wall_seconds`; `cpu_seconds` of this process and its children; `taken`, the share of its threads' time that
-        others had; `waited`, the share of the wall clock in which not even one thread computed; `reference_slowdown`,
-        by how much a reference product took longer at one end than at the other, and as a share of its time `slowed`;
-        `share`, the largest of the three shares.
+        Returns:
+            `wall_seconds`; `cpu_seconds` of this process and its children; `taken`, the share of its threads' time
+            that other processes had; `waited`, the share of the wall clock in which no thread computed;
+            `reference_slowdown`, how much longer a reference product took at the slower end than at the faster one,
+            and `slowed`, the same as a share of the slower time; `share`, the largest of `taken`, `waited` and
+            `slowed`.
         """
         wall, cpu = time.perf_counter() - self._wall, _own_seconds() - self._cpu
         busy, after = _busy_seconds(self._processors) - self._busy, _reference_seconds()
@@ -234,10 +239,10 @@ def taken_by_others(others: float, wall: float, processors: int, threads: int) -
     """Return the share of the threads' time that other processes had, 0 to 1.
 
     Args:
-        others: seconds that the processors were busy with other processes.
-        wall: seconds on the clock. In a fraction of one, the system's counters (steps of 10 ms) say nothing: 0.
-        processors: how many there are.
-        threads: how many of them were wanted.
+        others: seconds in which the processors were busy with other processes.
+        wall: seconds on the clock. Below half a second the share is 0: the system counts in steps of 10 ms.
+        processors: number of processors.
+        threads: number of threads of the job.
     """
     if wall < _SHORTEST_SECONDS:
         return 0.0
@@ -250,29 +255,29 @@ def _processors() -> list[int]:
 
 
 def _busy_seconds(processors: Sequence[int]) -> float:
-    """Return the seconds that processors have been busy since the system started; 0 where it does not say."""
+    """Return the busy seconds of the processors since the system started; 0 where it does not count them."""
     try:
         times = psutil.cpu_times(percpu=True)
     except (OSError, RuntimeError, NotImplementedError):
         return 0.0
-    wanted = [times[number] for number in processors if number < len(times)]
-    return float(sum(getattr(each, name, 0.0) for each in wanted for name in _BUSY))
+    own = [times[number] for number in processors if number < len(times)]
+    return float(sum(getattr(each, name, 0.0) for each in own for name in _BUSY))
 
 
 def _own_seconds() -> float:
-    """Return the processor seconds of this process and its children, those that have ended included."""
+    """Return the processor seconds of this process and of its children, including those that have ended."""
     ended = os.times()
     total = time.process_time() + ended.children_user + ended.children_system
     for child in psutil.Process().children(recursive=True):
         try:
-            total += sum(child.cpu_times()[:4])  # its own, and those of its children that have ended
+            total += sum(child.cpu_times()[:4])  # its own time, and that of its children that have ended
         except psutil.Error:
             continue
     return total
 
 
 def _reference_seconds() -> float:
-    """Return the best of five times of a small matrix product."""
+    """Return the shortest of five times of a small matrix product."""
     matrix = np.ones((384, 384), dtype=np.float32)
     times = []
     for _ in range(5):
@@ -280,10 +285,3 @@ def _reference_seconds() -> float:
         matrix @ matrix
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""How far training moved the embeddings, and what it did to every probe together."""
+"""Drift of the embeddings under training, and backward transfer over probes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bench.evaluation.similarity import cosines
+
 
 def mean_cosine(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the mean cosine of each text's embedding with its embedding before; 1 is no drift.
+    """Return the mean cosine of each text's embeddings before and after training; 1 is no drift.
 
     Args:
-        before: embeddings of the base model, shape (n, dimension).
-        after: of the adapted model, the same texts in the same order and the same shape.
+        before: embeddings by the base model, shape (n, dimension).
+        after: embeddings by the adapted model, of the same texts in the same order and of the same shape.
     """
-    from bench.evaluation.similarity import cosines
-
     _check(before, after)
     if before.shape[1] != after.shape[1]:
         raise ValueError(f"mean_cosine compares equal dimensions, got {before.shape[1]} and {after.shape[1]}")
@@ -25,12 +25,12 @@ def mean_cosine(before: np.ndarray, after: np.ndarray) -> float:
 def linear_cka(before: np.ndarray, after: np.ndarray) -> float:
     """Return the linear centred kernel alignment (Kornblith et al. 2019, section 3).
 
-    Between 0 and 1. Rotations and a common scale of the whole space leave it at 1, so it shows a change of structure,
-    where the mean cosine shows any change. The dimensions may differ. 0 where one side is constant.
+    It lies between 0 and 1. Rotating or scaling the whole space leaves it at 1, so it shows a change of structure; the
+    mean cosine shows any change. The dimensions may differ. The value is 0 where one side is constant.
 
     Args:
         before: embeddings, shape (n, dimension).
-        after: of the same texts in the same order, shape (n, another dimension).
+        after: embeddings of the same texts in the same order, shape (n, another dimension).
     """
     _check(before, after)
     x = before.astype(np.float64) - before.mean(axis=0, dtype=np.float64)
@@ -40,16 +40,17 @@ def linear_cka(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def backward_transfer(deltas: Iterable[float]) -> float:
-    """Return the backward transfer over all probes: the mean of `after - before` (Lopez-Paz & Ranzato 2017, eq. 3).
+    """Return the mean of `after - before` over all probes (Lopez-Paz & Ranzato 2017, eq. 3).
 
-    With one adaptation after pre-training, the sum over earlier tasks is the sum over probes. Negative is forgetting.
+    With one adaptation after pre-training, the sum over earlier tasks is the sum over probes. A negative value is
+    forgetting.
 
     Raises:
         ValueError: there is no probe.
     """
     values = list(deltas)
     if not values:
-        raise ValueError("backward transfer is a mean over probes, and there is none")
+        raise ValueError("backward transfer needs at least one probe")
     return float(np.mean(values))
 
 

@@ -1,74 +1,89 @@
-"""Floating-point operations by formula: multiply-adds count two.
+"""Floating-point operations by formula, where a multiply-add counts as two.
 
-Every product with a matrix costs 2 x its scalars for each token; attention costs 4 x the keys attended to x hidden size
-for each token and layer (scores and weighted sum). Softmax, norms, element-wise work and what is done once a text (a
-pooler, a scoring head) are left out, as usual (Kaplan et al., 2020, section 2.1). Checked in the tests, strategy by
-strategy, against torch's counter under the math attention kernel, which alone it sees.
+A product with a matrix costs 2 x its scalars per token. Attention costs 4 x the number of keys x hidden size per token
+and layer (scores and weighted sum). Softmax, norms, element-wise work and work done once per text (a pooler, a scoring
+head) are left out, as usual (Kaplan et al., 2020, section 2.1). Tests check each strategy against torch's counter under
+the math attention kernel, the only kernel that it counts.
 
-What a model holds does not say what it multiplies by: PEFT keeps matrices outside of linear layers (VeRA, AdaLoRA), and
-those of LoRA rest once they are folded into the weights. So one short text is passed through, and it is noted which
-products are made and which of them the gradient passes.
+The modules of a model do not tell which products it computes: PEFT keeps matrices outside linear layers (VeRA,
+AdaLoRA), and LoRA's matrices are idle once they are folded into the weights. Therefore one short text is passed through
+the model, and the products and the gradients that pass them are recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from bench.models.architectures import transformer_of
 from bench.retrieval.encode import prompt_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from bench.retrieval.encode import Encoder, Kind
+    from bench.retrieval.encode import Kind
 
 _SHORT_TEXT = "a"
 
 
+class TextEncoder(Protocol):
+    """An encoder of texts: a model and the number of tokens to which it cuts a text."""
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model that encodes."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Tokens per text."""
+        ...
+
+
 @dataclass(frozen=True)
 class FlopModel:
-    """What one token costs in a model, given the length of its sequence."""
+    """The cost of a token in a model, given the length of its sequence."""
 
     linear: float
     """Scalars in all matrices that a token is multiplied by."""
     reached: float
-    """Those of products whose input gets a gradient, on its way to the lowest trainable parameter."""
+    """Scalars of the matrices whose input gets a gradient, on its way to the lowest trainable parameter."""
     trained: float
-    """Those that get a gradient of their own."""
+    """Scalars of the matrices that get a gradient of their own."""
     width: float
-    """Layers x hidden size: what attention costs a token for each other token."""
+    """Layers x hidden size, to which attention's cost per pair of tokens is proportional."""
     reached_share: float
     """Share of the layers whose attention a gradient passes through."""
     virtual_tokens: int = 0
     """Tokens that a strategy puts before every text (`virtual_tokens` of the model's first module)."""
     virtual_keys: float = 0.0
-    """Keys besides those of its sequence that a token attends to, mean over layers: a prefix."""
+    """Keys outside its sequence that a token attends to, mean over layers (a prefix)."""
     call: float = 0.0
-    """Operations of each forward pass whatever it encodes: DoRA's norms of merged weights, the network of a prompt."""
+    """Operations of a forward pass that do not depend on its texts: DoRA's norms, the network of a prompt."""
     call_backward: float = 0.0
-    """The same of its backward pass."""
+    """Operations of a backward pass that do not depend on its texts."""
 
     def forward(self, tokens: float, length: float, calls: float = 1) -> float:
         """Return the operations to encode `tokens` tokens (padding included) in sequences of `length`.
 
         Args:
-            tokens: in all sequences together.
-            length: of each sequence, virtual tokens included.
-            calls: forward passes that they take.
+            tokens: tokens of all sequences together.
+            length: tokens of each sequence, virtual tokens included.
+            calls: number of forward passes.
         """
         return tokens * (2 * self.linear + 4 * self.width * (length + self.virtual_keys)) + calls * self.call
 
     def training(self, tokens: float, length: float, calls: float = 1) -> float:
-        """Return the operations of forward and backward pass; takes what `forward` takes.
+        """Return the operations of the forward and backward passes, with the arguments of `forward`.
 
-        Backward: the gradient of a product's input costs as much as the product, that of its matrix as much again;
-        attention's backward costs twice its forward.
+        The gradient of a product's input costs as much as the product, and so does the gradient of its matrix. The
+        backward pass of attention costs twice its forward pass.
         """
         attention = 8 * self.width * (length + self.virtual_keys) * self.reached_share
         backward = tokens * (2 * self.reached + 2 * self.trained + attention) + calls * self.call_backward
@@ -76,17 +91,17 @@ class FlopModel:
 
 
 def flop_model(model: SentenceTransformer) -> FlopModel:
-    """Read the sizes off a model as it is now: attachments that are folded in or switched off cost nothing."""
+    """Return the cost of a model in its present state: attachments that are folded in or switched off are free."""
     transformer: Any = model[0]
     features = transformer.preprocess([_SHORT_TEXT])
     virtual = int(getattr(transformer, "virtual_tokens", 0))
     length = int(features["input_ids"].shape[-1])
     products, attentions = _passed_through(model, features)
-    # a table of the strategy's own has other rows than the text has tokens; a pooler or a head has one, and is left out
+    # A strategy's own table has another number of rows than the text has tokens. A pooler or a head has one row.
     of_tokens = [each for each in products if each.rows in (length, length + virtual)]
     of_calls = [each for each in products if each.rows not in (1, length, length + virtual)]
     gradients = [each.gradient for each in attentions] or [any(each.input_gradient for each in of_tokens)]
-    config: Any = transformer.model.config
+    config: Any = transformer_of(model).config
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0) or 0)
     hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0) or 0)
     return FlopModel(
@@ -103,13 +118,13 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
 
 
 def token_counts(model: SentenceTransformer, texts: Sequence[str], kind: Kind, limit: int) -> np.ndarray:
-    """Return the tokens of each text (n,), the model's own prompt before it, cut to `limit`."""
+    """Return the number of tokens of each text with the model's prompt, cut to `limit`; shape (n,)."""
     prompt = prompt_of(model, kind) or ""
     ids = model.tokenizer([prompt + text for text in texts], verbose=False)["input_ids"]
     return np.minimum([len(each) for each in ids], limit)
 
 
-def query_flops(encoder: Encoder, texts: Sequence[str]) -> float:
+def query_flops(encoder: TextEncoder, texts: Sequence[str]) -> float:
     """Return the operations to encode one query of the mean length of `texts`."""
     flops = flop_model(encoder.model)
     tokens = float(token_counts(encoder.model, texts, "query", encoder.max_length).mean()) + flops.virtual_tokens
@@ -136,23 +151,23 @@ class _Attention(NamedTuple):
 
 
 def _passed_through(model: Any, features: dict[str, Any]) -> tuple[list[_Product], list[_Attention]]:
-    """Pass a text through a model, which stays as it was, and return what was computed on the way to its output."""
+    """Return the products and attentions that a model computes for a text; the model stays unchanged."""
     training = model.training
     model.eval()  # dropout would draw random numbers
     features = {
         key: each.to(model.device) if isinstance(each, torch.Tensor) else each for key, each in features.items()
     }
     try:
-        with torch.enable_grad(), _Watching() as seen:
+        with torch.enable_grad(), _Recorder() as recorder:
             output = model(features)
     finally:
         model.train(training)
     passed = _nodes(output["scores" if "scores" in output else "sentence_embedding"])
-    return seen.products(passed), seen.attentions(passed)
+    return recorder.products(passed), recorder.attentions(passed)
 
 
-class _Watching(TorchFunctionMode):
-    """Within the block, products with matrices and attention are noted, with the node that stands for each of them."""
+class _Recorder(TorchFunctionMode):
+    """Records products with matrices and attention within a block, each with its node of the autograd graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +182,7 @@ class _Watching(TorchFunctionMode):
         result, given, name = func(*args, **kwargs), [*args, *kwargs.values()], getattr(func, "__name__", "")
         transposed = func is functional.linear
         if (transposed or name in ("matmul", "mm")) and given[1].ndim == 2:
-            result = result.clone()  # a node of its own, that no sum in place (AdaLoRA) takes out of the graph
+            result = result.clone()  # a node of its own, which no sum in place (AdaLoRA) removes from the graph
             left, right = given[:2]
             rows = left.numel() // right.shape[1 if transposed else 0]
             self._products.append(
@@ -180,24 +195,24 @@ class _Watching(TorchFunctionMode):
         return result
 
     def products(self, passed: set[Any]) -> list[_Product]:
-        """Return the products, without the gradients of those that the gradient does not pass."""
+        """Return the products; those outside the gradient's path have no gradients."""
         return [
             each if node in passed else each._replace(input_gradient=False, matrix_gradient=False)
             for each, node in self._products
         ]
 
     def attentions(self, passed: set[Any]) -> list[_Attention]:
-        """Return each layer's attention; a family without the fused kernel (MPNet) is known by its softmax."""
+        """Return each layer's attention, found by its softmax in a family without the fused kernel (MPNet)."""
         return [each._replace(gradient=node in passed) for each, node in self._fused or self._softmaxes]
 
 
 def _nodes(output: torch.Tensor) -> set[Any]:
-    """Return the nodes that the gradient of an output passes."""
-    found: set[Any] = set()
-    waiting = [output.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in found:
-            found.add(node)
-            waiting += [before for before, _ in node.next_functions]
-    return found
+    """Return the autograd nodes that the gradient of an output passes."""
+    nodes: set[Any] = set()
+    pending = [output.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            pending += [before for before, _ in node.next_functions]
+    return nodes

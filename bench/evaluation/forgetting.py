@@ -1,7 +1,7 @@
-"""Forgetting: what a model scores on a probe after adaptation, less what it scored before, with an interval.
+"""Forgetting: the change of a model's score on a probe under adaptation, with its interval.
 
-"Before" is the same composition with the untouched base encoder (`Strategy.before`), not the strategy at step 0: some
-attachments do not start as a no-op. A negative `delta` is something forgotten.
+"Before" is the same composition around the untouched base encoder (`Strategy.untrained_counterpart`). It is not the
+strategy at step 0, because some attachments change the output before training. A negative `delta` is forgetting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.statistics.resampling import bootstrap_means, interval, sign_flip_p
 
 
 class Forgetting(TypedDict):
-    """One probe's row in `CellResult.forgetting`. `delta = after - before`, with its 95% bootstrap interval."""
+    """One probe's entry in `CellResult.forgetting`: `delta = after - before`, with its 95% bootstrap interval."""
 
     measure: str
     before: float
@@ -31,7 +31,7 @@ class Forgetting(TypedDict):
     ci_low: float
     ci_high: float
     p: float
-    """Two-sided, of the paired permutation test that before and after are exchangeable."""
+    """Two-sided p-value of the paired permutation test that before and after are exchangeable."""
     n: int
     """Judged queries, or sentence pairs."""
 
@@ -43,23 +43,25 @@ def forgetting(
     groups: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Forgetting:
-    """Compare the scores of a probe's queries before and after adaptation, query by query.
+    """Return the change of a probe's scores under adaptation, compared query by query.
 
     Args:
         before: scores with the untouched base encoder.
-        after: scores of the same queries with the adapted one.
+        after: scores of the same queries with the adapted encoder.
         measure: the measure to compare.
-        groups: query id -> a group whose queries are not independent (the passages of one subject): the bootstrap then
-            draws groups, and the permutation swaps them whole. A query that is not named is a group of its own. Fewer
-            groups than `bench.statistics.grouping.FEWEST` are left out of account.
-        seed: of the resampling.
+        groups: query id -> a group of dependent queries (the passages of one subject). The bootstrap then draws groups,
+            and the permutation test swaps whole groups. A query without an entry is a group of its own. Fewer groups
+            than `bench.statistics.grouping.FEWEST` are ignored.
+        seed: seed of the resampling.
 
     Raises:
-        DataError: the two are not about the same queries.
+        DataError: the two sides have different queries.
     """
     if before.queries != after.queries:
         odd = sorted(set(before.queries) ^ set(after.queries))
-        raise DataError(f"forgetting compares the same queries; {len(odd)} are on one side only: {', '.join(odd[:3])}")
+        raise DataError(
+            f"forgetting needs the same queries on both sides; {len(odd)} are on one only: {', '.join(odd[:3])}"
+        )
     differences = after[measure] - before[measure]
     labels = _labels(before.queries, groups)
     low, high = interval(bootstrap_means(differences, labels, seed=seed))
@@ -76,22 +78,24 @@ def forgetting(
 
 
 def similarity_forgetting(before: np.ndarray, after: np.ndarray, gold: np.ndarray, seed: int = 0) -> Forgetting:
-    """Compare Spearman's rho of cosine similarities with graded ones before and after adaptation.
+    """Return the change of Spearman's rho of cosine similarities with graded similarities under adaptation.
 
     Each bootstrap sample of sentence pairs is scored by both models. The permutation test swaps the two models' ranks
-    of a sentence pair, not their cosines, whose levels differ between models.
+    of a sentence pair. It does not swap their cosines, whose levels differ between models.
 
     Args:
         before: cosine of each sentence pair under the base model, shape (n,).
-        after: the same under the adapted model.
+        after: cosine of each sentence pair under the adapted model, shape (n,).
         gold: graded similarity, shape (n,).
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Raises:
         DataError: the shapes differ.
     """
     if not len(before) == len(after) == len(gold):
-        raise DataError(f"{len(before)} similarities before, {len(after)} after, {len(gold)} graded ones")
+        raise DataError(
+            f"{len(before)} similarities before, {len(after)} after and {len(gold)} graded ones must be equally many"
+        )
     rhos = bootstrap_spearman(np.stack([before, after]), gold, seed=seed)
     low, high = interval(rhos[:, 1] - rhos[:, 0])
     ranks = np.stack([stats.rankdata(before), stats.rankdata(after)])
@@ -110,7 +114,7 @@ def similarity_forgetting(before: np.ndarray, after: np.ndarray, gold: np.ndarra
 
 
 def _swap_p(ranks: np.ndarray, graded: np.ndarray, seed: int) -> float:
-    """Return the two-sided p of the difference in rho when the two models' ranks (2, n) are swapped at random."""
+    """Return the two-sided p-value of the difference in rho under random swaps of the models' ranks (2, n)."""
     observed = np.abs(np.subtract(*correlate_ranks(ranks, np.broadcast_to(graded, ranks.shape))))
     rng = np.random.default_rng(seed)
     extreme = 0
@@ -122,5 +126,5 @@ def _swap_p(ranks: np.ndarray, graded: np.ndarray, seed: int) -> float:
 
 
 def _labels(queries: tuple[str, ...], groups: Mapping[str, str] | None) -> list[str] | None:
-    """Return a group for each query, or None where they are taken one by one."""
+    """Return a group for each query, or None where queries are independent."""
     return dependent([groups.get(query) for query in queries]) if groups else None

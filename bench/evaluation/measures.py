@@ -1,8 +1,8 @@
-"""Measures per query, once, for everyone: nDCG, MRR, MAP, recall and precision as trec_eval computes them.
+"""Measures per query: nDCG, MRR, MAP, recall and precision as trec_eval computes them, and those of ir_measures.
 
-One order for every measure and every library: scores are compared as 32-bit floats, highest first, ties by document id,
-highest first (trec_eval's order). Two scores that differ only beyond 32 bits are therefore a tie. The order is settled
-here, and what scores a ranking is given positions, so that no library breaks a tie in its own way.
+All measures use trec_eval's order: by score as a 32-bit float, then by document id, both descending. Two scores that
+differ only beyond 32 bits are a tie. The order is settled here. Libraries receive positions instead of scores, so that
+no library breaks a tie in its own way.
 """
 
 from __future__ import annotations
@@ -24,35 +24,38 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FAMILIES = {"ndcg": "ndcg_cut", "mrr": "recip_rank", "map": "map_cut", "recall": "recall", "precision": "P"}
-"""Our name of a measure that is cut at k -> trec_eval's."""
+"""Our name of a measure with a cut-off k -> trec_eval's name."""
+_DISPLAYED = {
+    "ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision", "spearman": "Spearman",
+}  # fmt: skip
 _ALIASES = {"rr": "mrr", "ap": "map", "r": "recall", "p": "precision"}
 _KEY = re.compile(r"([a-z]+)@([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure that `evaluate` can compute. `key` names it in records and tables."""
+    """A measure that `evaluate` computes. `key` names it in records and tables."""
 
     key: str
     family: str = ""
-    """`ndcg`, `mrr`, `map`, `recall` or `precision`; empty where ir_measures computes it."""
+    """`ndcg`, `mrr`, `map`, `recall` or `precision`; empty where ir_measures computes the measure."""
     k: int = 0
-    """Ranks that count."""
+    """The cut-off: the number of ranks that count."""
 
     @property
     def trec(self) -> str:
-        """trec_eval's name of the value to read (`recip_rank` has no cut there)."""
+        """trec_eval's name of the value (`recip_rank` has no cut-off there)."""
         name = _FAMILIES[self.family]
         return name if self.family == "mrr" else f"{name}_{self.k}"
 
 
 def parse_measure(name: str) -> Measure:
-    """Read the name of a measure: ours (`ndcg@10`, in any case, `RR@10` and the like too) or one of ir_measures.
+    """Return the measure of this name: one of ours (`ndcg@10`, `RR@10`, in any case) or one of ir_measures.
 
-    Names of ir_measures (`Bpref`, `RBP(p=0.8)`, `nDCG(dcg='exp-log2')@10`) keep the form in which it writes them.
+    Names of ir_measures (`Bpref`, `RBP(p=0.8)`, `nDCG(dcg='exp-log2')@10`) keep that library's spelling.
 
     Raises:
-        BenchError: nobody knows the name, or ir_measures lacks the package that computes it.
+        BenchError: the name is unknown, or ir_measures lacks the package that computes the measure.
     """
     match = _KEY.fullmatch(name.strip().lower())
     if match is not None:
@@ -63,7 +66,7 @@ def parse_measure(name: str) -> Measure:
 
 
 def _foreign(name: str) -> Any:
-    """Return the `ir_measures.Measure` of this name, checked to be computable here."""
+    """Return the `ir_measures.Measure` of this name, after checking that it can be computed here."""
     import ir_measures
     from ir_measures.measures import registry
 
@@ -80,8 +83,16 @@ def _foreign(name: str) -> Any:
             for provider in ir_measures.DefaultPipeline.providers
             if not provider.is_available()
         )
-        raise BenchError(f"measure {name!r} needs a package that is not installed. What may bring it: {missing}")
+        raise BenchError(
+            f"measure {name!r} needs a package that is not installed. One of these may provide it: {missing}"
+        )
     return measure
+
+
+def measure_name(key: str) -> str:
+    """Return a measure as papers write it: `nDCG@10`, `Recall@100`, `Spearman`."""
+    family, at, cut = key.partition("@")
+    return _DISPLAYED.get(family, family) + at + cut
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class PerQuery:
         return self.values[measure]
 
     def mean(self, measure: str, among: Collection[str] | None = None) -> float:
-        """Return the mean over all queries, or over those that are in `among`; NaN where there are none."""
+        """Return the mean over all queries, or over those in `among`; NaN where there are none."""
         values = self[measure] if among is None else self[measure][self._mask(among)]
         return float(values.mean()) if len(values) else float("nan")
 
@@ -122,7 +133,7 @@ class PerQuery:
         return {measure: self.mean(measure, among) for measure in self.values}
 
     def among(self, queries: Collection[str]) -> PerQuery:
-        """Return the same for those of our queries that are in `queries`."""
+        """Return the values of those queries that are in `queries`."""
         mask = self._mask(queries)
         kept = tuple(query for query, keep in zip(self.queries, mask, strict=True) if keep)
         return PerQuery(kept, {measure: values[mask] for measure, values in self.values.items()})
@@ -139,16 +150,16 @@ class PerQuery:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:
-        """Read what `to_frame` wrote, in any order of rows.
+        """Return the values in a table that `to_frame` made, with its rows in any order.
 
         Raises:
-            DataError: the table has no column `query`, or a query twice.
+            DataError: the table has no column `query`, or a query occurs twice.
         """
         if "query" not in frame.columns:
-            raise DataError("per-query values without a column 'query'")
+            raise DataError("per-query values have no column 'query'")
         queries = [str(query) for query in frame["query"]]
         if len(set(queries)) != len(queries):
-            raise DataError("per-query values hold a query twice")
+            raise DataError("a query occurs twice in per-query values")
         order = sorted(range(len(queries)), key=queries.__getitem__)
         columns = [column for column in frame.columns if column != "query"]
         return cls(
@@ -160,23 +171,23 @@ class PerQuery:
 def evaluate(
     ranking: Ranking, qrels: Qrels, measures: Sequence[str] = MEASURES, drop_same_id: bool = False
 ) -> PerQuery:
-    """Score a ranking against judgements.
+    """Return the scores of a ranking against judgements.
 
-    Every query in `qrels` is judged: one without results, or without a relevant document, counts 0. Queries that nobody
-    judged are left out. A document without a judgement is not relevant; the gain of nDCG is the grade itself.
+    Every query in `qrels` counts: a query without results or without a relevant document scores 0. Queries without
+    judgements are left out. A document without a judgement is not relevant. The gain of nDCG is the grade itself.
 
     Args:
-        ranking: the hits of each query, in any order: they are put into trec_eval's (see above).
-        qrels: query id -> document id -> grade; above 0 is relevant.
+        ranking: the hits of each query, in any order; they are put into trec_eval's order (see above).
+        qrels: query id -> document id -> grade; a grade above 0 is relevant.
         measures: names that `parse_measure` reads; the result is keyed by `Measure.key`.
-        drop_same_id: leave out a document whose id is the query's own, before anything is cut or counted.
+        drop_same_id: whether to drop a document with the query's own id before any cut-off.
 
     Raises:
-        BenchError: a measure is not known.
-        DataError: nothing is judged, a score is not a number, or a query has a document twice.
+        BenchError: a measure is unknown.
+        DataError: no query is judged, a score is not a number, or a query has a document twice.
     """
     if not qrels:
-        raise DataError("no judged queries: there is nothing to score")
+        raise DataError("there are no judged queries to score")
     parsed = [parse_measure(name) for name in measures]
     queries = tuple(sorted(qrels))
     if drop_same_id:
@@ -189,7 +200,7 @@ def evaluate(
 
 
 def _positions(query: str, hits: Hits) -> dict[str, float]:
-    """Return document -> a score that falls by one with each position: the hits in trec_eval's order, without ties."""
+    """Return document -> a score that falls by one with each position in trec_eval's order, so that none is tied."""
     docs = [doc for doc, _ in hits]
     with np.errstate(over="ignore"):
         scores = np.array([score for _, score in hits], dtype=np.float64).astype(np.float32)
@@ -208,14 +219,14 @@ def _by_trec_eval(
     judged: dict[str, dict[str, int]],
     run: dict[str, dict[str, float]],
 ) -> dict[str, np.ndarray]:
-    """Return key -> values, shape (n,). MRR@k is the reciprocal rank where that is at least 1/k."""
+    """Return key -> values, shape (n,). MRR@k is the reciprocal rank if that is at least 1/k, else 0."""
     import pytrec_eval
 
     values = {measure.key: np.zeros(len(queries)) for measure in measures}
     if not measures:
         return values
-    wanted = {"recip_rank" if m.family == "mrr" else f"{_FAMILIES[m.family]}.{m.k}" for m in measures}
-    scored = pytrec_eval.RelevanceEvaluator(judged, wanted).evaluate(run)
+    names = {"recip_rank" if m.family == "mrr" else f"{_FAMILIES[m.family]}.{m.k}" for m in measures}
+    scored = pytrec_eval.RelevanceEvaluator(judged, names).evaluate(run)
     for position, query in enumerate(queries):
         if query not in scored:
             continue
@@ -233,14 +244,14 @@ def _by_ir_measures(
     judged: dict[str, dict[str, int]],
     run: dict[str, dict[str, float]],
 ) -> dict[str, np.ndarray]:
-    """Return key -> values, shape (n,); a query that ir_measures leaves out has the measure's own default."""
+    """Return key -> values, shape (n,); a query that ir_measures leaves out gets the measure's default."""
     if not measures:
         return {}
     import ir_measures
 
     foreign = {_foreign(measure.key): measure.key for measure in measures}
     values = {key: np.full(len(queries), measure.DEFAULT, dtype=float) for measure, key in foreign.items()}
-    # Some of its backends are programs that read files: queries must be numbers there, and ids without spaces.
+    # Some backends of ir_measures are programs that read files. They need numbers as queries and ids without spaces.
     numbered_run, numbered_qrels = {}, {}
     for number, query in enumerate(queries, start=1):
         found, grades = run.get(query, {}), judged[query]

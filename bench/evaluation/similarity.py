@@ -1,4 +1,4 @@
-"""The similarity probe: Spearman's rank correlation of cosine similarities with graded ones (STS)."""
+"""Semantic textual similarity: Spearman's rank correlation of cosine similarities with graded similarities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROWS = 200
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the cosine similarity of each row with the row beside it; 0 where one of them is a zero vector.
+    """Return the cosine similarity of corresponding rows; 0 where one of them is a zero vector.
 
     Args:
         first: embeddings, shape (n, dimension).
@@ -28,17 +28,17 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def spearman(similarities: np.ndarray, gold: np.ndarray) -> float:
-    """Return Spearman's rho, ties sharing their mean rank; 0 where one side is constant, as it orders nothing."""
+    """Return Spearman's rho, where ties share their mean rank; 0 where one side is constant."""
     return float(correlate_ranks(stats.rankdata(similarities), stats.rankdata(gold)))
 
 
 def similarity(similarities: np.ndarray, gold: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """Return `spearman`, its 95% bootstrap interval over sentence pairs `ci_low`, `ci_high`, and `n` pairs.
+    """Return `spearman`, its 95% bootstrap interval over sentence pairs (`ci_low`, `ci_high`), and their number `n`.
 
     Args:
-        similarities: what the model says of each pair (`cosines`), shape (n,).
+        similarities: the model's similarity of each pair (`cosines`), shape (n,).
         gold: the graded similarities, shape (n,).
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     low, high = interval(bootstrap_spearman(np.asarray(similarities)[None], gold, seed=seed)[:, 0])
     return {"spearman": spearman(similarities, gold), "ci_low": low, "ci_high": high, "n": len(gold)}
@@ -56,9 +56,9 @@ def bootstrap_spearman(
     Args:
         similarities: shape (models, n).
         gold: shape (n,).
-        groups: a label for each pair; whole groups are drawn then.
-        resamples: how many samples.
-        seed: of the bootstrap.
+        groups: a label for each pair; with labels, whole groups are drawn.
+        resamples: number of samples.
+        seed: seed of the bootstrap.
 
     Returns:
         Shape (resamples, models).
@@ -82,7 +82,7 @@ def bootstrap_spearman(
 
 
 def correlate_ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation along the last axis, 0 where one side does not vary."""
+    """Return Pearson's correlation along the last axis; 0 where one side is constant."""
     first = first - first.mean(axis=-1, keepdims=True)
     second = second - second.mean(axis=-1, keepdims=True)
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))

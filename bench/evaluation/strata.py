@@ -1,4 +1,4 @@
-"""Seen and unseen test queries: a gain on the first may be memory, a gain on the second is adaptation.
+"""Seen and unseen test queries: a gain on seen ones may be memory, a gain on unseen ones is adaptation.
 
 A test query is seen if one of its relevant documents was a positive in training.
 """
@@ -12,7 +12,7 @@ from bench.data.dataset import Qrels
 from bench.evaluation.measures import PerQuery
 
 HEADLINE_SHARE = 0.05
-"""Where more of the test queries than this share are seen, the unseen stratum is the headline."""
+"""Above this share of seen test queries, the unseen stratum is the headline."""
 
 Stratum = Literal["all", "seen", "unseen"]
 
@@ -26,7 +26,7 @@ def seen_queries(qrels: Qrels, train_relevant: Collection[str]) -> frozenset[str
 
 
 def strata(scores: PerQuery, seen: Collection[str]) -> dict[str, dict[str, float]]:
-    """Return the means of every measure and `n` for `seen` and `unseen` queries.
+    """Return `n` and the mean of every measure for `seen` and `unseen` queries.
 
     A stratum without queries has `n` 0 and no means.
     """
@@ -35,9 +35,9 @@ def strata(scores: PerQuery, seen: Collection[str]) -> dict[str, dict[str, float
 
 
 def headline(stratified: Mapping[str, Mapping[str, float]]) -> Stratum:
-    """Return the stratum whose figure leads: `unseen` where more than 5% of the queries are seen, else `all`.
+    """Return the stratum that leads: `unseen` where more than 5% of the queries are seen, else `all`.
 
-    Where every query is seen there is no unseen stratum to lead: `seen`, so that nobody takes it for the whole.
+    Where every query is seen, the stratum is `seen`, so that nobody takes its figures for adaptation.
     """
     seen = stratified.get("seen", {}).get("n", 0)
     unseen = stratified.get("unseen", {}).get("n", 0)

@@ -30,7 +30,7 @@ def machine_class(threads: int = 0, device: str = "auto") -> str:
     """
     chosen = "cuda" if device == "cuda:0" else device
     named = "" if chosen in ("auto", _fastest()) else f"on {chosen}"
-    return ", ".join(part for part in (_processor(), f"{threads or cores()} threads", accelerator(), named) if part)
+    return ", ".join(part for part in (processor(), f"{threads or cores()} threads", accelerator(), named) if part)
 
 
 def _fastest() -> str:
@@ -40,7 +40,8 @@ def _fastest() -> str:
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""Costs: flops by formula against torch's own counter; memory, latency and throughput of known work."""
+"""Costs: FLOPs by formula against torch's counter; memory, latency and throughput of known work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,20 +16,17 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.data.dataset import Dataset
-from bench.encoders.base import BaseEncoder
 from bench.evaluation import cost
 from bench.evaluation.cost import PeakMemory, environment, latency, throughput
 from bench.evaluation.flops import flop_model
 from bench.models.architectures import set_transformer, transformer_of
 from bench.models.base import BaseModel
-from bench.strategy.resources import Resources
 
 BATCH, LENGTH = 4, 48
 
 
 def _counted(model: Any, backward: bool) -> int:
-    """Count with torch under the math attention kernel, the only one that its counter sees on the CPU."""
+    """Return torch's count under the math attention kernel, the only one that it counts on the CPU."""
     features = {
         "input_ids": torch.randint(5, 50, (BATCH, LENGTH)),
         "attention_mask": torch.ones(BATCH, LENGTH, dtype=torch.long),
@@ -41,13 +38,13 @@ def _counted(model: Any, backward: bool) -> int:
     return int(counter.get_total_flops())
 
 
-def test_forward_flops_are_those_that_torch_counts(tiny_model: BaseModel) -> None:
+def test_forward_flops_agree_with_torch(tiny_model: BaseModel) -> None:
     model = tiny_model.load()
     expected = _counted(model, backward=False)
     assert flop_model(model).forward(BATCH * LENGTH, LENGTH) == pytest.approx(expected, rel=0.01)
 
 
-def test_training_flops_of_full_fine_tuning_are_those_that_torch_counts(tiny_model: BaseModel) -> None:
+def test_training_flops_of_full_fine_tuning_agree_with_torch(tiny_model: BaseModel) -> None:
     model = tiny_model.load().requires_grad_(True)
     expected = _counted(model, backward=True)
     assert flop_model(model).training(BATCH * LENGTH, LENGTH) == pytest.approx(expected, rel=0.01)
@@ -71,7 +68,7 @@ def test_a_wrapped_layer_is_counted_once(tiny_bert: BaseModel) -> None:
     assert flop_model(model).training(BATCH * LENGTH, LENGTH) == pytest.approx(expected, rel=0.05)
 
 
-def test_peak_memory_is_net_of_what_was_there_before_and_sees_what_is_gone() -> None:
+def test_peak_memory_is_net_of_earlier_memory_and_includes_freed_memory() -> None:
     held = np.ones(40_000_000)
     with PeakMemory() as peak:
         passing = np.ones(25_000_000)
@@ -81,7 +78,7 @@ def test_peak_memory_is_net_of_what_was_there_before_and_sees_what_is_gone() -> 
     assert held.nbytes == 320_000_000
 
 
-def test_what_waits_to_be_collected_hides_nothing_of_a_peak() -> None:
+def test_uncollected_garbage_does_not_hide_a_peak() -> None:
     gc.collect()
     left: list[Any] = [np.ones(40_000_000)]
     left.append(left)
@@ -89,7 +86,7 @@ def test_what_waits_to_be_collected_hides_nothing_of_a_peak() -> None:
     assert 150e6 < _peak_of_200_mb() < 350e6
 
 
-def test_what_an_earlier_fit_left_in_the_heap_hides_nothing_of_a_peak() -> None:
+def test_the_heap_of_an_earlier_fit_does_not_hide_a_peak() -> None:
     for _ in range(2):  # freed once, blocks of this size are taken from the heap from then on
         left = [np.ones(125_000) for _ in range(400)]
         last = [np.ones(12_500) for _ in range(4)]  # keep the end of the heap, so that the rest stays in the process
@@ -106,64 +103,57 @@ def _peak_of_200_mb() -> int:
     return peak.bytes
 
 
-def test_latency_and_throughput_are_those_of_the_work_and_bypass_the_cache(
-    tiny_bert: BaseModel,
-    tiny_resources: Callable[..., Resources],
-    tiny_dataset: Dataset,
+class Clock:
+    """A clock that stands still between pieces of work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr(cost.time, "perf_counter", lambda: self.seconds)
+
+    def work(self, milliseconds: float) -> None:
+        self.seconds += milliseconds / 1000
+
+
+def test_throughput_is_that_of_an_even_sample_without_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = Clock(monkeypatch), []
+
+    def encode(texts: Sequence[str]) -> None:
+        calls.append(list(texts))
+        clock.work(2 * len(texts))
+
+    texts = [str(number) for number in range(1100)]
+    assert throughput(encode, texts) == pytest.approx(500)
+    assert [len(call) for call in calls] == [8, 512]
+    assert calls[1][:3] == ["0", "2", "4"]
+
+
+def test_latency_leaves_out_the_warm_up_and_repeats_a_small_set_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, searched = Clock(monkeypatch), list[str]()
+
+    def search(queries: dict[str, str]) -> None:
+        searched.extend(queries)
+        clock.work(100 if len(searched) <= 10 else 10 if len(searched) <= 190 else 30)
+
+    found = latency(search, {"b": "two", "a": "one", "c": "three"})
+    assert len(searched) == 210 and searched[:4] == ["a", "b", "c", "a"]
+    assert (found.p50, found.p95) == pytest.approx((10, 30))
+    assert found.base_p50 is None and found.times_base is None
+
+
+def test_latency_is_a_multiple_of_the_base_models_encoding_on_a_machine_that_slows_down(
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
 ) -> None:
-    from bench.retrieval.cache import VectorCache
+    clock, calls = Clock(monkeypatch), [0]
 
-    resources = tiny_resources(tiny_bert)
-    resources.cache = VectorCache(tmp_path)
-    strategy = BaseEncoder(None, resources)
-    index = strategy.index(tiny_dataset.corpus)
-    strategy.search(tiny_dataset.queries, index, 10)
-    encoder = type(resources.encoder)
-    batches, calls = encoder._batches, []
-
-    def slow(self: Any, texts: Any, kind: str) -> Any:
-        calls.append(kind)
-        time.sleep(0.005)
-        return batches(self, texts, kind)
-
-    monkeypatch.setattr(encoder, "_batches", slow)
-    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.resources.encoder)
-    assert calls.count("query") >= 400
-    assert 5 <= found.p50 <= found.p95
-    assert found.base_p50 is not None
-    assert found.base_p50 >= 5
-    assert 0 < throughput(resources.encoder, tiny_dataset.corpus.texts) < len(tiny_dataset.corpus) / 0.005
-    assert not resources.cache.is_suspended
-
-
-def test_latency_is_a_multiple_of_the_base_models_encoding_in_turn(
-    tiny_bert: BaseModel,
-    tiny_resources: Callable[..., Resources],
-    tiny_dataset: Dataset,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A machine that grows slower from query to query makes both longer, and leaves their quotient."""
-
-    class Twice(BaseEncoder):
-        def search(self, queries: Any, index: Any, top_k: int) -> Any:
-            super().search(queries, index, top_k)
-            return super().search(queries, index, top_k)
-
-    strategy = Twice(None, tiny_resources(tiny_bert))
-    index = strategy.index(tiny_dataset.corpus)
-    clock, calls = [0.0], [0]
-    batches = type(strategy.resources.encoder)._batches
-
-    def count(self: Any, texts: Any, kind: str) -> Any:
+    def encode(text: str) -> None:
         calls[0] += 1
-        clock[0] += 0.001 * (1 + calls[0] / 1000)  # 60% slower in the end than at the start
-        return batches(self, texts, kind)
+        clock.work(1 + calls[0] / 1000)  # 60% slower at the end than at the start
 
-    monkeypatch.setattr(type(strategy.resources.encoder), "_batches", count)
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
-    found = latency(strategy, index, dict(tiny_dataset.queries), base=strategy.resources.encoder)
+    def search(queries: dict[str, str]) -> None:
+        encode("")
+        encode("")
+
+    found = latency(search, {str(number): "text" for number in range(200)}, encode)
     assert found.times_base == pytest.approx(2, rel=0.05)
     assert found.p95 > 1.1 * found.p50
 
@@ -219,7 +209,7 @@ def test_contention_is_the_share_of_the_threads_time_that_others_had(
     assert contention.measure()["share"] == pytest.approx(share)
 
 
-def test_contention_counts_what_the_hypervisor_took_and_a_product_that_slowed_down(
+def test_contention_counts_time_stolen_by_the_hypervisor_and_a_slower_reference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Machine(monkeypatch)
@@ -233,7 +223,7 @@ def test_contention_counts_what_the_hypervisor_took_and_a_product_that_slowed_do
     assert (found["reference_slowdown"], found["share"]) == pytest.approx((3.0, 0.75)), "a share, however slow it got"
 
 
-def test_contention_is_not_read_off_counters_too_coarse_for_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contention_is_zero_where_the_counters_are_too_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     contention = cost.Contention(2)
     machine.meanwhile(0.02, 0.02, 0.01)
@@ -243,7 +233,7 @@ def test_contention_is_not_read_off_counters_too_coarse_for_the_time(monkeypatch
 _BURN = "import time\nwhile time.process_time() < .3: pass\nprint(flush=True)"
 
 
-def test_what_children_compute_is_not_taken_for_other_work() -> None:
+def test_the_work_of_children_is_not_other_work() -> None:
     before = cost._own_seconds()
     subprocess.run([sys.executable, "-c", _BURN], check=True, capture_output=True)
     assert cost._own_seconds() - before >= 0.29
@@ -257,7 +247,7 @@ def test_what_children_compute_is_not_taken_for_other_work() -> None:
     assert alive >= 0.29
 
 
-def test_the_system_counts_what_this_process_computes() -> None:
+def test_the_system_counts_the_work_of_this_process() -> None:
     processors = cost._processors()
     before, until = cost._busy_seconds(processors), time.process_time() + 0.3
     while time.process_time() < until:

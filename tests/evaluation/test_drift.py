@@ -24,7 +24,7 @@ def test_a_rotation_moves_every_vector_and_keeps_the_structure(embeddings: np.nd
     assert mean_cosine(embeddings, embeddings @ rotation) < 0.5
 
 
-def test_cka_is_that_of_the_centred_gram_matrices(embeddings: np.ndarray) -> None:
+def test_cka_agrees_with_the_centred_gram_matrices(embeddings: np.ndarray) -> None:
     other = np.random.default_rng(2).normal(size=(200, 5)) + embeddings[:, :5]
     centre = np.eye(200) - 1 / 200
     k, m = centre @ embeddings @ embeddings.T @ centre, centre @ other @ other.T @ centre
@@ -33,7 +33,7 @@ def test_cka_is_that_of_the_centred_gram_matrices(embeddings: np.ndarray) -> Non
     )
 
 
-def test_noise_lowers_both_and_a_collapsed_model_has_no_structure(embeddings: np.ndarray) -> None:
+def test_noise_lowers_both_and_a_collapsed_model_has_cka_0(embeddings: np.ndarray) -> None:
     noisy = embeddings + np.random.default_rng(3).normal(size=embeddings.shape)
     assert 0.5 < mean_cosine(embeddings, noisy) < 0.9
     assert 0.1 < linear_cka(embeddings, noisy) < 0.9

@@ -1,4 +1,4 @@
-"""Operations by formula are those that torch counts, for every strategy that trains the encoder."""
+"""Operations by formula agree with torch's count for every strategy that trains the encoder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bench.strategy.settings import TrainingSettings
 
 TEXTS, LENGTH = 3, 24
 CLOSE = 0.005
-"""What is left out is a pooler, and of the first block the gradients of some of query, key and value."""
+"""The formula leaves out a pooler and, in the first block, some gradients of query, key and value."""
 CLOSE_WHERE_NARROW = 0.03
-"""The same on two blocks of width 32."""
+"""The same tolerance on two blocks of width 32."""
 VARIANTS = ("adapter(placement=houlsby)", "prefix(reparametrise=true)", "lora(targets=query-value)")
 
 
 def _encoders() -> list[str]:
-    """Return the names of all strategies that change an encoder of their own: distillation's is its part's."""
+    """Return the names of all strategies that change their own encoder; a distilled encoder is its component's."""
     registry = Registry()
     kinds = {name: registry.get(name) for name in registry.names()}
     return [name for name, kind in kinds.items() if issubclass(kind, EncoderStrategy) and not kind.n_components]
@@ -39,7 +39,7 @@ def _strategy(expression: str, model: BaseModel) -> Any:
 
 
 def _counted(model: Any, backward: bool) -> int:
-    """Count with torch under the math attention kernel, the only one that its counter sees on the CPU."""
+    """Return torch's count under the math attention kernel, the only one that it counts on the CPU."""
     features = {
         "input_ids": torch.randint(5, 50, (TEXTS, LENGTH)),
         "attention_mask": torch.ones(TEXTS, LENGTH, dtype=torch.long),
@@ -64,19 +64,19 @@ def _agrees(expression: str, base: BaseModel, close: float) -> None:
 
 
 @pytest.mark.parametrize("expression", [*_encoders(), *VARIANTS])
-def test_a_strategy_costs_what_torch_counts(expression: str) -> None:
+def test_flops_of_a_strategy_agree_with_torch(expression: str) -> None:
     _agrees(expression, base_model(), CLOSE)
 
 
 @pytest.mark.parametrize(
     "expression", ["lora", "dora", "adalora", "vera", "prefix(tokens=5)", "ptuning", "adapter", "ia3"]
 )
-def test_it_does_on_every_family(expression: str, tiny_model: BaseModel) -> None:
+def test_flops_agree_with_torch_on_every_family(expression: str, tiny_model: BaseModel) -> None:
     _agrees(expression, tiny_model, CLOSE_WHERE_NARROW)
 
 
 @pytest.mark.parametrize("expression", ["lora", "vera", "dora", "ia3"])
-def test_what_is_folded_into_the_weights_or_switched_off_costs_nothing(expression: str, tiny_bert: BaseModel) -> None:
+def test_a_merged_or_detached_attachment_costs_nothing(expression: str, tiny_bert: BaseModel) -> None:
     strategy = _strategy(expression, tiny_bert)
     plain, attached = flop_model(tiny_bert.load()), flop_model(strategy.model)
     with strategy.merged():
@@ -89,8 +89,8 @@ def test_what_is_folded_into_the_weights_or_switched_off_costs_nothing(expressio
     assert (attached.linear > plain.linear) == (expression != "ia3")
 
 
-def test_reading_the_sizes_off_changes_nothing(tiny_bert: BaseModel) -> None:
-    """No random number is drawn, no gradient is left, and what trains goes on training."""
+def test_counting_flops_changes_nothing(tiny_bert: BaseModel) -> None:
+    """No random number is drawn, no gradient remains, and the model stays in training mode."""
     model = _strategy("full", tiny_bert).model.train()
     state, weights = torch.get_rng_state(), [p.clone() for p in model.parameters()]
     flop_model(model)

@@ -1,4 +1,4 @@
-"""What was forgotten, with its interval."""
+"""Forgetting on probes, with its interval."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_a_loss_is_negative_and_its_interval_excludes_zero() -> None:
     assert json.loads(json.dumps(row)) == row
 
 
-def test_nothing_changed_is_exactly_zero() -> None:
+def test_no_change_is_exactly_zero() -> None:
     same = scores(np.linspace(0, 1, 50))
     row = forgetting(same, same)
     assert (row["delta"], row["ci_low"], row["ci_high"], row["p"]) == (0, 0, 0, 1)
 
 
-def test_its_p_agrees_with_the_paired_t_test_and_its_interval_with_the_t_interval() -> None:
+def test_p_agrees_with_the_paired_t_test_and_its_interval_with_the_t_interval() -> None:
     rng = np.random.default_rng(8)
     before, after = rng.uniform(size=300), rng.uniform(size=300)
     row = forgetting(scores(before), scores(after))
@@ -75,7 +75,7 @@ def test_different_queries_are_refused() -> None:
         forgetting(scores(np.ones(2)), scores(np.ones(3)))
 
 
-def test_similarity_lost_to_noise_is_found() -> None:
+def test_a_loss_of_similarity_to_noise_is_detected() -> None:
     rng = np.random.default_rng(3)
     gold = rng.normal(size=300)
     before = gold + rng.normal(0, 0.5, size=300)
@@ -90,7 +90,7 @@ def test_similarity_lost_to_noise_is_found() -> None:
     assert row["p"] < 0.01
 
 
-def test_an_order_that_did_not_change_is_not_forgotten() -> None:
+def test_an_unchanged_order_is_no_forgetting() -> None:
     rng = np.random.default_rng(4)
     gold = rng.normal(size=100)
     before = gold + rng.normal(size=100)
@@ -99,7 +99,7 @@ def test_an_order_that_did_not_change_is_not_forgotten() -> None:
 
 
 def test_the_swap_test_of_similarities_keeps_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two equally good models: p below .1 in about a tenth of the cases."""
+    """For two equally good models, p is below 0.1 in about a tenth of the cases."""
     monkeypatch.setattr("bench.evaluation.forgetting.SIMILARITY_RESAMPLES", 199)
     monkeypatch.setattr("bench.evaluation.forgetting.bootstrap_spearman", lambda *_args, **_kwargs: np.zeros((2, 2)))
     rng = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""One scorer: trec_eval's, held against ir_measures and beir on rankings that are meant to make them disagree."""
+"""The scorer follows trec_eval; ir_measures and beir check it on rankings that make scorers disagree."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _trec_key(hit: tuple[str, float]) -> tuple[np.float32, str]:
     return np.float32(hit[1]), hit[0]
 
 
-def test_mrr_of_ties_is_trec_evals_where_ir_measures_takes_ms_marcos() -> None:
+def test_mrr_of_ties_follows_trec_eval_and_not_ms_marco() -> None:
     qrels, run = {"q": {"a": 1}}, {"q": {"a": 1.0, "b": 1.0}}
     theirs = {str(m.measure): m.value for m in ir_measures.iter_calc([ir_measures.RR @ 10, ir_measures.RR], qrels, run)}
     assert theirs == {"RR@10": 1.0, "RR": 0.5}
@@ -102,7 +102,7 @@ def test_agrees_with_beir_on_answered_queries(data, drop: bool) -> None:
         assert ours.mean(key) * len(qrels) == pytest.approx(flat[name] * len(answered), abs=1e-6)
 
 
-def test_an_unanswered_judged_query_counts_zero_where_beir_leaves_it_out() -> None:
+def test_a_judged_query_without_results_counts_zero_and_beir_drops_it() -> None:
     qrels = {"q1": {"a": 1}, "q2": {"b": 1}}
     run = {"q1": {"a": 1.0}}
     ndcg, *_ = beir_evaluation.EvaluateRetrieval.evaluate(qrels, copy.deepcopy(run), [10])
@@ -111,7 +111,7 @@ def test_an_unanswered_judged_query_counts_zero_where_beir_leaves_it_out() -> No
     assert evaluate(Ranking({"q1": [("a", 1.0)], "q2": []}), qrels).mean("ndcg@10") == 0.5
 
 
-def test_mrr_of_ties_is_trec_evals_where_beir_takes_the_order_of_insertion() -> None:
+def test_mrr_of_ties_follows_trec_eval_and_not_the_order_of_insertion() -> None:
     qrels = {"q": {"a": 1}}
     run = {"q": {"a": 1.0, "b": 1.0, "c": 1.0}}
     assert beir_evaluation.EvaluateRetrieval.evaluate_custom(qrels, copy.deepcopy(run), [10], "mrr") == {"MRR@10": 1.0}
@@ -125,7 +125,7 @@ def test_a_constant_scorer_gains_nothing_from_its_ties() -> None:
     assert scores.mean("mrr@10") == 0 and scores.mean("recall@100") == 0
 
 
-def test_scores_that_differ_beyond_32_bits_are_ties_whatever_the_order_of_the_hits() -> None:
+def test_scores_that_differ_only_beyond_32_bits_are_ties_in_any_order() -> None:
     qrels = {"q": {"b": 1}}
     for hits in ([("a", 0.5 + 1e-12), ("b", 0.5)], [("b", 0.5), ("a", 0.5 + 1e-12)]):
         for measure in ("mrr@10", "recall@1", "Success@1"):
@@ -144,14 +144,14 @@ def test_mrr_is_cut_at_ten_and_ndcg_has_linear_gain() -> None:
     assert graded.mean("ndcg@10") == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_querys_own_document_is_dropped_only_when_asked() -> None:
+def test_the_querys_own_document_is_dropped_only_on_request() -> None:
     ranking = Ranking({"q1": [("q1", 9.0), ("a", 1.0)]})
     assert evaluate(ranking, {"q1": {"a": 1}}, ["recall@1"]).mean("recall@1") == 0
     assert evaluate(ranking, {"q1": {"a": 1}}, ["recall@1"], drop_same_id=True).mean("recall@1") == 1
     assert evaluate(ranking, {"q1": {"q1": 1}}, ["recall@1"]).mean("recall@1") == 1
 
 
-def test_queries_that_nobody_judged_and_documents_without_judgement_do_not_count() -> None:
+def test_unjudged_queries_and_documents_do_not_count() -> None:
     ranking = Ranking({"q1": [("x", 2.0), ("a", 1.0)], "other": [("a", 1.0)]})
     scores = evaluate(ranking, {"q1": {"a": 1}})
     assert scores.queries == ("q1",)
@@ -177,14 +177,14 @@ def test_measures_of_ir_measures_are_computed_over_all_judged_queries() -> None:
 
 
 @pytest.mark.skipif(shutil.which("perl") is None, reason="this backend of ir_measures is a Perl script")
-def test_ids_that_a_program_could_not_read_are_no_hindrance() -> None:
+def test_ids_that_a_program_cannot_read_are_scored() -> None:
     qrels = {"a query": {"a doc": 1, "b": 0}, "q2": {"a doc": 1}}
     scores = evaluate(Ranking.from_run({"a query": {"b": 1.0, "a doc": 1.0}}), qrels, ["ERR@10"])
     assert scores["ERR@10"][0] > 0
     assert scores["ERR@10"][1] == 0
 
 
-def test_a_measure_whose_package_is_missing_says_which() -> None:
+def test_a_measure_without_its_package_names_the_package() -> None:
     try:
         import cwl_eval  # noqa: F401
     except ImportError:

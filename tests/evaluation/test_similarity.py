@@ -1,4 +1,4 @@
-"""Spearman of cosine similarities."""
+"""Spearman's correlation of cosine similarities."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from scipy import stats
 from bench.evaluation.similarity import bootstrap_spearman, cosines, similarity, spearman
 
 
-def test_cosines_do_not_depend_on_length_and_bear_zero_vectors() -> None:
+def test_cosines_ignore_length_and_are_zero_for_zero_vectors() -> None:
     first = np.array([[1.0, 0.0], [3.0, 3.0], [0.0, 0.0]], dtype=np.float32)
     second = np.array([[5.0, 0.0], [0.0, 0.1], [1.0, 1.0]], dtype=np.float32)
     assert cosines(first, second) == pytest.approx([1, np.sqrt(0.5), 0])
 
 
-def test_rho_is_scipys_with_ties() -> None:
+def test_rho_agrees_with_scipy_on_ties() -> None:
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 6, size=200).astype(float)
     similarities = np.round(gold / 5 + rng.normal(0, 0.5, size=200), 1)
     assert spearman(similarities, gold) == pytest.approx(stats.spearmanr(similarities, gold).statistic, abs=1e-12)
 
 
-def test_a_collapsed_model_orders_nothing() -> None:
+def test_a_collapsed_model_has_rho_0() -> None:
     assert spearman(np.ones(50), np.arange(50.0)) == 0
 
 
-def test_the_interval_is_scipys_bootstrap_over_pairs() -> None:
+def test_the_interval_agrees_with_scipys_bootstrap_over_pairs() -> None:
     rng = np.random.default_rng(2)
     gold = rng.normal(size=120)
     similarities = gold + rng.normal(size=120)

@@ -35,5 +35,5 @@ def test_an_empty_stratum_has_no_means() -> None:
     ("seen", "unseen", "leads"),
     [(0, 300, "all"), (15, 285, "all"), (16, 284, "unseen"), (196, 104, "unseen"), (300, 0, "seen"), (0, 0, "all")],
 )
-def test_the_unseen_stratum_leads_where_more_than_a_twentieth_is_seen(seen: int, unseen: int, leads: str) -> None:
+def test_the_unseen_stratum_leads_above_5_percent_seen(seen: int, unseen: int, leads: str) -> None:
     assert headline({"seen": {"n": seen}, "unseen": {"n": unseen}}) == leads

@@ -17,9 +17,9 @@ from bench.report.markdown import put_between
 from bench.speed.measuring import own_time_words
 from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Ratio
 
-_SIDES = (PLAIN, PLAIN_BF16, OURS)
+_SYSTEMS = (PLAIN, PLAIN_BF16, OURS)
 _COLUMNS = (
-    "", *(f"{side}, s" for side in _SIDES), "times faster", "than its bf16", *(f"% of peak, {side}" for side in _SIDES)
+    "", *(f"{system}, s" for system in _SYSTEMS), "times faster", "than its bf16", *(f"% of peak, {system}" for system in _SYSTEMS)
 )  # fmt: skip
 
 Measured = Mapping[str, Any]
@@ -57,9 +57,9 @@ def _row(row: Measured) -> tuple[str, ...]:
     seconds, shares, ratios = row["median_seconds"], row["share_of_peak"], row["times_faster"]
     return (
         row["what"],
-        *(numbers.plain(seconds.get(side)) for side in _SIDES),
-        *(str(Ratio(**ratios[side])) if side in ratios else numbers.MISSING for side in (PLAIN, PLAIN_BF16)),
-        *(numbers.percent(shares.get(side)) for side in _SIDES),
+        *(numbers.plain(seconds.get(system)) for system in _SYSTEMS),
+        *(str(Ratio(**ratios[system])) if system in ratios else numbers.MISSING for system in (PLAIN, PLAIN_BF16)),
+        *(numbers.percent(shares.get(system)) for system in _SYSTEMS),
     )
 
 

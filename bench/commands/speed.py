@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.planning.registry import Registry
     from bench.running.worker import set_threads
     from bench.speed.measuring import COMPARISONS, measure, sentences, table
-    from bench.speed.subject import FULL, QUICK, Subject
+    from bench.speed.workload import FULL, QUICK, Workload
     from bench.store.provenance import cores
 
     if args.threads < 0 or args.rounds < 0:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(dataset, Dataset):
         raise BenchError(f"{args.dataset} holds sentence pairs, not a corpus to search")
     sizes = QUICK if args.quick else FULL
-    subject = Subject(
+    workload = Workload(
         base=base_model(args.model),
         dataset=dataset,
         registry=Registry(),
@@ -60,15 +60,15 @@ def run(args: argparse.Namespace) -> int:
         device=_device(args.device),
         split=args.split,
     )
-    wanted = [part.strip() for part in args.only.split(",")] if args.only else list(COMPARISONS)
+    names = [part.strip() for part in args.only.split(",")] if args.only else list(COMPARISONS)
     progress = err_console()
-    found = measure(subject, wanted, threads, lambda text: progress.print(f"measuring: {text}", markup=False))
+    measurement = measure(workload, names, threads, lambda text: progress.print(f"measuring: {text}", markup=False))
     if args.json:
-        emit_json(found.to_dict())
+        emit_json(measurement.to_dict())
         return 0
     screen = console()
-    screen.print(table(found))
-    for line in sentences(found):
+    screen.print(table(measurement))
+    for line in sentences(measurement):
         screen.print(line, markup=False)
     return 0
 

@@ -1,1 +1,1 @@
-"""The speed of the harness beside the plain library's, measured together and given as ratios."""
+"""The speed of the harness and of the plain library, measured together and given as ratios."""

@@ -1,6 +1,6 @@
-"""The whole job as the harness does it: run as a process, settings as JSON on standard input.
+"""The whole job as the harness does it. It runs as a process, with settings as JSON on standard input.
 
-The same as `bench run`, and it notes when each stage of each fit and cell begins.
+It does the same as `bench run`, and records when each stage of each fit and cell begins.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ WORK = {
     "cost": "measuring costs",
     "drift": "measuring costs",
 }
-"""Stage of a fit or cell -> kind of work. What is not named here is the harness's own time."""
+"""Stage of a fit or cell -> kind of work. Other stages count as the harness's own time."""
 START, RECORD = "process starts", "records"
 
 
 class Stages:
-    """Listens to a run and adds up the seconds of each kind of work, and of the harness's own doings."""
+    """A listener that adds up the seconds of each kind of work, and of the harness's own time."""
 
     def __init__(self) -> None:
         self.phases: dict[str, float] = {}
@@ -38,20 +38,20 @@ class Stages:
         self._open: dict[str, tuple[str, float]] = {}
 
     def started(self, job: Job) -> None:
-        """Its process has been started, and is on its way to the first stage."""
-        self._turn(job.name, START)
+        """Count the time until the first stage as the start of the process."""
+        self._begin(job.name, START)
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """A stage begins, and ends the one before."""
+        """End the stage before when a new one begins."""
         if name == "stage":
-            self._turn(job.name, str(values["name"]))
+            self._begin(job.name, str(values["name"]))
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """Its last stage is over."""
-        self._turn(job.name, "")
+        """End the last stage."""
+        self._begin(job.name, "")
         self.jobs += 1
 
-    def _turn(self, job: str, stage: str) -> None:
+    def _begin(self, job: str, stage: str) -> None:
         now = time.perf_counter()
         before, since = self._open.get(job, ("", now))
         if before in WORK:
@@ -65,27 +65,27 @@ def _add(spent: dict[str, float], kind: str, seconds: float) -> None:
     spent[kind] = spent.get(kind, 0.0) + seconds
 
 
-def main(asked: dict[str, Any]) -> dict[str, Any]:
-    """Do the job; returns nDCG@10 by strategy, seconds by kind of work (`phases`, `own`), and how many jobs it took."""
+def main(settings: dict[str, Any]) -> dict[str, Any]:
+    """Do the job and return nDCG@10 by strategy, seconds by kind of work (`phases`, `own`), and the number of jobs."""
     from bench.config.schema import from_mapping
     from bench.planning.plan import plan
     from bench.records import PRIMARY_MEASURE, USABLE
     from bench.report import write_report
     from bench.running.run import execute
 
-    strategies: Sequence[str] = asked["strategies"]
+    strategies: Sequence[str] = settings["strategies"]
     config = from_mapping(
         {
             "strategies": list(strategies),
-            "datasets": [asked["folder"]],
-            "model": [asked["model"]],
-            "budget_steps": asked["steps"],
-            "seeds": [asked["seed"]],
-            "split": asked["split"],
-            "max_length": asked["max_length"],
-            "device": asked["device"],
-            "threads": asked["threads"],
-            "out": str(Path(asked["scratch"]) / "run"),
+            "datasets": [settings["folder"]],
+            "model": [settings["model"]],
+            "budget_steps": settings["steps"],
+            "seeds": [settings["seed"]],
+            "split": settings["split"],
+            "max_length": settings["max_length"],
+            "device": settings["device"],
+            "threads": settings["threads"],
+            "out": str(Path(settings["scratch"]) / "run"),
         }
     )
     stages = Stages()
@@ -104,5 +104,5 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    settings = json.load(sys.stdin)
-    Path(settings["result"]).write_text(json.dumps(main(settings)), encoding="utf-8")
+    request = json.load(sys.stdin)
+    Path(request["result"]).write_text(json.dumps(main(request)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One measurement of speed: the comparisons asked for, what they were made on, and both as text and as JSON."""
+"""One measurement of speed: runs the comparisons and gives them as a table, as sentences and as JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown
-from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Row
-from bench.speed.subject import Sizes, Subject
+from bench.evaluation.cost import Contention, environment
+from bench.speed import comparisons
+from bench.speed.plain import has_counterpart
+from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Timing
+from bench.speed.whole import whole_job
+from bench.speed.workload import Workload
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,15 +23,15 @@ COMPARISONS = ("encode", "train", "evaluate", "bm25", "whole")
 
 @dataclass
 class Measurement:
-    """What was measured."""
+    """The timings of one measurement, and the conditions under which they were made."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Timing] = field(default_factory=list)
     peaks: dict[str, float] = field(default_factory=dict)
     """Number format -> operations a second of a large matrix product."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Machine, threads, libraries, dataset, sizes."""
     own: dict[str, Any] = field(default_factory=dict)
-    """How the harness spent the time of the whole job."""
+    """How the harness spent the time of the whole job (`bench.speed.whole.own_time`)."""
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,125 +54,112 @@ class Measurement:
 
 
 def measure(
-    subject: Subject, wanted: Sequence[str], threads: int, tell: Callable[[str], None] = lambda text: None
+    workload: Workload, names: Sequence[str], threads: int, progress: Callable[[str], None] = lambda text: None
 ) -> Measurement:
-    """Measure.
+    """Measure the speed of the harness and of the plain library on the same work.
 
     Args:
-        subject: the work.
-        wanted: which of `COMPARISONS`.
+        workload: the work.
+        names: the comparisons to make, of `COMPARISONS`.
         threads: of every library, on both sides.
-        tell: is told what is being measured.
+        progress: called with the name of each part before it is measured.
 
     Raises:
-        BenchError: a comparison is not known; a strategy has no counterpart in the plain library.
+        BenchError: a comparison is unknown, or a strategy has no counterpart in the plain library.
     """
     import torch
 
-    from bench.evaluation.cost import Contention, environment
-    from bench.speed import comparisons
-    from bench.speed.whole import whole_job
-
-    for name in wanted:
+    for name in names:
         if name not in COMPARISONS:
             raise unknown("comparison", name, COMPARISONS)
-    _check(subject)
+    for name in workload.strategies:
+        if not has_counterpart(workload.registry.get(name)(None, workload.resources())):
+            raise BenchError(f"{name} has no counterpart in the plain library to compare with: leave it out")
     torch.set_num_threads(threads)
-    found = Measurement()
-    found.environment = environment(subject.device) | _given(subject, threads)
-    if not subject.bf16:
-        found.notes.append(
-            f"{subject.device} has no bf16 instructions here: ours computes in fp32 by itself, and the library's "
-            "bf16=True is not measured, as it would be emulated"
+    measurement = Measurement(environment=environment(workload.device) | _conditions(workload, threads))
+    if not workload.bf16:
+        measurement.notes.append(
+            f"{workload.device} has no bf16 instructions on this machine: the harness computes in fp32, and the "
+            "library's bf16=True is not measured because it would be emulated"
         )
     contention = Contention()
-    tell("matrix products")
-    found.peaks = comparisons.peaks(subject)
-    makers: dict[str, Callable[[Subject], Iterator[Row]]] = {
+    progress("matrix products")
+    measurement.peaks = comparisons.peaks(workload)
+    makers: dict[str, Callable[[Workload], Iterator[Timing]]] = {
         "encode": comparisons.encoding,
         "train": comparisons.training,
         "evaluate": comparisons.evaluation,
         "bm25": comparisons.lexical,
     }
     for name, make in makers.items():
-        if name in wanted:
-            tell(name)
-            found.rows += make(subject)
-    load = contention.measure()
-    found.environment["reference_slowdown"] = load["reference_slowdown"]
-    if load["reference_slowdown"] > Contention.THRESHOLD:
-        found.notes.append(
-            f"other work slowed this machine down by up to {load['reference_slowdown']:.0%} while it was measured: "
-            "ratios hold better than seconds, and both are better measured again"
+        if name in names:
+            progress(name)
+            measurement.rows += make(workload)
+    slowdown = contention.measure()["reference_slowdown"]
+    measurement.environment["reference_slowdown"] = slowdown
+    if slowdown > Contention.THRESHOLD:
+        measurement.notes.append(
+            f"other work slowed this machine down by up to {slowdown:.0%} during the measurement: ratios are more "
+            "reliable than seconds, and a second measurement on a quiet machine is better than both"
         )
-    if "whole" in wanted:
-        tell("whole job")
-        row, found.own = whole_job(subject, threads)
-        found.rows.append(row)
-    return found
+    if "whole" in names:
+        progress("whole job")
+        row, measurement.own = whole_job(workload, threads)
+        measurement.rows.append(row)
+    return measurement
 
 
-def _check(subject: Subject) -> None:
-    from bench.speed.plain import has_counterpart
-
-    for name in subject.strategies:
-        if not has_counterpart(subject.registry.get(name)(None, subject.resources())):
-            raise BenchError(f"{name} has no counterpart in the plain library to be measured against: leave it out")
-
-
-def _given(subject: Subject, threads: int) -> dict[str, Any]:
-    sizes: Sizes = subject.sizes
+def _conditions(workload: Workload, threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
-        "bf16_native": subject.bf16,
-        "model": subject.base.name,
-        "dataset": subject.dataset.name,
-        "documents": len(subject.dataset.corpus),
-        "strategies": list(subject.strategies),
-        "sizes": vars(sizes),
+        "bf16_native": workload.bf16,
+        "model": workload.base.name,
+        "dataset": workload.dataset.name,
+        "documents": len(workload.dataset.corpus),
+        "strategies": list(workload.strategies),
+        "sizes": vars(workload.sizes),
     }
 
 
-def table(found: Measurement) -> Table:
-    """Return the comparisons as a table: median seconds of each side, how many times faster, shares of the peak."""
+def table(measurement: Measurement) -> Table:
+    """Return the comparisons as a table: median seconds of each system, ratios, shares of the peak."""
     from rich.table import Table
 
-    shown = Table(
-        "", *(f"{name}, s" for name in (PLAIN, PLAIN_BF16, OURS)), "faster", "than bf16", "% of peak", box=None
-    )
+    systems = (PLAIN, PLAIN_BF16, OURS)
+    shown = Table("", *(f"{name}, s" for name in systems), "faster", "than bf16", "% of peak", box=None)
     for column in shown.columns[1:]:
         column.justify = "right"
-    for row in found.rows:
-        shares = row.shares(found.peaks)
+    for row in measurement.rows:
+        shares = row.shares(measurement.peaks)
         shown.add_row(
             row.what,
-            *(f"{row.median(name):.3g}" if name in row.seconds else "-" for name in (PLAIN, PLAIN_BF16, OURS)),
+            *(f"{row.median(name):.3g}" if name in row.seconds else "-" for name in systems),
             *(f"{row.ratio(name).median:.2f}" if name in row.seconds else "-" for name in (PLAIN, PLAIN_BF16)),
-            " / ".join(f"{shares[name]:.0%}"[:-1] for name in (PLAIN, PLAIN_BF16, OURS) if name in shares) or "-",
+            " / ".join(f"{shares[name]:.0%}"[:-1] for name in systems if name in shares) or "-",
         )
     return shown
 
 
-def sentences(found: Measurement) -> list[str]:
-    """Return what stands under the table: machine, peaks, the harness's own time, notes."""
-    where = found.environment
-    libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items())
+def sentences(measurement: Measurement) -> list[str]:
+    """Return the lines under the table: machine, peaks, the harness's own time, notes."""
+    conditions = measurement.environment
+    libraries = ", ".join(f"{name} {version}" for name, version in conditions["libraries"].items())
     lines = [
-        f"{where['machine']}; Python {where['python']}; {libraries}",
-        f"model {where['model']}, dataset {where['dataset']} ({where['documents']:,} documents)",
-        "seconds are medians; faster: the median over rounds of the library's seconds by ours",
+        f"{conditions['machine']}; Python {conditions['python']}; {libraries}",
+        f"model {conditions['model']}, dataset {conditions['dataset']} ({conditions['documents']:,} documents)",
+        "seconds are medians; faster: median over rounds of the library's seconds divided by ours",
         "peak, a large matrix product: "
-        + ", ".join(f"{name} {rate / 1e12:.2f} TFLOP/s" for name, rate in found.peaks.items())
-        + "; shares are those of the operations on tokens, in each side's own number format",
+        + ", ".join(f"{name} {rate / 1e12:.2f} TFLOP/s" for name, rate in measurement.peaks.items())
+        + "; shares count the operations on tokens, in each system's own number format",
     ]
-    if found.own:
-        lines.append(own_time_words(found.own))
-    for row in found.rows:
+    if measurement.own:
+        lines.append(own_time_words(measurement.own))
+    for row in measurement.rows:
         ranges = [f"times faster than {name}: {row.ratio(name)}" for name in row.seconds if name != OURS]
         rounds = len(row.seconds[OURS])
         lines.append(f"{row.what}: {row.n}; {rounds} round{'s' * (rounds > 1)}; {'; '.join(ranges)}")
         lines += [f"  {note}" for note in row.notes]
-    return [*lines, *found.notes]
+    return [*lines, *measurement.notes]
 
 
 def own_time_words(own: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""The alternative: what a user would write with sentence-transformers and rank_bm25, library defaults throughout.
+"""The plain library: the code that a user would write with sentence-transformers and rank_bm25, defaults throughout.
 
-fp32, batches of 32, dropout on, `SentenceTransformerTrainer`, `InformationRetrievalEvaluator`. `bf16=True` is the
-trainer's own option; for encoding it means weights in bf16, as the library loads them.
+It uses fp32, batches of 32, dropout, `SentenceTransformerTrainer` and `InformationRetrievalEvaluator`. `bf16=True` is
+the trainer's own option. For encoding it means weights in bf16, as the library loads them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH = 32
 
 
 def encode(model: SentenceTransformer, texts: Sequence[str]) -> Any:
-    """Encode documents; returns (n, d)."""
+    """Encode documents and return their vectors (n, d)."""
     return model.encode_document(list(texts), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True)
 
 
@@ -44,7 +44,7 @@ def evaluate(
 
 
 def has_counterpart(strategy: Strategy) -> bool:
-    """Whether the plain library trains in the same places: everywhere, or in PEFT's adapter of the same settings."""
+    """Return whether the plain library can train the same parameters: all of them, or a PEFT adapter."""
     if strategy.trains != "encoder" or hasattr(strategy, "peft_config"):
         return True
     model: SentenceTransformer = strategy.model  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def has_counterpart(strategy: Strategy) -> bool:
 
 
 def adapt(model: SentenceTransformer, strategy: Strategy) -> None:
-    """Make a plain model trainable in the places of a strategy that has a counterpart."""
+    """Make the same parameters of a plain model trainable as the strategy does."""
     from bench.models.architectures import family
 
     peft_config = getattr(strategy, "peft_config", None)
@@ -63,7 +63,7 @@ def adapt(model: SentenceTransformer, strategy: Strategy) -> None:
 def train(
     model: SentenceTransformer, pairs: Sequence[Pair], bf16: bool, device: str, steps: int = -1, epochs: float = 1.0
 ) -> list[float]:
-    """Train on pairs; returns the seconds from one optimiser step to the next, the wait for its batch included."""
+    """Train on pairs and return the seconds from each optimiser step to the next, including the wait for the batch."""
     import torch
     from datasets import Dataset as Table
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -105,7 +105,7 @@ def train(
 
 
 class PlainBm25:
-    """rank_bm25 over tokens that are given: it has no tokeniser of its own."""
+    """rank_bm25, with a tokeniser that the caller gives."""
 
     def __init__(self, corpus: Corpus, tokenize: Callable[[str], list[str]]) -> None:
         from rank_bm25 import BM25Okapi
@@ -114,7 +114,7 @@ class PlainBm25:
         self.engine = BM25Okapi([tokenize(text) or [""] for text in corpus.texts])
 
     def search(self, queries: Mapping[str, str], top_k: int) -> dict[str, dict[str, float]]:
-        """Score every document for each query and keep the best."""
+        """Return the best documents of each query, from the scores of all documents."""
         import numpy as np
 
         run = {}

@@ -14,71 +14,71 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.data.dataset import Dataset
+from bench.data.splits import training_data
+from bench.data.write import write_dataset
 from bench.errors import BenchError
-from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Row
-from bench.speed.subject import BATCH, SEED, Subject, filled
+from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Timing
+from bench.speed.workload import BATCH, SEED, Workload, filled
 
 EPOCHS = 2
 
 
-def whole_job(subject: Subject, threads: int, rounds: int = 1) -> tuple[Row, dict[str, Any]]:
-    """Time the whole job on both sides.
+def whole_job(workload: Workload, threads: int, rounds: int = 1) -> tuple[Timing, dict[str, Any]]:
+    """Time the whole job with the library and with the harness.
 
     Args:
-        subject: the work.
+        workload: the work.
         threads: of both sides.
-        rounds: how often; each takes minutes.
+        rounds: number of rounds; each takes minutes.
 
     Returns:
-        The row, and how the harness spent its time: seconds by kind of work, of the last round.
+        The timing, and how the harness spent its time in the last round: seconds by kind of work.
 
     Raises:
-        BenchError: a side ended with an error; the text holds the end of what it wrote.
+        BenchError: a side ended with an error; the message ends with the last lines it wrote.
     """
-    from bench.data.splits import training_data
-    from bench.data.write import write_dataset
-
-    dataset = _slice(subject)
-    pairs = training_data(dataset, SEED, None, subject.split).pairs
+    dataset = _slice(workload)
+    pairs = training_data(dataset, SEED, None, workload.split).pairs
     steps = EPOCHS * math.ceil(len(pairs) / BATCH)
-    row = Row(
+    row = Timing(
         "whole job",
-        f"{', '.join(subject.strategies)}: {len(dataset.corpus):,} documents, {len(dataset.qrels(subject.split))} "
+        f"{', '.join(workload.strategies)}: {len(dataset.corpus):,} documents, {len(dataset.qrels(workload.split))} "
         f"queries, {len(pairs)} training pairs, {EPOCHS} epochs",
     )
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="adaptbench-speed-") as temporary:
         folder = Path(temporary) / (Path(dataset.name).name.partition("?")[0].replace(":", "-") or "dataset")
         write_dataset(dataset, folder)
         shared = {
             "folder": str(folder),
-            "model": str(subject.base.path),
-            "strategies": list(subject.strategies),
-            "split": subject.split,
-            "device": subject.device,
+            "model": str(workload.base.path),
+            "strategies": list(workload.strategies),
+            "split": workload.split,
+            "device": workload.device,
             "threads": threads,
-            "max_length": subject.max_length,
+            "max_length": workload.max_length,
             "seed": SEED,
         }
         sides: dict[str, tuple[str, dict[str, Any]]] = {
             PLAIN: ("plain_job", shared | {"bf16": False, "epochs": EPOCHS}),
-            OURS: ("own_job", shared | {"steps": steps}),
+            OURS: ("harness_job", shared | {"steps": steps}),
         }
-        if subject.bf16:
+        if workload.bf16:
             sides[PLAIN_BF16] = ("plain_job", shared | {"bf16": True, "epochs": EPOCHS})
         for number in range(rounds):
-            for name, (module, asked) in sides.items():
+            for name, (module, settings) in sides.items():
                 scratch = Path(temporary) / f"{name.replace(' ', '-')}-{number}"
-                seconds, found[name] = _in_own_process(module, asked | {"scratch": str(scratch)}, threads)
+                seconds, results[name] = _in_own_process(module, settings | {"scratch": str(scratch)}, threads)
                 row.seconds.setdefault(name, []).append(seconds)
-    for name, result in found.items():
+    for name, result in results.items():
         scores = ", ".join(f"{strategy} {score:.4f}" for strategy, score in result["scores"].items())
         row.notes.append(f"nDCG@10, {name}: {scores}")
-    return row, own_time(found[OURS], row.seconds[OURS][-1])
+    return row, own_time(results[OURS], row.seconds[OURS][-1])
 
 
 def own_time(result: Mapping[str, Any], wall: float) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def own_time(result: Mapping[str, Any], wall: float) -> dict[str, Any]:
 
     Returns:
         `phases`, seconds by kind of work: loading, training (with its development evaluations), encoding, search,
-        measuring costs; `harness`, the rest of the wall clock, and its `share`; `own`, what is known of that rest.
+        measuring costs. `harness`, the rest of the wall clock, and its `share`. `own`, the known parts of that rest.
     """
     phases, own = dict(result["phases"]), dict(result["own"])
     rest = wall - sum(phases.values())
@@ -94,18 +94,16 @@ def own_time(result: Mapping[str, Any], wall: float) -> dict[str, Any]:
     return {"phases": phases, "own": own, "harness": rest, "share": rest / wall, "wall": wall, "jobs": result["jobs"]}
 
 
-def _slice(subject: Subject) -> Dataset:
-    """Return the dataset, or the part of it that a quick measurement takes: its test queries, some training queries."""
-    from dataclasses import replace
-
-    dataset, limit = subject.dataset, subject.sizes.whole
+def _slice(workload: Workload) -> Dataset:
+    """Return the dataset, or the part of it for a quick measurement: test queries and some training queries."""
+    dataset, limit = workload.dataset, workload.sizes.whole
     if limit is None:
         return dataset
-    data = subject.data
-    test = dataset.judged(subject.split)[: subject.sizes.queries // 2]
-    train = sorted({pair.query_id for pair in subject.pairs})
+    data = workload.data
+    test = dataset.judged(workload.split)[: workload.sizes.queries // 2]
+    train = sorted({pair.query_id for pair in workload.pairs})
     qrels = {
-        subject.split: {query: dataset.qrels(subject.split)[query] for query in test},
+        workload.split: {query: dataset.qrels(workload.split)[query] for query in test},
         "train": {query: data.train_qrels[query] for query in train},
     }
     relevant = [doc for split in qrels.values() for docs in split.values() for doc in docs]
@@ -114,9 +112,9 @@ def _slice(subject: Subject) -> Dataset:
     return replace(dataset, corpus=corpus, queries=queries, splits=qrels, groups={}, warnings=())
 
 
-def _in_own_process(module: str, asked: Mapping[str, Any], threads: int) -> tuple[float, dict[str, Any]]:
-    """Run `bench.speed.<module>`; returns its wall-clock seconds, start and imports included, and its result."""
-    scratch = Path(str(asked["scratch"]))
+def _in_own_process(module: str, settings: Mapping[str, Any], threads: int) -> tuple[float, dict[str, Any]]:
+    """Run `bench.speed.<module>` and return its wall-clock seconds, from its start, and its result."""
+    scratch = Path(str(settings["scratch"]))
     scratch.mkdir(parents=True)
     environment = os.environ | {
         "BENCH_CACHE": str(scratch / "cache"),
@@ -125,10 +123,10 @@ def _in_own_process(module: str, asked: Mapping[str, Any], threads: int) -> tupl
     }
     result = scratch / "result.json"
     command = [sys.executable, "-m", f"bench.speed.{module}"]
-    asked = dict(asked) | {"result": str(result)}
+    request = dict(settings) | {"result": str(result)}
     start = time.perf_counter()
     done = subprocess.run(
-        command, input=json.dumps(asked), env=environment, capture_output=True, text=True, check=False
+        command, input=json.dumps(request), env=environment, capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - start
     if done.returncode or not result.exists():

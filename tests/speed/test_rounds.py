@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.speed.rounds import OURS, PLAIN, Row, Work, interleave
+from bench.speed.rounds import OURS, PLAIN, Timing, Work, interleave
 
 
 def test_contestants_take_turns_and_each_round_begins_with_another() -> None:
@@ -22,7 +22,7 @@ def test_contestants_take_turns_and_each_round_begins_with_another() -> None:
     assert seconds == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
 
 
-def test_work_that_does_not_say_how_long_it_took_is_timed() -> None:
+def test_work_that_returns_no_seconds_is_timed() -> None:
     import time
 
     seconds = interleave({"slow": lambda: time.sleep(0.02), "own": lambda: 7.0}, rounds=2, warm_up=False)
@@ -30,15 +30,15 @@ def test_work_that_does_not_say_how_long_it_took_is_timed() -> None:
     assert seconds["own"] == [7.0, 7.0]
 
 
-def test_a_ratio_compares_what_was_measured_in_the_same_round() -> None:
+def test_a_ratio_compares_measurements_of_the_same_round() -> None:
     """A machine that slows down between two rounds slows both sides."""
-    row = Row("x", "n", {PLAIN: [2.0, 20.0, 6.0], OURS: [1.0, 10.0, 2.0]})
+    row = Timing("x", "n", {PLAIN: [2.0, 20.0, 6.0], OURS: [1.0, 10.0, 2.0]})
     ratio = row.ratio(PLAIN)
     assert (ratio.median, ratio.low, ratio.high) == (2.0, 2.0, 3.0)
     assert str(ratio) == "2.00 (2.00 to 3.00)"
 
 
-def test_each_side_is_held_against_the_peak_of_its_own_number_format() -> None:
-    row = Row("x", "n", {PLAIN: [4.0], OURS: [1.0]}, flops=100.0, formats={PLAIN: "fp32", OURS: "bf16"})
+def test_each_system_is_compared_with_the_peak_of_its_own_number_format() -> None:
+    row = Timing("x", "n", {PLAIN: [4.0], OURS: [1.0]}, flops=100.0, formats={PLAIN: "fp32", OURS: "bf16"})
     assert row.shares({"fp32": 50.0, "bf16": 200.0}) == {PLAIN: pytest.approx(0.5), OURS: pytest.approx(0.5)}
-    assert Row("x", "n", {OURS: [1.0]}).shares({"fp32": 1.0}) == {}
+    assert Timing("x", "n", {OURS: [1.0]}).shares({"fp32": 1.0}) == {}

@@ -1,4 +1,4 @@
-"""What is measured beside the plain library: the same work on both sides, and an honest account of it."""
+"""The speed command does the same work with the harness and the plain library, and accounts for the time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bench.planning.registry import Registry
 from bench.speed import comparisons, plain
 from bench.speed.harness_job import Stages
 from bench.speed.measuring import Measurement, measure, sentences, table
-from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Row
-from bench.speed.subject import Sizes, Subject, filled
+from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Timing
 from bench.speed.whole import own_time, whole_job
+from bench.speed.workload import Sizes, Workload, filled
 
 TINY = Sizes(rounds=2, encoded=8, steps=3, warm_up_steps=1, searched=20, queries=6, lexical=48, whole=30)
 
 
 @pytest.fixture
-def subject(tiny_bert: BaseModel, tiny_dataset: Dataset) -> Subject:
-    return Subject(tiny_bert, tiny_dataset, Registry(), ("bm25", "frozen", "full", "lora"), TINY)
+def workload(tiny_bert: BaseModel, tiny_dataset: Dataset) -> Workload:
+    return Workload(tiny_bert, tiny_dataset, Registry(), ("bm25", "frozen", "full", "lora"), TINY)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.models.precision.native_bf16", lambda device: False)
 
 
-def test_both_sides_encode_the_same_texts_to_the_same_vectors(subject: Subject, fp32: None) -> None:
-    (row,) = comparisons.encoding(subject)
+def test_both_sides_encode_the_same_texts_to_the_same_vectors(workload: Workload, fp32: None) -> None:
+    (row,) = comparisons.encoding(workload)
     assert set(row.seconds) == {PLAIN, OURS}
     assert all(len(values) == 2 and min(values) > 0 for values in row.seconds.values())
     assert "mean 1.000000, least 1.00000" in row.notes[0] or "least 0.99999" in row.notes[0]
@@ -43,15 +43,17 @@ def test_both_sides_encode_the_same_texts_to_the_same_vectors(subject: Subject, 
     assert row.flops > 0
 
 
-def test_with_bf16_the_library_is_given_its_own(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_bf16_the_library_is_measured_with_its_own_option(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bench.models.precision.native_bf16", lambda device: True)
-    (row,) = comparisons.encoding(subject)
+    (row,) = comparisons.encoding(workload)
     assert set(row.seconds) == {PLAIN, PLAIN_BF16, OURS}
     assert row.formats == {PLAIN: "fp32", PLAIN_BF16: "bf16", OURS: "bf16"}
 
 
-def test_a_training_step_is_timed_on_both_sides_for_each_strategy_that_trains(subject: Subject, fp32: None) -> None:
-    rows = list(comparisons.training(subject))
+def test_a_training_step_is_timed_on_both_sides_for_each_strategy_that_trains(workload: Workload, fp32: None) -> None:
+    rows = list(comparisons.training(workload))
     assert [row.what for row in rows] == ["training step, full", "training step, lora"]
     for row in rows:
         assert set(row.seconds) == {PLAIN, OURS}
@@ -59,69 +61,69 @@ def test_a_training_step_is_timed_on_both_sides_for_each_strategy_that_trains(su
         assert row.flops is not None
 
 
-def test_the_plain_script_trains_as_many_parameters_as_the_strategy(subject: Subject) -> None:
-    for name, kind in subject.encoders().items():
-        strategy, model = kind(None, subject.resources()), subject.plain_model()
+def test_the_plain_script_trains_as_many_parameters_as_the_strategy(workload: Workload) -> None:
+    for name, kind in workload.encoders().items():
+        strategy, model = kind(None, workload.resources()), workload.plain_model()
         plain.adapt(model, strategy)
         counted = sum(p.numel() for n, p in model.named_parameters() if p.requires_grad and ".pooler." not in f".{n}")
         assert counted == strategy.trainable_params, name
 
 
-def test_the_plain_script_learns_and_prints_nothing(subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
-    model = subject.plain_model()
+def test_the_plain_script_learns_and_prints_nothing(workload: Workload, capsys: pytest.CaptureFixture[str]) -> None:
+    model = workload.plain_model()
     before = plain.encode(model, ["salt"])
-    seconds = plain.train(model, subject.pairs, bf16=False, device="cpu", steps=3)
+    seconds = plain.train(model, workload.pairs, bf16=False, device="cpu", steps=3)
     assert len(seconds) == 2
     assert not np.allclose(before, plain.encode(model, ["salt"]))
     assert capsys.readouterr().out == ""  # where `--json` goes
 
 
-def test_both_sides_score_the_same_rankings_alike(subject: Subject, fp32: None) -> None:
-    (row,) = comparisons.evaluation(subject)
+def test_both_sides_score_the_same_rankings_alike(workload: Workload, fp32: None) -> None:
+    (row,) = comparisons.evaluation(workload)
     ours, library = (float(row.notes[0].partition(f"{name} ")[2].split(",")[0]) for name in (OURS, PLAIN))
     assert ours == pytest.approx(library, abs=0.002)
 
 
-def test_bm25_is_timed_for_indexing_and_for_searching(subject: Subject) -> None:
-    rows = list(comparisons.lexical(subject))
+def test_bm25_is_timed_for_indexing_and_for_searching(workload: Workload) -> None:
+    rows = list(comparisons.lexical(workload))
     assert [row.what for row in rows] == ["BM25, index", "BM25, search"]
     assert all(set(row.seconds) == {PLAIN, OURS} for row in rows)
 
 
-def test_a_strategy_without_a_counterpart_is_refused(subject: Subject) -> None:
+def test_a_strategy_without_a_counterpart_is_refused(workload: Workload) -> None:
     with pytest.raises(BenchError, match="bitfit has no counterpart"):
-        measure(replace(subject, strategies=("bitfit",)), ["bm25"], 1)
+        measure(replace(workload, strategies=("bitfit",)), ["bm25"], 1)
 
 
-def test_a_comparison_that_does_not_exist_is_named_with_what_was_meant(subject: Subject) -> None:
+def test_an_unknown_comparison_is_refused_with_a_suggestion(workload: Workload) -> None:
     with pytest.raises(BenchError, match="did you mean 'encode'"):
-        measure(subject, ["encoding"], 1)
+        measure(workload, ["encoding"], 1)
 
 
-def test_without_bf16_it_says_that_it_falls_back(subject: Subject, fp32: None) -> None:
-    found = measure(subject, ["bm25"], 1)
-    assert set(found.peaks) == {"fp32"}
-    assert any("ours computes in fp32 by itself" in note for note in found.notes)
-    assert table(found).row_count == 2
-    assert any("1 threads" in line for line in sentences(found))
-    told = json.loads(json.dumps(found.to_dict()))
-    assert told["rows"][0]["times_faster"][PLAIN]["median"] > 0
-    assert told["environment"]["sizes"]["rounds"] == 2
+def test_without_bf16_it_reports_that_it_computes_in_fp32(workload: Workload, fp32: None) -> None:
+    measurement = measure(workload, ["bm25"], 1)
+    assert set(measurement.peaks) == {"fp32"}
+    assert any("the harness computes in fp32" in note for note in measurement.notes)
+    assert table(measurement).row_count == 2
+    assert any(measurement.environment["machine"] in line for line in sentences(measurement))
+    written = json.loads(json.dumps(measurement.to_dict()))
+    assert written["rows"][0]["times_faster"][PLAIN]["median"] > 0
+    assert written["environment"]["sizes"]["rounds"] == 2
 
 
-def test_a_dataset_without_training_pairs_is_refused_for_training(subject: Subject) -> None:
-    dataset = subject.dataset
-    bare = replace(subject, dataset=replace(dataset, splits={"test": dataset.qrels("test")}))
+def test_a_dataset_without_training_pairs_is_refused_for_training(workload: Workload) -> None:
+    dataset = workload.dataset
+    bare = replace(workload, dataset=replace(dataset, splits={"test": dataset.qrels("test")}))
     with pytest.raises(BenchError):
         next(comparisons.training(bare))
 
 
-def test_what_is_not_loading_training_encoding_or_search_is_the_harnesss_own() -> None:
-    found = own_time({"phases": {"loading": 1.0, "training": 6.0}, "own": {"report": 2.0}, "jobs": 3}, wall=10.0)
-    assert found["harness"] == pytest.approx(3.0)
-    assert found["share"] == pytest.approx(0.3)
-    assert found["own"] == {"report": 2.0, "imports and the like": pytest.approx(1.0)}
-    shown = sentences(Measurement([Row("w", "n", {OURS: [10.0]})], {"fp32": 1e12}, ENVIRONMENT, found))
+def test_other_time_than_loading_training_encoding_and_search_is_the_harnesss_own() -> None:
+    own = own_time({"phases": {"loading": 1.0, "training": 6.0}, "own": {"report": 2.0}, "jobs": 3}, wall=10.0)
+    assert own["harness"] == pytest.approx(3.0)
+    assert own["share"] == pytest.approx(0.3)
+    assert own["own"] == {"report": 2.0, "imports and the like": pytest.approx(1.0)}
+    shown = sentences(Measurement([Timing("w", "n", {OURS: [10.0]})], {"fp32": 1e12}, ENVIRONMENT, own))
     assert any("the harness itself 3.0 s (30.0%)" in line for line in shown)
 
 
@@ -144,7 +146,7 @@ def test_stages_are_added_up_by_kind_of_work(monkeypatch: pytest.MonkeyPatch) ->
     assert stages.jobs == 1
 
 
-def test_a_slice_keeps_what_is_asked_for_and_is_filled_up(tiny_dataset: Dataset) -> None:
+def test_a_slice_keeps_the_first_documents_and_adds_others(tiny_dataset: Dataset) -> None:
     first = list(tiny_dataset.corpus.ids[-3:])
     docs = filled(tiny_dataset.corpus, first, 10)
     assert docs[:3] == first
@@ -153,15 +155,15 @@ def test_a_slice_keeps_what_is_asked_for_and_is_filled_up(tiny_dataset: Dataset)
 
 
 def test_the_whole_job_gives_scores_on_both_sides_and_an_account_of_the_time(
-    subject: Subject, fp32: None, tmp_path: Path
+    workload: Workload, fp32: None, tmp_path: Path
 ) -> None:
-    row, own = whole_job(subject, threads=1)
+    row, own = whole_job(workload, threads=1)
     assert set(row.seconds) == {PLAIN, OURS}
     library = next(note for note in row.notes if note.startswith(f"nDCG@10, {PLAIN}:"))
     ours = next(note for note in row.notes if note.startswith(f"nDCG@10, {OURS}:"))
-    for name in subject.strategies:
+    for name in workload.strategies:
         assert f"{name} 0." in library or f"{name} 1." in library
         assert f"{name} 0." in ours or f"{name} 1." in ours
-    assert own["jobs"] == 2 * len(subject.strategies)
+    assert own["jobs"] == 2 * len(workload.strategies)
     assert 0 < own["share"] < 1
     assert {"loading", "training", "encoding", "search"} <= set(own["phases"])

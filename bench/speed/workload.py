@@ -1,4 +1,4 @@
-"""What both sides work on: one model, one dataset, one machine."""
+"""The work that all systems do: one model, one dataset, one machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.data.dataset import Corpus, Dataset, Pair, TrainingData
+from bench.data.splits import training_data
 from bench.errors import BenchError
 from bench.models import precision
+from bench.models.base import BaseModel
+from bench.planning.registry import Registry
 from bench.progress import Progress, silent
+from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16
+from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
+from bench.training.batches import contrastive_batches
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-    from bench.models.base import BaseModel
-    from bench.planning.registry import Registry
-    from bench.strategy.base import Strategy
 
 BATCH = 32
 TOP_K = 100
@@ -35,10 +37,10 @@ class Sizes:
 
     rounds: int
     encoded: int
-    """Documents encoded once a round."""
+    """Documents encoded in each round."""
     steps: int
     warm_up_steps: int
-    """Of the steps, those that are not timed."""
+    """The first of the steps, which are not timed."""
     searched: int
     """Documents that the evaluation encodes and searches."""
     queries: int
@@ -53,7 +55,7 @@ QUICK = Sizes(rounds=2, encoded=64, steps=3, warm_up_steps=1, searched=128, quer
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """The work that is measured."""
 
     base: BaseModel
@@ -66,7 +68,7 @@ class Subject:
 
     @property
     def max_length(self) -> int:
-        """Tokens a text is cut to on this dataset; 0 is the model's own limit."""
+        """Tokens that a text is cut to on this dataset; 0 is the model's own limit."""
         return self.dataset.info.max_length or 0
 
     @cached_property
@@ -75,17 +77,17 @@ class Subject:
         return precision.native_bf16(self.device)
 
     @property
-    def own_format(self) -> str:
-        """The number format that the harness chooses here."""
-        return precision.resolve("auto", self.device)
+    def formats(self) -> dict[str, str]:
+        """System -> number format that it computes in on this device."""
+        return {PLAIN: "fp32", PLAIN_BF16: "bf16", OURS: precision.resolve("auto", self.device)}
 
     def resources(self, progress: Progress = silent, **settings: Any) -> Resources:
-        """Return a context as a run has it, without cache and without selection unless asked for."""
+        """Return resources as a run has them, without a cache, and without selection by default."""
         training = TrainingSettings(**{"selection_floor": 10**9, "max_length": self.max_length, **settings})
         return Resources(model=self.base, device=self.device, training=training, progress=progress)
 
     def plain_model(self, bf16: bool = False) -> SentenceTransformer:
-        """Load the model as a user's script would, its weights in bf16 if asked for."""
+        """Load the model as a user's script would, with weights in bf16 on request."""
         import torch
 
         base = replace(self.base, options={**self.base.options, "dtype": torch.bfloat16}) if bf16 else self.base
@@ -94,28 +96,29 @@ class Subject:
             model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
         return model
 
+    def plain_models(self) -> dict[str, SentenceTransformer]:
+        """Return a model for each system of the library that this device can measure."""
+        models = {PLAIN: self.plain_model()}
+        return models | {PLAIN_BF16: self.plain_model(bf16=True)} if self.bf16 else models
+
     @cached_property
     def data(self) -> TrainingData:
-        """The training pairs, those set apart for development left out, as in a run."""
-        from bench.data.splits import training_data
-
-        found = training_data(self.dataset, SEED, None, self.split)
-        if not found.pairs:
+        """The training data as in a run, without the pairs that are set apart for development."""
+        data = training_data(self.dataset, SEED, None, self.split)
+        if not data.pairs:
             raise BenchError(f"dataset {self.dataset.name!r} has no training pairs: training cannot be timed on it")
-        return found
+        return data
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """As many pairs as the timed steps take, no false negative among them."""
-        from bench.training.batches import contrastive_batches
-
+        """As many pairs as the timed steps need, without false negatives in a batch."""
         data = self.data
         batches = contrastive_batches(data.pairs, data.train_qrels, BATCH, SEED)
         positions = [position for batch in islice(batches, self.sizes.steps) for position in batch]
         return [data.pairs[position] for position in dict.fromkeys(positions)]
 
     def task(self, documents: int) -> tuple[Corpus, dict[str, str], Mapping[str, Mapping[str, int]]]:
-        """Return judged queries and a corpus that holds what is relevant to them, filled up from the whole corpus."""
+        """Return a corpus of this size with the documents relevant to some judged queries, the queries and the qrels."""
         qrels = self.dataset.qrels(self.split)
         chosen = self.dataset.judged(self.split)[: self.sizes.queries]
         relevant = [doc for query in chosen for doc, grade in qrels[query].items() if grade > 0]
@@ -125,23 +128,22 @@ class Subject:
 
     def encoders(self) -> dict[str, type[Strategy]]:
         """Return the strategies that train the encoder, by name."""
-        found = {name: self.registry.get(name) for name in self.strategies}
-        return {name: strategy for name, strategy in found.items() if strategy.trains == "encoder"}
+        strategies = {name: self.registry.get(name) for name in self.strategies}
+        return {name: strategy for name, strategy in strategies.items() if strategy.trains == "encoder"}
 
     def lengths(self, texts: list[str]) -> np.ndarray:
-        """Return the tokens of each text (n,) as the model cuts them."""
-        model = self.plain_tokens
+        """Return the number of tokens of each text (n,) after cutting."""
+        model = self._tokenizing_model
         limit = model.max_seq_length or 512
         return np.minimum([len(ids) for ids in model.tokenizer(texts, verbose=False)["input_ids"]], limit)
 
     @cached_property
-    def plain_tokens(self) -> SentenceTransformer:
-        """A model whose tokeniser and limit are looked at."""
+    def _tokenizing_model(self) -> SentenceTransformer:
         return self.plain_model()
 
 
 def filled(corpus: Corpus, first: list[str], n: int) -> list[str]:
-    """Return these documents and then others, evenly spread, up to n; all of the first ones in any case."""
+    """Return the first documents and then others, evenly spread, up to n. All of the first ones are always kept."""
     docs = dict.fromkeys(first)
     for doc in corpus.ids[:: max(1, len(corpus) // max(n, 1))]:
         if len(docs) >= n:

@@ -19,8 +19,12 @@ from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Ratio
 
 _SYSTEMS = (PLAIN, PLAIN_BF16, OURS)
 _COLUMNS = (
-    "", *(f"{system}, s" for system in _SYSTEMS), "times faster", "than its bf16", *(f"% of peak, {system}" for system in _SYSTEMS)
-)  # fmt: skip
+    "",
+    *(f"{system}, s" for system in _SYSTEMS),
+    "times faster",
+    "than its bf16",
+    *(f"% of peak, {system}" for system in _SYSTEMS),
+)
 
 Measured = Mapping[str, Any]
 

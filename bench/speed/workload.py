@@ -118,7 +118,7 @@ class Workload:
         return [data.pairs[position] for position in dict.fromkeys(positions)]
 
     def task(self, documents: int) -> tuple[Corpus, dict[str, str], Mapping[str, Mapping[str, int]]]:
-        """Return a corpus of this size with the documents relevant to some judged queries, the queries and the qrels."""
+        """Return a corpus of this size, some judged queries whose relevant documents it holds, and their qrels."""
         qrels = self.dataset.qrels(self.split)
         chosen = self.dataset.judged(self.split)[: self.sizes.queries]
         relevant = [doc for query in chosen for doc, grade in qrels[query].items() if grade > 0]

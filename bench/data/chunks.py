@@ -1,4 +1,4 @@
-"""A folder of Markdown or text files as a corpus: chunks by heading and length, with ids that lead back to the file."""
+"""Reads a folder of Markdown or text files as chunks, by heading and length. Their ids lead back to the file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from bench.data.text import sentences
 from bench.errors import DataError
 
 SUFFIXES = (".md", ".markdown", ".mdx", ".txt", ".text", ".rst")
 MAX_WORDS = 200
-"""Words a chunk: some 256 tokens, the limit of the default model."""
+"""Number of words of a chunk: about 256 tokens, the limit of the default model."""
+_PLAIN_TEXT = (".txt", ".text", ".rst")
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Characters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_BLOCK_CHARACTERS = 65_536
+"""Number of characters that the splitter gets at once. Its time grows with the square of a paragraph's length."""
 _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _UNDERLINE = re.compile(r"^([=\-~^\"'*+#`])\1{2,}\s*$")
@@ -22,31 +29,32 @@ _MARKUP = (
     (re.compile(r"!\[([^\]]*)\]\([^)]*\)"), r"\1"),
     (re.compile(r"\[([^\]]+)\]\([^)]*\)"), r"\1"),
 )
-"""Comments go, images and links leave their words."""
+"""Replacements that remove comments and leave the words of images and links."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a file. `id` is `path#heading`, and `~2`, `~3` for the further parts of a long section."""
+    """A piece of a file."""
 
     id: str
+    """`path#heading`. The second and third piece of a long section end in `~2` and `~3`."""
     file: str
     section: str
-    """`path#heading` without the part; the path alone before the first heading."""
+    """`path#heading` without the number of the piece, or the path alone before the first heading."""
     title: str
-    """The file's title and the headings above, joined by ` > `."""
+    """The file's title and the headings above the text, joined by ` > `."""
     text: str
     headings: tuple[str, ...]
 
 
 def read_folder(folder: Path, max_words: int = MAX_WORDS) -> list[Chunk]:
-    """Cut every Markdown and text file below a folder into chunks, in order of path. Hidden files are left out.
+    """Return the chunks of every Markdown and text file below a folder, ordered by path. Hidden files are left out.
 
-    A section is what stands under one heading; a longer one is cut between paragraphs, a longer paragraph between
+    A chunk is the text under one heading. A longer text is cut between paragraphs, a longer paragraph between
     sentences, and a longer sentence between words.
 
     Raises:
-        DataError: there is no such file, one is not UTF-8 (with the line), or all are empty.
+        DataError: no such file exists, a file is not UTF-8 (the message names the line), or all files are empty.
     """
     files = [
         path
@@ -78,14 +86,14 @@ def _chunks(path: Path, relative: Path, max_words: int) -> Iterator[Chunk]:
         count = used[slug] = used.get(slug, 0) + 1
         anchor = f"{slug}-{count - 1}" if count > 1 else slug
         section = f"{file}#{anchor}" if anchor else file
-        path_of_titles = [title or relative.stem, *(heading for heading in headings if heading != title)]
-        for part, piece in enumerate(_pieces(body, max_words), start=1):
+        titles = [title or relative.stem, *(heading for heading in headings if heading != title)]
+        for part, piece in enumerate(_split(body, relative.suffix.casefold(), max_words), start=1):
             name = section if part == 1 else f"{section}~{part}"
-            yield Chunk(name, file, section, " > ".join(path_of_titles), piece, tuple(headings))
+            yield Chunk(name, file, section, " > ".join(titles), piece, tuple(headings))
 
 
 def _sections(text: str, suffix: str) -> tuple[str, list[tuple[list[str], str]]]:
-    """Split a text at its headings; return its title (front matter's, or the only top heading's) and the sections."""
+    """Return a text's title and its sections, each with its headings. A single top heading serves as the title."""
     title, text = _front_matter(text)
     marks = _headings(text.split("\n"), suffix)
     lines = text.split("\n")
@@ -104,7 +112,7 @@ def _sections(text: str, suffix: str) -> tuple[str, list[tuple[list[str], str]]]
 
 
 def _front_matter(text: str) -> tuple[str, str]:
-    """Take YAML front matter off; return its title and the rest."""
+    """Return the title in a text's YAML front matter, and the text without it."""
     match = re.match(r"---\r?\n(.*?)\r?\n(?:---|\.\.\.)\r?\n", text, re.DOTALL)
     if match is None:
         return "", text.replace("\r\n", "\n")
@@ -113,7 +121,7 @@ def _front_matter(text: str) -> tuple[str, str]:
 
 
 def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
-    """Return (line, lines taken, level, heading) of every heading outside of code; plain text has none."""
+    """Return (line, number of lines, level, heading) of every heading outside code. Plain text has none."""
     found: list[tuple[int, int, int, str]] = []
     levels: dict[str, int] = {}
     fence = ""
@@ -134,7 +142,7 @@ def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
 
 
 def _underlines(lines: list[str], number: int, suffix: str) -> bool:
-    """Whether a line of one sign underlines the line before: text of one line that stands after a blank one."""
+    """Whether a line of one repeated sign underlines the line above, which must follow a blank line."""
     above = lines[number - 1].strip()
     alone = number < 2 or not lines[number - 2].strip() or bool(_UNDERLINE.match(lines[number - 2]))
     wide = len(lines[number].rstrip()) >= len(above) if suffix == ".rst" else lines[number][0] in "=-"
@@ -148,37 +156,32 @@ def _plain(text: str) -> str:
 
 
 def _slug(heading: str) -> str:
-    """Return a heading as the anchors of rendered Markdown write it."""
+    """Return the anchor that rendered Markdown gives a heading."""
     return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading.casefold()).strip())
 
 
-def _pieces(body: str, max_words: int) -> Iterator[str]:
+def _split(body: str, suffix: str, max_words: int) -> list[str]:
+    """Cut a text into pieces of at most `max_words` words, between the largest units that allow it."""
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
     for pattern, replacement in _MARKUP:
         body = pattern.sub(replacement, body)
-    held: list[str] = []
-    for unit in _units(body, max_words):
-        if held and sum(len(part.split()) for part in held) + len(unit.split()) > max_words:
-            yield "\n\n".join(held)
-            held = []
-        held.append(unit)
-    if held:
-        yield "\n\n".join(held)
+    splitter = (TextSplitter if suffix in _PLAIN_TEXT else MarkdownSplitter).from_callback(count_words, max_words)
+    return [piece.strip("\n") for block in _blocks(body) for piece in splitter.chunks(block)]
 
 
-def _units(body: str, max_words: int) -> Iterator[str]:
-    """Yield paragraphs, or what is left of them once they are cut to at most `max_words` words."""
-    for paragraph in re.split(r"\n\s*\n", body):
-        if len(paragraph.split()) <= max_words:
-            if paragraph.strip():
-                yield paragraph.strip("\n")
-            continue
-        held: list[str] = []
-        for sentence in sentences(paragraph):
-            for start in range(0, len(words := sentence.split()), max_words):
-                part = words[start : start + max_words]
-                if held and len(held) + len(part) > max_words:
-                    yield " ".join(held)
-                    held = []
-                held += part
-        if held:
-            yield " ".join(held)
+def _blocks(body: str) -> Iterator[str]:
+    """Yield a text in blocks, cut at a blank line, a line or a space where there is one."""
+    begin = 0
+    while len(body) - begin > _BLOCK_CHARACTERS:
+        limit = begin + _BLOCK_CHARACTERS
+        cuts = (body.rfind(mark, begin + 1, limit) for mark in ("\n\n", "\n", " "))
+        end = next((cut for cut in cuts if cut > 0), limit)
+        yield body[begin:end]
+        begin = end
+    yield body[begin:]
+
+
+def count_words(text: str) -> int:
+    """Return the number of words of a text. In scripts without spaces each character counts as one."""
+    return sum(1 for _ in _WORD.finditer(text))

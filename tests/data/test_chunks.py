@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.chunks import read_folder
+from bench.data.chunks import count_words, read_folder
 from bench.data.dataset import Corpus
 from bench.data.pseudo import pseudo_queries
 from bench.errors import DataError
@@ -66,6 +66,35 @@ def test_long_sections_are_cut_between_paragraphs_sentences_and_words(tmp_path: 
     assert max(len(chunk.text.split()) for chunk in chunks) <= 50
     assert " ".join(chunk.text for chunk in chunks).split() == f"{sentence * 24}{'word ' * 130}".split()
     assert {chunk.section for chunk in chunks} == {"a.md#long"}
+
+
+@pytest.mark.parametrize("suffix", ["md", "txt"])
+@pytest.mark.parametrize(
+    "sentence",
+    ["我们在河边的工厂里制造钟表和镜片。", "私たちは川のそばの工場で時計を作ります。", "เราทำนาฬิกาในโรงงานริมแม่น้ำ "],
+)
+def test_text_without_spaces_is_cut_too(tmp_path: Path, sentence: str, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_text(sentence * 40, encoding="utf-8")
+    chunks = read_folder(tmp_path, max_words=50)
+    assert len(chunks) >= 40 * len(sentence.strip()) / 50
+    assert max(count_words(chunk.text) for chunk in chunks) <= 50
+    assert "".join(chunk.text for chunk in chunks).replace(" ", "") == (sentence * 40).replace(" ", "")
+
+
+def test_a_document_is_split_in_blocks_without_losing_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The splitter's time grows with the square of a paragraph's length, so it gets no long text at once."""
+    monkeypatch.setattr("bench.data.chunks._BLOCK_CHARACTERS", 400)
+    text = "It goes on and on, as logs do; " * 200 + "x" * 1000
+    (tmp_path / "a.md").write_text(text)
+    chunks = read_folder(tmp_path, max_words=50)
+    assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+    assert max(len(chunk.text) for chunk in chunks) <= 400
+
+
+def test_a_code_block_that_fits_stays_whole(tmp_path: Path) -> None:
+    code = "```py\n" + "call(one, two)\n\n" * 10 + "```"
+    (tmp_path / "a.md").write_text(f"{'Some words before. ' * 12}\n\n{code}\n\n{'Some words after. ' * 12}")
+    assert sum(code in chunk.text for chunk in read_folder(tmp_path, max_words=40)) == 1
 
 
 def test_the_only_top_heading_is_the_title(tmp_path: Path) -> None:

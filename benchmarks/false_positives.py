@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from bench.report.canvas import save_png
 from bench.report.markdown import put_between
 from bench.statistics.variance import Uncertainty, uncertainty
 
@@ -238,7 +239,7 @@ def draw_figure(rows: Sequence[Row], n: int, path: Path) -> None:
         fontsize=10,
     )
     figure.tight_layout()
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    save_png(figure, path, dpi=130)
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from bench.data.dataset import Dataset, Qrels, TrainingData
 from bench.records import PRIMARY_MEASURE
+from bench.report.canvas import save_png
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
@@ -143,7 +144,7 @@ def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> N
     axes[0].legend(frameon=False, fontsize=7)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    save_png(figure, path, dpi=130)
     pyplot.close(figure)
 
 

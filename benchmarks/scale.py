@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.report.canvas import save_png
+
 DIMENSION = 384
 _LATENT = 32
 _SUBJECTS = 1000
@@ -293,7 +295,7 @@ def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path
         panel.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    save_png(figure, path, dpi=130)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Write what the search of the defaults found into a page: `python tools/defaults_table.py RECORD PAGE`.
+"""Write the results of the search for defaults into a page: `python tools/defaults_table.py RECORD PAGE`.
 
-RECORD is the folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the lines
-`<!-- search: begin -->` and `<!-- search: end -->` of the page.
+RECORD is the run folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the
+lines `<!-- search: begin -->` and `<!-- search: end -->` of the page.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.markdown import put_between
-from bench.store.studies import Study, studies
+from bench.store.store import Store
+from bench.store.studies import Study
 
 _COLUMNS = (
     "strategy", "trials", "default in the search", "nDCG@10", "best other trial", "difference", "standard error",
     "default since",
 )  # fmt: skip
 TRIALS = 4
-"""Of each study, the default among them; fewer where a finite space holds no more."""
+"""Trials of a complete study, the default included. A finite space may hold fewer."""
 
 
-def is_whole(study: Study) -> bool:
-    """Whether a study has all its trials. One that was cut short settles nothing."""
+def is_complete(study: Study) -> bool:
+    """Whether a study has all its trials. An interrupted study changes no default."""
     size = math.prod(len(param["values"]) if "values" in param else math.inf for param in study.space.values())
     return len(study.trials) >= min(TRIALS, size)
 
 
-def settled(study: Study) -> Mapping[str, Any]:
+def new_defaults(study: Study) -> Mapping[str, Any]:
     """Return the defaults that follow from a study.
 
-    They change where the best trial beats them by more than one standard error of the difference, paired by query.
+    They change if the best trial beats them by more than one standard error of the difference, paired by query.
     """
     best, gain = study.best, study.gain
-    if best is None or gain is None or gain[0] <= gain[1] or not is_whole(study):
+    if best is None or gain is None or gain[0] <= gain[1] or not is_complete(study):
         return study.defaults
     return best.params
 
 
-def table(found: Sequence[Study]) -> str:
-    """Return a row a study as Markdown, those whose default changes first."""
-    rows = [_row(study) for study in sorted(found, key=lambda each: (settled(each) == each.defaults, each.strategy))]
+def table(studies: Sequence[Study]) -> str:
+    """Return a table with one row for each study as Markdown; studies that change a default come first."""
+    ordered = sorted(studies, key=lambda study: (new_defaults(study) == study.defaults, study.strategy))
+    rows = [_row(study) for study in ordered]
     lines = [_COLUMNS, tuple("---" for _ in _COLUMNS), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -64,11 +66,11 @@ def _row(study: Study) -> tuple[str, ...]:
 
 
 def _outcome(study: Study) -> str:
-    if not is_whole(study):
-        return f"stands so far ({len(study.trials)} of {TRIALS} trials)"
-    if settled(study) == study.defaults:
-        return "stands"
-    return _words(settled(study))
+    if not is_complete(study):
+        return f"unchanged so far ({len(study.trials)} of {TRIALS} trials)"
+    if new_defaults(study) == study.defaults:
+        return "unchanged"
+    return _words(new_defaults(study))
 
 
 def _words(params: Mapping[str, Any]) -> str:
@@ -79,4 +81,4 @@ def _words(params: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     record, page = map(Path, sys.argv[1:])
-    put_between(page, "search", table(studies(record)))
+    put_between(page, "search", table(Store(record).studies()))

@@ -1,7 +1,7 @@
-"""Write `requirements.lock`: what this project needs, and what that needs in turn, at the versions installed here.
+"""Write `requirements.lock`: the packages that this project needs, directly or not, at the versions installed here.
 
-To move a version: install it into `.venv`, run the tests, then `make lock`. Only what `pyproject.toml` asks for is
-locked, so a package that somebody tried out in the same environment stays out.
+To change a version, install it into `.venv`, run the tests, then `make lock`. The lock holds only what `pyproject.toml`
+requires and the requirements of those packages. Other packages in the same environment stay out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKED_EXTRAS = ("tune", "onnx", "track", "dev")
-"""Extras that `make setup` installs: all there are."""
+"""The extras that `make setup` installs: all of them."""
 
 
 def declared(extras: Iterable[str] = LOCKED_EXTRAS) -> list[Requirement]:
-    """Return the requirements that `pyproject.toml` names, those of the given extras included."""
+    """Return the requirements that `pyproject.toml` names, including those of the given extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"]]
     for extra in extras:
@@ -34,7 +34,7 @@ def closure(requirements: Iterable[Requirement]) -> dict[str, str]:
     """Return name -> version of everything that the requirements need, as installed in this environment.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: something needed is not installed.
+        importlib.metadata.PackageNotFoundError: a required package is not installed.
     """
     versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
@@ -46,17 +46,17 @@ def closure(requirements: Iterable[Requirement]) -> dict[str, str]:
             continue
         seen.add((key, extra))
         distribution = importlib.metadata.distribution(name)
-        # A build's own label (torch's "+cpu") is left out: the lock holds on machines with other builds.
+        # The lock leaves out the label of a build (torch's "+cpu"), so that it also serves machines with other builds.
         versions[key] = Version(distribution.version).public
         waiting += [
-            (needed.name, wanted)
-            for needed in _needs(distribution.requires or [], extra)
-            for wanted in ("", *needed.extras)
+            (requirement.name, extra_of_it)
+            for requirement in _requirements(distribution.requires or [], extra)
+            for extra_of_it in ("", *requirement.extras)
         ]
     return versions
 
 
-def _needs(lines: Iterable[str], extra: str) -> Iterator[Requirement]:
+def _requirements(lines: Iterable[str], extra: str) -> Iterator[Requirement]:
     for line in lines:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
@@ -64,7 +64,7 @@ def _needs(lines: Iterable[str], extra: str) -> Iterator[Requirement]:
 
 
 def main() -> int:
-    """Write the lock beside `pyproject.toml` and say how many packages it holds."""
+    """Write the lock beside `pyproject.toml` and print how many packages it holds."""
     versions = closure(declared())
     lines = [f"{name}=={version}\n" for name, version in sorted(versions.items())]
     (ROOT / "requirements.lock").write_text("".join(lines), encoding="utf-8")

@@ -6,6 +6,7 @@ folder, once a process. Nothing is written into a packed run.
 
 from __future__ import annotations
 
+import io
 import lzma
 import tarfile
 import tempfile
@@ -48,7 +49,8 @@ def _unpacked(archive: Path, changed_ns: int, size: int) -> tempfile.TemporaryDi
     """Return the temporary copy of one version of an archive; it is removed when the process ends."""
     copy = tempfile.TemporaryDirectory(prefix="adaptbench-records-")
     try:
-        with tarfile.open(archive, "r:xz") as tar:
+        content = lzma.decompress(archive.read_bytes())  # as a whole, so that its checksum is compared
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             tar.extractall(copy.name, filter="data")
     except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
         raise StoreError(f"{archive} is damaged ({error}): fetch it again") from error

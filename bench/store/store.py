@@ -52,7 +52,8 @@ PER_QUERY = "per_query.parquet"
 CURVE = "curve.parquet"
 TRAIN_RELEVANT = "train_relevant.parquet"
 RUN_FILE = "run.json"
-_RUN_COPY = "run.previous.json"
+RUN_COPY = "run.previous.json"
+"""The earlier content of `run.json`, for a process that ends while it writes a new one."""
 
 
 class Store:
@@ -202,7 +203,7 @@ class Store:
         try:
             return self._read_invocations(RUN_FILE)
         except StoreError:
-            return self._read_invocations(_RUN_COPY)
+            return self._read_invocations(RUN_COPY)
 
     def studies(self) -> list[Study]:
         """Return the studies that chose hyperparameters, ordered by name.
@@ -284,7 +285,7 @@ class Store:
             earlier = earlier[:-1]
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / RUN_FILE).exists():
-            write_durably(self.folder / _RUN_COPY, _run_text(earlier))
+            write_durably(self.folder / RUN_COPY, _run_text(earlier))
         write_durably(self.folder / RUN_FILE, _run_text([*earlier, dict(invocation)]))
 
     # --- inside ---------------------------------------------------------------------------------------------------

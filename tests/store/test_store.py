@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import StoreError
-from bench.records import SCHEMA_VERSION, CellResult, CurvePoint, FitRecord
+from bench.records import DIGEST, SCHEMA_VERSION, CellResult, CurvePoint, FitRecord, with_digest
 from bench.retrieval.ranking import Ranking
 from bench.store.store import Store
 
@@ -29,7 +29,8 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "run")
     folder = store.begin_fit("lora-1234")
     (folder / "model" / "trained.bin").write_bytes(b"weights")
-    store.put_fit(_fit(), [CurvePoint(step=1, seconds=0.5, loss=2.0), CurvePoint(step=2, seconds=1.0, dev=0.4)])
+    curve = [CurvePoint(step=1, seconds=0.5, loss=2.0), CurvePoint(step=2, seconds=1.0, dev=0.4)]
+    store.put_fit(_fit(), curve, {"d2", "d1"})
     store.begin_cell("lora--toy-1234")
     frame = pd.DataFrame({"query": ["q1"], "group": [None], "seen": [True], "ndcg@10": [0.5]})
     store.put_cell(_cell(), frame, Ranking({"q1": [("d2", 2.0), ("d1", 1.0)]}))
@@ -43,6 +44,7 @@ def test_what_was_put_comes_back(store: Store) -> None:
     assert store.ranking("lora--toy-1234")["q1"] == [("d2", 2.0), ("d1", 1.0)]
     assert (store.artefact("lora-1234") / "trained.bin").read_bytes() == b"weights"
     curve = store.curve("lora-1234")
+    assert store.train_relevant("lora-1234") == ["d1", "d2"]
     assert curve["step"].tolist() == [1, 2] and curve["dev"].tolist()[1] == 0.4
     assert store.problems() == []
 
@@ -60,7 +62,7 @@ def test_a_fit_without_its_mark_does_not_exist(store: Store) -> None:
 
 def test_the_mark_lists_size_and_hash_of_every_file_beside_it(store: Store) -> None:
     files = store.fit("lora-1234").files
-    assert set(files) == {"curve.parquet", "model/trained.bin"}
+    assert set(files) == {"curve.parquet", "train_relevant.parquet", "model/trained.bin"}
     assert files["model/trained.bin"].bytes == 7 and len(files["model/trained.bin"].sha256) == 64
 
 
@@ -69,6 +71,65 @@ def test_a_damaged_record_is_named_and_made_again(store: Store, text: str) -> No
     (store.cell_folder("lora--toy-1234") / "result.json").write_text(text)
     assert store.cells() == [] and not store.has_cell("lora--toy-1234")
     assert len(store.problems()) == 1 and "result.json" in store.problems()[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"seed": 0', '"seed": 1', "its content does not match its digest"),
+        ('"strategy": "lora"', '"strategy": "full"', "its content does not match its digest"),
+        ('"schema_version": 2', '"schema_version": 1', "unknown key 'digest'"),
+        ('"digest"', '"digesu"', "its digest is missing"),
+    ],
+)
+def test_a_record_that_was_changed_is_named_with_its_file(store: Store, old: str, new: str, message: str) -> None:
+    for mark in (store.cell_folder("lora--toy-1234") / "result.json", store.fit_folder("lora-1234") / "fit.json"):
+        text = mark.read_text()
+        assert text.count(old) == 1
+        mark.write_text(text.replace(old, new))
+        assert any(str(mark) in problem and message in problem for problem in store.problems()), store.problems()
+    assert store.cells() == [] and store.fits() == []
+    assert not store.has_cell("lora--toy-1234") and not store.has_fit("lora-1234")
+
+
+def test_a_wrong_type_is_named_with_file_and_key(store: Store) -> None:
+    mark = store.cell_folder("lora--toy-1234") / "result.json"
+    values = {key: value for key, value in json.loads(mark.read_text()).items() if key != DIGEST}
+    mark.write_text(json.dumps(with_digest(values | {"n_docs": "many"})))
+    with pytest.raises(
+        StoreError, match=r"result\.json: not a CellResult: n_docs = 'many': input should be a valid int"
+    ):
+        store.cell("lora--toy-1234")
+
+
+def test_no_flipped_bit_of_a_record_is_accepted(store: Store) -> None:
+    mark = store.cell_folder("lora--toy-1234") / "result.json"
+    content = mark.read_bytes()
+    whole = store.cell("lora--toy-1234")
+    for bit in range(0, 8 * len(content), 7):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        mark.write_bytes(flipped)
+        try:
+            record = store.cell("lora--toy-1234")
+        except StoreError:
+            continue
+        assert record == whole, f"bit {bit} changed the record and was not noticed"
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(store: Store) -> None:
+    record = _fit("full-1")
+    record.trains = None  # type: ignore[assignment]
+    with pytest.raises(StoreError, match="trains = None: input should be a valid string"):
+        store.put_fit(record)
+    assert not store.has_fit("full-1")
+
+
+def test_a_fit_is_a_few_lines_however_much_it_was_trained_on(store: Store) -> None:
+    store.put_fit(_fit("large-1"), train_relevant=[f"document {number}" for number in range(20_000)])
+    text = (store.fit_folder("large-1") / "fit.json").read_text()
+    assert len(text.splitlines()) < 40 and len(text) < 2_000
+    assert len(store.train_relevant("large-1")) == 20_000
 
 
 def test_a_missing_or_shortened_file_damages_its_record(store: Store) -> None:
@@ -107,6 +168,7 @@ def test_asking_for_what_a_cell_does_not_have_says_so(store: Store) -> None:
     with pytest.raises(StoreError, match="not in the store"):
         store.cell("nowhere")
     store.put_fit(_fit("bm25-1", seed=None))
+    assert store.train_relevant("bm25-1") == []
     assert store.curve("bm25-1").empty and "dev" in store.curve("bm25-1").columns
 
 
@@ -115,6 +177,17 @@ def test_invocations_survive_a_torn_run_file(store: Store) -> None:
     store.put_invocation({"n": 2})
     store.put_invocation({"n": 2, "ended": True}, replace_last=True)
     assert store.invocations() == [{"n": 1}, {"n": 2, "ended": True}]
-    (store.folder / "run.json").write_text('{"invocations": [{"n"')
-    assert store.invocations() == [{"n": 1}]
-    assert "run.json" in store.problems()[0]
+    whole = (store.folder / "run.json").read_text()
+    for text in (
+        '{"invocations": [{"n"',
+        whole.replace('"n": 2', '"n": 3'),
+        whole.replace("invocations", "invocation"),
+    ):
+        (store.folder / "run.json").write_text(text)
+        assert store.invocations() == [{"n": 1}]
+        assert "run.json" in store.problems()[0]
+
+
+def test_a_run_file_of_an_older_version_has_no_digest(store: Store) -> None:
+    (store.folder / "run.json").write_text('{"invocations": [{"n": 1}]}')
+    assert store.invocations() == [{"n": 1}] and store.problems() == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.errors import StoreError
+from bench.records import with_digest
 from bench.store import studies as records
 from bench.store.studies import Study, Trial, studies
 
@@ -77,6 +78,48 @@ def test_a_newer_study_is_refused(folder: Path) -> None:
     path = folder / records.STUDY_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
     with pytest.raises(StoreError, match="schema 99: update adaptbench"):
+        records.read(folder)
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_a_changed_trial_is_named_by_its_line(folder: Path, line: int) -> None:
+    records.begin(folder, STUDY)
+    for number in (0, 1):
+        records.append(folder, trial(number, 0.5))
+    path = folder / records.TRIALS_FILE
+    lines = path.read_text().splitlines()
+    lines[line] = lines[line].replace('"value": 0.5', '"value": 0.6')
+    path.write_text("\n".join(lines) + "\n")
+    message = rf"trials\.jsonl:{line + 1}: not a trial \(its content does not match its digest"
+    with pytest.raises(StoreError, match=message):
+        records.read(folder)
+
+
+def test_a_changed_study_is_named(folder: Path) -> None:
+    records.begin(folder, STUDY)
+    path = folder / records.STUDY_FILE
+    path.write_text(path.read_text().replace('"folds": 3', '"folds": 4'))
+    with pytest.raises(StoreError, match=r"study\.json is damaged \(its content does not match its digest"):
+        records.read(folder)
+
+
+def test_a_study_of_schema_1_is_read_and_goes_on(folder: Path) -> None:
+    """Schema 1 had no digests."""
+    folder.mkdir(parents=True)
+    (folder / records.STUDY_FILE).write_text(json.dumps({"schema_version": 1, **STUDY.model_dump(exclude={"trials"})}))
+    (folder / records.TRIALS_FILE).write_text(json.dumps(trial(0, 0.5).model_dump()) + "\n")
+    records.append(folder, trial(1, 0.6))
+    assert records.read(folder) == with_trials(trial(0, 0.5), trial(1, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"number": "0"}, "number = '0': input should be a valid integer"), ({"colour": 1}, "unknown key 'colour'")],
+)
+def test_a_trial_of_the_wrong_form_is_named(folder: Path, changes: dict[str, Any], message: str) -> None:
+    records.begin(folder, STUDY)
+    (folder / records.TRIALS_FILE).write_text(json.dumps(with_digest(trial(0, 0.5).model_dump() | changes)) + "\n")
+    with pytest.raises(StoreError, match=rf"trials\.jsonl:1: not a trial \(not a Trial: {message}"):
         records.read(folder)
 
 

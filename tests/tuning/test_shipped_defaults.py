@@ -10,10 +10,11 @@ import pytest
 
 from bench.expression import parse
 from bench.planning.registry import Registry
-from bench.store.studies import Study, Trial, studies
+from bench.store.store import Store
+from bench.store.studies import Study, Trial
 
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "defaults"
-SEARCHED = studies(RECORD)
+SEARCHED = Store(RECORD).studies()
 SPACE = {"lr": {"kind": "LogUniform", "low": 1e-5, "high": 1e-2}}
 STUDY = Study(
     study="s",
@@ -35,7 +36,7 @@ def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
 def test_a_default_is_the_one_that_its_study_settled(study: Study, script: ModuleType) -> None:
     asked = parse(study.strategy)
     config = Registry(()).get(asked.name).Config.parse({name: str(value) for name, value in asked.options})
-    assert {name: getattr(config, name) for name in study.defaults} == script.settled(study)
+    assert {name: getattr(config, name) for name in study.defaults} == script.new_defaults(study)
 
 
 def test_a_study_that_was_cut_short_settles_nothing(script: ModuleType) -> None:
@@ -44,10 +45,10 @@ def test_a_study_that_was_cut_short_settles_nothing(script: ModuleType) -> None:
         for number in range(4)
     ]
     whole = STUDY.with_trials(tuple(trials))
-    assert script.settled(whole) == {"lr": 4e-3}
-    assert script.settled(whole.first(3)) == {"lr": 1e-3}
+    assert script.new_defaults(whole) == {"lr": 4e-3}
+    assert script.new_defaults(whole.first(3)) == {"lr": 1e-3}
     finite = whole.model_copy(update={"space": {"lr": {"kind": "Choice", "values": [1e-3, 2e-3]}}})
-    assert script.settled(finite.first(2)) == {"lr": 2e-3}
+    assert script.new_defaults(finite.first(2)) == {"lr": 2e-3}
 
 
 @pytest.mark.parametrize(("scores", "lr"), [([0.6, 0.7, 0.6, 0.7], 2e-3), ([0.9, 0.4, 0.6, 0.5], 1e-3)])
@@ -56,4 +57,4 @@ def test_a_default_changes_for_more_than_one_standard_error(scores: list[float],
     other = Trial(number=1, params={"lr": 2e-3}, value=sum(scores) / 4, scores=scores)
     worse = [Trial(number=number, params={"lr": 1e-5 * number}, value=0.1, scores=[0.1] * 4) for number in (2, 3)]
     trials = (default, other, *worse)
-    assert script.settled(STUDY.with_trials(trials)) == {"lr": lr}
+    assert script.new_defaults(STUDY.with_trials(trials)) == {"lr": lr}

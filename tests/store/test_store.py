@@ -96,9 +96,8 @@ def test_a_wrong_type_is_named_with_file_and_key(store: Store) -> None:
     mark = store.cell_folder("lora--toy-1234") / "result.json"
     values = {key: value for key, value in json.loads(mark.read_text()).items() if key != DIGEST}
     mark.write_text(json.dumps(with_digest(values | {"n_docs": "many"})))
-    with pytest.raises(
-        StoreError, match=r"result\.json: not a CellResult: n_docs = 'many': input should be a valid int"
-    ):
+    message = r"result\.json: not a CellResult: n_docs = 'many': input should be a valid int"
+    with pytest.raises(StoreError, match=message):
         store.cell("lora--toy-1234")
 
 
@@ -178,11 +177,8 @@ def test_invocations_survive_a_torn_run_file(store: Store) -> None:
     store.put_invocation({"n": 2, "ended": True}, replace_last=True)
     assert store.invocations() == [{"n": 1}, {"n": 2, "ended": True}]
     whole = (store.folder / "run.json").read_text()
-    for text in (
-        '{"invocations": [{"n"',
-        whole.replace('"n": 2', '"n": 3'),
-        whole.replace("invocations", "invocation"),
-    ):
+    changed = whole.replace('"n": 2', '"n": 3'), whole.replace("invocations", "invocation")
+    for text in ('{"invocations": [{"n"', *changed):
         (store.folder / "run.json").write_text(text)
         assert store.invocations() == [{"n": 1}]
         assert "run.json" in store.problems()[0]

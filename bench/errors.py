@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,32 +48,30 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     return BenchError(f"unknown {kind} {name!r}{did_you_mean(name, names) or '.'} Known: {', '.join(names)}.")
 
 
-def describe_validation(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> str:
-    """Return what is wrong with the values of a model, in one line that names every key.
+def describe_validation(error: pydantic.ValidationError, known: Collection[str]) -> str:
+    """Return what is wrong with the values that pydantic refused, in one line that names every key.
 
     Args:
         error: what pydantic raised.
-        model: the model that was validated; its fields are the known names of the first level.
+        known: the keys of the first level, to suggest one for a key that is unknown.
     """
-    return "; ".join(
-        _mistake(each["type"], each["loc"], each["input"], each["msg"], model)
-        for each in error.errors(include_url=False, include_context=False)
-    )
+    mistakes = error.errors(include_url=False, include_context=False)
+    return "; ".join(_mistake(each["type"], each["loc"], each["input"], each["msg"], known) for each in mistakes)
 
 
-def _mistake(
-    kind: str, location: tuple[int | str, ...], value: Any, message: str, model: type[pydantic.BaseModel]
-) -> str:
+def _mistake(kind: str, location: tuple[int | str, ...], value: Any, message: str, known: Collection[str]) -> str:
     key = ".".join(map(str, location))
     if kind == "missing":
         return f"missing key {key!r}"
     if kind == "extra_forbidden":
-        return f"unknown key {key!r}{did_you_mean(key, model.model_fields) if len(location) == 1 else ''}"
+        return f"unknown key {key!r}{did_you_mean(key, known) if len(location) == 1 else ''}"
     shown = repr(value)
     if len(shown) > _SHOWN:
         shown = f"{shown[:_SHOWN]}..."
-    return f"{key} = {shown}: {message[:1].lower()}{message[1:]}"
+    return f"{key} = {shown}: {_EXPECTED.get(kind, f'{message[:1].lower()}{message[1:]}')}"
 
 
 _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
+_EXPECTED = {"tuple_type": "input should be a list", "model_type": "input should be a table of keys and values"}
+"""Words for the errors that pydantic describes in terms of Python."""

@@ -62,7 +62,7 @@ class StoredModel(pydantic.BaseModel):
         try:
             return cls.model_validate(dict(values), strict=True)
         except pydantic.ValidationError as error:
-            raise StoreError(f"not a {cls.__name__}: {describe_validation(error, cls)}") from error
+            raise StoreError(f"not a {cls.__name__}: {describe_validation(error, cls.model_fields)}") from error
 
 
 class CurvePoint(StoredModel):

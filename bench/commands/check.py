@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.data.catalogue import Entry
+    from bench.data.catalogue import CatalogueEntry
     from bench.store.store import Store
 
 SUMMARY = "measure published scores again, or run the contract on a strategy"
@@ -81,7 +81,7 @@ def _golden(args: argparse.Namespace) -> int:
     return int(any(row.verdict == "FAIL" for row in rows))
 
 
-def _found(args: argparse.Namespace) -> list[tuple[Entry, Path]]:
+def _found(args: argparse.Namespace) -> list[tuple[CatalogueEntry, Path]]:
     """Return the datasets with expected scores that are on this machine."""
     from bench.data.catalogue import catalogue
     from bench.data.folders import is_dataset
@@ -106,7 +106,7 @@ def _found(args: argparse.Namespace) -> list[tuple[Entry, Path]]:
     return found
 
 
-def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Golden]:
+def _measured(entry: CatalogueEntry, folder: Path, args: argparse.Namespace) -> list[Golden]:
     """Measure one dataset the way a run does: planned, fitted and scored in processes of their own."""
     from bench.commands._console import err_console
     from bench.config.execution import ExecutionSettings
@@ -138,7 +138,7 @@ def _measured(entry: Entry, folder: Path, args: argparse.Namespace) -> list[Gold
         return _rows(entry, store)
 
 
-def _rows(entry: Entry, store: Store) -> list[Golden]:
+def _rows(entry: CatalogueEntry, store: Store) -> list[Golden]:
     cells = {cell.strategy: cell for cell in store.cells()}
     return [
         Golden(

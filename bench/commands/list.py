@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
-    from bench.data.catalogue import Entry
+    from bench.data.catalogue import CatalogueEntry
 
 SUMMARY = "list strategies, datasets or models"
 
@@ -96,7 +96,7 @@ def _datasets(args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _place(entry: Entry, data_dir: str | None) -> str:
+def _place(entry: CatalogueEntry, data_dir: str | None) -> str:
     """Return the folder in which a dataset would be found without a network."""
     from bench.data.folders import is_dataset
     from bench.data.locate import search_places

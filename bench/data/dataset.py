@@ -7,6 +7,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
+
+import pydantic
+import pydantic.dataclasses
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> grade (an integer; above 0 is relevant), as in a TREC qrels file."""
@@ -53,14 +57,13 @@ class Pair:
     """A teacher's scores of the document and of each of `negatives`, for a loss that takes them."""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(strict=True))
 class DatasetInfo:
-    """What the catalogue says of a dataset. Defaults hold for a folder that no catalogue knows."""
+    """The description of a dataset, as the catalogue gives it. The defaults hold for a folder that it does not list."""
 
     name: str
     title: str = ""
-    role: str = "target"
-    """`target`, `probe`, or `both`."""
+    role: Literal["target", "probe", "both"] = "target"
     licence: str = "unknown"
     source: str = ""
     drop_same_id: bool = False

@@ -17,7 +17,7 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from bench.data.catalogue import Archive, Entry
+from bench.data.catalogue import Archive, CatalogueEntry
 from bench.data.folders import is_dataset, new_folder
 from bench.errors import DataError
 
@@ -38,7 +38,7 @@ class _Broken(Exception):
         self.final = final
 
 
-def fetch(entry: Entry, root: Path) -> Path:
+def fetch(entry: CatalogueEntry, root: Path) -> Path:
     """Download a dataset into `root` and return its folder. Nothing is there before it is whole.
 
     Sources are tried in order: each address of the archive, then the hub. A download that was cut off goes on where it

@@ -21,7 +21,7 @@ def hub_of(repo: str) -> Hub:
 
     Where there is one split of judgements it is the test split, whatever its name.
     """
-    return Hub(repo, qrels="")
+    return Hub(repo=repo)
 
 
 def fetch_hub(hub: Hub, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from bench.data.beir import read_beir
-from bench.data.catalogue import Entry, catalogue, catalogue_folders, read_entry
+from bench.data.catalogue import CatalogueEntry, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
 from bench.data.download import fetch
 from bench.data.files import cache_folder
@@ -91,7 +91,7 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
     return _load_folder(_fetch(entry, places), entry, spec)
 
 
-def search_places(name: str, entry: Entry | None, data_dir: Path | None = None) -> list[Path]:
+def search_places(name: str, entry: CatalogueEntry | None, data_dir: Path | None = None) -> list[Path]:
     """Return the folders in which a dataset is looked for, in order, the network excepted."""
     bases = [data_dir, Path(env) if (env := os.environ.get("BENCH_DATA")) else None, Path("datasets").resolve()]
     bases += [*catalogue_folders(), cache_folder() / "datasets"]
@@ -105,7 +105,7 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "~")) or "/" in name or os.sep in name
 
 
-def _unknown(name: str, known: Mapping[str, Entry], places: list[Path]) -> DataError:
+def _unknown(name: str, known: Mapping[str, CatalogueEntry], places: list[Path]) -> DataError:
     return DataError(
         f"unknown dataset {name!r}{did_you_mean(name, known) or '.'} It is not in the catalogue, and no folder of that "
         f"name holds a dataset. Looked in:\n{_listed(places)}\nKnown: {', '.join(known)}."
@@ -116,7 +116,7 @@ def _listed(places: list[Path]) -> str:
     return "\n".join(f"  {place}{'' if place.exists() else ' (not there)'}" for place in places)
 
 
-def _fetch(entry: Entry, places: list[Path]) -> Path:
+def _fetch(entry: CatalogueEntry, places: list[Path]) -> Path:
     """Download what was found nowhere.
 
     Raises:
@@ -137,7 +137,7 @@ def _fetch_hub(repo: str) -> Path:
     return fetch_hub(hub_of(repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
 
 
-def _load_folder(folder: Path, entry: Entry | None, spec: Spec) -> Dataset | SimilarityDataset:
+def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: Spec) -> Dataset | SimilarityDataset:
     """Read a folder; what it says of itself counts before the catalogue."""
     folder = folder.expanduser()
     if not folder.is_dir():
@@ -201,7 +201,7 @@ def _whole_number(spec: Spec, option: str) -> int | None:
     return int(value)
 
 
-def _load_pydocs(entry: Entry, spec: Spec) -> Dataset:
+def _load_pydocs(entry: CatalogueEntry, spec: Spec) -> Dataset:
     from bench.data.pydocs import read_pydocs
 
     info = _with_options(entry.info, spec, "pydocs")

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from bench.data.catalogue import Archive, Entry, Hub
+from bench.data.catalogue import Archive, CatalogueEntry, Hub
 from bench.data.dataset import Dataset, DatasetInfo
 from bench.data.download import ATTEMPTS, fetch, fetch_archive
 from bench.data.hub import fetch_hub, hub_of
@@ -93,7 +93,7 @@ def serve() -> Iterator[Callable[..., tuple[str, Behaviour]]]:
 
 
 def archive(*urls: str, md5: str = MD5, folder: str = "toy", size: int = 0) -> Archive:
-    return Archive(urls, folder, md5, size)
+    return Archive(urls=urls, folder=folder, md5=md5, bytes=size)
 
 
 Serve = Callable[..., tuple[str, Behaviour]]
@@ -295,7 +295,7 @@ def test_a_hub_dataset_is_read_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
     repo = write_hub(tmp_path / "repo", NANO)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    folder = fetch_hub(Hub(str(repo), qrels="qrels", splits={"test": "train"}), tmp_path / "kept")
+    folder = fetch_hub(Hub(repo=str(repo), qrels="qrels", splits={"test": "train"}), tmp_path / "kept")
     dataset = load_dataset(str(folder))
     assert isinstance(dataset, Dataset)
     assert dataset.splits == {"test": {"q1": {"d1": 1}}}
@@ -315,7 +315,7 @@ def test_a_hub_dataset_of_another_form_is_refused(tmp_path: Path, monkeypatch: p
 def test_every_failure_is_told(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_OFFLINE", raising=False)
     url, _ = serve(status=503)
-    entry = Entry(DatasetInfo("toy"), archive=archive(url), hub=Hub(str(tmp_path / "nowhere")))
+    entry = CatalogueEntry(info=DatasetInfo("toy"), archive=archive(url), hub=Hub(repo=str(tmp_path / "nowhere")))
     with pytest.raises(DataError, match=r"(?s)'toy' could not be downloaded.*503.*hub:"):
         fetch(entry, tmp_path)
     monkeypatch.setenv("BENCH_OFFLINE", "1")

@@ -1,9 +1,9 @@
-"""How much faster attention is differentiated in bf16 by `bench.training.attention` than by torch's own kernel.
+"""How much faster the backward pass of attention in bf16 is in `bench.training.attention` than in torch's own kernel.
 
     python benchmarks/attention.py [--page docs/performance.md] [--threads 1]
 
-32 texts, 12 heads of 32 (the base model's), a mask; the two take turns, and processor seconds are taken, so that other
-work on the machine meets both alike.
+It uses 32 texts, 12 heads of 32 (as the base model has) and a mask. The two kernels take turns and processor seconds
+are measured, so that other work on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TOKENS = (16, 32, 64, 128, 256, 512)
 
 def seconds(function: Callable[..., torch.Tensor], tokens: int) -> tuple[float, float]:
     """Return processor seconds of one forward and of one backward pass."""
-    parts = [torch.randn(TEXTS, tokens, HEADS, WIDTH, dtype=torch.bfloat16).transpose(1, 2) for _ in range(3)]
-    inputs = [part.requires_grad_() for part in parts]
+    projections = [torch.randn(TEXTS, tokens, HEADS, WIDTH, dtype=torch.bfloat16).transpose(1, 2) for _ in range(3)]
+    inputs = [projection.requires_grad_() for projection in projections]
     mask = torch.ones(TEXTS, 1, tokens, tokens, dtype=torch.bool)
     start = time.process_time()
     result = function(*inputs, attn_mask=mask)
@@ -39,7 +39,7 @@ def seconds(function: Callable[..., torch.Tensor], tokens: int) -> tuple[float, 
 
 
 def measure(tokens: int) -> tuple[float, float, float, list[float]]:
-    """Return medians in ms: the forward pass (of both: it is the same), torch's backward, ours; and all ratios."""
+    """Return medians in ms (forward pass, which is the same in both; torch's backward; ours) and all ratios."""
     rounds = [(seconds(fused, tokens), seconds(attention, tokens)) for _ in range(ROUNDS + 1)][1:]
     forward, theirs, ours = (
         1000 * statistics.median(values)
@@ -49,9 +49,9 @@ def measure(tokens: int) -> tuple[float, float, float, list[float]]:
 
 
 def main() -> None:
-    """Measure, and print the table or put it into a page."""
+    """Measure, then print the table or write it into a page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--page", type=Path, help="page that has the lines `<!-- attention: begin -->` and end")
+    parser.add_argument("--page", type=Path, help="page with `<!-- attention: begin -->` and end")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

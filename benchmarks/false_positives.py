@@ -1,11 +1,11 @@
-"""Does the comparison keep its promise? Simulated null comparisons, and intervals of a known difference.
+"""Error rates of the comparison: simulated null comparisons, and intervals of a known difference.
 
     python benchmarks/false_positives.py [--comparisons 4000] [--figure docs/figures/false-positives.png]
 
-A simulated strategy ranks one relevant document a query; its log rank is the query's difficulty, what the strategy
-makes of that query, an effect of the seed and noise. nDCG@10 follows from the rank, so that scores are discrete, skewed
-and full of ties, as real ones are. Strategies drawn in the same way are equal in truth: whatever is called a difference
-is a false positive. With a shift of the log rank the true difference follows by integration.
+A simulated strategy ranks one relevant document a query. Its log rank is the sum of the query's difficulty, an effect
+of strategy and query, an effect of the seed, and noise. nDCG@10 follows from the rank, so scores are discrete, skewed
+and full of ties, as real scores are. Strategies drawn in the same way are truly equal, so each reported difference is a
+false positive. With a shift of the log rank, integration gives the true difference.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ QUERIES = (100, 300, 1446)
 SEEDS = (1, 3, 5)
 SEED_SDS = (0.0, 0.004, 0.008, 0.016)
 DESIGNS = ("untrained", "paired", "independent")
-"""The baseline: does not train; trained with the same seeds; trained with seeds of its own."""
+"""The baseline does not train, is trained with the same seeds, or is trained with seeds of its own."""
 
 
 @dataclass(frozen=True)
 class World:
-    """How scores come about. The defaults give a mean nDCG@10 of .68 and .23 as the SD of a difference over queries."""
+    """A model of scores. The defaults give a mean nDCG@10 of 0.68, and differences of SD 0.23 over queries."""
 
     n_queries: int = 300
     n_seeds: int = 3
@@ -45,23 +45,23 @@ class World:
     difficulty: float = 1.6
     """Standard deviation over queries of the log rank, common to all strategies."""
     taste: float = 0.6
-    """The same, of one strategy's own part in it, common to its seeds."""
+    """The same for one strategy's own part, common to its seeds."""
     noise: float = 0.3
-    """The same, of one trained model's own part."""
+    """The same for one trained model's own part."""
     easiness: float = 0.1
     """Mean log rank: at 0 the relevant document is first for half of the queries."""
     shift: float = 0.0
-    """Added to the log rank of the strategy that is judged; below 0 it is better."""
+    """Added to the log rank of the strategy under test. Below 0 it is better."""
 
 
 def gains(log_ranks: np.ndarray) -> np.ndarray:
-    """Return nDCG@10 of a query whose only relevant document stands at this log rank (real-valued; rounded up)."""
+    """Return nDCG@10 of queries with one relevant document at these log ranks (real numbers; ranks are rounded up)."""
     ranks = np.maximum(1.0, np.ceil(np.exp(log_ranks)))
     return np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0.0)
 
 
 def slope(world: World) -> float:
-    """Return how much the mean nDCG@10 falls with each unit of log rank, by numerical integration over queries."""
+    """Return how much the mean nDCG@10 falls per unit of log rank, by numerical integration over queries."""
     spread = math.sqrt(world.difficulty**2 + world.taste**2 + world.noise**2)
     at = stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000) * spread + world.easiness
     step = 0.05
@@ -69,7 +69,7 @@ def slope(world: World) -> float:
 
 
 def true_difference(world: World) -> float:
-    """Return what the shift is worth in mean nDCG@10, over all queries and seeds."""
+    """Return the true difference in mean nDCG@10 that the shift makes, over all queries and seeds."""
     spread = math.sqrt(world.difficulty**2 + world.taste**2 + world.noise**2)
     quantiles = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)
     of_seeds = math.sqrt(spread**2 + (world.seed_sd / slope(world)) ** 2)
@@ -98,48 +98,48 @@ def comparisons(world: World, n: int, seed: int, known_seed_sd: bool = False) ->
     """Return n independent comparisons in this world.
 
     Args:
-        world: how scores come about.
-        n: how many.
+        world: the model of scores.
+        n: number of comparisons.
         seed: of the random numbers.
-        known_seed_sd: tell the comparison the seed-to-seed standard deviation, as one seed cannot.
+        known_seed_sd: give the comparison the seed-to-seed standard deviation, which one seed cannot show.
     """
     rng = np.random.default_rng(seed)
     unit = slope(world)
     paired = world.baseline == "paired" and world.n_seeds > 1
-    told = world.seed_sd * (1 if world.baseline == "untrained" else math.sqrt(2)) if known_seed_sd else None
-    return [uncertainty(*draw(world, unit, rng), paired, seed_sd=told) for _ in range(n)]
+    seed_sd = world.seed_sd * (1 if world.baseline == "untrained" else math.sqrt(2)) if known_seed_sd else None
+    return [uncertainty(*draw(world, unit, rng), paired, seed_sd=seed_sd) for _ in range(n)]
 
 
-def false_positive_rate(found: Sequence[Uncertainty], alpha: float = 0.05) -> float:
-    """Return the share of comparisons that are called different."""
-    return float(np.mean([known.p() < alpha for known in found]))
+def false_positive_rate(results: Sequence[Uncertainty], alpha: float = 0.05) -> float:
+    """Return the share of comparisons that find a difference."""
+    return float(np.mean([result.p() < alpha for result in results]))
 
 
-def naive_rate(found: Sequence[Uncertainty], n_queries: int, alpha: float = 0.05) -> float:
-    """Return the same for the t-test over queries on the means over seeds, which takes the models as given."""
-    ts = [known.mean / (known.query_sd / math.sqrt(n_queries)) for known in found]
+def naive_rate(results: Sequence[Uncertainty], n_queries: int, alpha: float = 0.05) -> float:
+    """Return the rate of the t-test over queries on means over seeds, which ignores variance over seeds."""
+    ts = [result.mean / (result.query_sd / math.sqrt(n_queries)) for result in results]
     return float(np.mean(2 * stats.t.sf(np.abs(ts), n_queries - 1) < alpha))
 
 
-def satterthwaite_rate(found: Sequence[Uncertainty], n_queries: int, alpha: float = 0.05) -> float:
-    """Return the same with Satterthwaite's degrees of freedom, which square the shares of the variance."""
+def satterthwaite_rate(results: Sequence[Uncertainty], n_queries: int, alpha: float = 0.05) -> float:
+    """Return the rate with Satterthwaite's degrees of freedom, which square the shares of the variance."""
     rejected = 0
-    for known in found:
-        share = known.seed_share
-        of_seeds = (1 / known.df - (1 - share) / (n_queries - 1)) * share
+    for result in results:
+        share = result.seed_share
+        of_seeds = (1 / result.df - (1 - share) / (n_queries - 1)) * share
         df = 1 / (of_seeds + (1 - share) ** 2 / (n_queries - 1))
-        rejected += 2 * stats.t.sf(abs(known.mean) / known.standard_error, df) < alpha
-    return rejected / len(found)
+        rejected += 2 * stats.t.sf(abs(result.mean) / result.standard_error, df) < alpha
+    return rejected / len(results)
 
 
-def coverage(found: Sequence[Uncertainty], truth: float) -> float:
+def coverage(results: Sequence[Uncertainty], truth: float) -> float:
     """Return the share of 95% intervals that contain the true difference."""
-    return float(np.mean([low <= truth <= high for low, high in (known.interval() for known in found)]))
+    return float(np.mean([low <= truth <= high for low, high in (result.interval() for result in results)]))
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one world gave."""
+    """The rates of one world."""
 
     world: World
     rate: float
@@ -150,30 +150,30 @@ class Row:
 
 
 def measure(n: int, progress: bool = True) -> list[Row]:
-    """Simulate every world: n null comparisons, and n intervals of a difference of about .02."""
+    """Simulate every world: n null comparisons, and n intervals of a difference of about 0.02."""
     grid = list(itertools.product(DESIGNS, SEEDS, QUERIES, SEED_SDS))
     rows = []
     for number, (baseline, n_seeds, n_queries, seed_sd) in enumerate(grid):
         if progress:
             sys.stderr.write(f"\r{number + 1}/{len(grid)} ")
         world = World(n_queries, n_seeds, seed_sd, baseline)
-        found = comparisons(world, n, seed=2 * number)
+        results = comparisons(world, n, seed=2 * number)
         shifted = World(n_queries, n_seeds, seed_sd, baseline, shift=-0.02 / slope(world))
         rows.append(
             Row(
                 world,
-                false_positive_rate(found),
-                satterthwaite_rate(found, n_queries),
-                naive_rate(found, n_queries),
+                false_positive_rate(results),
+                satterthwaite_rate(results, n_queries),
+                naive_rate(results, n_queries),
                 coverage(comparisons(shifted, n, seed=2 * number + 1), true_difference(shifted)),
-                float(np.mean([known.seed_share for known in found])),
+                float(np.mean([result.seed_share for result in results])),
             )
         )
     return rows
 
 
 def table(rows: Sequence[Row], n: int) -> str:
-    """Return, as Markdown, the range over queries and seed deviations for each design, with what it was made by."""
+    """Return the range of each rate over queries and seed deviations, by design, as Markdown."""
     lines = [
         f"{n:,} comparisons a world (standard error of a rate of 0.05: {math.sqrt(0.05 * 0.95 / n):.4f}). A cell is "
         f"the range over {' / '.join(map(str, QUERIES))} queries and SDs of {' / '.join(map(str, SEED_SDS))}; every "
@@ -194,7 +194,7 @@ def table(rows: Sequence[Row], n: int) -> str:
 
 
 def csv(rows: Sequence[Row]) -> str:
-    """Return every world as a line of comma-separated values."""
+    """Return one line of comma-separated values for each world."""
     lines = [
         "baseline,seeds,queries,seed_sd,seed_share,false_positives,false_positives_satterthwaite,"
         "false_positives_over_queries,coverage"
@@ -232,7 +232,7 @@ def draw_figure(rows: Sequence[Row], n: int, path: Path) -> None:
         panel.set_xticks(SEED_SDS, [f"{sd:g}" for sd in SEED_SDS])
         panel.set_xlabel("SD of mean nDCG@10 between seeds", fontsize=9)
     for panel in axes[:, 0]:
-        panel.set_ylabel("false positives at .05", fontsize=9)
+        panel.set_ylabel("false positives at 0.05", fontsize=9)
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.suptitle(
         f"Null comparisons called different ({n:,} a point). Solid: over queries and seeds; dotted: over queries alone",
@@ -243,7 +243,7 @@ def draw_figure(rows: Sequence[Row], n: int, path: Path) -> None:
 
 
 def main() -> None:
-    """Simulate, draw the figure and put the table into the page between its two marks."""
+    """Simulate, draw the figure and write the table into the page."""
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--comparisons", type=int, default=4000, help="null comparisons a row")

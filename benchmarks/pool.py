@@ -3,9 +3,9 @@
     python benchmarks/pool.py [--datasets pydocs] [--strategies full,lora] [--seeds 1] [--steps 60] [--device auto]
 
 Each fit is trained as in a run. At every development evaluation its checkpoint is also scored on pools of other sizes,
-on the development queries over the whole corpus, and on the test queries over the whole corpus. The test scores are
-looked at here and nowhere else: nothing is chosen by them. What is reported, for each pool size: the correlation over
-checkpoints with the full measure, and what choosing by the pool loses against choosing by the full measure.
+on the development queries over the whole corpus, and on the test queries over the whole corpus. Only this script looks
+at test scores, and nothing is chosen by them. It reports two figures for each pool size: the correlation with the full
+measure over checkpoints, and the loss of choosing by the pool instead of by the full measure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def score(strategy: Strategy, index: Any, queries: Mapping[str, str], qrels: Qrels) -> float:
-    """Return the mean nDCG@10 of queries over a corpus that is indexed already."""
+    """Return the mean nDCG@10 of queries over an indexed corpus."""
     from bench.evaluation.measures import evaluate
 
     ranking = strategy.search(queries, index, TOP_K)
@@ -53,7 +53,7 @@ def follow(
     """Train one strategy and score every checkpoint on every pool and in full.
 
     Returns:
-        A row a checkpoint: `step`, `pool` (documents -> nDCG@10), and the two full measures.
+        One row a checkpoint: `step`, `pool` (documents -> nDCG@10), and the two full measures.
     """
     from bench.budget import Budget
 
@@ -66,7 +66,7 @@ def follow(
     rows: list[Row] = []
     strategy = kind(None, resources)
 
-    def look(event: str, values: dict[str, Any]) -> None:
+    def record_checkpoint(event: str, values: dict[str, Any]) -> None:
         if event != "dev":
             return
         with resources.meter.excluded():
@@ -80,18 +80,18 @@ def follow(
                 }
             )
 
-    resources.progress = look
+    resources.progress = record_checkpoint
     strategy.fit(data, Budget(steps=steps), data.seed)
     return rows
 
 
 def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, float]:
-    """Return how well a pool of this size stands for a full measure.
+    """Return how well a pool of this size predicts a full measure.
 
     Returns:
-        `pearson` and `spearman` over all checkpoints, each fit's mean taken away first, as a checkpoint is selected
-        among those of its own fit; `regret`, the mean loss in the full measure of choosing each fit's checkpoint by the
-        pool and not by the full measure itself; `last`, the same loss of taking the last one.
+        `pearson` and `spearman` over all checkpoints, after subtracting each fit's mean, because a checkpoint is
+        selected among those of its own fit. `regret`, the mean loss in the full measure of choosing each fit's
+        checkpoint by the pool instead of by the full measure. `last`, the loss of taking the last checkpoint.
     """
     from scipy import stats
 
@@ -102,7 +102,7 @@ def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, fl
         regrets.append(whole.max() - whole[int(pool.argmax())])
         lasts.append(whole.max() - whole[-1])
     pool, whole = np.concatenate(pairs, axis=1)
-    varied = len(pool) > 1 and min(np.ptp(pool), np.ptp(whole)) > 0  # else there is nothing to correlate: not a number
+    varied = len(pool) > 1 and min(np.ptp(pool), np.ptp(whole)) > 0  # a constant has no correlation
     return {
         "checkpoints": len(pool),
         "pearson": float(stats.pearsonr(pool, whole).statistic) if varied else float("nan"),
@@ -120,16 +120,16 @@ def table(fits: Sequence[Sequence[Row]], sizes: Sequence[int]) -> str:
     ]
     for size in sizes:
         for full in (FULL_DEV, FULL_TEST):
-            found = summary(fits, size, full)
+            row = summary(fits, size, full)
             lines.append(
-                f"| {size:,} | {full} | {found['checkpoints']} | {found['pearson']:.3f} | {found['spearman']:.3f} "
-                f"| {found['regret']:.4f} | {found['last']:.4f} |"
+                f"| {size:,} | {full} | {row['checkpoints']} | {row['pearson']:.3f} | {row['spearman']:.3f} "
+                f"| {row['regret']:.4f} | {row['last']:.4f} |"
             )
     return "\n".join(lines) + "\n"
 
 
 def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> None:
-    """Draw the full measures over the pool's, a line a fit."""
+    """Draw the full measures over the pool's measure, one line a fit."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -149,18 +149,18 @@ def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> N
 
 
 def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
-    """Train every strategy on every dataset for every seed; returns (name, rows) of each fit."""
+    """Train every strategy on every dataset for every seed, and return (name, rows) of each fit."""
     from bench.data.locate import load_dataset
     from bench.data.splits import training_data
     from bench.models.locate import base_model
     from bench.planning.registry import Registry
     from bench.retrieval.cache import VectorCache, default_folder
 
-    base, registry, cache, found = base_model(options.model), Registry(), VectorCache(default_folder()), []
-    for asked in options.datasets.split(","):
-        dataset = load_dataset(asked, options.data_dir)
+    base, registry, cache, fits = base_model(options.model), Registry(), VectorCache(default_folder()), []
+    for name in options.datasets.split(","):
+        dataset = load_dataset(name, options.data_dir)
         if not isinstance(dataset, Dataset):
-            raise SystemExit(f"{asked} holds sentence pairs, not a corpus to search")
+            raise SystemExit(f"{name} holds sentence pairs, not a corpus to search")
         settings = TrainingSettings(max_length=dataset.info.max_length or 0, evaluations=options.evaluations)
         for seed in range(options.seeds):
             data = training_data(dataset, seed)
@@ -171,33 +171,33 @@ def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
                     dev_queries={query: data.dev_queries[query] for query in chosen},
                     dev_qrels={query: data.dev_qrels[query] for query in chosen},
                 )
-            for name in options.strategies.split(","):
+            for strategy in options.strategies.split(","):
                 resources = Resources(base, options.device, settings, cache=cache)
-                sys.stderr.write(f"{name} on {dataset.name}, seed {seed}\n")
+                sys.stderr.write(f"{strategy} on {dataset.name}, seed {seed}\n")
                 rows = follow(
-                    registry.get(name), resources, dataset, data, options.steps, options.pools, options.test_queries
+                    registry.get(strategy), resources, dataset, data, options.steps, options.pools, options.test_queries
                 )
                 if not rows:
                     raise SystemExit(
-                        f"{name} on {dataset.name} had no development evaluation: too few labels, or no fit"
+                        f"{strategy} on {dataset.name} had no development evaluation: too few labels, or no fit"
                     )
-                found.append((f"{name}, {dataset.name}, seed {seed}", rows))
-    return found
+                fits.append((f"{strategy}, {dataset.name}, seed {seed}", rows))
+    return fits
 
 
 def main() -> None:
-    """Measure, print the table, draw the figure, keep every checkpoint's scores beside it."""
+    """Measure, print the table, draw the figure and write every checkpoint's scores beside it."""
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", default="pydocs", help="names or folders, parted by commas")
+    parser.add_argument("--datasets", default="pydocs", help="names or folders, separated by commas")
     parser.add_argument("--data-dir", type=Path, help="folder that holds dataset folders")
-    parser.add_argument("--model", help="base model; nothing is all-MiniLM-L6-v2")
-    parser.add_argument("--strategies", default="full,lora", help="names, parted by commas")
-    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--model", help="base model (default: all-MiniLM-L6-v2)")
+    parser.add_argument("--strategies", default="full,lora", help="names, separated by commas")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 0")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--evaluations", type=int, default=10, help="checkpoints of a fit")
     parser.add_argument("--pools", type=lambda text: [int(part) for part in text.split(",")], default=[100, 400])
-    parser.add_argument("--dev-queries", type=int, default=0, help="development queries; 0 takes all")
+    parser.add_argument("--dev-queries", type=int, default=0, help="development queries (0: all)")
     parser.add_argument("--test-queries", type=int, default=300)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--figure", type=Path, default=root / "docs/figures/pool.png")
@@ -206,13 +206,13 @@ def main() -> None:
         import torch
 
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = measure(options)
+    fits = measure(options)
     options.figure.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"options": {key: str(value) for key, value in vars(options).items() if key not in ("figure", "data_dir")}}
-    kept |= {"fits": [{"fit": name, "checkpoints": rows} for name, rows in found]}  # type: ignore[dict-item]
-    options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    draw(found, max(options.pools, key=lambda size: (size == TrainingSettings.dev_docs, size)), options.figure)
-    sys.stdout.write(table([rows for _, rows in found], options.pools))
+    record = {"options": {key: str(value) for key, value in vars(options).items() if key not in ("figure", "data_dir")}}
+    record |= {"fits": [{"fit": name, "checkpoints": rows} for name, rows in fits]}  # type: ignore[dict-item]
+    options.figure.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    draw(fits, max(options.pools, key=lambda size: (size == TrainingSettings.dev_docs, size)), options.figure)
+    sys.stdout.write(table([rows for _, rows in fits], options.pools))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
     python benchmarks/scale.py [--documents 10000 100000 1000000] [--queries 1000] [--figure docs/figures/scale.png]
 
-A simulated model takes little time, so what is measured is the harness's own work at scale: keys, the vector cache, the
-memory-mapped table, search. Each measurement has a process of its own, so that its peak is its own. Documents lie
-around 1,000 subjects in 32 of their 384 dimensions, as embeddings do, and a query lies beside a document.
+A simulated model takes little time, so the script measures the harness's own work at scale: keys, the vector cache, the
+memory-mapped table, search. Each measurement runs in a process of its own, so its peak memory is its own. Documents lie
+around 1,000 subjects in 32 of their 384 dimensions, as embeddings do. Each query lies beside a document.
 
-Times are processor seconds, medians over rounds in which the sizes take turns: other work on the machine changes them
-too, by a third where caches and memory are shared. Wall-clock seconds are kept beside them in the JSON file next to the
-figure.
+Times are processor seconds, medians over rounds in which the sizes take turns. Other work on the machine still changes
+them, by a third where caches and memory are shared. The JSON file beside the figure has wall-clock seconds too.
 """
 
 from __future__ import annotations
@@ -37,10 +36,11 @@ _SUBJECTS = 1000
 _TOP_K = 100
 _STRATEGIES = (1, 2, 4, 8)
 _GROWING = {"encode and cache": "encode_seconds", "search": "search_seconds", "peak": "peak_bytes"}
+"""Words -> key of what grows."""
 
 
 class Numbered(Sequence[str]):
-    """Texts that are made when they are asked for: a corpus that is streamed."""
+    """Texts that are generated on access, as a streamed corpus."""
 
     def __init__(self, name: str, n: int) -> None:
         self.name, self.n = name, n
@@ -57,18 +57,18 @@ class Numbered(Sequence[str]):
 
 
 class SimulatedModel:
-    """Stands where a sentence-transformers model does; `seed` stands for its weights."""
+    """A stand-in for a sentence-transformers model; `seed` stands for its weights."""
 
     max_seq_length = 512
     similarity_fn_name = "cosine"
-    prompts: dict[str, str] = {}  # noqa: RUF012 - as the library's models have it
+    prompts: dict[str, str] = {}  # noqa: RUF012 - the library's models have the same attribute
     default_prompt_name = None
     training = False
 
     def __init__(self, seed: int, stride: int) -> None:
         rng = np.random.default_rng(seed)
         self.stride = stride
-        """Documents between two that have a query."""
+        """Distance between two documents that have a query."""
         self.basis = rng.normal(size=(_LATENT, DIMENSION)).astype(np.float32)
         self.subjects = rng.normal(size=(_SUBJECTS, _LATENT)).astype(np.float32)
         self.angles = rng.uniform(1, 100, size=_LATENT)
@@ -78,13 +78,13 @@ class SimulatedModel:
         return DIMENSION
 
     def train(self, mode: bool = True) -> None:
-        """Nothing changes."""
+        """Do nothing: the simulated model has no modes."""
 
     def eval(self) -> None:
-        """Nothing changes."""
+        """Do nothing: the simulated model has no modes."""
 
     def preprocess(self, texts: Sequence[str], prompt: str | None, task: str) -> dict[str, Any]:
-        """Return the number that each text ends in."""
+        """Return the number at the end of each text."""
         numbers = np.array([int(text.rpartition(" ")[2]) for text in texts])
         return {"numbers": numbers * self.stride if task == "query" else numbers}
 
@@ -119,13 +119,13 @@ class Clock:
 
 
 def measure(documents: int, queries: int, strategies: int, faiss: bool, threads: int) -> dict[str, Any]:
-    """Encode, cache, read back and search a simulated corpus; return seconds and the peak bytes of this process.
+    """Encode, cache, read back and search a simulated corpus, and return seconds and the peak bytes of this process.
 
     Args:
-        documents: of the corpus.
-        queries: searched for.
-        strategies: models in turn, each with vectors of its own.
-        faiss: search approximately as well.
+        documents: size of the corpus.
+        queries: number of queries.
+        strategies: number of models, used in turn, each with vectors of its own.
+        faiss: also search approximately.
         threads: of every library.
     """
     import torch
@@ -138,9 +138,9 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
     torch.set_num_threads(threads)
     base = peak_bytes()
     clock = Clock()
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     ids = [f"d{number:08d}" for number in range(documents)]
-    asked = Numbered("query", queries)
+    texts = Numbered("query", queries)
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder), max_bytes=100 * 1024**3)
         for seed in range(strategies):
@@ -148,18 +148,18 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
             for phase in ("encode", "read"):
                 encoder = Encoder(
                     model, f"simulated-{seed}", precision="fp32", cache=cache
-                )  # as a process of its own would
+                )  # a new one, as a new process has
                 vectors = None
                 with clock.phase(phase):
                     vectors, _ = encoder.documents(Numbered("document", documents))
             assert vectors is not None
             index = VectorIndex(ids, vectors)
-            wanted, _ = encoder.queries(asked)
+            vectors_of_queries, _ = encoder.queries(texts)
             with clock.phase("search"):
-                ranking = index.search(asked, wanted, _TOP_K)
-            right = sum(ranking[query][0][0] == ids[at * model.stride] for at, query in enumerate(asked))
-            found["right_first"] = right / queries
-            found["peak_bytes"] = peak_bytes()
+                ranking = index.search(texts, vectors_of_queries, _TOP_K)
+            right = sum(ranking[query][0][0] == ids[at * model.stride] for at, query in enumerate(texts))
+            results["right_first"] = right / queries
+            results["peak_bytes"] = peak_bytes()
             if faiss:
                 import faiss as library
 
@@ -167,42 +167,42 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
                 with clock.phase("build"):
                     approximate = ApproximateSearch(vectors)
                 with clock.phase("settle"):
-                    approximate.search(wanted[:64], _TOP_K)
+                    approximate.search(vectors_of_queries[:64], _TOP_K)
                 with clock.phase("approximate"):
-                    approximate.search(wanted, _TOP_K)
-                found |= {"recall": approximate.recall, "lists": approximate.lists, "probes": approximate.probes}
-                found["peak_bytes_faiss"] = peak_bytes()
-    given = {"documents": documents, "queries": queries, "strategies": strategies, "base_bytes": base}
-    return given | found | clock.seconds
+                    approximate.search(vectors_of_queries, _TOP_K)
+                results |= {"recall": approximate.recall, "lists": approximate.lists, "probes": approximate.probes}
+                results["peak_bytes_faiss"] = peak_bytes()
+    settings = {"documents": documents, "queries": queries, "strategies": strategies, "base_bytes": base}
+    return settings | results | clock.seconds
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held so far, mapped files included."""
+    """Return the peak memory of this process so far, including mapped files."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def in_own_process(**asked: Any) -> dict[str, Any]:
-    """Measure in a fresh process."""
-    command = [sys.executable, __file__, "--one", json.dumps(asked)]
+def in_own_process(**settings: Any) -> dict[str, Any]:
+    """Return the measurement that a fresh process makes."""
+    command = [sys.executable, __file__, "--one", json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{asked} ended with code {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{settings} ended with code {done.returncode}: {done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def over_rounds(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return one measurement of several of the same: median times, the largest peak, the least recall."""
-    found = dict(rounds[0])
-    for key in found:
+    """Return the summary of equal measurements: median times, largest peak, least recall."""
+    summary = dict(rounds[0])
+    for key in summary:
         values = [each[key] for each in rounds]
         if key.endswith(("_seconds", "_wall")):
-            found[key] = statistics.median(values)
+            summary[key] = statistics.median(values)
         elif key.startswith("peak_bytes"):
-            found[key] = max(values)
+            summary[key] = max(values)
         elif key in ("recall", "right_first"):
-            found[key] = min(values)
-    return found
+            summary[key] = min(values)
+    return summary
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -229,40 +229,33 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def growth(rows: Sequence[dict[str, Any]], key: str, over: str) -> float:
-    """Return the exponent with which `key` grows from the first row to the last: 1 is linear."""
+    """Return the exponent of the growth of `key` from the first row to the last: 1 is linear."""
     first, last = rows[0], rows[-1]
     return float(np.log(last[key] / first[key]) / np.log(last[over] / first[over]))
 
 
-def said(kept: dict[str, Any]) -> str:
-    """Return the measurements in words and as tables, with what they were made by."""
-    sizes, counts = kept["sizes"], kept["strategies"]
+def report(record: dict[str, Any]) -> str:
+    """Return the measurements as text and tables, with the conditions they were made under."""
+    sizes, counts = record["sizes"], record["strategies"]
     libraries = sizes[0]["base_bytes"] / 1e9
     lines = [
-        f"Simulated vectors of {DIMENSION} dimensions, {kept['queries']:,} queries, the best {_TOP_K}. Times are "
-        f"processor seconds, medians of {kept['rounds']} rounds; peaks are of the whole process, libraries "
-        f"({libraries:.2f} GB) and mapped files included. {kept['machine']}, Python {platform.python_version()}, numpy "
-        f"{np.__version__}; `python benchmarks/scale.py --threads {kept['threads']} --rounds {kept['rounds']}`; "
-        "wall-clock seconds are in `figures/scale.json`.",
+        f"Simulated vectors of {DIMENSION} dimensions, {record['queries']:,} queries, the best {_TOP_K}. Times are "
+        f"processor seconds, medians of {record['rounds']} rounds; peaks are of the whole process, libraries "
+        f"({libraries:.2f} GB) and mapped files included. {record['machine']}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}; `python benchmarks/scale.py --threads {record['threads']} "
+        f"--rounds {record['rounds']}`; wall-clock seconds are in `figures/scale.json`.",
         "",
         table([*sizes, *counts]),
     ]
     for rows, over in ((sizes, "documents"), (counts, "strategies")):
         if len(rows) > 1:
-            shown = ", ".join(
-                f"{words} {growth(rows, key, over):.2f}"
-                for words, key in (
-                    ("encode and cache", "encode_seconds"),
-                    ("search", "search_seconds"),
-                    ("peak", "peak_bytes"),
-                )
-            )
+            shown = ", ".join(f"{words} {growth(rows, key, over):.2f}" for words, key in _GROWING.items())
             lines.append(f"Exponents of growth over {over}, from the first row to the last (1 is linear): {shown}.\n")
     return "\n".join(lines)
 
 
 def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw time and peak memory over documents and over strategies, dotted lines for linear growth."""
+    """Draw time and peak memory over documents and over strategies, with dotted lines for linear growth."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -299,7 +292,7 @@ def draw(sizes: Sequence[dict[str, Any]], counts: Sequence[dict[str, Any]], path
 
 
 def main() -> None:
-    """Measure every size, then every number of strategies; print the table, draw the figure, keep the numbers."""
+    """Measure every size, then every number of strategies; print the table, draw the figure, write the numbers."""
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -307,9 +300,9 @@ def main() -> None:
     parser.add_argument("--strategies", type=int, nargs="+", default=_STRATEGIES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-faiss", action="store_true", help="leave approximate search out")
+    parser.add_argument("--no-faiss", action="store_true", help="skip approximate search")
     parser.add_argument("--figure", type=Path, default=root / "docs/figures/scale.png")
-    parser.add_argument("--page", type=Path, help="page that takes the tables between its two marks")
+    parser.add_argument("--page", type=Path, help="page to write the tables into")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -320,30 +313,30 @@ def main() -> None:
     shared = {"queries": options.queries, "threads": options.threads}
     documents = sorted(options.documents)
     middle = documents[len(documents) // 2]
-    asked = [{"documents": size, "strategies": 1, "faiss": not options.no_faiss} for size in documents]
-    asked += [{"documents": middle, "strategies": count, "faiss": False} for count in sorted(options.strategies)]
-    measured: list[list[dict[str, Any]]] = [[] for _ in asked]
+    measurements = [{"documents": size, "strategies": 1, "faiss": not options.no_faiss} for size in documents]
+    measurements += [{"documents": middle, "strategies": count, "faiss": False} for count in sorted(options.strategies)]
+    measured: list[list[dict[str, Any]]] = [[] for _ in measurements]
     for _ in range(options.rounds):
-        for given, found in zip(asked, measured, strict=True):
-            found.append(in_own_process(**given, **shared))
-            sys.stdout.write(table(found[-1:]).splitlines()[-1] + "\n")
+        for settings, rounds in zip(measurements, measured, strict=True):
+            rounds.append(in_own_process(**settings, **shared))
+            sys.stdout.write(table(rounds[-1:]).splitlines()[-1] + "\n")
             sys.stdout.flush()
-    rows = [over_rounds(found) for found in measured]
+    rows = [over_rounds(rounds) for rounds in measured]
     sizes, counts = rows[: len(documents)], rows[len(documents) :]
     draw(sizes, counts, options.figure)
-    kept = {
+    record = {
         "machine": machine_class(options.threads),
         "rounds": options.rounds,
         **shared,
         "sizes": sizes,
         "strategies": counts,
     }
-    options.figure.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    options.figure.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.page:
         from bench.report.markdown import put_between  # not for the measured processes
 
-        put_between(options.page, "scale", said(kept) + "\n![time and memory](figures/scale.png)")
-    sys.stdout.write("\n" + said(kept))
+        put_between(options.page, "scale", report(record) + "\n![time and memory](figures/scale.png)")
+    sys.stdout.write("\n" + report(record))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Budgets: what a fit may use, what it has used, and who pays for what.
+"""Budgets: what a fit may use, how amounts are written, and what a fit has used.
 
-A budget either shapes the job (`examples`, `trainable_params`, `memory`) or stops it (`steps`, `flops`, `seconds`,
-`usd`). Several together: each holds.
+A limit either shapes the fit (`examples`, `trainable_params`, `memory`) or stops it (`steps`, `flops`, `seconds`,
+`usd`). All limits that are set apply.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from bench.errors import BudgetError
 SHAPES = ("examples", "trainable_params", "memory")
 STOPS = ("steps", "flops", "seconds", "usd")
 OVERRUN = 1.25
-"""A fit that has used this many times its seconds is stopped at once and marked `over_budget`."""
-WHOLE = "100%"
-"""How the share of all parameters is shown."""
+"""A fit that has used this many times its seconds stops at once and gets the status `over_budget`."""
 MACHINE_BOUND = ("seconds", "usd")
-"""Limits under which the machine class is part of a fit's identity."""
+"""Limits under which the class of the machine is part of a fit's identity."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one fit may use. None is no limit of that kind.
-
-    `trainable_params` is a count, or up to 1 a share of the model's parameters; `memory` is bytes; `usd` needs
-    `usd_per_hour`.
-    """
+    """What one fit may use. None means no limit of that kind."""
 
     examples: int | None = None
+    """Labelled (query, document) pairs, development pairs included."""
     trainable_params: float | None = None
+    """A count, or up to 1 a share of the model's parameters."""
     memory: int | None = None
+    """Bytes."""
     steps: int | None = None
+    """Optimiser steps."""
     flops: float | None = None
     seconds: float | None = None
     usd: float | None = None
+    """Needs `usd_per_hour`."""
     usd_per_hour: float | None = None
+    """The price of the machine; no limit by itself."""
 
     def __post_init__(self) -> None:
         for name, value in self.limits.items():
@@ -62,12 +62,12 @@ class Budget:
 
     @property
     def machine_bound(self) -> bool:
-        """Whether results depend on how fast the machine is."""
+        """Whether results depend on the speed of the machine."""
         return any(name in self.limits for name in MACHINE_BOUND)
 
     @property
     def max_seconds(self) -> float | None:
-        """Seconds that may be charged: the tighter of `seconds` and `usd` at its price."""
+        """Seconds that may be charged: the smaller of `seconds` and the seconds that `usd` buys."""
         limits = [self.seconds] if self.seconds is not None else []
         if self.usd is not None and self.usd_per_hour:
             limits.append(self.usd / self.usd_per_hour * 3600)
@@ -75,84 +75,76 @@ class Budget:
 
     def describe(self) -> str:
         """Return the limits in words: `150 steps`, `200 examples, 60 seconds`, `no limit`."""
-        return (
-            ", ".join(
-                f"{WHOLE if is_whole(name, value) else _readable(value)} {name.replace('_', ' ')}"
-                for name, value in self.limits.items()
-            )
-            or "no limit"
-        )
+        limits = (f"{_readable(name, value)} {name.replace('_', ' ')}" for name, value in self.limits.items())
+        return ", ".join(limits) or "no limit"
 
 
 def allowed_params(limit: float, total: float) -> float:
     """Return how many trainable parameters a limit allows.
 
     Args:
-        limit: up to 1 a share of the model, above that a count.
-        total: parameters of the untouched model.
+        limit: a share of the model up to 1, a count above that.
+        total: parameters of the base model.
     """
     return limit * total if limit <= 1 else limit
 
 
-def is_whole(name: str, value: float) -> bool:
-    """Whether a limit is all of the model's parameters: shown as a number it would read as one of them."""
-    return name == "trainable_params" and value == 1
-
-
-def _readable(value: float) -> str:
+def _readable(name: str, value: float) -> str:
+    if name == "trainable_params" and value == 1:
+        return "100%"  # "1 trainable params" would read as one parameter
     return f"{value:,.0f}" if value >= 1 and value == int(value) and value < 1e9 else f"{value:.4g}"
 
 
 class Meter:
-    """Measures what one fit uses. The harness starts and stops it around `fit`; a strategy only says what is free.
+    """Measures the seconds that one fit is charged. The harness starts and stops it around `Strategy.fit`.
 
-    It charges all wall-clock seconds between `start` and `stop`, except `excluded()` blocks (loading, warm-up,
-    scheduled development evaluations), and adds the recorded cost of work that a cache spared (`charge`).
+    It charges the wall clock between `start` and `stop`, without `excluded()` blocks (loading, warm-up, scheduled
+    development evaluations). It adds the recorded cost of work that a cache made unnecessary (`charge`).
     """
 
     def __init__(self) -> None:
         self._started: float | None = None
         self._elapsed = 0.0
-        self._free = 0.0
+        self._excluded_seconds = 0.0
         self._charged = 0.0
         self._depth = 0
-        self._free_since = 0.0
+        self._excluded_since = 0.0
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        """Stop counting; `seconds` keeps its value."""
+        """Stop counting. `seconds` keeps its value."""
         if self._started is not None:
             self._elapsed += time.perf_counter() - self._started
             self._started = None
 
     @contextmanager
     def excluded(self) -> Iterator[None]:
-        """Do something that the budget does not pay for. Blocks may nest."""
+        """Do work that the budget is not charged for. Blocks may nest."""
         if self._depth == 0:
-            self._free_since = time.perf_counter()
+            self._excluded_since = time.perf_counter()
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
             if self._depth == 0 and self._started is not None:
-                self._free += time.perf_counter() - self._free_since
+                self._excluded_seconds += time.perf_counter() - self._excluded_since
 
     def charge(self, seconds: float) -> None:
-        """Charge work that a cache spared, at its recorded cost. Inside an `excluded` block nothing is charged."""
+        """Charge the recorded cost of work that a cache made unnecessary; nothing inside an `excluded` block."""
         if self._depth == 0:
             self._charged += seconds
 
     @property
     def seconds(self) -> float:
-        """Charged seconds so far."""
+        """The seconds charged so far."""
         now = time.perf_counter()
         running = now - self._started if self._started is not None else 0.0
-        open_block = now - self._free_since if self._depth and self._started is not None else 0.0
-        return self._elapsed + running - self._free - open_block + self._charged
+        open_block = now - self._excluded_since if self._depth and self._started is not None else 0.0
+        return self._elapsed + running - self._excluded_seconds - open_block + self._charged
 
 
 _AMOUNT = re.compile(r"^\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*(%?)\s*$")
@@ -163,7 +155,7 @@ _BYTES = {
     **{f"{unit}ib": 1024**power for power, unit in enumerate(_COUNTS) if unit},
 }
 _TIME = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-"""As they are written: a million seconds is not a minute."""
+"""Upper and lower case count here: M is not a minute."""
 _UNITS: dict[str, dict[str, int]] = {
     "memory": _BYTES,
     "seconds": _TIME,
@@ -173,7 +165,7 @@ _UNITS: dict[str, dict[str, int]] = {
 }
 _SHARES = ("trainable_params", "min_gain", "equivalence_margin")
 _COUNTED = ("examples", "steps")
-_SUCH_AS = {
+_EXAMPLES = {
     "trainable_params": "300k or 0.5%",
     "memory": "8GiB or 500MB",
     "flops": "1e15",
@@ -187,30 +179,30 @@ _SUCH_AS = {
 
 
 def parse_amount(text: str, name: str) -> float:
-    """Read an amount as people write it: `200`, `1e15`, `2k`; of memory `8GiB`, of time `2m`, a share as `0.5%`.
+    """Return an amount as people write it: `200`, `1e15`, `2k`, memory as `8GiB`, time as `2m`, a share as `0.5%`.
 
     Args:
         text: the amount.
-        name: a limit of a budget, or another setting that is an amount, such as `timeout`: decides the units.
+        name: a limit of a budget, or another setting that is an amount, such as `timeout`. It decides the units.
 
     Raises:
-        BudgetError: it is not an amount of that, not above 0 or not finite, or a share of more than all.
+        BudgetError: the text is not such an amount, or the amount is not above 0, not finite, or above 100%.
     """
     label = f"budget {name}" if name in (*SHAPES, *STOPS) else name
-    units, said = _UNITS.get(name, _COUNTS), text.strip()
+    units, shown = _UNITS.get(name, _COUNTS), text.strip()
     match = _AMOUNT.match(text)
     number, unit, percent = match.groups() if match else ("", "", "")
     factor = units.get(unit if units is _TIME else unit.lower())
     if not number or factor is None or (percent and (unit or name not in _SHARES)):
-        raise BudgetError(f"{label}: {text!r} is not an amount such as {_SUCH_AS.get(name, '200 or 2k')}")
+        raise BudgetError(f"{label}: {text!r} is not an amount such as {_EXAMPLES.get(name, '200 or 2k')}")
     if not math.isfinite(float(number) * factor):
-        raise BudgetError(f"{label}: {said} is more than a number can hold")
-    # as decimals: 8.2 million is a whole number
+        raise BudgetError(f"{label}: {shown} is larger than the largest number")
+    # Decimals keep 8.2 million a whole number.
     amount = float(Decimal(number) * factor / (100 if percent else 1))
     if amount <= 0:
-        raise BudgetError(f"{label} must be above 0, got {said}")
+        raise BudgetError(f"{label} must be above 0, got {shown}")
     if percent and amount > 1:
-        raise BudgetError(f"{label}: {said} is more than all: a share is 100% at most")
+        raise BudgetError(f"{label}: {shown} is more than 100%")
     if (name in _COUNTED and not amount.is_integer()) or (name == "memory" and amount < 1):
-        raise BudgetError(f"{label}: {said} is not a whole number")
+        raise BudgetError(f"{label}: {shown} is not a whole number")
     return amount

@@ -1,4 +1,4 @@
-"""How a job tells its progress: a function that takes an event and its values."""
+"""How a job reports its progress: it calls a function with an event and its values."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 Progress = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`stage`, `step`, `dev`, `note`) and its values; must be cheap."""
+"""Takes an event (`stage`, `step`, `dev`, `note`) and its values. It must be cheap."""
 
 
 def silent(event: str, values: dict[str, Any]) -> None:
-    """A progress display that shows nothing."""
+    """Report nothing."""

@@ -17,7 +17,7 @@ from bench.errors import StoreError, unknown
 from bench.records import CellResult, FitRecord
 from bench.report.comparison import Candidate, Comparison, RunStore
 from bench.report.numbers import amount
-from bench.store.pricing import price_of, put_price
+from bench.store.pricing import price_of, set_price
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
     fits = {record.fit: record for record in store.fits()}
     price = price_of(invocations)
     for cell in results:
-        put_price(cell, price)
+        set_price(cell, price)
     for fit in fits.values():
-        put_price(fit, price)
+        set_price(fit, price)
     strategies = {cell.strategy for cell in results}
     if baseline is not None and baseline not in strategies:
         raise unknown("baseline", baseline, strategies)

@@ -25,7 +25,7 @@ from bench.running.executors import Executor, executor
 from bench.running.listener import Listener
 from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard
-from bench.store.pricing import price_of, put_price
+from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
 from bench.store.store import Store
 from bench.training.tracking import require_trackers
@@ -70,7 +70,7 @@ class RunResult:
         for cell in self.store.results():
             if cell.cell not in wanted:
                 continue
-            put_price(cell, price)
+            set_price(cell, price)
             row: dict[str, Any] = {
                 name: getattr(cell, name)
                 for name in ("strategy", "dataset", "split", "model", "seed", "status", "reason", "n_queries")

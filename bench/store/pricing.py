@@ -1,7 +1,7 @@
-"""What a run cost in money: charged seconds at the price of the machine, which may be given after they were spent.
+"""The price of a run: charged seconds at the price of the machine, which may be given after the run.
 
-Standard library only. The price is no part of a fit's identity, so one that stands from an earlier invocation, or that
-nothing is trained in, is worth what the run's price says and not what was known when it was made.
+The price is not part of a fit's identity. A fit that an earlier invocation made, or that trains nothing, therefore
+costs what the run's latest price says, and not what was known when the fit was made.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from bench.records import CellResult, FitRecord
 
 
 def price_of(invocations: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the price per hour of the latest invocation that was given one; None where none was."""
-    asked = [call.get("config") for call in reversed(invocations)]
-    prices = [config.get("usd_per_hour") for config in asked if isinstance(config, Mapping)]
+    """Return the price per hour of the latest invocation that has one, or None."""
+    configs = [invocation.get("config") for invocation in reversed(invocations)]
+    prices = [config.get("usd_per_hour") for config in configs if isinstance(config, Mapping)]
     return next((float(price) for price in prices if price), None)
 
 
-def put_price(record: FitRecord | CellResult, usd_per_hour: float | None) -> None:
-    """Set `cost.usd` of a record to its charged seconds at a price; None leaves what is recorded.
+def set_price(record: FitRecord | CellResult, usd_per_hour: float | None) -> None:
+    """Set `cost.usd` of a record to its charged seconds at a price. None leaves the recorded value.
 
     A fit under a budget in usd keeps the price that its seconds were planned with.
     """

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, versions, state of the code. Recorded, not hashed. Does not import torch."""
+"""Where a run was made: machine, versions, commit. Recorded, not hashed. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _LIBRARIES = (
 
 
 def cores() -> int:
-    """Return the processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def machine_class(threads: int = 0, device: str = "auto") -> str:
-    """Return what decides how fast a machine is: processor, threads, accelerator. In the identity of timed fits.
+    """Return what decides the speed of a machine: processor, threads, accelerator. Part of the identity of timed fits.
 
-    The device that was asked for is named where it is not the one that `auto` would take: `on cpu` beside a GPU.
+    A device other than the one that `auto` would take is named too: `on cpu` on a machine with a GPU.
     """
-    chosen = "cuda" if device == "cuda:0" else device
-    named = "" if chosen in ("auto", _fastest()) else f"on {chosen}"
-    return ", ".join(part for part in (processor(), f"{threads or cores()} threads", accelerator(), named) if part)
+    requested = "cuda" if device == "cuda:0" else device
+    other = "" if requested in ("auto", _automatic_device()) else f"on {requested}"
+    return ", ".join(part for part in (processor(), f"{threads or cores()} threads", accelerator(), other) if part)
 
 
-def _fastest() -> str:
-    """Return the device that `auto` takes, as far as that can be said without torch."""
+def _automatic_device() -> str:
+    """Return the device that `auto` takes, as far as that is known without torch."""
     if accelerator():
         return "cuda"
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
@@ -52,23 +52,23 @@ def processor() -> str:
 
 @cache
 def accelerator() -> str:
-    """Return the GPUs of this machine, as `2 x NVIDIA H100`; empty where there is none."""
+    """Return the GPUs of this machine, as `2 x NVIDIA H100`, or an empty string."""
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    names = [line.strip() for line in found.stdout.splitlines() if line.strip()] if found.returncode == 0 else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
     return f"{len(names)} x {names[0]}" if names else ""
 
 
 def provenance() -> dict[str, Any]:
-    """Return machine, versions and the state of the code, for `run.json`."""
+    """Return machine, library versions and commit, for `run.json`."""
     return {
         "machine_class": machine_class(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cores": cores(),
-        "versions": {name: found for name in ("adaptbench", *_LIBRARIES) if (found := _version(name))},
+        "versions": {name: installed for name in ("adaptbench", *_LIBRARIES) if (installed := _version(name))},
         "git": git_state(),
     }
 
@@ -82,7 +82,7 @@ def _version(name: str) -> str:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """Return the commit of the checkout that this code runs from and whether it was changed; empty outside of one."""
+    """Return the commit that this code runs from and whether files differ from it; empty outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists() or shutil.which("git") is None:
         return {}
@@ -96,5 +96,5 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def command_line() -> list[str]:
-    """Return the arguments that this process was started with, without the path of the program."""
+    """Return the arguments of this process, without the path of the program."""
     return list(sys.argv[1:])

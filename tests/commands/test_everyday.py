@@ -52,7 +52,7 @@ def test_every_command_that_prints_a_result_prints_it_as_json(name: str) -> None
         (["speed", "--device", "cuda:7"], "torch finds no CUDA device here"),
         (["run", "--dry-run", "--strategies", "bm25", "--set", "bm25.k1=nan"], "nan is not a finite number"),
         (["run", "--dry-run", "--strategies", "lora(r=0)"], "lora(r=0): option r must be above 0, got 0"),
-        (["run", "--budget-steps", "1e400"], "budget steps: 1e400 is more than a number can hold"),
+        (["run", "--budget-steps", "1e400"], "budget steps: 1e400 is larger than the largest number"),
         (["run", "--budget-steps=-5"], "budget steps must be above 0, got -5"),
         (["run", "--split", "nope", "--dry-run", "--strategies", "bm25"], "has no split 'nope'. It has: "),
         (["tune", "--tune-trials", "0"], "--tune-trials must be at least 1 here, got 0"),

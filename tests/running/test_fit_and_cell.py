@@ -20,7 +20,7 @@ from bench.report.costs import cost_of
 from bench.report.load import load_run
 from bench.running.fit import overrun
 from bench.running.run import RunResult
-from bench.store.pricing import put_price
+from bench.store.pricing import set_price
 from bench.tasks.probes import subsample_queries
 
 Configure = Callable[..., RunConfig]
@@ -237,7 +237,7 @@ def test_what_trains_nothing_is_planned_with_the_price(toy_config: Configure, ru
 def test_a_fit_under_a_budget_in_usd_keeps_its_own_price(toy_config: Configure, run_inline: Run) -> None:
     fit, cell = only(run_inline(toy_config(budget={"usd": 5, "steps": 5}, usd_per_hour=3600)))
     for record in (fit, cell):
-        put_price(record, 7200.0)
+        set_price(record, 7200.0)
         assert record.cost["usd"] == pytest.approx(record.cost["fit_seconds"])
 
 

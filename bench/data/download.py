@@ -1,75 +1,62 @@
-"""Datasets from the network: archives checked and resumed, hub datasets through the `datasets` library.
+"""Downloads datasets: from the Hugging Face hub, or as checked ZIP archives that resume after an interruption.
 
-The `beir` library's own downloader is not used: it neither resumes nor checks, and needs a library that it does not
-bring.
+pooch sends the requests and checks the hashes. It cannot resume, so its downloader is extended here. The archives are
+unpacked here too: pooch would write members with unsafe names instead of refusing them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
+import logging
 import os
 import shutil
 import stat
 import sys
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bench.data.catalogue import Archive, CatalogueEntry
 from bench.data.folders import is_dataset, new_folder
+from bench.data.hub import fetch_hub
 from bench.errors import DataError
 
 ATTEMPTS = 3
-"""Times in a row that an address may give nothing; as long as something arrives it is asked to go on."""
-TIMEOUT_SECONDS = 60
-_CHUNK = 1 << 20
-
-
-class _Broken(Exception):
-    """The connection broke or the server answered badly; the text says how. What has arrived is kept.
-
-    `final`: asking again would not help.
-    """
-
-    def __init__(self, text: str, final: bool = False) -> None:
-        super().__init__(text)
-        self.final = final
+"""Number of attempts in a row that may bring nothing. As long as data arrive, the download goes on."""
+_TIMEOUT_SECONDS = 60
+_CHUNK = 4096
+"""Bytes written at once. An interrupted connection loses less than this."""
 
 
 def fetch(entry: CatalogueEntry, root: Path) -> Path:
-    """Download a dataset into `root` and return its folder. Nothing is there before it is whole.
+    """Download a dataset into `root` and return its folder. The folder appears when it is complete.
 
-    Sources are tried in order: each address of the archive, then the hub. A download that was cut off goes on where it
-    stopped, in the same call and in the next.
+    The hub is tried first, then each address of the archive. An interrupted download resumes, in the same call and in
+    the next one.
 
     Raises:
-        DataError: every source failed; with what happened at each.
+        DataError: every source failed. The message says how each one failed.
     """
     if os.environ.get("BENCH_OFFLINE"):
-        raise DataError(f"dataset {entry.name!r} is not on this machine, and BENCH_OFFLINE forbids to download it")
+        raise DataError(f"dataset {entry.name!r} is not on this machine, and BENCH_OFFLINE forbids the download")
     failures: list[str] = []
+    if entry.hub is not None:
+        try:
+            return fetch_hub(entry.hub, root / entry.name, entry)
+        except DataError as error:
+            failures.append(str(error))
     if entry.archive is not None:
         try:
             return fetch_archive(entry.archive, root)
-        except DataError as error:
-            failures.append(str(error))
-    if entry.hub is not None:
-        from bench.data.hub import fetch_hub
-
-        try:
-            return fetch_hub(entry.hub, root / entry.name)
         except DataError as error:
             failures.append(str(error))
     raise DataError(f"dataset {entry.name!r} could not be downloaded:\n" + "\n".join(failures))
 
 
 def fetch_archive(archive: Archive, root: Path) -> Path:
-    """Download, check and unpack an archive; return the folder of its dataset.
+    """Download, check and unpack an archive, and return the folder of its dataset.
 
     Raises:
-        DataError: no address gave an archive that is whole, or it does not hold the dataset.
+        DataError: no address gave a complete archive, or the archive does not hold the dataset.
     """
     from filelock import FileLock
 
@@ -78,130 +65,117 @@ def fetch_archive(archive: Archive, root: Path) -> Path:
     parts.mkdir(parents=True, exist_ok=True)
     top = PurePosixPath(archive.folder).parts[0]
     with FileLock(parts / f"{top}.lock"):
-        if is_dataset(folder):  # another process was faster
+        if is_dataset(folder):  # another process has downloaded it meanwhile
             return folder
         if (root / top).exists():
-            raise DataError(
-                f"{root / top}: is there, but holds no dataset {archive.folder}: remove it, to download it anew"
-            )
-        part = parts / f"{top}.zip"
-        download(archive, part)
+            raise DataError(f"{root / top}: exists, but holds no dataset {archive.folder}: remove it and try again")
+        file = download(archive, parts / f"{top}.zip")
         try:
             with new_folder(root / top) as temporary:
-                _unpack(part, temporary, top)
+                _unpack(file, temporary, top)
                 if not is_dataset(temporary.joinpath(*PurePosixPath(archive.folder).parts[1:])):
-                    raise DataError(f"{part.name}: the archive holds no dataset in its folder {archive.folder!r}")
-        except DataError:
-            part.unlink(missing_ok=True)
-            raise
-        part.unlink()
+                    raise DataError(f"{file.name}: the archive holds no dataset in its folder {archive.folder!r}")
+        finally:
+            file.unlink(missing_ok=True)
     return folder
 
 
-def download(archive: Archive, part: Path) -> None:
-    """Download an archive to the file `part`, going on where an earlier download stopped, and check it.
+def download(archive: Archive, file: Path) -> Path:
+    """Download an archive to `file` from the first address that gives it complete, and return `file`.
 
     Raises:
-        DataError: every address failed; with what happened at each.
+        DataError: every address failed. The message says how each one failed.
     """
     failures: list[str] = []
     for url in archive.urls:
+        part = file.with_suffix(".part")
         resumed = part.exists()
-        problem = _try_address(url, archive, part)
+        problem = _try_address(url, archive, file, part)
         if problem and resumed and not part.exists():
-            problem = _try_address(url, archive, part)  # what was left here may have been of another version
+            problem = _try_address(url, archive, file, part)  # the part may have belonged to another version
         if not problem:
-            return
+            return file
         failures.append(f"{url}: {problem}")
     raise DataError("\n".join(failures) or "the catalogue names no address for this archive")
 
 
-def _try_address(url: str, archive: Archive, part: Path) -> str:
-    """Download from one address; return what went wrong, or an empty string. A file that fails its check is removed."""
-    most, idle = _size(part), 0
-    while True:
-        try:
-            _receive(url, part)
-            break
-        except _Broken as error:
-            idle = 0 if _size(part) > most else idle + 1
-            most = max(most, _size(part))
-            if idle == ATTEMPTS or error.final:
-                return str(error)
-    problem = _check(archive, part)
-    if problem:
-        part.unlink(missing_ok=True)
-    return problem
+def _try_address(url: str, archive: Archive, file: Path, part: Path) -> str:
+    """Download from one address. Return the problem, or an empty string. A file that fails its check is removed."""
+    import pooch
+    import requests
 
-
-def _receive(url: str, part: Path) -> None:
-    """Append what is missing of a file, or all of it where the server cannot go on in the middle."""
-    have = _size(part)
-    if not url.startswith(("http://", "https://")):
-        raise _Broken("not an http or https address", final=True)
-    headers = {"User-Agent": "adaptbench"} | ({"Range": f"bytes={have}-"} if have else {})
+    pooch.get_logger().setLevel(logging.ERROR)
+    known_hash = f"md5:{archive.md5}" if archive.md5 else None
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
-            if have and (answer.status != 206 or not _starts_at(answer.headers.get("Content-Range"), have)):
-                have = 0
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length else None
-            with part.open("ab" if have else "wb") as stream:
-                while chunk := answer.read(_CHUNK):
-                    stream.write(chunk)
-                    have += len(chunk)
-                    _show(url, have, total)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is missing; the check decides whether it is the file
-            return
-        raise _Broken(f"the server answered {error.code} {error.reason}", final=error.code < 500) from error
-    except http.client.IncompleteRead as error:
-        with part.open("ab") as stream:
-            stream.write(error.partial)
-        raise _Broken(f"the connection ended after {part.stat().st_size} bytes") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Broken(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}") from error
-    if total is not None and have < total:
-        raise _Broken(f"the connection ended after {have} of {total} bytes")
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _starts_at(content_range: str | None, position: int) -> bool:
-    return bool(content_range) and str(content_range).removeprefix("bytes ").partition("-")[0].strip() == str(position)
-
-
-def _show(url: str, have: int, total: int | None) -> None:
-    """Show progress on a terminal; elsewhere a download says nothing until it ends."""
-    if not sys.stderr.isatty():
-        return
-    share = f"{have / total:4.0%}" if total else f"{have / 1e6:.0f} MB"
-    sys.stderr.write(f"\rdownloading {url.rpartition('/')[2]} {share}" + ("\n" if have == total else ""))
-    sys.stderr.flush()
-
-
-def _check(archive: Archive, part: Path) -> str:
-    """Return what is wrong with a downloaded file, or an empty string."""
-    size = _size(part)
-    if archive.bytes and size != archive.bytes:
-        return f"expected {archive.bytes} bytes, received {size}"
-    if archive.md5:
-        with part.open("rb") as stream:
-            found = hashlib.file_digest(stream, "md5").hexdigest()
-        if found != archive.md5:
-            return f"wrong checksum: expected MD5 {archive.md5}, found {found}"
-    if not zipfile.is_zipfile(part):
-        return f"not a whole ZIP archive ({size} bytes)"
+        pooch.retrieve(url, known_hash, file.name, file.parent, downloader=_ResumingDownloader(part))
+    except (ValueError, requests.RequestException) as error:  # pooch raises ValueError for a wrong hash
+        return str(error)
+    size = file.stat().st_size
+    if (archive.bytes and size != archive.bytes) or not zipfile.is_zipfile(file):
+        file.unlink()
+        expected = f"{archive.bytes} bytes" if archive.bytes else "a ZIP archive"
+        return f"expected {expected}, received {size} bytes that are not a complete one"
     return ""
 
 
+class _ResumingDownloader:
+    """A downloader for pooch that continues the file `part` and hands it over once it is complete."""
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Download an address to `output_file`.
+
+        Raises:
+            requests.RequestException: several attempts in a row brought nothing. The part is kept.
+        """
+        import requests
+
+        idle = 0
+        while True:
+            before = self._size()
+            try:
+                self._receive(url, before)
+                break
+            except requests.RequestException as error:
+                status = error.response.status_code if error.response is not None else None
+                if status == 416 and before:  # nothing is missing; the hash decides whether it is the file
+                    break
+                idle = 0 if self._size() > before else idle + 1
+                if idle == ATTEMPTS or (status is not None and status < 500):
+                    raise
+        self.part.replace(output_file)
+
+    def _receive(self, url: str, begin: int) -> None:
+        """Append the rest of the file, or replace the part where the server sends the whole file again."""
+        from pooch import HTTPDownloader
+
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin}-"} if begin else {})
+        with self.part.open("ab") as stream:
+
+            def start_again(response: Any, *args: object, **options: object) -> None:
+                if response.status_code == 200:
+                    stream.truncate(0)
+
+            receive = HTTPDownloader(
+                progressbar=sys.stderr.isatty(),
+                chunk_size=_CHUNK,
+                timeout=_TIMEOUT_SECONDS,
+                headers=headers,
+                hooks={"response": start_again},
+            )
+            receive(url, stream, None)
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
 def _unpack(path: Path, target: Path, top: str) -> None:
-    """Unpack what lies in the archive's folder `top` into `target`: plain files and folders, nothing outside of it.
+    """Unpack the folder `top` of an archive into `target`: plain files and folders, and nothing outside `target`.
 
     Raises:
-        DataError: a name leads out of the archive or is a link, the disk is too small, a file is damaged.
+        DataError: a name leads out of the archive or is a link, the disk is too small, or a file is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -215,13 +189,13 @@ def _unpack(path: Path, target: Path, top: str) -> None:
                 place = target / inner
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, place.open("wb") as stream:
-                    shutil.copyfileobj(source, stream, _CHUNK)
+                    shutil.copyfileobj(source, stream, 1 << 20)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path.name}: damaged archive: {error}") from error
 
 
 def _inside(path: Path, member: zipfile.ZipInfo, top: str) -> PurePosixPath | None:
-    """Return a member's place below the folder `top`, None where it lies elsewhere in the archive."""
+    """Return a member's path below the folder `top`, or None for a member outside it."""
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
         raise DataError(f"{path.name}: unsafe archive: {member.filename!r} leads out of its folder")

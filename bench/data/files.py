@@ -1,9 +1,8 @@
-"""Where datasets lie on a machine, and files that are whole or not there."""
+"""The cache folder, files that are complete or absent, and folders that can be written."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,24 +10,18 @@ from bench.errors import BenchError
 
 
 def cache_folder() -> Path:
-    """Return this user's cache folder of the project: `$BENCH_CACHE`, or the platform's own place for caches."""
-    if override := os.environ.get("BENCH_CACHE"):
-        return Path(override)
-    home = Path.home()
-    if sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "adaptbench"
+    """Return the user's cache folder of the project: `$BENCH_CACHE`, or the platform's folder for caches."""
+    from platformdirs import user_cache_path
+
+    override = os.environ.get("BENCH_CACHE")
+    return Path(override) if override else user_cache_path("adaptbench", appauthor=False)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there, so that no reader sees half of it.
+    """Write a file under a temporary name and rename it, so that no reader sees half of it.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be made or written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -43,10 +36,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder that could not be made or written into. Leaves nothing behind.
+    """Refuse a folder that cannot be made or written to. This leaves nothing behind.
 
     Raises:
-        BenchError: it is a file or below one, or nothing can be written there; names it and the reason.
+        BenchError: the folder is a file, lies below a file, or cannot be written to. The message gives the reason.
     """
     place = folder
     while not place.exists() and place != place.parent:

@@ -9,12 +9,12 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from bench.data.beir import read_beir
-from bench.data.catalogue import CatalogueEntry, catalogue, catalogue_folders, read_entry
+from bench.data.catalogue import CatalogueEntry, Hub, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
 from bench.data.download import fetch
 from bench.data.files import cache_folder
 from bench.data.folders import DESCRIPTION, is_dataset
-from bench.data.hub import fetch_hub, hub_of
+from bench.data.hub import fetch_hub
 from bench.data.pseudo import is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
 from bench.errors import DataError, did_you_mean
@@ -134,7 +134,7 @@ def _fetch(entry: CatalogueEntry, places: list[Path]) -> Path:
 
 
 def _fetch_hub(repo: str) -> Path:
-    return fetch_hub(hub_of(repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
+    return fetch_hub(Hub(repo=repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
 
 
 def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: Spec) -> Dataset | SimilarityDataset:

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.files import cache_folder
+
 DEFAULT_BYTES = 8 * 1024**3
 _KEY_BYTES = 16
 _LOOK_SHARE = 1 / 64
@@ -30,10 +32,8 @@ _ABANDONED_SECONDS = 3600.0
 
 
 def default_folder() -> Path:
-    """Return the user's cache folder for vectors: `$BENCH_CACHE`, else the platform's."""
-    root = os.environ.get("BENCH_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    base = Path(root) if root else Path.home() / ".cache"
-    return (base if os.environ.get("BENCH_CACHE") else base / "adaptbench") / "vectors"
+    """Return the user's cache folder for vectors."""
+    return cache_folder() / "vectors"
 
 
 def text_key(text: str) -> bytes:

@@ -1,10 +1,10 @@
-# make run      set up, then the main job: compare the default strategies on the embedded corpus, and report
-# make test     set up, then everything that must hold: ruff, mypy, pytest
-# make setup    an up-to-date .venv in the checkout; nothing to do where it stands already
-# make format   put the code into its one layout
-# make lock     write requirements.lock from what is installed in .venv (see tools/lock.py)
+# make run      compare the default strategies on the embedded corpus, and write the report
+# make test     run ruff, mypy and pytest (options for pytest: make test ARGS="-k name")
+# make setup    create or update .venv in the checkout; the other targets do this first
+# make format   format the code with ruff
+# make lock     write requirements.lock from the packages in .venv (see tools/lock.py)
 #
-# Needs make and a Python of 3.11 or later; name another one with `make PYTHON=/path/to/python setup`.
+# Needs make and Python 3.11 or later. To choose the Python: make PYTHON=/path/to/python setup
 
 PYTHON ?=
 CANDIDATES := $(PYTHON) python3 python3.11 python3.12 python3.13
@@ -12,7 +12,7 @@ BIN := .venv/bin
 STAMP := .venv/.adaptbench
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-# No machine here is asked for anything from a model hub, and tokenisers must not start threads before a fork.
+# Tests and the default run use no model hub. Tokenisers must not start threads before a fork.
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
@@ -25,7 +25,7 @@ run: setup
 
 test: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet . || { echo "the layout of the files above is not ruff's: make format"; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format' to format the files above"; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
@@ -39,13 +39,13 @@ $(STAMP): requirements.lock pyproject.toml
 	    done; \
 	    if [ -z "$${found:-}" ]; then \
 	        echo "no Python of 3.11 or later with venv and pip was found (tried: $(CANDIDATES));" >&2; \
-	        echo "on Debian it is in the packages python3 and python3-venv. Another one: make PYTHON=/path/to/python" >&2; \
+	        echo "Debian has it in the packages python3 and python3-venv. To choose another: make PYTHON=/path/to/python" >&2; \
 	        exit 1; \
 	    fi; \
 	    echo "making .venv with $$found"; \
 	    "$$found" -m venv --clear .venv; \
 	fi
-	@echo "installing what requirements.lock names into .venv (minutes, the first time)"
+	@echo "installing the packages of requirements.lock into .venv (minutes, the first time)"
 	@$(BIN)/python -m pip install --quiet --quiet --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

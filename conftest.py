@@ -1,4 +1,4 @@
-"""Settings that must stand before any test module imports a library that reads them."""
+"""Settings that must stand before any test module imports a library that reads them, and the suite's own plugins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # One worker a core: two threads in each would only fight.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: several threads would only wait for each other
 
-pytest_plugins = ("tests.toy_runs", "tests.toy_studies")
+pytest_plugins = ("pytester", "tests.no_skips", "tests.toy_runs", "tests.toy_studies")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
@@ -57,11 +56,8 @@ def finished_run(
             "out": str(root / "run"),
         }
     )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more only wait for each other in matrices this small
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(root / "cache"))
         outcome = execute(config, Inline(), workers=Inline())
-    torch.set_num_threads(threads)
     assert set(outcome.statuses) == {"ok"}, outcome.failed
     return outcome.store

@@ -23,9 +23,15 @@ def test_expected_failure():
 """
 
 
+OUTCOMES = ("passed", "failed", "errors", "xfailed")
+
+
 @pytest.mark.parametrize(
     ("options", "outcomes"),
-    [([], {"passed": 1, "skipped": 2, "xfailed": 1}), (["--no-skips"], {"passed": 1, "failed": 1, "errors": 1, "xfailed": 1})],
+    [
+        ([], {"passed": 1, "skipped": 2, "xfailed": 1}),
+        (["--no-skips"], {"passed": 1, "failed": 1, "errors": 1, "xfailed": 1}),
+    ],
 )
 def test_skips_become_failures_on_request(
     pytester: pytest.Pytester, options: list[str], outcomes: dict[str, int]

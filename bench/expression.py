@@ -1,33 +1,37 @@
 """Strategy expressions: `lora`, `lora(r=16)`, `hybrid(lora, method=rrf)`, `distill(lora, teacher=hybrid(full))`.
 
-    expression = name [ "(" argument { "," argument } ")" ]
+    expression = name [ "(" [ argument { "," argument } [ "," ] ] ")" ]
     argument   = expression | key "=" expression
-    name       = a strategy, a `module:Class`, a base model, a value; quoted if it holds , ( ) = or spaces
+    name       = a strategy, an objective, a `module:Class`, a base model, a dataset, a number, ...
 
-`run:FILE` is short for `run(file=FILE)`. What an argument means (a part, a base model, a plain value) depends on the
-strategy at the head: `bench.planning.plan` decides it.
+Arguments and options nest, and there may be any number of them: `full(objective=listwise(teacher=rerank(frozen)))`.
+A name that holds spaces or one of `( ) , = ' "` is quoted; a quotation mark inside is written twice. `run:FILE` is
+short for `run(file=FILE)`. What an argument means depends on the strategy in front of it: see `bench.planning`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 from bench.errors import BenchError
 
-_TOKEN = re.compile(r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>[(),=])|(?P<name>[^\s(),='"]+))""")
+_TOKEN = re.compile(r"""\s*(?:(?P<quoted>"(?:[^"]|"")*+"|'(?:[^']|'')*+')|(?P<sign>[(),=])|(?P<name>[^\s(),='"]+))""")
 _PLAIN = re.compile(r"""[^\s(),='"]+\Z""")
-_RUN = "run:"
-_RUN_NAME = _RUN.removesuffix(":")
+_RUN = "run"
+_RUN_PREFIX = f"{_RUN}:"
+_DEPTH = 50
+"""Levels of parentheses that an expression may have."""
 
 
 class ExpressionError(BenchError):
-    """A strategy expression cannot be read; the text shows where."""
+    """A strategy expression cannot be read. The message says what was expected, and where."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed strategy expression. `str()` gives its canonical form, by which two spellings are the same strategy."""
+    """A parsed expression. `str()` gives its canonical form: the same for all spellings of one strategy."""
 
     name: str
     arguments: tuple[Expression, ...] = ()
@@ -37,51 +41,63 @@ class Expression:
 
     @property
     def is_name(self) -> bool:
-        """Whether there is nothing but a name, so that it may as well be a plain value."""
+        """Whether the expression is only a name, which may also be a plain value."""
         return not self.arguments and not self.options
 
     def __str__(self) -> str:
-        if self.name == _RUN_NAME and [key for key, _ in self.options] == ["file"] and not self.arguments:
+        if self.name == _RUN and not self.arguments and [key for key, _ in self.options] == ["file"]:
             file = str(self.options[0][1])
             if _PLAIN.match(file):
-                return f"{_RUN}{file}"
-        name = self.name if _PLAIN.match(self.name) else f'"{self.name}"'
-        inside = [str(part) for part in self.arguments] + [f"{key}={value}" for key, value in self.options]
-        return f"{name}({', '.join(inside)})" if inside else name
+                return f"{_RUN_PREFIX}{file}"
+        inside = [str(argument) for argument in self.arguments]
+        inside += [f"{_quoted(key)}={value}" for key, value in self.options]
+        return f"{_quoted(self.name)}({', '.join(inside)})" if inside else _quoted(self.name)
+
+
+def _quoted(name: str) -> str:
+    """Return a name as it is written in an expression, in quotation marks where it needs them."""
+    if _PLAIN.match(name) and not name.startswith(_RUN_PREFIX):
+        return name
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def parse(text: str) -> Expression:
-    """Parse one expression.
+    """Return the expression that a text holds.
 
     Raises:
-        ExpressionError: it is not one; the text says what was expected and where.
+        ExpressionError: the text is not one expression; the message says what was expected, and where.
     """
-    found = parse_list(text)
-    if len(found) != 1:
-        raise ExpressionError(f"{text!r} is not one strategy but {len(found)}")
-    return found[0]
+    expressions = parse_list(text)
+    if len(expressions) != 1:
+        raise ExpressionError(f"{text!r} is not one strategy but {len(expressions)}")
+    return expressions[0]
 
 
 def parse_list(text: str) -> list[Expression]:
-    """Parse expressions separated by commas.
+    """Return the expressions that a text holds, separated by commas.
 
     Raises:
         ExpressionError: one of them cannot be read, or there is none.
     """
     reader = _Reader(text)
-    found = [reader.expression()]
+    expressions = [reader.expression()]
     while reader.take(","):
-        found.append(reader.expression())
+        expressions.append(reader.expression())
     if reader.position < len(reader.tokens):
         reader.fail("a comma or the end")
-    return found
+    return expressions
 
 
 class _Reader:
+    """Reads the tokens of a text from left to right."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens: list[tuple[str, str, int]] = []
+        """Kind (`quoted`, `sign` or `name`), value and offset of each token."""
         self.position = 0
+        self.depth = 0
         offset, end = 0, len(text.rstrip())
         while offset < end:
             match = _TOKEN.match(text, offset)
@@ -89,24 +105,29 @@ class _Reader:
                 raise ExpressionError(f"strategy {text!r}: a quotation mark at character {offset + 1} is not closed")
             kind = match.lastgroup or ""
             value = match.group(kind)
-            self.tokens.append((kind, value[1:-1] if kind == "quoted" else value, match.start(kind)))
+            if kind == "quoted":
+                mark = value[0]
+                value = value[1:-1].replace(mark + mark, mark)
+            self.tokens.append((kind, value, match.start(kind)))
             offset = match.end()
 
-    def fail(self, wanted: str) -> None:
+    def fail(self, expected: str) -> NoReturn:
         if self.position < len(self.tokens):
             _, value, offset = self.tokens[self.position]
             found = f"{value!r} at character {offset + 1}"
         else:
             found = "the end"
-        raise ExpressionError(f"strategy {self.text!r}: expected {wanted}, found {found}")
+        raise ExpressionError(f"strategy {self.text!r}: expected {expected}, found {found}")
 
     def take(self, sign: str) -> bool:
+        """Whether the next token is this sign; if so, go past it."""
         if self.position < len(self.tokens) and self.tokens[self.position][:2] == ("sign", sign):
             self.position += 1
             return True
         return False
 
     def name(self) -> tuple[str, bool]:
+        """Return the next token, which must be a name, and whether it was quoted."""
         if self.position >= len(self.tokens) or self.tokens[self.position][0] == "sign":
             self.fail("a name")
         kind, value, _ = self.tokens[self.position]
@@ -115,21 +136,26 @@ class _Reader:
 
     def expression(self) -> Expression:
         name, quoted = self.name()
-        if not quoted and name.startswith(_RUN):
-            file = name.removeprefix(_RUN) or self.name()[0]
-            return Expression(_RUN_NAME, options=(("file", Expression(file)),))
+        if not quoted and name.startswith(_RUN_PREFIX):
+            file = name.removeprefix(_RUN_PREFIX) or self.name()[0]
+            return Expression(_RUN, options=(("file", Expression(file)),))
         arguments: list[Expression] = []
         options: dict[str, Expression] = {}
         if self.take("("):
+            self.depth += 1
+            if self.depth > _DEPTH:
+                raise ExpressionError(f"strategy {self.text[:40]!r}...: more than {_DEPTH} levels of parentheses")
             while not self.take(")"):
                 self.argument(arguments, options)
                 if not self.take(","):
                     if not self.take(")"):
                         self.fail("a comma or a closing parenthesis")
                     break
+            self.depth -= 1
         return Expression(name, tuple(arguments), tuple(sorted(options.items())))
 
     def argument(self, arguments: list[Expression], options: dict[str, Expression]) -> None:
+        """Read one argument into the arguments, or into the options if a key stands in front of it."""
         value = self.expression()
         if not self.take("="):
             arguments.append(value)
@@ -137,5 +163,5 @@ class _Reader:
         if not value.is_name:
             self.fail("an option's name before '='")
         if value.name in options:
-            raise ExpressionError(f"strategy {self.text!r}: option {value.name!r} is given twice")
+            raise ExpressionError(f"strategy {self.text!r}: option {value.name!r} is set twice")
         options[value.name] = self.expression()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bench.errors import BenchError
 from bench.expression import Expression, ExpressionError, parse, parse_list
 
 
@@ -13,13 +14,56 @@ def test_a_name_alone() -> None:
     assert parse(" lora ") == Expression("lora") and str(parse("lora")) == "lora"
 
 
-def test_parts_and_options_nest() -> None:
-    found = parse("distill(lora(r=16), teacher=hybrid(full, method=rrf))")
-    assert found.name == "distill"
-    assert found.arguments == (Expression("lora", options=(("r", Expression("16")),)),)
-    assert dict(found.options)["teacher"] == Expression(
+def test_arguments_and_options_nest() -> None:
+    expression = parse("distill(lora(r=16), teacher=hybrid(full, method=rrf))")
+    assert expression.name == "distill"
+    assert expression.arguments == (Expression("lora", options=(("r", Expression("16")),)),)
+    assert dict(expression.options)["teacher"] == Expression(
         "hybrid", (Expression("full"),), (("method", Expression("rrf")),)
     )
+
+
+def test_an_option_may_be_a_strategy_that_has_options_of_its_own() -> None:
+    expression = parse("full(representation=multi, objective=listwise(teacher=rerank(frozen)))")
+    options = dict(expression.options)
+    assert options["representation"] == Expression("multi")
+    teacher = dict(options["objective"].options)["teacher"]
+    assert teacher == Expression("rerank", (Expression("frozen"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("matryoshka(contrastive)", ["contrastive"]),
+        ("hybrid(lora, full)", ["lora", "full"]),
+        ("soup(lora, full, dora(r=8), frozen)", ["lora", "full", "dora", "frozen"]),
+    ],
+)
+def test_there_may_be_any_number_of_arguments(text: str, names: list[str]) -> None:
+    assert [argument.name for argument in parse(text).arguments] == names
+    assert str(parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("lora(sources=a|b)", "sources", "a|b"),
+        ("lora(sources=medquad|scifact?max_length=128)", None, None),
+        ('lora(sources="medquad|scifact?max_length=128")', "sources", "medquad|scifact?max_length=128"),
+        ("lora(layers='0,5,11')", "layers", "0,5,11"),
+        ('instruct(prompt="query: ")', "prompt", "query: "),
+        ("instruct(prompt='say \"go\"')", "prompt", 'say "go"'),
+        ('instruct(prompt="say ""go"", don\'t")', "prompt", 'say "go", don\'t'),
+        ('instruct(prompt="")', "prompt", ""),
+    ],
+)
+def test_a_value_with_signs_or_spaces_is_quoted(text: str, key: str | None, value: str | None) -> None:
+    if key is None:
+        with pytest.raises(ExpressionError, match="expected a comma or a closing parenthesis, found '='"):
+            parse(text)
+        return
+    assert parse(text).options == ((key, Expression(value or "")),)
+    assert parse(str(parse(text))) == parse(text)
 
 
 def test_a_list_is_split_at_its_own_commas_alone() -> None:
@@ -36,6 +80,8 @@ def test_a_list_is_split_at_its_own_commas_alone() -> None:
         ("hybrid(lora,b=1,a=2)", "hybrid( lora , a=2, b=1 )"),
         ("run:a/b.trec", "run(file=a/b.trec)"),
         ("frozen('BAAI/bge-small-en-v1.5')", "frozen(BAAI/bge-small-en-v1.5)"),
+        ("full(objective='listwise'(teacher=\"rerank\"(frozen)))", "full(objective=listwise(teacher=rerank(frozen)))"),
+        ("instruct(prompt='a \"b\"')", 'instruct(prompt="a ""b""")'),
         ("lora()", "lora"),
         ("lora(r=16,)", "lora(r=16)"),
     ],
@@ -49,6 +95,11 @@ def test_files_and_addresses_are_names(text: str) -> None:
     assert parse(str(parse(text))) == parse(text)
 
 
+def test_a_quoted_name_is_never_the_short_form_of_a_run() -> None:
+    assert parse('"run:x"') == Expression("run:x")
+    assert str(parse('"run:x"')) == '"run:x"' and str(parse('run("run:x")')) == 'run("run:x")'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -57,13 +108,24 @@ def test_files_and_addresses_are_names(text: str) -> None:
         ("hybrid)", r"expected a comma or the end, found '\)' at character 7"),
         ("a,,b", "expected a name, found ',' at character 3"),
         ("hybrid(lora, lora(r=1)=2)", "expected an option's name before '='"),
-        ("lora(r=1, r=2)", "'r' is given twice"),
+        ("lora(r=1, r=2)", "'r' is set twice"),
+        ("lora(r=)", r"expected a name, found '\)' at character 8"),
+        ("full(objective=listwise(teacher=rerank(frozen))", "found the end"),
         ("frozen('x)", "quotation mark at character 8"),
+        ('frozen("x"")', "quotation mark at character 8"),
+        ("a(" * 51 + "b" + ")" * 51, "more than 50 levels of parentheses"),
+        ("a(" * 100_000, "more than 50 levels of parentheses"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(text: str, message: str) -> None:
+def test_a_mistake_is_named_with_its_place(text: str, message: str) -> None:
     with pytest.raises(ExpressionError, match=message):
         parse_list(text)
+
+
+def test_fifty_levels_are_read_and_written() -> None:
+    text = "a(" * 50 + "b" + ")" * 50
+    assert str(parse(text)) == text
+    assert len(parse_list(",".join([text] * 3))) == 3, "levels are counted for each strategy"
 
 
 def test_one_is_not_two() -> None:
@@ -71,22 +133,32 @@ def test_one_is_not_two() -> None:
         parse("a,b")
 
 
-NAMES = st.text(
-    st.characters(codec="ascii", exclude_characters="\"' \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=1
-).filter(lambda name: not name.startswith("run:"))
+NAMES = st.one_of(st.text(), st.text("run:x", min_size=1), st.text("(),= '\"", min_size=1))
 EXPRESSIONS = st.recursive(
     st.builds(Expression, NAMES),
     lambda inner: st.builds(
-        lambda name, parts, options: Expression(name, tuple(parts), tuple(sorted(options.items()))),
+        lambda name, arguments, options: Expression(name, tuple(arguments), tuple(sorted(options.items()))),
         NAMES,
         st.lists(inner, max_size=3),
-        st.dictionaries(st.text("abc_", min_size=1), inner, max_size=3),
+        st.dictionaries(NAMES, inner, max_size=3),
     ),
     max_leaves=4,
 )
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS)
+@example(Expression("run", options=(("file", Expression("run:x")),)))
+@example(Expression("run", options=(("file", Expression("a", (Expression("b"),))),)))
 def test_the_canonical_form_is_read_back(expression: Expression) -> None:
     assert parse(str(expression)) == expression
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text("ab(),='\" :|run", max_size=40))
+def test_any_text_is_an_expression_or_a_mistake_of_the_user(text: str) -> None:
+    try:
+        expressions = parse_list(text)
+    except BenchError:
+        return
+    assert parse_list(", ".join(map(str, expressions))) == expressions

@@ -1,6 +1,6 @@
-"""Write measurements of speed into a page: `python tools/speed_table.py PAGE NAME MEASURED...`.
+"""Write measurements of speed into a page: `python tools/speed_table.py PAGE NAME FILE...`.
 
-Each MEASURED is what `bench speed --json` printed, of some comparisons or of all. The text goes between the lines
+Each FILE holds the output of `bench speed --json` for some comparisons or for all. The text goes between the lines
 `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page.
 """
 
@@ -30,15 +30,15 @@ Measured = Mapping[str, Any]
 
 
 def text(measured: Sequence[Measured]) -> str:
-    """Return the table of all comparisons, what each was made of, and where, as Markdown.
+    """Return the table of all comparisons, their workloads, machine and libraries as Markdown.
 
     Raises:
-        ValueError: the measurements are of different machines, numbers of threads or datasets.
+        ValueError: the measurements differ in machine, number of threads, dataset or model.
     """
     where = measured[0]["environment"]
     for key in ("machine", "threads", "dataset", "model"):
         if len({each["environment"][key] for each in measured}) > 1:
-            raise ValueError(f"the measurements differ in {key}: they make no one table")
+            raise ValueError(f"the measurements differ in {key}: they cannot share a table")
     lines = [f"| {' | '.join(row)} |" for row in (_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:])))]
     lines += [f"| {' | '.join(_row(row))} |" for each in measured for row in each["rows"]]
     rates = "; ".join(
@@ -49,8 +49,9 @@ def text(measured: Sequence[Measured]) -> str:
     lines += [
         "",
         f"{where['machine']}; Python {where['python']}; {libraries}. Model "
-        f"{where['model']}, dataset {where['dataset']}. Seconds are medians; times faster, the median over rounds and "
-        f"the smallest and largest. A large matrix product, TFLOP/s, at the start of each measurement: {rates}.",
+        f'{where["model"]}, dataset {where["dataset"]}. Seconds are medians. "Times faster" is the median '
+        "over rounds, with the smallest and largest. TFLOP/s of a large matrix product before each measurement: "
+        f"{rates}.",
         "",
     ]
     lines += [line for each in measured for line in _details(each)]

@@ -18,30 +18,30 @@ from bench.report.sections.drift import old_index
 from bench.store.store import Store
 
 _COLUMNS = (
-    "strategy", "nDCG@10", "mean of the templates", "difference, 95% interval", "trainable parameters", "fit",
-    "peak memory", "artefact", "old index",
+    "strategy", "nDCG@10", "macro-average over templates", "difference, 95% interval", "trainable parameters",
+    "fit", "peak memory", "artefact", "old index",
 )  # fmt: skip
 
 
 def table(folder: Path) -> str:
     """Return the table of a run's first comparison as Markdown, the best strategy first.
 
-    Costs are those of a strategy and what it is composed of. `old index` is nDCG@10 of its queries on the base model's
-    document vectors, empty where these stay anyway.
+    Costs include those of a strategy's components. `old index` is nDCG@10 of its queries on the base model's document
+    vectors. It is empty for a strategy that keeps these vectors anyway.
     """
     analysis = Analysis(load_run(Store(folder)))
     comparison = analysis.run.comparisons[0]
     rows = [_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:]))]
-    rows += [
-        _row(analysis, comparison, label)
-        for label in sorted(comparison.scored, key=lambda each: -comparison.mean(each))
-    ]
+    labels = sorted(comparison.scored, key=lambda label: -comparison.mean(label))
+    rows += [_row(analysis, comparison, label) for label in labels]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _row(analysis: Analysis, comparison: Comparison, label: str) -> tuple[str, ...]:
-    found = analysis.finding(comparison, label, "all")
-    difference = f"{numbers.signed(found.difference)}, {numbers.interval(found.low, found.high)}" if found else ""
+    finding = analysis.finding(comparison, label, "all")
+    difference = ""
+    if finding:
+        difference = f"{numbers.signed(finding.difference)}, {numbers.interval(finding.low, finding.high)}"
     candidate = comparison.candidates[label]
     costs = (
         show(cost_of(candidate, key, analysis.run.fits))

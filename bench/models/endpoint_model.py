@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import ModelError
 from bench.models.base import BaseModel
 from bench.models.endpoint import DEFAULT_URL, PREFIX, Endpoint
 
@@ -24,14 +26,14 @@ class EndpointModel(BaseModel):
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over address, name and length of vectors."""
+        """16 hex digits over the address, the model's name and the options."""
         identity = repr(
             (PREFIX, self.endpoint.url, self.endpoint.model, self.endpoint.dimensions, self.endpoint.tokens)
         )
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def load(self, device: str = "cpu") -> SentenceTransformer:
-        """Return a model without weights whose forward pass asks the endpoint."""
+        """Return a model without weights whose forward pass sends requests to the endpoint."""
         from sentence_transformers import SentenceTransformer
 
         from bench.models.endpoint_module import EndpointModule
@@ -42,10 +44,12 @@ class EndpointModel(BaseModel):
 
 
 def endpoint_model(name: str) -> EndpointModel:
-    """Return the model of `openai:URL#MODEL`. Nothing is asked of it yet.
+    """Return the model of `openai:URL#MODEL`, without a request to it.
 
     Raises:
-        ModelError: the name cannot be read.
+        ModelError: the name is malformed, or the `openai` package is not installed.
     """
     endpoint = Endpoint.parse(name)
+    if importlib.util.find_spec("openai") is None:
+        raise ModelError(f"model {name!r} needs the openai package: pip install 'adaptbench[endpoint]'")
     return EndpointModel(endpoint.model, Path(os.devnull), endpoint=endpoint)

@@ -1,6 +1,6 @@
-"""An embedding endpoint as a module of sentence-transformers: encoded with and cached as other models are.
+"""`EndpointModule`: an embedding endpoint as a module of sentence-transformers, so that it encodes as other models do.
 
-Imports torch: `bench.models.endpoint` imports this module when a model is loaded.
+Imports torch, so it is imported only when a model is loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.models.endpoint import Endpoint, cut
 
 
 class EndpointModule(InputModule):
-    """Turns texts into vectors by asking. Has no weights."""
+    """Gets vectors from an endpoint. It has no weights."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
@@ -25,19 +25,23 @@ class EndpointModule(InputModule):
         self._dimension: int | None = endpoint.dimensions
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Put the prompt before the texts and cut them."""
+        """Return the texts with the prompt before them, cut to the maximum length."""
         return {"texts": [cut(f"{prompt or ''}{text}", self.max_seq_length) for text in inputs]}
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Ask for the vectors: adds `sentence_embedding` (n, d)."""
+        """Return the features with `sentence_embedding` (n, d), as the endpoint gives it."""
         return {**features, "sentence_embedding": torch.from_numpy(self.endpoint.embed(features["texts"]))}
 
     def get_embedding_dimension(self) -> int:
-        """Length of a vector; found by asking for one."""
+        """Return the length of a vector. Without `dimensions` it requests one vector to see."""
         if self._dimension is None:
             self._dimension = self.endpoint.embed(["dimension"]).shape[1]
         return self._dimension
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Refuse: there is nothing here to save."""
-        raise NotApplicableError(f"{self.endpoint} is behind an endpoint: its weights cannot be exported")
+        """Refuse to save: there are no weights.
+
+        Raises:
+            NotApplicableError: always.
+        """
+        raise NotApplicableError(f"{self.endpoint} is behind an endpoint, so its weights cannot be exported")

@@ -1,14 +1,17 @@
-"""A model behind an OpenAI-compatible endpoint, against a server on loopback: asked politely, believed carefully."""
+"""Tests of a model behind an OpenAI-compatible endpoint, with a server on loopback."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
+import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,10 @@ import pytest
 
 from bench.errors import BenchError, ModelError
 from bench.expression import parse
-from bench.models.endpoint import ATTEMPTS, KEY, OPENAI_KEY, TEXTS_A_REQUEST, Endpoint
+from bench.models.endpoint import KEY, OPENAI_KEY, TEXTS_PER_REQUEST, Endpoint
 from bench.models.endpoint_model import EndpointModel
 from bench.models.locate import base_model
+from bench.models.openai_client import ATTEMPTS, open_client
 from bench.retrieval.cache import VectorCache
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
@@ -36,17 +40,18 @@ def vector(text: str) -> list[float]:
 
 @dataclass
 class Service:
-    """A server, what it was asked, and what it is to answer before it answers properly."""
+    """A server, the requests it received, and what it answers before it answers properly."""
 
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
-    """Status, headers and body of the next answers."""
+    """Status, headers and body of the next answers. Status 0 cuts the connection inside the body."""
     waits: list[float] = field(default_factory=list)
+    """Seconds that the client waited before it tried again."""
 
     def endpoint(self, **options: Any) -> Endpoint:
-        return replace(Endpoint(self.url, "words", sleep=self.waits.append), **options)
+        return replace(Endpoint(self.url, "words"), **options)
 
 
 @pytest.fixture
@@ -56,17 +61,21 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     found = Service()
+    clock = SimpleNamespace(sleep=found.waits.append, time=time.time)
+    monkeypatch.setattr("openai._base_client.time", clock)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found.requests.append(body | {"path": self.path})
-            found.headers.append(dict(self.headers))
+            found.headers.append({name.lower(): value for name, value in self.headers.items()})
             rows = [{"index": n, "embedding": vector(text)} for n, text in enumerate(body["input"])]
             status, headers, answer = (
                 found.refusals.pop(0) if found.refusals else (200, {}, json.dumps({"data": rows[::-1]}))
             )
-            self.send_response(status)
+            self.send_response(status or 200)
+            if not status:
+                self.send_header("Content-Length", "1000")
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -100,14 +109,14 @@ def test_a_name_says_where_and_what() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("openai:http://127.0.0.1:8000/v1", "which model"),
+        ("openai:http://127.0.0.1:8000/v1", "write the model's name after"),
         ("openai:127.0.0.1#m", "is not an address"),
         ("openai:ftp://host/v1#m", "is not an address"),
         ("openai:http://host/v1?dimension=5#m", "did you mean 'dimensions'"),
         ("openai:http://host/v1?tokens=many#m", "tokens is 'many', not a whole number"),
     ],
 )
-def test_a_name_that_cannot_be_read_is_refused_before_anything_is_asked(name: str, message: str) -> None:
+def test_a_malformed_name_is_refused_before_any_request(name: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         base_model(name)
 
@@ -123,41 +132,61 @@ def test_address_and_name_stand_for_the_weights() -> None:
     assert first == same and len({first, *others}) == 4
 
 
-# --- asking ---------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------------------------
 
 
 def test_vectors_come_in_the_order_of_the_texts_in_requests_of_bounded_size(service: Service) -> None:
-    texts = [f"text {number}" for number in range(2 * TEXTS_A_REQUEST + 1)]
+    texts = [f"text {number}" for number in range(2 * TEXTS_PER_REQUEST + 1)]
     found = service.endpoint().embed(texts)
     np.testing.assert_array_equal(found, np.array([vector(text) for text in texts], dtype=np.float32))
-    assert [len(body["input"]) for body in service.requests] == [TEXTS_A_REQUEST, TEXTS_A_REQUEST, 1]
+    assert [len(body["input"]) for body in service.requests] == [TEXTS_PER_REQUEST, TEXTS_PER_REQUEST, 1]
     assert {body["path"] for body in service.requests} == {"/v1/embeddings"}
     assert {body["model"] for body in service.requests} == {"words"}
 
 
-def test_dimensions_are_asked_for_and_an_empty_text_is_not_sent_empty(service: Service) -> None:
+def test_dimensions_are_sent_and_an_empty_text_is_not_sent_empty(service: Service) -> None:
     service.endpoint(dimensions=WIDTH).embed([""])
     assert service.requests[0]["dimensions"] == WIDTH and service.requests[0]["input"] == [" "]
 
 
-def test_a_refusal_that_passes_is_waited_for(service: Service) -> None:
+def test_a_temporary_refusal_is_tried_again_after_a_wait(service: Service) -> None:
     service.refusals = [(503, {}, "busy"), (429, {"Retry-After": "7"}, "slow down"), (500, {}, "")]
     assert len(service.endpoint().embed(["a"])) == 1
-    assert service.waits == [0.5, 7.0, 2.0]
+    assert service.waits == [pytest.approx(0.5, rel=0.25), 7.0, pytest.approx(2.0, rel=0.25)]
 
 
-def test_after_some_attempts_it_is_given_up(service: Service) -> None:
+def test_the_number_of_attempts_is_bounded(service: Service) -> None:
     service.refusals = [(503, {}, json.dumps({"error": {"message": "model is loading"}}))] * 9
     with pytest.raises(ModelError, match="HTTP 503: model is loading"):
         service.endpoint().embed(["a"])
     assert len(service.requests) == ATTEMPTS
 
 
-def test_what_will_not_pass_is_not_asked_again(service: Service) -> None:
+def test_a_final_refusal_is_not_tried_again(service: Service) -> None:
     service.refusals = [(400, {}, json.dumps({"error": {"message": "input is too long"}}))]
     with pytest.raises(ModelError, match=r"model .words. at http://127.* HTTP 400: input is too long"):
         service.endpoint().embed(["a"])
     assert len(service.requests) == 1 and not service.waits
+
+
+def test_a_connection_that_is_cut_inside_an_answer_is_tried_again(service: Service) -> None:
+    service.refusals = [(0, {}, '{"data": [')]
+    assert len(service.endpoint().embed(["a"])) == 1
+    assert len(service.requests) == 2
+    service.refusals = [(0, {}, '{"data": [')] * 9
+    with pytest.raises(ModelError, match=f"no answer after {ATTEMPTS} attempts: .*(incomplete|closed)"):
+        service.endpoint().embed(["a"])
+
+
+def test_an_answer_is_bounded_in_size_and_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.models.openai_client.MAX_ANSWER_BYTES", 50)
+    with pytest.raises(ModelError, match="more than 50 bytes"):
+        service.endpoint().embed(["a"])
+    monkeypatch.setattr("bench.models.openai_client.MAX_ANSWER_BYTES", 10**6)
+    monkeypatch.setattr("bench.models.openai_client._ANSWER_SECONDS", -1.0)
+    with pytest.raises(ModelError, match="took more than"):
+        service.endpoint().embed(["a"])
+    assert len(service.requests) == 2
 
 
 def test_an_address_where_nobody_answers(service: Service) -> None:
@@ -183,24 +212,47 @@ def test_a_redirect_is_not_followed(service: Service, monkeypatch: pytest.Monkey
         '{"data": [{"index": 0, "embedding": [1, 2]}, {"index": 1, "embedding": [1]}]}',
         '{"data": [{"index": 0, "embedding": [1, NaN]}, {"index": 1, "embedding": [1, 2]}]}',
         '{"data": [{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}]}',
+        '{"data": [{"index": 1, "embedding": [1, 2]}, {"index": 1, "embedding": [1, 2]}]}',
+        '{"data": [{"index": "a", "embedding": [1, 2]}, {"index": 1, "embedding": [1, 2]}]}',
     ],
 )
-def test_an_answer_that_is_not_a_vector_for_each_text_is_not_believed(service: Service, answer: str) -> None:
+def test_an_answer_without_a_vector_for_each_text_is_refused(service: Service, answer: str) -> None:
     service.refusals = [(200, {}, answer)]
-    with pytest.raises(ModelError, match=r"not one of an embedding endpoint|2 texts were asked for"):
+    with pytest.raises(ModelError, match=r"not one of an embedding endpoint|the answer to 2 texts holds"):
         service.endpoint().embed(["a", "b"])
 
 
 def test_the_key_is_read_from_the_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "mine")
     service.endpoint().embed(["a"])
-    assert service.headers[0]["Authorization"] == "Bearer mine"
+    assert service.headers[0]["authorization"] == "Bearer mine"
+
+
+def test_a_key_that_the_server_echoes_is_not_in_the_message(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "very-secret")
+    for status, body in ((400, {"error": {"message": "bad key very-secret"}}), (200, {"very-secret": 1})):
+        service.refusals = [(status, {}, json.dumps(body))]
+        with pytest.raises(ModelError, match=r"\[key\]") as caught:
+            service.endpoint().embed(["a"])
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "very-secret" not in shown.replace('KEY, "very-secret"', "")
+
+
+def test_nothing_of_openais_environment_goes_to_other_servers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "secret-value")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: secret-value")
+    open_client.cache_clear()
+    service.endpoint().embed(["a"])
+    assert "secret-value" not in str(service.headers)
 
 
 def test_the_key_for_openai_goes_to_nobody_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OPENAI_KEY, "theirs")
     service.endpoint().embed(["a"])
-    assert "Authorization" not in service.headers[0]
+    assert "authorization" not in service.headers[0]
     assert Endpoint("https://api.openai.com/v1", "m")._key == "theirs"
     assert Endpoint("https://openai.com.example.org/v1", "m")._key == ""
     service.refusals = [(401, {}, "no")]

@@ -313,6 +313,9 @@ class Store:
         if name not in files:
             raise StoreError(f"{folder.name} has no {name}")
         if not (folder / name).is_file():
+            if self.records != self.folder:
+                file = f"{folder.name}/{name}"
+                raise ArtefactError(f"{self.folder} is packed without {file}: run again in another folder")
             raise ArtefactError(f"{folder / name} is missing: delete {folder} and run again")
         if sha256(folder / name) != files[name].sha256:
             raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")

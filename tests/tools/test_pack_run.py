@@ -68,6 +68,8 @@ def test_a_packed_run_reads_like_the_run(run: Store, packed: Store) -> None:
 def test_weights_and_rankings_stay_behind(packed: Store) -> None:
     assert packed.has_fit("lora-1") and not packed.has_artefact("lora-1"), "a run makes the fit again"
     assert set(packed.cell("lora--toy-1").files) == {"per_query.parquet"}
+    with pytest.raises(StoreError, match=r"is packed without lora-1/model/trained\.bin: run again in another folder"):
+        packed.artefact("lora-1")
 
 
 def test_the_same_records_make_the_same_archive(run: Store, script: ModuleType, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""One module a command; each imports what it needs when it runs, so that `--help` stays fast."""
+"""The commands, one module each. A module imports what it needs when its command runs, so that help stays fast."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @cache
 def console() -> Console:
-    """Return the console on standard output, for what was asked for."""
+    """Return the console on standard output, for results."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -28,7 +28,7 @@ def err_console() -> Console:
 
 
 def emit_json(obj: Any) -> None:
-    """Write one JSON document to standard output; what JSON has no form for is written as text."""
+    """Write one JSON document to standard output; values that JSON does not know are written as text."""
     sys.stdout.write(json.dumps(obj, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What `run --dry-run` shows: the plan, and how long it may take."""
+"""What `run --dry-run` prints: the plan, and how long it may take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show(config: RunConfig, planned: Plan, fits: set[str], cells: set[str], as_json: bool) -> int:
-    """Print the pending fits and cells with an estimate of their time; runs nothing."""
+    """Print the pending fits and cells with an estimate of their time; returns the exit code."""
     from rich.table import Table
 
     from bench.commands._console import console, emit_json
@@ -19,24 +19,24 @@ def show(config: RunConfig, planned: Plan, fits: set[str], cells: set[str], as_j
     from bench.running.estimate import ACHIEVED, estimate
     from bench.running.progress import duration
 
-    found = estimate(config, planned, fits, cells, Registry(config.strategy_files)) if fits or cells else []
-    total = sum(each.seconds for each in found) / config.jobs
+    pending = estimate(config, planned, fits, cells, Registry(config.strategy_files)) if fits or cells else []
+    total = sum(each.seconds for each in pending) / config.jobs
+    complete = len(planned.fits) + len(planned.cells) - len(pending)
     if as_json:
-        rows = [{"name": each.name, "kind": each.kind, "seconds": each.seconds, "how": each.how} for each in found]
-        stand = len(planned.fits) + len(planned.cells) - len(found)
-        emit_json({"to_do": rows, "stand": stand, "seconds": total, "config": config.to_dict()})
+        rows = [{"name": each.name, "kind": each.kind, "seconds": each.seconds, "how": each.how} for each in pending]
+        emit_json({"to_run": rows, "complete": complete, "seconds": total, "config": config.to_dict()})
         return 0
-    table = Table("", "name", "about", "from", box=None)
-    table.columns[2].justify = "right"
-    for each in found:
-        table.add_row(each.kind, each.name, duration(each.seconds), each.how)
     screen = console()
-    if found:
+    if pending:
+        table = Table("", "name", "about", "from", box=None)
+        table.columns[2].justify = "right"
+        for each in pending:
+            table.add_row(each.kind, each.name, duration(each.seconds), each.how)
         screen.print(table)
-    stand = len(planned.fits) + len(planned.cells) - len(found)
-    screen.print(f"{len(found)} to do, about {duration(total)} in all; {stand} stand already in {config.out}")
-    if any(each.how == "rough" for each in found):
+    screen.print(f"{len(pending)} to run, about {duration(total)} in all; {complete} already complete in {config.out}")
+    if any(each.how == "rough" for each in pending):
         screen.print(
-            f"rough: operations at {ACHIEVED:.0%} of the matrix-product rate measured just now; to a factor of 2 or 3"
+            f"rough: the operations at {ACHIEVED:.0%} of the matrix-product rate that was measured just now. "
+            "The true time may differ by a factor of 2 or 3."
         )
     return 0

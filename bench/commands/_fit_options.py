@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any
+
+from bench.commands._options import DATASETS, STRATEGIES, option
 
 if TYPE_CHECKING:
     from bench.exporting.selection import FitSelection
 
-
-def add_fit_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that select a fit."""
-    group = parser.add_argument_group("which fit", "give as many of these as select one fit of the run")
-    group.add_argument("--strategy", default="", metavar="NAME", help="strategy, as the report names it")
-    group.add_argument("--dataset", default="", metavar="NAME", help="dataset that it was adapted to")
-    group.add_argument("--model", default="", metavar="NAME", help="base model")
-    group.add_argument("--budget", default="", metavar="WORDS", help="budget in words, such as '60 steps'")
-    group.add_argument(
-        "--seed", type=int, default=None, metavar="N", help="seed (default: the one with the best development score)"
-    )
-    group.add_argument("--fit", default="", metavar="NAME", help="folder of the fit under fits/, instead of all these")
+_which = partial(option, section="Which fit: give as many of these as select one fit of the run")
+_OPTIONS = (
+    _which("--strategy", type=STRATEGIES, default="", metavar="NAME", help="strategy, as the report names it"),
+    _which("--dataset", type=DATASETS, default="", metavar="NAME", help="dataset that it was adapted to"),
+    _which("--model", default="", metavar="NAME", help="base model"),
+    _which("--budget", default="", metavar="WORDS", help="budget in words, such as '60 steps'"),
+    _which("--seed", type=int, metavar="N", help="seed  [default: the one with the best development score]"),
+    _which("--fit", default="", metavar="NAME", help="folder of the fit under fits/, instead of all these"),
+)
 
 
-def fit_selection(args: argparse.Namespace) -> FitSelection:
+def fit_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that select a fit to the function of a command."""
+    return reduce(lambda decorated, add: add(decorated), reversed(_OPTIONS), function)
+
+
+def fit_selection(given: dict[str, Any]) -> FitSelection:
     """Return the selection that the options make.
 
     Raises:
@@ -31,5 +36,4 @@ def fit_selection(args: argparse.Namespace) -> FitSelection:
     from bench.exporting.selection import FitSelection
     from bench.expression import parse
 
-    strategy = str(parse(args.strategy)) if args.strategy else ""
-    return FitSelection(strategy, args.dataset, args.model, args.budget, args.seed, args.fit)
+    return FitSelection(**(given | {"strategy": str(parse(given["strategy"])) if given["strategy"] else ""}))

@@ -1,4 +1,4 @@
-"""What `list models` shows: the embedded model, those named, the hub's cache, and some that are often compared."""
+"""What `list models` prints: the embedded model, the models of the hub's cache, and some that are often compared."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ OFTEN_COMPARED: dict[str, ModelInfo] = {
     "intfloat/e5-small-v2": ModelInfo(384, 512, 33_400_000, "mit"),
     "Alibaba-NLP/gte-modernbert-base": ModelInfo(768, 8192, 149_000_000, "apache-2.0"),
 }
-"""As their authors state them on the hub, parameters rounded. Read from the files once a model is here."""
+"""Sizes that the authors state on the hub, parameters rounded. They are read from a model's files once it is here."""
 
 
 def model_rows(names: Iterable[str] = ()) -> list[Row]:
-    """Return one row a model; with names, of those alone.
+    """Return a row for each model, or for each of the named models.
 
     Raises:
-        ModelError: a model that was named is not there, or its files are not what they should be.
+        ModelError: a named model does not exist, or its files cannot be read.
     """
-    asked = list(names)
-    if asked:
-        return [_row(name, model_info(found := base_model(name)), _place(found)) for name in asked]
+    requested = list(names)
+    if requested:
+        return [_row(name, model_info(model := base_model(name)), _place(model)) for name in requested]
     rows = [_row(DEFAULT_MODEL, model_info(base_model()), EMBEDDED)]
     cached = {name: model_info(BaseModel(name, folder)) for name, folder in _cached()}
-    rows += [_row(name, facts, "in the hub's cache") for name, facts in cached.items()]
-    rows += [_row(name, facts, ON_THE_HUB) for name, facts in OFTEN_COMPARED.items() if name not in cached]
+    rows += [_row(name, info, "in the hub's cache") for name, info in cached.items()]
+    rows += [_row(name, info, ON_THE_HUB) for name, info in OFTEN_COMPARED.items() if name not in cached]
     return rows
 
 
-def _row(name: str, facts: ModelInfo, where: str) -> Row:
-    return {"name": name, **asdict(facts), "where": where}
+def _row(name: str, info: ModelInfo, where: str) -> Row:
+    return {"name": name, **asdict(info), "where": where}
 
 
 def _place(model: BaseModel) -> str:
@@ -48,15 +48,15 @@ def _place(model: BaseModel) -> str:
 
 
 def _cached() -> Iterator[tuple[str, Path]]:
-    """Yield name and folder of the embedding models in the hub's cache whose weights can be loaded."""
+    """Yield the name and folder of each embedding model in the hub's cache that has safe weights."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir().repos
+        repos = scan_cache_dir().repos
     except CacheNotFound:
         return
-    for repo in sorted(found, key=lambda repo: repo.repo_id):
+    for repo in sorted(repos, key=lambda repo: repo.repo_id):
         for revision in sorted(repo.revisions, key=lambda revision: -revision.last_modified)[:1]:
             folder = Path(revision.snapshot_path)
             if repo.repo_type == "model" and (folder / "modules.json").is_file() and any(folder.rglob("*.safetensors")):

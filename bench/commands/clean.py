@@ -1,71 +1,75 @@
-"""`adaptbench clean`: a copy of a dataset without copies and leaks, and a list of what was dropped and why."""
+"""Copy a dataset without its duplicates and leaks, and list what was dropped."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from bench.commands._options import COUNT, DATASETS, PATH, SHARE, command, data_dir, flag, json_flag, option
+
 if TYPE_CHECKING:
     from bench.data.cleaning import Drop
     from bench.data.dataset import Dataset
 
-SUMMARY = "copy a dataset without duplicates and leaks between its splits, saying what was dropped"
 DROPPED = "dropped.jsonl"
-"""The list in the new folder: one line for each thing dropped, with its reason and what it repeats."""
+"""The list in the new folder: one line for each item dropped, with the reason and the item that it repeats."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to clean, how strictly, and where to."""
-    from bench.commands._numbers import whole_above_zero
-
-    parser.add_argument("dataset", help="a name or a folder, as `run --datasets` takes it")
-    parser.add_argument(
-        "--out", metavar="DIR", help="the folder to make; without it, only what would be dropped is said"
-    )
-    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds dataset folders")
-    parser.add_argument(
-        "--near-document", type=float, default=0.8, metavar="J", help="Jaccard index of near-duplicate documents (0.8)"
-    )
-    parser.add_argument(
-        "--near-query", type=float, default=0.9, metavar="J", help="Jaccard index of near-duplicate queries (0.9)"
-    )
-    parser.add_argument(
-        "--drop-shared", action="store_true", help="drop training judgements of documents relevant in the test, too"
-    )
-    parser.add_argument(
-        "--per-group", type=whole_above_zero, metavar="N", help="most training queries of one source or group"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="draws the queries that a group keeps")
-    parser.add_argument("--json", action="store_true", help="print what was dropped as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Clean, write, and say what was dropped."""
+@command(__doc__)
+@click.argument("dataset", type=DATASETS, help="a name or a folder, as 'run --datasets' takes it")
+@option(
+    "--out", metavar="DIR", type=PATH, help="the folder to make; without it, the command only lists what it would drop"
+)
+@data_dir
+@option(
+    "--near-document",
+    type=SHARE,
+    default=0.8,
+    metavar="J",
+    show_default=True,
+    help="Jaccard index of near-duplicate documents",
+)
+@option(
+    "--near-query",
+    type=SHARE,
+    default=0.9,
+    metavar="J",
+    show_default=True,
+    help="Jaccard index of near-duplicate queries",
+)
+@flag("--drop-shared", help="also drop training judgements of documents that are relevant in the test split")
+@option("--per-group", type=COUNT, metavar="N", help="keep at most this many training queries of one source or group")
+@option("--seed", type=int, default=0, metavar="N", help="draws the queries that a group keeps")
+@json_flag("print what was dropped as JSON")
+def main(
+    dataset: str, out: Path | None, data_dir: Path | None, near_document: float, near_query: float, drop_shared: bool,
+    per_group: int | None, seed: int, as_json: bool,
+) -> int:  # fmt: skip
+    """Clean, write, and print what was dropped."""
     from bench.data.cleaning import clean
     from bench.data.dataset import Dataset
     from bench.data.folders import require_new
     from bench.data.locate import load_dataset
     from bench.errors import DataError
 
-    for option in ("near_document", "near_query"):
-        if not 0 < getattr(args, option) <= 1:
-            raise DataError(f"--{option.replace('_', '-')} {getattr(args, option)} is not above 0 and at most 1")
-    if args.out:
-        require_new(Path(args.out).expanduser())
-    dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
-    if not isinstance(dataset, Dataset):
-        raise DataError(f"dataset {args.dataset!r} holds sentence pairs: there is no corpus to clean")
-    cleaned, drops, tidied = clean(
-        dataset, near_document=args.near_document, near_query=args.near_query, drop_shared=args.drop_shared,
-        per_group=args.per_group, seed=args.seed,
+    out = out.expanduser() if out else None
+    if out:
+        require_new(out)
+    before = load_dataset(dataset, data_dir)
+    if not isinstance(before, Dataset):
+        raise DataError(f"dataset {dataset!r} holds sentence pairs: there is no corpus to clean")
+    after, drops, tidied = clean(
+        before, near_document=near_document, near_query=near_query, drop_shared=drop_shared, per_group=per_group,
+        seed=seed,
     )  # fmt: skip
-    if args.out:
-        _write(cleaned, drops, Path(args.out).expanduser())
-    _tell(args, dataset, cleaned, drops, tidied)
+    if out:
+        _write(after, drops, out)
+    _show(before, after, drops, tidied, out, as_json)
     return 0
 
 
@@ -79,15 +83,15 @@ def _write(dataset: Dataset, drops: Sequence[Drop], out: Path) -> None:
         (folder / DROPPED).write_text("".join(lines), encoding="utf-8")
 
 
-def _tell(args: argparse.Namespace, before: Dataset, after: Dataset, drops: Sequence[Drop], tidied: int) -> None:
+def _show(before: Dataset, after: Dataset, drops: Sequence[Drop], tidied: int, out: Path | None, as_json: bool) -> None:
     from bench.commands._console import console, emit_json
 
     counts = Counter((drop.what, drop.split, drop.reason) for drop in drops)
     sizes = {split: (len(qrels), len(after.splits.get(split, {}))) for split, qrels in sorted(before.splits.items())}
-    if args.json:
+    if as_json:
         emit_json(
             {
-                "folder": args.out, "tidied_texts": tidied,
+                "folder": str(out) if out else None, "tidied_texts": tidied,
                 "documents": {"before": len(before.corpus), "after": len(after.corpus)},
                 "queries": {split: {"before": old, "after": new} for split, (old, new) in sizes.items()},
                 "dropped": [drop.to_dict() for drop in drops],
@@ -109,7 +113,5 @@ def _tell(args: argparse.Namespace, before: Dataset, after: Dataset, drops: Sequ
         f"documents {len(before.corpus)} -> {len(after.corpus)}; queries: {queries}; {tidied} texts tidied",
         markup=False,
     )
-    where = (
-        f"written to {args.out}; what was dropped: {Path(args.out) / DROPPED}" if args.out else "nothing was written"
-    )
+    where = f"written to {out}; the list of what was dropped is {out / DROPPED}" if out else "nothing was written"
     console().print(where, markup=False)

@@ -1,48 +1,53 @@
-"""`compare`: two strategies of a run, or two runs."""
+"""Compare two strategies of a run, or two runs, with tests and costs."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
+
+from bench.commands._options import PATH, STRATEGIES, command, json_flag, option
 
 if TYPE_CHECKING:
     from bench.report.compare import Pair
 
-SUMMARY = "compare two strategies of a run, or two runs, with tests and costs"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("folders", type=Path, metavar="DIR", nargs="*", help="one run (with --strategies) or two runs")
-    parser.add_argument("--strategies", default="", metavar="A,B", help="two strategies of one run; B less A is shown")
-    parser.add_argument("--measure", default="ndcg@10", metavar="NAME", help="measure to compare (default ndcg@10)")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
+@command(__doc__)
+@click.argument("folders", nargs=-1, type=PATH, metavar="[DIR]...", help="one run (with --strategies), or two runs")
+@option(
+    "--strategies",
+    type=STRATEGIES,
+    default="",
+    metavar="A,B",
+    help="two strategies of one run; the difference is B - A",
+)
+@option("--measure", default="ndcg@10", show_default=True, metavar="NAME", help="measure to compare")
+@json_flag("print the comparison as JSON")
+def main(folders: tuple[Path, ...], strategies: str, measure: str, as_json: bool) -> int:
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError
     from bench.evaluation.measures import parse_measure
     from bench.expression import parse_list
     from bench.report import open_run
-    from bench.report.compare import as_json, compare_runs, compare_strategies
+    from bench.report.compare import as_json as plain
+    from bench.report.compare import compare_runs, compare_strategies
     from bench.report.load import load_run
 
-    measure = parse_measure(args.measure).key
-    names = [str(expression) for expression in parse_list(args.strategies)] if args.strategies else []
-    if len(args.folders) == 2 and not names:
-        first, second = (load_run(open_run(folder)) for folder in args.folders)
-        titles = _titles(*args.folders)
+    measure = parse_measure(measure).key
+    names = [str(expression) for expression in parse_list(strategies)] if strategies else []
+    if len(folders) == 2 and not names:
+        first, second = (load_run(open_run(folder)) for folder in folders)
+        titles = _titles(*folders)
         pairs = compare_runs(first, second, titles, measure)
-    elif len(args.folders) <= 1 and len(names) == 2:
-        loaded = load_run(open_run(args.folders[0] if args.folders else None))
+    elif len(folders) <= 1 and len(names) == 2:
+        loaded = load_run(open_run(folders[0] if folders else None))
         pairs = compare_strategies(loaded, names[0], names[1], measure)
     else:
-        raise BenchError("compare takes two run folders, or one with --strategies A,B")
-    if args.json:
-        emit_json({"comparisons": [as_json(pair) for pair in pairs]})
+        raise BenchError("compare takes two run folders, or one run folder with --strategies A,B")
+    if as_json:
+        emit_json({"comparisons": [plain(pair) for pair in pairs]})
     else:
         for pair in pairs:
             _show(pair)
@@ -50,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _titles(first: Path, second: Path) -> tuple[str, str]:
-    """Short names of two run folders, different ones."""
+    """Return short names of two run folders that differ."""
     if first.resolve().name != second.resolve().name:
         return first.resolve().name, second.resolve().name
     return str(first), str(second)

@@ -1,64 +1,54 @@
-"""`export DIR`: a fitted strategy of a run as a model that loads without this project."""
+"""Write an adapted model as a plain sentence-transformers folder."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
-SUMMARY = "write an adapted model as a plain sentence-transformers folder with a model card"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    from bench.commands._fit_options import add_fit_options
-    from bench.commands._folder import add_folder
-
-    add_folder(parser, "run_folder")
-    add_fit_options(parser)
-    parser.add_argument(
-        "--out", type=Path, default=None, metavar="DIR", help="folder to write into (default: exports/ of the run)"
-    )
-    parser.add_argument(
-        "--separate", action="store_true", help="the adapter alone, as a PEFT folder, instead of merged weights"
-    )
-    parser.add_argument(
-        "--final-refit", action="store_true", help="fit the chosen setting again on training and development data first"
-    )
-    parser.add_argument("--onnx", action="store_true", help="the transformer as onnx/model.onnx too")
-    parser.add_argument(
-        "--archive",
-        type=Path,
-        nargs="?",
-        const=Path(),
-        default=None,
-        metavar="FILE",
-        help="pack it for a hosted endpoint too (default: model.tar.gz beside the folder)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace what lies there")
-    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+from bench.commands._fit_options import fit_options, fit_selection
+from bench.commands._options import PATH, command, flag, json_flag, option, run_folder
 
 
-def run(args: argparse.Namespace) -> int:
-    """Export one fit and say where it is."""
+@command(__doc__)
+@run_folder
+@fit_options
+@option("--out", type=PATH, metavar="DIR", help="folder to write into  [default: exports/ of the run]")
+@flag("--separate", help="write the adapter alone, as a PEFT folder, instead of merged weights")
+@flag("--final-refit", help="first fit the chosen setting again, on training and development data together")
+@flag("--onnx", help="also write the transformer as onnx/model.onnx")
+@option(
+    "--archive",
+    type=PATH,
+    is_flag=False,
+    flag_value=Path(),
+    metavar="[FILE]",
+    help="also pack the folder for a hosted endpoint  [default: model.tar.gz beside it]",
+)
+@flag("--force", help="replace what is there")
+@json_flag("print what was written as JSON")
+def main(
+    folder: Path | None, out: Path | None, separate: bool, final_refit: bool, onnx: bool, archive: Path | None,
+    force: bool, as_json: bool, **given: Any,
+) -> int:  # fmt: skip
+    """Export one fit and print where it is."""
     from dataclasses import asdict
 
     from bench.commands._console import console, emit_json, err_console
-    from bench.commands._fit_options import fit_selection
     from bench.exporting.folder import ARCHIVE, ExportOptions, export
     from bench.exporting.selection import execution_settings, select_fit
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
-    store = open_run(args.run_folder)
-    record = select_fit(store, fit_selection(args))
-    out = args.out or store.folder / "exports" / record.fit
-    archive = args.archive if args.archive != Path() else out.parent / ARCHIVE
-    options = ExportOptions(out, args.separate, args.onnx, archive, args.final_refit, args.force)
-    if not args.json:
+    store = open_run(folder)
+    record = select_fit(store, fit_selection(given))
+    out = out or store.folder / "exports" / record.fit
+    archive = archive if archive != Path() else out.parent / ARCHIVE
+    options = ExportOptions(out, separate, onnx, archive, final_refit, force)
+    if not as_json:
         err_console().print(f"exporting {record.fit}", markup=False)
     with JobEnvironment(store, execution_settings(store)) as environment:
         written = export(environment, record, options)
-    if args.json:
+    if as_json:
         emit_json(asdict(written))
         return 0
     screen = console()

@@ -1,110 +1,126 @@
-"""`adaptbench import`: a user's own tables and documents become a dataset folder."""
+"""Make a dataset folder from a table of pairs, or from a folder of documents."""
 
 from __future__ import annotations
 
-import argparse
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.commands._options import COUNT, PATH, command, flag, json_flag, option
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
     from bench.data.importing import Builder
 
-SUMMARY = "make a dataset folder of a table of pairs, or of a folder of documents"
-
 _COLUMNS = {
     "query": "the question",
     "positive": "the passage that answers it",
-    "negative": "a passage that does not",
+    "negative": "a passage that does not answer it",
     "score": "how relevant the passage is: a whole grade, or any number with --relevant-from",
     "title": "the passage's title",
     "group": "the question's source or topic, for stratified samples and averages",
-    "split": "train, dev or test, where the split is settled",
+    "split": "train, dev or test, where the data are split already",
     "target": "in a pair file: the document's id, file, or file#heading",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where from, where to, which columns, how to split."""
-    from bench.commands._numbers import whole_above_zero
-
-    parser.add_argument(
-        "source",
-        help="a table (.csv, .tsv, .jsonl, .parquet) of question and passage; or a folder of Markdown or text files; "
-        "or a folder with a corpus.jsonl",
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make; must not be there yet")
-    parser.add_argument("--pairs", metavar="FILE", help="a table that points from questions into a folder's documents")
-    parser.add_argument(
-        "--pseudo-queries",
-        action="store_true",
-        help="make the training queries from the documents; what is labelled is kept for the test",
-    )
-    columns = parser.add_argument_group("columns", "found by their usual names unless named here")
-    for name, text in _COLUMNS.items():
-        columns.add_argument(f"--{name}", metavar="COLUMN", help=text)
-    parser.add_argument("--relevant-from", type=float, metavar="SCORE", help="a passage is relevant from this score on")
-    parser.add_argument("--encoding", help="of a CSV file that is not UTF-8, such as cp1252")
-    parser.add_argument(
-        "--max-words", type=whole_above_zero, default=200, metavar="N", help="words a chunk of a document (200)"
-    )
-    parser.add_argument("--shares", default="80,10,10", metavar="T,D,T", help="train, dev and test, in percent")
-    parser.add_argument("--seed", type=int, default=0, help="draws the splits")
-    parser.add_argument("--licence", default="unknown", help="noted in the dataset's description")
-    parser.add_argument("--json", action="store_true", help="print what was made as JSON")
+def _column_options(function: Any) -> Any:
+    """Add an option for each column of a table."""
+    column = partial(option, metavar="COLUMN", section="Columns: found by their usual names unless you name them")
+    return reduce(lambda done, name: column(f"--{name}", help=_COLUMNS[name])(done), reversed(_COLUMNS), function)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Import, write, and say what was made."""
+@command(__doc__)
+@click.argument(
+    "source",
+    type=PATH,
+    help="a table (.csv, .tsv, .jsonl, .parquet) of questions and passages; a folder of Markdown or text files; or a "
+    "folder with a corpus.jsonl",
+)
+@option("--out", required=True, metavar="DIR", type=PATH, help="the folder to make; it must not exist")
+@option("--pairs", metavar="FILE", type=PATH, help="a table that points from questions into a folder's documents")
+@flag(
+    "--pseudo-queries", help="make the training queries from the documents, and keep labelled ones for the test split"
+)
+@_column_options
+@option("--relevant-from", type=float, metavar="SCORE", help="a passage is relevant from this score on")
+@option("--encoding", metavar="NAME", help="encoding of a CSV file that is not UTF-8, such as cp1252")
+@option("--max-words", type=COUNT, default=200, show_default=True, metavar="N", help="words in a chunk of a document")
+@option("--shares", default="80,10,10", show_default=True, metavar="T,D,T", help="train, dev and test in percent")
+@option("--seed", type=int, default=0, metavar="N", help="draws the splits")
+@option("--licence", default="unknown", metavar="NAME", help="noted in the dataset's description")
+@json_flag("print what was made as JSON")
+def main(
+    source: Path, out: Path, pairs: Path | None, pseudo_queries: bool, relevant_from: float | None,
+    encoding: str | None, max_words: int, shares: str, seed: int, licence: str, as_json: bool, **columns: str | None,
+) -> int:  # fmt: skip
+    """Import, write, and print what was made."""
     from bench.data.dataset import DatasetInfo
     from bench.data.folders import require_new
     from bench.data.partition import assemble
     from bench.data.write import write_dataset
 
-    shares = _shares(args.shares)
-    source, out = Path(args.source).expanduser(), Path(args.out).expanduser()
+    parts = _shares(shares)
+    source, out = source.expanduser(), out.expanduser()
     require_new(out)
-    builder = _read(args, source)
+    builder = (
+        _read_documents(source, pairs, columns, relevant_from, encoding, max_words, pseudo_queries)
+        if source.is_dir()
+        else _read_table(source, pairs, columns, relevant_from, encoding)
+    )
     info = DatasetInfo(
-        out.name, title=f"imported from {source.name}", licence=args.licence, source=source.name,
-        pseudo=args.pseudo_queries,
-    )  # fmt: skip
-    dataset = assemble(info, builder, args.seed, shares, args.pseudo_queries)
+        out.name, title=f"imported from {source.name}", licence=licence, source=source.name, pseudo=pseudo_queries
+    )
+    dataset = assemble(info, builder, seed, parts, pseudo_queries)
     write_dataset(dataset, out)
-    _tell(args, dataset, out)
+    _show(dataset, out, as_json)
     return 0
 
 
-def _read(args: argparse.Namespace, source: Path) -> Builder:
-    """Read the source, whatever its kind, and the pair file."""
+def _read_table(
+    source: Path, pairs: Path | None, columns: dict[str, str | None], relevant_from: float | None, encoding: str | None
+) -> Builder:
+    """Read a table of questions and passages."""
+    from bench.data.importing import Builder, Columns
+    from bench.data.tables import read_table
+    from bench.errors import DataError
+
+    if pairs:
+        raise DataError("--pairs goes with a folder of documents; a table holds its pairs itself")
+    if columns["target"]:
+        raise DataError("--target goes with --pairs; a table holds its passages itself")
+    builder = Builder()
+    table = read_table(source, encoding)
+    builder.read_pairs(table, Columns.of(table, columns), relevant_from)
+    return builder
+
+
+def _read_documents(
+    source: Path, pairs: Path | None, columns: dict[str, str | None], relevant_from: float | None,
+    encoding: str | None, max_words: int, pseudo_queries: bool,
+) -> Builder:  # fmt: skip
+    """Read a folder of documents, and the pair file that points into them."""
     from bench.data.beir import is_beir
     from bench.data.importing import Builder, Columns, from_chunks
     from bench.data.tables import read_table
     from bench.errors import DataError
 
-    named: dict[str, str | None] = {name: getattr(args, name) for name in _COLUMNS}
     builder = Builder()
-    if not source.is_dir():
-        if args.pairs:
-            raise DataError("--pairs goes with a folder of documents; a table holds its pairs itself")
-        if args.target:
-            raise DataError("--target goes with --pairs; a table holds its passages itself")
-        table = read_table(source, args.encoding)
-        builder.read_pairs(table, Columns.of(table, named), args.relevant_from)
-        return builder
-    chunks = _documents(source, args.max_words) if is_beir(source) else _chunks(source, args.max_words)
+    chunks = _documents(source) if is_beir(source) else _chunks(source, max_words)
     builder.documents.update(from_chunks(chunks))
-    for name in ("negative", "title") if args.pairs else _COLUMNS:
-        if named[name]:
-            why = "a pair file only points at documents" if args.pairs else "without --pairs there is no table"
-            raise DataError(f"--{name} {named[name]} names a column that is not used: {why}")
-    if args.pairs:
-        table = read_table(Path(args.pairs).expanduser(), args.encoding)
-        builder.read_pointers(table, Columns.of(table, named, pointing=True), chunks, args.relevant_from)
-    elif not args.pseudo_queries:
+    for name in ("negative", "title") if pairs else _COLUMNS:
+        if columns[name]:
+            why = "a pair file only points at documents" if pairs else "without --pairs there is no table"
+            raise DataError(f"--{name} {columns[name]} names a column that is not used: {why}")
+    if pairs:
+        table = read_table(pairs.expanduser(), encoding)
+        builder.read_pointers(table, Columns.of(table, columns, pointing=True), chunks, relevant_from)
+    elif not pseudo_queries:
         raise DataError(
-            f"{source}: documents alone are no dataset: add --pairs FILE (questions that point into them), or "
-            "--pseudo-queries (training queries made from the documents)"
+            f"{source}: documents alone are no dataset. Add --pairs FILE (questions that point into them), or "
+            "--pseudo-queries (training queries made from the documents)."
         )
     return builder
 
@@ -115,8 +131,8 @@ def _chunks(source: Path, max_words: int) -> list[Any]:
     return list(read_folder(source, max_words))
 
 
-def _documents(source: Path, max_words: int) -> list[Any]:
-    """Return the documents of a BEIR corpus as they are, one chunk each."""
+def _documents(source: Path) -> list[Any]:
+    """Return the documents of a BEIR corpus, one chunk each."""
     from bench.data.beir import read_corpus
     from bench.data.chunks import Chunk
 
@@ -129,7 +145,7 @@ def _shares(text: str) -> dict[str, float]:
     """Read `80,10,10`.
 
     Raises:
-        DataError: not three numbers, none below 0, that have a sum above 0 and leave something for the test.
+        DataError: the text is not three numbers, one is below 0, or the test split gets nothing.
     """
     from bench.errors import DataError
 
@@ -138,16 +154,16 @@ def _shares(text: str) -> dict[str, float]:
     except ValueError as error:
         raise DataError(f"--shares {text!r}: expected three numbers, such as 80,10,10") from error
     if min(train, dev, test) < 0 or test == 0:
-        raise DataError(f"--shares {text!r}: no share is below 0, and the test needs one above it")
+        raise DataError(f"--shares {text!r}: no share may be below 0, and the share of the test split must be above 0")
     total = train + dev + test
     return {"train": train / total, "dev": dev / total, "test": test / total}
 
 
-def _tell(args: argparse.Namespace, dataset: Dataset, out: Path) -> None:
+def _show(dataset: Dataset, out: Path, as_json: bool) -> None:
     from bench.commands._console import console, emit_json, err_console
 
     counts = {split: len(qrels) for split, qrels in dataset.splits.items()}
-    if args.json:
+    if as_json:
         emit_json(
             {
                 "folder": str(out), "documents": len(dataset.corpus), "queries": counts,

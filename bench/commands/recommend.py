@@ -1,77 +1,84 @@
-"""`recommend`: the strategy to take under the constraints given, with its reason."""
+"""Name the strategy to take under constraints, and its costs at your own scale."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.commands._options import (
+    ABOVE_ZERO,
+    DATASETS,
+    STRATEGIES,
+    ZERO_OR_MORE,
+    command,
+    json_flag,
+    option,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
 
-SUMMARY = "the strategy to take under constraints and at your own scale, with its reason"
+_limit = partial(option, section="Constraints: a strategy is excluded unless it is shown to meet them")
+_scale = partial(option, section="Your own scale: costs are projected from the measured rates")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    from bench.commands._folder import add_folder
-    from bench.commands._numbers import above_zero, zero_or_more
-
-    add_folder(parser)
-    parser.add_argument("--dataset", default=None, metavar="NAME", help="only for this dataset")
-    parser.add_argument("--baseline", default=None, metavar="STRATEGY", help="what the others are tested against")
-    limits = parser.add_argument_group("constraints", "what cannot be shown to keep one is excluded")
-    limits.add_argument(
-        "--max-artifact-mb", type=zero_or_more, metavar="X", help="megabytes added to the base model on disk"
-    )
-    limits.add_argument(
-        "--max-train-seconds", type=above_zero, metavar="X", help="charged seconds of a fit with its parts"
-    )
-    limits.add_argument(
-        "--max-query-ms", type=above_zero, metavar="X", help="median milliseconds from query to ranking"
-    )
-    limits.add_argument(
-        "--max-forgetting", type=zero_or_more, metavar="X", help="largest loss on any probe (needs --probes)"
-    )
-    limits.add_argument(
-        "--no-reindex", action="store_true", help="an index made with the base model must stay as it is"
-    )
-    scale = parser.add_argument_group("your own scale", "from which costs are projected by the rates measured")
-    scale.add_argument("--corpus-docs", type=above_zero, metavar="N", help="documents in your corpus")
-    scale.add_argument("--queries-per-month", type=above_zero, metavar="N", help="queries that you serve")
-    scale.add_argument("--label-usd", type=zero_or_more, metavar="USD", help="what a labelled pair costs you")
-    scale.add_argument(
-        "--usd-per-hour", type=zero_or_more, metavar="USD", help="price of a machine like the one measured"
-    )
-    scale.add_argument(
-        "--refresh-per-month", type=zero_or_more, default=1.0, metavar="N", help="how often you adapt again (default 1)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the recommendations as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print a recommendation for each dataset and budget; 1 where nothing meets the constraints."""
+@command(__doc__)
+@run_folder
+@option("--dataset", type=DATASETS, metavar="NAME", help="recommend for this dataset only")
+@option("--baseline", type=STRATEGIES, metavar="STRATEGY", help="strategy that the other strategies are tested against")
+@_limit("--max-artifact-mb", type=ZERO_OR_MORE, metavar="X", help="megabytes added to the base model on disk")
+@_limit("--max-train-seconds", type=ABOVE_ZERO, metavar="X", help="charged seconds of a fit with its components")
+@_limit("--max-query-ms", type=ABOVE_ZERO, metavar="X", help="median milliseconds from query to ranking")
+@_limit(
+    "--max-forgetting", type=ZERO_OR_MORE, metavar="X", help="largest loss on any probe (needs a run with --probes)"
+)
+@_limit("--no-reindex", is_flag=True, help="an index made with the base model must stay usable")
+@_scale("--corpus-docs", type=ABOVE_ZERO, metavar="N", help="documents in your corpus")
+@_scale("--queries-per-month", type=ABOVE_ZERO, metavar="N", help="queries that you serve in a month")
+@_scale("--label-usd", type=ZERO_OR_MORE, metavar="USD", help="what a labelled pair costs you")
+@_scale("--usd-per-hour", type=ZERO_OR_MORE, metavar="USD", help="price of a machine like the measured one")
+@_scale(
+    "--refresh-per-month",
+    type=ZERO_OR_MORE,
+    default=1.0,
+    show_default=True,
+    metavar="N",
+    help="how often you adapt again",
+)
+@json_flag("print the recommendations as JSON")
+def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json: bool, **given: Any) -> int:
+    """Print a recommendation for each dataset and budget; returns 1 where nothing meets the constraints."""
     from bench.commands._console import emit_json
     from bench.errors import unknown
     from bench.report import open_run
     from bench.report.findings import Analysis
     from bench.report.load import load_run
-    from bench.report.recommend import Limits, Scale, as_json, recommend
+    from bench.report.recommend import Limits, Scale, recommend
+    from bench.report.recommend import as_json as plain
     from bench.store.pricing import price_of
 
     limits = Limits(
-        args.max_artifact_mb, args.max_train_seconds, args.max_query_ms, args.max_forgetting, not args.no_reindex
+        given["max_artifact_mb"],
+        given["max_train_seconds"],
+        given["max_query_ms"],
+        given["max_forgetting"],
+        not given["no_reindex"],
     )
-    loaded = load_run(open_run(args.folder), args.baseline)
-    price = price_of(loaded.invocations) if args.usd_per_hour is None else args.usd_per_hour
-    scale = Scale(args.corpus_docs, args.queries_per_month, args.label_usd, price, args.refresh_per_month)
+    loaded = load_run(open_run(folder), baseline)
+    price = price_of(loaded.invocations) if given["usd_per_hour"] is None else given["usd_per_hour"]
+    scale = Scale(
+        given["corpus_docs"], given["queries_per_month"], given["label_usd"], price, given["refresh_per_month"]
+    )
     datasets = {comparison.dataset for comparison in loaded.comparisons}
-    if args.dataset is not None and args.dataset not in datasets:
-        raise unknown("dataset", args.dataset, datasets)
+    if dataset is not None and dataset not in datasets:
+        raise unknown("dataset", dataset, datasets)
     analysis = Analysis(loaded)
-    chosen = [comparison for comparison in loaded.comparisons if args.dataset in (None, comparison.dataset)]
+    chosen = [comparison for comparison in loaded.comparisons if dataset in (None, comparison.dataset)]
     found = [recommend(loaded, analysis, comparison, limits, scale) for comparison in chosen]
-    if args.json:
-        emit_json({"recommendations": [as_json(one) for one in found]})
+    if as_json:
+        emit_json({"recommendations": [plain(one) for one in found]})
     else:
         for one in found:
             _show(one)
@@ -88,7 +95,8 @@ def _show(found: Recommendation) -> None:
     console().print(to_plain(found.reason), markup=False)
     if found.choice is not None and found.choice.by == "test":
         console().print(
-            "Picked on test, as no strategy has a development score: its gain is likely flattered.", markup=False
+            "Chosen on the test queries, because no strategy has a development score: its gain is optimistic.",
+            markup=False,
         )
     for label, broken in found.excluded.items():
         console().print(f"  excluded: {clean(label)}: {'; '.join(broken)}", markup=False)

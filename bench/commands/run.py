@@ -1,96 +1,33 @@
-"""`adaptbench run`: plan, run what does not stand yet, report."""
+"""Compare strategies on data under a budget, and report.
+
+Every list is an axis: each strategy runs on each dataset, model, budget and seed. Write a list with commas
+(--seeds 0,1,2) or repeat the option. Run the same command again to resume; completed work is reused.
+"""
 
 from __future__ import annotations
 
-import argparse
 import shlex
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic.fields import FieldInfo
+import click
 
-from bench.budget import SHAPES, STOPS
-from bench.config.schema import RunConfig, from_mapping, load, merged, with_measures
+from bench.commands._options import command, flag, json_flag
+from bench.commands._settings import read_settings, run_options
 
 if TYPE_CHECKING:
+    from bench.config.schema import RunConfig
     from bench.running.run import RunResult
 
-SUMMARY = "compare strategies on data under a budget, and report"
 
-_LIMITS = {
-    "examples": "labelled pairs, development pairs included",
-    "trainable_params": "trainable parameters: a count, or a share such as 0.5%%",
-    "memory": "peak memory of a fit, such as 8GiB or 500MB",
-    "steps": "optimiser steps",
-    "flops": "floating-point operations of training, such as 1e15",
-    "seconds": "seconds of fitting, or as 2m or 1.5h",
-    "usd": "money, at --usd-per-hour",
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the settings of a run, and what its output looks like."""
-    add_settings(parser)
-    parser.add_argument("--quiet", action="store_true", help="show failures and the result alone")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-
-
-def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
-    """Make an option of every field of `RunConfig`, and one of every limit of a budget.
-
-    Args:
-        parser: of the command.
-        without: fields that the command has no use for.
-    """
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML with the same settings, or the run.json of an earlier run"
-    )
-    for name, field in RunConfig.model_fields.items():
-        if name == "budget":
-            _add_budgets(parser)
-        elif name not in without:
-            _add(parser, name, field)
-
-
-def read_settings(args: argparse.Namespace) -> RunConfig:
-    """Return the configuration that a file and the command line give together.
-
-    Raises:
-        BenchError: it cannot be used.
-    """
-    budgets = {f"budget_{limit}" for limit in (*SHAPES, *STOPS)}
-    known = RunConfig.model_fields.keys() | budgets
-    given = {name: value for name, value in vars(args).items() if name in known}
-    return with_measures(from_mapping(merged(load(Path(args.config)) if args.config else {}, given)))
-
-
-def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
-    flag = "--" + {"strategy_files": "strategy-file"}.get(name, name.replace("_", "-"))
-    extra: Any = field.json_schema_extra
-    settings: dict[str, Any] = {"help": field.description, "default": argparse.SUPPRESS, "dest": name}
-    if field.annotation is bool:
-        settings["action"] = "store_true"
-    elif name in ("set", "strategy_files"):
-        settings |= {"action": "append", "metavar": extra["metavar"]}
-    else:
-        settings["metavar"] = extra["metavar"] or "A,B,..."
-    parser.add_argument(flag, **settings)
-
-
-def _add_budgets(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("budget", "what a fit may use; several hold together, lists multiply: 50,200,800")
-    for limit in (*STOPS, *SHAPES):
-        kind = "stops the fit" if limit in STOPS else "shapes it, and needs one that stops it"
-        group.add_argument(
-            f"--budget-{limit.replace('_', '-')}",
-            metavar="N,...",
-            default=argparse.SUPPRESS,
-            help=f"{_LIMITS[limit]} ({kind})",
-        )
-
-
-def run(args: argparse.Namespace) -> int:
+@command(
+    __doc__,
+    params=run_options(),
+)
+@flag("--quiet", help="show only failures and the result")
+@json_flag("print the results as JSON")
+@click.pass_obj
+def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Run a comparison; returns the exit code."""
     from bench.commands._console import emit_json, err_console
     from bench.planning.plan import plan
@@ -99,34 +36,34 @@ def run(args: argparse.Namespace) -> int:
     from bench.running.run import execute, pending, require_means
     from bench.store.store import Store
 
-    config = read_settings(args)
+    config = read_settings(config_file, given)
     require_means(config)
     workers = executor(config.executor, config.jobs, config.timeout)
     screen = err_console()
     planned = plan(config)
     store = Store(Path(config.out))
     fits, cells = pending(planned, store, config.overwrite)
-    if not args.quiet:
+    if not quiet:
         warnings = [f"{facts.requested}: {text}" for facts in planned.datasets.values() for text in facts.warnings]
         for note in [*planned.notes, *warnings, *store.problems()]:
             screen.print(note, style="yellow", markup=False)
     if config.dry_run:
         from bench.commands._estimate import show
 
-        return show(config, planned, fits, cells, args.json)
-    if not args.quiet:
-        stand = len(planned.fits) + len(planned.cells) - len(fits) - len(cells)
-        screen.print(f"{len(fits)} fits and {len(cells)} measurements to do, {stand} stand already in {config.out}")
-    with display(screen, len(fits) + len(cells), args.quiet) as shown:
-        outcome = execute(config, shown, planned, workers, command=["python", "-m", "bench", *args.argv])
-    if outcome.interrupted:
+        return show(config, planned, fits, cells, as_json)
+    if not quiet:
+        complete = len(planned.fits) + len(planned.cells) - len(fits) - len(cells)
         screen.print(
-            f"interrupted: what had ended is kept in {config.out}. To go on: {shlex.join(['adaptbench', *args.argv])}",
-            markup=False,
+            f"{len(fits)} fits and {len(cells)} measurements to run, {complete} already complete in {config.out}"
         )
+    with display(screen, len(fits) + len(cells), quiet) as shown:
+        outcome = execute(config, shown, planned, workers, command=["python", "-m", "bench", *arguments])
+    if outcome.interrupted:
+        again = shlex.join(["adaptbench", *arguments])
+        screen.print(f"interrupted. Completed work is kept in {config.out}. To resume: {again}", markup=False)
         return outcome.exit_code
     report = None if config.no_report else _report(outcome, config)
-    if args.json:
+    if as_json:
         emit_json(_as_json(outcome, report))
     else:
         _show(outcome, config, report)
@@ -134,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(outcome: RunResult, config: RunConfig) -> Path | None:
-    """Write the report beside the results; there is nothing to report where no cell stands."""
+    """Write the report beside the results and return its path; None where no cell is complete."""
     from bench.report import write_report
 
     if not outcome.store.results():
@@ -156,22 +93,21 @@ def _as_json(outcome: RunResult, report: Path | None) -> dict[str, Any]:
 
 
 def _show(outcome: RunResult, config: RunConfig, report: Path | None) -> None:
-    """Print the table of results: means over seeds, with how many there are."""
+    """Print the table of results: means over seeds, and the number of seeds."""
     from rich.table import Table
 
     from bench.commands._console import console
-    from bench.records import PRIMARY_MEASURE
     from bench.running.progress import duration
 
     frame = outcome.frame()
-    table = Table("strategy", "dataset", "budget", "seeds", PRIMARY_MEASURE, "unseen", "fit", "status", box=None)
+    table = Table("strategy", "dataset", "budget", "seeds", config.primary, "unseen", "fit", "status", box=None)
     for column in (3, 4, 5, 6):
         table.columns[column].justify = "right"
     keys = ["dataset", "model", "budget", "strategy"]
     groups = frame.groupby(keys, sort=False, dropna=False) if len(frame) else ()
     for (dataset, _, budget, strategy), rows in groups:
-        score = rows[PRIMARY_MEASURE].mean() if PRIMARY_MEASURE in rows else float("nan")
-        unseen = rows.get(f"{PRIMARY_MEASURE}/unseen")
+        score = rows[config.primary].mean() if config.primary in rows else float("nan")
+        unseen = rows.get(f"{config.primary}/unseen")
         seconds = rows.get("cost.fit_seconds")
         table.add_row(
             strategy.replace("[", "\\["),
@@ -190,7 +126,7 @@ def _show(outcome: RunResult, config: RunConfig, report: Path | None) -> None:
     if report is not None:
         screen.print(f"report: {report}", markup=False)
     if any(status == "failed" for _, status, _ in outcome.failed):
-        screen.print("to try the failed ones again: --overwrite failed", markup=False)
+        screen.print("add --overwrite failed to run the failed ones again", markup=False)
 
 
 def _score(value: float) -> str:

@@ -1,55 +1,55 @@
-"""`similarity FIRST SECOND`: how similar two texts are to a model before and after adaptation."""
+"""Print the similarity of two texts, before and after adaptation."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.commands._fit_options import fit_options, fit_selection
+from bench.commands._options import command, flag, json_flag
 
 if TYPE_CHECKING:
     from bench.exporting.similarity import Similarity
 
-SUMMARY = "the similarity of two sentences, before and after adaptation"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    from bench.commands._fit_options import add_fit_options
-    from bench.commands._folder import add_folder
-
-    add_folder(parser, "run_folder")
-    parser.add_argument("first", metavar="FIRST", help="a text")
-    parser.add_argument("second", metavar="SECOND", help="another text")
-    parser.add_argument(
-        "--query", action="store_true", help="FIRST is a query, SECOND a document (default: both texts)"
-    )
-    add_fit_options(parser)
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the similarities to every fit that is meant: all that have one, unless told otherwise."""
+@command(__doc__)
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[DIR] FIRST SECOND",
+    help="two texts, after the folder of the run  [default: that of 'run']",
+)
+@flag("--query", help="FIRST is a query and SECOND a document  [default: both are texts]")
+@fit_options
+@json_flag("print the similarities as JSON")
+def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> int:
+    """Print the similarities by every fit that the options name; without options, by all fits that have one."""
     from dataclasses import asdict
 
     from bench.commands._console import emit_json, err_console
-    from bench.commands._fit_options import fit_selection
     from bench.errors import BenchError, NotApplicableError
     from bench.exporting.selection import execution_settings, matching_fits
     from bench.exporting.similarity import similarity
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
-    store = open_run(args.run_folder)
+    if len(words) not in (2, 3):
+        raise BenchError(f"similarity takes two texts, and a folder before them if needed; got {len(words)} arguments")
+    *folder, first, second = words
+    store = open_run(Path(folder[0]) if folder else None)
     found: list[Similarity] = []
     refused: list[str] = []
     with JobEnvironment(store, execution_settings(store)) as environment:
-        for record in matching_fits(store, fit_selection(args)):
+        for record in matching_fits(store, fit_selection(given)):
             try:
-                found.append(similarity(environment, record, args.first, args.second, args.query))
+                found.append(similarity(environment, record, first, second, query))
             except NotApplicableError as error:
                 refused.append(str(error))
     if not found:
         raise BenchError("; ".join(dict.fromkeys(refused)))
-    if args.json:
+    if as_json:
         emit_json([asdict(each) | {"change": each.change} for each in found])
         return 0
     _show(found)

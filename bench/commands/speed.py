@@ -1,33 +1,54 @@
-"""`adaptbench speed`: the speed of the harness itself beside the plain library, as ratios."""
+"""Measure the speed of the harness beside the plain library, as ratios."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+import click
+
+from bench.commands import _options
+from bench.commands._options import command, data_dir, flag, json_flag, option
 from bench.config.schema import DATASETS, SPEED_STRATEGIES
 
-SUMMARY = "the speed of the harness itself beside the plain library, as ratios"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to measure, on what, and how thoroughly."""
-    parser.add_argument("--quick", action="store_true", help="small slices: minutes, and less certain")
-    parser.add_argument(
-        "--only", metavar="A,B,...", help="encode, train, evaluate, bm25, whole; all of them where nothing is said"
-    )
-    parser.add_argument("--strategies", metavar="A,B,...", default=",".join(SPEED_STRATEGIES), help="of the whole job")
-    parser.add_argument("--dataset", metavar="NAME", default=DATASETS[0], help="a dataset with training pairs")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder that holds dataset folders")
-    parser.add_argument("--model", metavar="NAME", help="base model; nothing is all-MiniLM-L6-v2")
-    parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--threads", metavar="N", type=int, default=0, help="CPU threads of both sides; 0 is all cores")
-    parser.add_argument("--rounds", metavar="N", type=int, default=0, help="how often each comparison is repeated")
-    parser.add_argument("--split", metavar="NAME", default="test", help="split whose queries are searched")
-    parser.add_argument("--json", action="store_true", help="print every round as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
+@command(__doc__)
+@flag("--quick", help="use small slices: minutes instead of an hour, and less certain")
+@option("--only", metavar="A,B,...", help="encode, train, evaluate, bm25, whole  [default: all of them]")
+@option(
+    "--strategies",
+    type=_options.STRATEGIES,
+    metavar="A,B,...",
+    default=",".join(SPEED_STRATEGIES),
+    show_default=True,
+    help="strategies of the whole job",
+)
+@option(
+    "--dataset",
+    type=_options.DATASETS,
+    metavar="NAME",
+    default=DATASETS[0],
+    show_default=True,
+    help="a dataset with training pairs",
+)
+@data_dir
+@option("--model", metavar="NAME", help="base model  [default: all-MiniLM-L6-v2]")
+@option("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+@option(
+    "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads of both sides; 0 is all cores"
+)
+@option(
+    "--rounds",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="how often each comparison is repeated; 0 takes the usual number",
+)
+@option("--split", metavar="NAME", default="test", show_default=True, help="split whose queries are searched")
+@json_flag("print every round as JSON")
+def main(
+    quick: bool, only: str | None, strategies: str, dataset: str, data_dir: Path | None, model: str | None, device: str,
+    threads: int, rounds: int, split: str, as_json: bool,
+) -> int:  # fmt: skip
     """Measure and print; returns the exit code."""
     from dataclasses import replace
 
@@ -43,27 +64,25 @@ def run(args: argparse.Namespace) -> int:
     from bench.speed.workload import FULL, QUICK, Workload
     from bench.store.provenance import cores
 
-    if args.threads < 0 or args.rounds < 0:
-        raise BenchError("--threads and --rounds are whole numbers above 0")
-    threads = args.threads or cores()
+    threads = threads or cores()
     set_threads(threads)
-    dataset = load_dataset(args.dataset, Path(args.data_dir) if args.data_dir else None)
-    if not isinstance(dataset, Dataset):
-        raise BenchError(f"{args.dataset} holds sentence pairs, not a corpus to search")
-    sizes = QUICK if args.quick else FULL
+    data = load_dataset(dataset, data_dir)
+    if not isinstance(data, Dataset):
+        raise BenchError(f"{dataset} holds sentence pairs, not a corpus to search")
+    sizes = QUICK if quick else FULL
     workload = Workload(
-        base=base_model(args.model),
-        dataset=dataset,
+        base=base_model(model),
+        dataset=data,
         registry=Registry(),
-        strategies=tuple(str(found) for found in parse_list(args.strategies)),
-        sizes=replace(sizes, rounds=args.rounds or sizes.rounds),
-        device=_device(args.device),
-        split=args.split,
+        strategies=tuple(str(expression) for expression in parse_list(strategies)),
+        sizes=replace(sizes, rounds=rounds or sizes.rounds),
+        device=_device(device),
+        split=split,
     )
-    names = [part.strip() for part in args.only.split(",")] if args.only else list(COMPARISONS)
+    chosen = [part.strip() for part in only.split(",")] if only else list(COMPARISONS)
     progress = err_console()
-    measurement = measure(workload, names, threads, lambda text: progress.print(f"measuring: {text}", markup=False))
-    if args.json:
+    measurement = measure(workload, chosen, threads, lambda text: progress.print(f"measuring: {text}", markup=False))
+    if as_json:
         emit_json(measurement.to_dict())
         return 0
     screen = console()
@@ -73,12 +92,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _device(asked: str) -> str:
+def _device(requested: str) -> str:
     from bench.models.device import require
 
-    require(asked)
-    if asked != "auto":
-        return asked
+    require(requested)
+    if requested != "auto":
+        return requested
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,33 +1,37 @@
-"""`adaptbench tune`: choose hyperparameters on development data, and nothing else."""
+"""Choose hyperparameters on development data; no test query is read.
+
+It takes the settings of 'run', and makes the studies that 'run --tune-trials' with the same settings then uses.
+"""
 
 from __future__ import annotations
 
-import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.run import add_settings, read_settings
+import click
+
+from bench.commands._options import command, json_flag
+from bench.commands._settings import read_settings, run_options
 
 if TYPE_CHECKING:
     from bench.planning.study_spec import StudySpec
     from bench.store.studies import Study
 
-SUMMARY = "choose hyperparameters on development data; no test query is read"
 TRIALS = 8
-"""Where --tune-trials is not given."""
+"""The number of trials where `--tune-trials` is not given."""
 _OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "equivalence_margin", "no_report")
-"""Settings that say how fits and cells are made or reported: a study has none."""
+"""Settings of fits, cells and reports that a study does not use."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take what `run` takes: the same settings make the same studies, which `run --tune-trials` then finds."""
-    add_settings(parser, without=_OF_A_RUN)
-    parser.add_argument("--json", action="store_true", help="print the studies as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Make the studies; returns 1 where one of them failed."""
+@command(
+    __doc__,
+    params=run_options(without=_OF_A_RUN),
+)
+@json_flag("print the studies as JSON")
+@click.pass_obj
+def main(arguments: list[str], config_file: Path | None, as_json: bool, **given: Any) -> int:
+    """Run the studies; returns 1 where one of them failed."""
     from bench.commands._console import console, emit_json, err_console
     from bench.config.execution import ExecutionSettings
     from bench.data.files import require_writable
@@ -38,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from bench.store.provenance import provenance
     from bench.store.store import Store
 
-    config = read_settings(args)
-    if "tune_trials" in vars(args) and not config.tune_trials:
-        raise BenchError(f"--tune-trials must be at least 1 here, got 0 (left out, it is {TRIALS})")
+    config = read_settings(config_file, given)
+    if given["tune_trials"] is not None and not config.tune_trials:
+        raise BenchError(f"--tune-trials must be at least 1 here, got 0 (the default is {TRIALS})")
     config = config if config.tune_trials else config.replace(tune_trials=TRIALS)
     require(config.device)
     require_writable(Path(config.out))
@@ -50,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
     width = at_a_time(wanted, config.jobs)
     screen.print(f"{len(wanted)} studies of {config.tune_trials} trials, {width} at a time, into {config.out}")
     if config.dry_run:
-        if args.json:
+        if as_json:
             emit_json({"out": config.out, "trials": config.tune_trials, "studies": [spec.name for spec in wanted]})
         return 0
     invocation: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "bench", *args.argv],
+        "command": ["python", "-m", "bench", *arguments],
         "config": config.to_dict(),
         "datasets": {facts.name: {"fingerprint": facts.fingerprint} for facts in planned.datasets.values()},
         **provenance(),
@@ -72,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     made = run_studies(wanted, config.tune_trials, store, ExecutionSettings.of(config), config.jobs, ended)
     store.put_invocation(invocation | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}, replace_last=True)
-    if args.json:
+    if as_json:
         emit_json({"out": config.out, "studies": [_as_json(study) for study in made]})
     else:
         for line in settings_of(made):

@@ -73,9 +73,11 @@ def _option(section: str, default: Any, help: str, metavar: str = "") -> Any:
     return Field(default, description=help, json_schema_extra={"section": section, "metavar": metavar})
 
 
-_compared, _budgeted, _measured, _placed, _left = (
+STOPPING = "Budget: what stops a fit; a list is swept"
+SHAPING = "Budget: what shapes a fit; it needs a limit that stops the fit"
+_compared, _tuned, _measured, _placed, _left = (
     partial(_option, section)
-    for section in ("what is compared", "budget", "what is measured", "how it runs", "what it leaves")
+    for section in ("What is compared", "Tuning", "What is measured", "How it runs", "What it leaves")
 )
 
 
@@ -86,23 +88,23 @@ class RunConfig(BaseModel):
         ConfigError: a setting is not known, or its value cannot be used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     strategies: StrategyTexts = _compared(STRATEGIES, "strategies to compare, such as bm25,frozen,hybrid(lora)")
     baseline: StrategyText = _compared(BASELINE, "strategy that the other strategies are tested against", "STRATEGY")
     datasets: Texts = _compared(DATASETS, "target datasets: folders, or names that 'list datasets' shows")
     probes: TextsOrNone = _compared((), "datasets outside the domain, on which forgetting is measured; or none")
     data_dir: Text | None = _compared(None, "folder that holds dataset folders", "DIR")
-    model: Texts = _compared(("",), "base models: folders or hub names (default: all-MiniLM-L6-v2)")
+    model: Texts = _compared(("",), "base models: folders or hub names  [default: all-MiniLM-L6-v2]")
     seeds: Wholes = _compared((0,), "random seeds; every strategy that trains is fitted once for each")
     set: Overrides = _compared(
         {}, "a hyperparameter (lora.r=16) or a training setting (train.batch_size=64)", "NAME.OPTION=VALUE"
     )
     strategy_files: TextsOrNone = _compared((), "a Python file with strategies of your own", "FILE")
     trust_remote_code: Flag = _compared(False, "run code that comes with a model from the hub")
-    budget: Budgets = _budgeted(BUDGET, "what a fit may use")
-    usd_per_hour: Amount | None = _budgeted(None, "price of this machine, for budgets in usd", "USD")
-    tune_trials: Annotated[Whole, Field(ge=0)] = _budgeted(
+    budget: Budgets = _option(STOPPING, BUDGET, "what a fit may use")
+    usd_per_hour: Amount | None = _option(STOPPING, None, "price of this machine in an hour", "USD")
+    tune_trials: Annotated[Whole, Field(ge=0)] = _tuned(
         0, "trials of tuning on development data for each strategy; the first tries the defaults", "N"
     )
     measures: Texts = _measured(MEASURES, "measures, such as ndcg@10,mrr@10; any name of ir_measures is understood")

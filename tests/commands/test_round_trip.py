@@ -1,4 +1,4 @@
-"""The command line, a YAML file and `run.json` say the same things, every one of them."""
+"""Every setting can be given on the command line, in a YAML file and in a `run.json`, with the same result."""
 
 from __future__ import annotations
 
@@ -6,26 +6,38 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
-from bench.cli import Parser
-from bench.commands import run
-from bench.config.schema import RunConfig, from_mapping, load, merged
+from bench.commands._settings import read_settings, run_options
+from bench.config.schema import RunConfig, from_mapping, load
 
-SAID: dict[str, tuple[list[str], Any]] = {
+GIVEN: dict[str, tuple[list[str], Any]] = {
     "strategies": (["--strategies", "frozen, hybrid(lora, method=rrf)"], ("frozen", "hybrid(lora, method=rrf)")),
     "datasets": (["--datasets", "scifact,my-folder"], ("scifact", "my-folder")),
     "data_dir": (["--data-dir", "data"], "data"),
     "model": (["--model", "one,openai:http://127.0.0.1:1/v1#two"], ("one", "openai:http://127.0.0.1:1/v1#two")),
     "budget": (
-        ["--budget-steps", "10,20", "--budget-examples", "50", "--budget-trainable-params", "0.5%"],
+        [
+            "--budget-steps",
+            "10",
+            "--budget-steps",
+            "20",
+            "--budget-examples",
+            "50",
+            "--budget-trainable-params",
+            "0.5%",
+        ],
         {"steps": (10, 20), "examples": (50,), "trainable_params": (0.005,)},
     ),
     "usd_per_hour": (["--usd-per-hour", "2.5"], 2.5),
-    "seeds": (["--seeds", "0,1,2"], (0, 1, 2)),
+    "seeds": (["--seeds", "0,1", "--seeds", "2"], (0, 1, 2)),
     "probes": (["--probes", "boolq,stsb"], ("boolq", "stsb")),
-    "measures": (["--measures", "ndcg@10,RBP(p=0.8,rel=2),P(rel=2)@5"], ("ndcg@10", "RBP(p=0.8,rel=2)", "P(rel=2)@5")),
+    "measures": (
+        ["--measures", "ndcg@10,SetF(beta=0.5,rel=2),P(rel=2)@5"],
+        ("ndcg@10", "SetF(beta=0.5,rel=2)", "P(rel=2)@5"),
+    ),
     "baseline": (["--baseline", "bm25"], "bm25"),
     "tune_trials": (["--tune-trials", "4"], 4),
     "min_gain": (["--min-gain", "0.05"], 0.05),
@@ -49,38 +61,31 @@ SAID: dict[str, tuple[list[str], Any]] = {
     "no_report": (["--no-report"], True),
     "dry_run": (["--dry-run"], True),
 }
-"""Field -> how the command line says it, and what it then is: none of these is the default."""
+"""Field -> its option on the command line, and the value it then has. No value is the default."""
 
 
 def from_command_line(arguments: list[str]) -> RunConfig:
-    parser = Parser(prog="adaptbench run")
-    run.add_arguments(parser)
-    known = RunConfig.model_fields.keys()
-    given = {
-        name: value
-        for name, value in vars(parser.parse_args(arguments)).items()
-        if name in known or name.startswith("budget_")
-    }
-    return from_mapping(merged({}, given))
+    command = click.Command("run", params=run_options(), callback=lambda config_file, **given: given)
+    return read_settings(None, command.main(arguments, standalone_mode=False))
 
 
 def test_every_setting_is_covered_here() -> None:
-    assert SAID.keys() == RunConfig.model_fields.keys()
+    assert GIVEN.keys() == RunConfig.model_fields.keys()
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_a_setting_survives_every_way_of_saying_it(name: str, tmp_path: Path) -> None:
-    arguments, expected = SAID[name]
-    said = from_command_line(arguments)
-    assert getattr(said, name) == expected
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_setting_survives_every_way_of_giving_it(name: str, tmp_path: Path) -> None:
+    arguments, expected = GIVEN[name]
+    given = from_command_line(arguments)
+    assert getattr(given, name) == expected
     assert getattr(RunConfig(), name) != expected
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(said.to_dict()), encoding="utf-8")
-    (tmp_path / "run.json").write_text(json.dumps({"invocations": [{"config": said.to_dict()}]}), encoding="utf-8")
-    assert from_mapping(load(tmp_path / "run.yaml")) == said
-    assert from_mapping(load(tmp_path / "run.json")) == said
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(given.to_dict()), encoding="utf-8")
+    (tmp_path / "run.json").write_text(json.dumps({"invocations": [{"config": given.to_dict()}]}), encoding="utf-8")
+    assert from_mapping(load(tmp_path / "run.yaml")) == given
+    assert from_mapping(load(tmp_path / "run.json")) == given
 
 
 def test_all_settings_together(tmp_path: Path) -> None:
-    said = from_command_line([argument for arguments, _ in SAID.values() for argument in arguments])
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(said.to_dict()), encoding="utf-8")
-    assert from_mapping(load(tmp_path / "run.yaml")) == said
+    given = from_command_line([argument for arguments, _ in GIVEN.values() for argument in arguments])
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(given.to_dict()), encoding="utf-8")
+    assert from_mapping(load(tmp_path / "run.yaml")) == given

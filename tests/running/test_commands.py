@@ -48,11 +48,11 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert main(line) == 0
     captured = capsys.readouterr()
     assert "toy" in captured.out and "5 steps" in captured.out and "report.md" in captured.out
-    assert "2 fits and 2 measurements to do, 0 stand already" in captured.err.replace("\n", " ")
+    assert "2 fits and 2 measurements to run, 0 already complete" in captured.err.replace("\n", " ")
     assert "words" in (tmp_path / "out" / "report.md").read_text()
     assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
     assert main(line) == 0
-    assert "0 fits and 0 measurements to do, 4 stand already" in capsys.readouterr().err.replace("\n", " ")
+    assert "0 fits and 0 measurements to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,14 +73,14 @@ def test_some_failed_is_exit_code_1(line: list[str], capsys: pytest.CaptureFixtu
 def test_a_dry_run_runs_nothing(line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["kind"] for row in found["to_do"]] == ["fit", "fit", "cell", "cell"]
-    assert {row["how"] for row in found["to_do"]} == {"rough"} and found["seconds"] > 0
+    assert [row["kind"] for row in found["to_run"]] == ["fit", "fit", "cell", "cell"]
+    assert {row["how"] for row in found["to_run"]} == {"rough"} and found["seconds"] > 0
     assert not (tmp_path / "out").exists()
     main([*line, "--quiet", "--no-report"])
     capsys.readouterr()
     main([*line, "--dry-run", "--seeds", "0,1"])
     text = capsys.readouterr().out
-    assert "measured" in text and "2 to do" in text and "4 stand already" in text
+    assert "measured" in text and "2 to run" in text and "4 already complete" in text
 
 
 def test_a_run_json_says_the_same_as_the_command_line(
@@ -89,7 +89,7 @@ def test_a_run_json_says_the_same_as_the_command_line(
     main([*line, "--quiet", "--no-report"])
     capsys.readouterr()
     assert main(["run", "--config", str(tmp_path / "out" / "run.json"), "--no-report"]) == 0
-    assert "4 stand already" in capsys.readouterr().err.replace("\n", " ")
+    assert "4 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_python_interface_is_as_short(line: list[str], toy_file: Path, tmp_path: Path) -> None:

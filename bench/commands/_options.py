@@ -1,0 +1,106 @@
+"""What the commands declare their arguments and options with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class Option(click.Option):
+    """An option that stands under a heading of its own in the help."""
+
+    def __init__(self, *declarations: Any, section: str = "Options", **settings: Any) -> None:
+        super().__init__(*declarations, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help lists options under their headings."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return `--help`, described in the style of the other options."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.help = "show this help"
+        return option
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those without a heading of their own last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and not isinstance(parameter, click.Argument):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        general = sections.pop("Options", [])
+        for heading, records in {**sections, "Options": general}.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=29)
+
+
+class Names(click.ParamType):
+    """Text, or texts with commas between them, for which a shell offers the known names."""
+
+    name = "text"
+
+    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+        self.known = known
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names that may complete the last item of a list."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{name}") for name in self.known() if name.startswith(last)]
+
+
+def _strategies() -> Iterable[str]:
+    from bench.planning.registry import Registry
+
+    return Registry().names()
+
+
+def _datasets() -> Iterable[str]:
+    from bench.data.catalogue import catalogue
+
+    return catalogue()
+
+
+class _Finite(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            finite = math.isfinite(float(value))
+        except ValueError:
+            finite = False
+        if not finite:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return float(super().convert(value, param, ctx))
+
+
+STRATEGIES = Names(_strategies)
+DATASETS = Names(_datasets)
+PATH = click.Path(path_type=Path)
+ABOVE_ZERO = _Finite(min=0, min_open=True)
+ZERO_OR_MORE = _Finite(min=0)
+SHARE = _Finite(min=0, max=1, min_open=True)
+COUNT = click.IntRange(min=1)
+
+option = partial(click.option, cls=Option)
+flag = partial(option, is_flag=True)
+run_folder = click.argument(
+    "folder", metavar="[DIR]", required=False, type=PATH, help="folder of the run  [default: that of 'run']"
+)
+data_dir = option("--data-dir", metavar="DIR", type=PATH, help="folder that holds dataset folders")
+
+
+def command(help: str | None, **settings: Any) -> Callable[[Callable[..., int]], Command]:
+    """Return a decorator that makes a command of a function; its help is the docstring of its module."""
+    return click.command(cls=Command, help=help, **settings)
+
+
+def json_flag(help: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator that adds `--json`, which the function takes as `as_json`."""
+    return flag("--json", "as_json", help=help)

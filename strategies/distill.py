@@ -41,7 +41,7 @@ class Distill(EncoderStrategy):
     """
 
     name = "distill"
-    summary = "listwise distillation of a re-ranker or a composite into an encoder"
+    summary = "a re-ranker or another teacher distilled into an encoder"
     n_components = 1
     component_options = ("teacher",)
 

@@ -42,7 +42,7 @@ class Hybrid(Strategy):
     """
 
     name = "hybrid"
-    summary = "BM25 fused with another strategy, the weight chosen on development data"
+    summary = "BM25 fused with x, the weight chosen on development data"
     needs = frozenset({"pairs"})
     n_components = 1
     version = 2

@@ -38,7 +38,7 @@ class Instruct(BaseEncoder):
     """
 
     name = "instruct"
-    summary = "the frozen model with a prompt for queries, chosen on development data"
+    summary = "a prompt for queries, chosen on development data; frozen model"
     needs = frozenset({"pairs"})
 
     @dataclass(frozen=True)

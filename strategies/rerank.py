@@ -42,7 +42,7 @@ class Rerank(Strategy):
     """
 
     name = "rerank"
-    summary = "a cross-encoder trained on the domain, over the top of another strategy"
+    summary = "a cross-encoder trained on the domain re-ranks the results of x"
     needs = frozenset({"pairs"})
     trains = "head"
     probe_queries = 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.records import FitReport
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 LEAST_CHANGE = 1e-6
 """Difference above which an answer counts as changed: more than fp32 rounding does to vectors of unit length."""
@@ -72,13 +76,10 @@ class Evidence:
         return Fitted(strategy, report, steps[0], resources.meter.seconds, frozen)
 
     @cached_property
-    def components(self) -> list[Strategy]:
-        """The fitted components of the strategy."""
-        return [self.fit(component).strategy for component in self.blueprint.components]
-
     def untrained(self) -> Strategy:
-        """Return a new, unfitted strategy around fitted components."""
-        return self.blueprint.build(self.resources(), self.components)
+        """The strategy before its fit, around fitted components."""
+        components = [self.fit(component).strategy for component in self.blueprint.components]
+        return self.blueprint.build(self.resources(), components)
 
     @cached_property
     def fitted(self) -> Fitted:
@@ -107,9 +108,14 @@ class Evidence:
         return None if self.untrained_answers is None else float(np.abs(self.answers - self.untrained_answers).max())
 
     @cached_property
+    def base_model(self) -> SentenceTransformer:
+        """The base model, as nothing has touched it."""
+        return self.settings.model.load()
+
+    @cached_property
     def base_digests(self) -> Digests:
         """Digest of every tensor of the base model."""
-        return state_digests(self.settings.model.load())
+        return state_digests(self.base_model)
 
     @property
     def sample_texts(self) -> list[str]:

@@ -21,7 +21,7 @@ def off_and_on(evidence: Evidence) -> str:
         with strategy.detached():
             detached = embed(strategy.model, texts)
         again = embed(strategy.model, texts)
-        base = embed(evidence.settings.model.load(), texts)
+        base = embed(evidence.base_model, texts)
     difference = float((detached - base).abs().max())
     if not difference <= MOST_ROUNDING:
         raise Violation(f"under `detached` embeddings differ from the base model's by up to {difference:.1e}")

@@ -18,7 +18,7 @@ _NAMED = 3
 
 def attached_parameters(evidence: Evidence) -> str:
     """As many parameters have `requires_grad` after `attach` as the strategy declares."""
-    strategy = evidence.untrained()
+    strategy = evidence.untrained
     if strategy.trains == "none":
         return "trains nothing, as declared"
     declared = strategy.trainable_params
@@ -35,7 +35,7 @@ def gradients(evidence: Evidence) -> str:
     """One backward pass reaches every family of trainable tensors, and its gradients are finite."""
     import torch
 
-    strategy = evidence.untrained()
+    strategy = evidence.untrained
     if strategy.trains == "none" or not isinstance(strategy, EncoderStrategy):
         return ""
     trainable = {name: parameter for name, parameter in strategy.model.named_parameters() if parameter.requires_grad}
@@ -43,7 +43,7 @@ def gradients(evidence: Evidence) -> str:
     with torch.no_grad():
         for parameter in trainable.values():
             noise = torch.randn(parameter.shape, generator=generator) * _NOISE
-            parameter.add_(noise.to(parameter.device, parameter.dtype))
+            parameter.add_(noise.to(parameter.device, parameter.dtype))  # no other check reads these values
     vectors = embed(strategy.model, evidence.sample_texts)
     direction = torch.randn(vectors.shape, generator=generator).to(vectors.device)
     if vectors.requires_grad:
@@ -67,7 +67,7 @@ def gradients(evidence: Evidence) -> str:
 def reported_parameters(evidence: Evidence) -> str:
     """The report of the fit gives the declared number of trainable parameters."""
     fitted = evidence.fitted
-    declared, reported = evidence.untrained().trainable_params, fitted.report.trainable_params
+    declared, reported = evidence.untrained.trainable_params, fitted.report.trainable_params
     if fitted.strategy.trains != "none" and reported != declared:
         raise Violation(f"declares {declared:,} trainable parameters, but its report says {reported:,}")
     return ""
@@ -75,7 +75,7 @@ def reported_parameters(evidence: Evidence) -> str:
 
 def outputs_change(evidence: Evidence) -> str:
     """After the fit, the strategy answers otherwise than around the base model."""
-    if evidence.untrained().trains == "none":
+    if evidence.untrained.trains == "none":
         return ""
     change = evidence.largest_change
     if change is None:

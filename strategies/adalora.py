@@ -10,7 +10,9 @@ from bench.data.dataset import TrainingData
 from bench.encoders.peft import PeftStrategy
 from bench.errors import unknown
 from bench.models.architectures import transformer_of
+from bench.records import FitReport
 from bench.strategy.hyperparameters import EncoderConfig
+from bench.strategy.settings import TrainingSettings
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 from strategies.lora import TARGETS
 
@@ -59,9 +61,9 @@ class AdaLora(PeftStrategy):
             total_step=2,
         )
 
-    def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
+    def on_step(self, tower: SentenceTransformer, step: int, total: int) -> None:
         """Update the importance of every rank, and prune."""
-        wrapped = transformer_of(model)
+        wrapped = transformer_of(tower)
         schedule = wrapped.peft_config["default"]
         if step == 1:
             schedule.total_step = total
@@ -70,17 +72,17 @@ class AdaLora(PeftStrategy):
             schedule.deltaT = max(1, total // 100)
         wrapped.base_model.update_and_allocate(step)
 
-    def loss(self, model: SentenceTransformer) -> nn.Module:
+    def loss(self, settings: TrainingSettings) -> nn.Module:
         """The shared loss plus the orthogonality term."""
         from bench.encoders.orthogonality import WithOrthogonality
 
-        return WithOrthogonality(super().loss(model), self.config.orthogonal)
+        return WithOrthogonality(super().loss(settings), self.model, self.config.orthogonal)
 
-    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
+    def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
         """Report the ranks that are left in each layer."""
         ranks = {
             name.removeprefix("0.model.base_model.model.").removesuffix(".lora_E.default"): int((p != 0).sum())
-            for name, p in model.named_parameters()
+            for name, p in self.model.named_parameters()
             if name.endswith("lora_E.default")
         }
         return {"ranks": ranks}

@@ -47,20 +47,20 @@ class Adapter(EncoderStrategy):
             "width", most=lambda model: model.width, replaces=("reduction",)
         )
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put the networks behind the linear layers of the placement."""
         from bench.encoders.hooks import Bottleneck, on_output
 
         if self.config.placement not in PLACEMENTS:
             raise unknown("adapter.placement", self.config.placement, PLACEMENTS)
         for role in PLACEMENTS[self.config.placement]:
-            for linear in family(model).linears(model, role):
+            for linear in family(tower).linears(tower, role):
                 inner = self.config.width or max(1, linear.out_features // self.config.reduction)
                 on_output(linear, "adapter", Bottleneck(linear.out_features, inner))
-        return model
+        return tower
 
-    def detached(self) -> AbstractContextManager[None]:
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Pass the networks by."""
         from bench.encoders.hooks import switched_off
 
-        return switched_off(self.model)
+        return switched_off(tower)

@@ -28,14 +28,14 @@ class BitFit(EncoderStrategy):
         lr: float = 1e-3
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make the biases trainable."""
-        biases = [parameter for name, parameter in model.named_parameters() if name.endswith(".bias")]
+        biases = [parameter for name, parameter in tower.named_parameters() if name.endswith(".bias")]
         if not biases:
-            found = family(model)
+            found = family(tower)
             raise refuse(
                 self.name, found, "its layers have no biases", [name for name in FAMILIES if name != found.family]
             )
         for parameter in biases:
             parameter.requires_grad = True
-        return model
+        return tower

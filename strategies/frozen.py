@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.encoders.base import BaseEncoder
+from bench.encoders.plain import plain_base
+from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -16,8 +19,12 @@ class Frozen(BaseEncoder):
     name = "frozen"
     summary = "the general model, untouched"
 
+    @dataclass(frozen=True)
+    class Config(StrategyConfig):
+        """`representation` says how texts are represented and compared."""
+
+        representation: str = "single"
+
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model."""
-        from bench.encoders.plain import plain_base
-
-        return plain_base(self)
+        return plain_base(self.resources)

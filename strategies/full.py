@@ -27,6 +27,6 @@ class Full(EncoderStrategy):
         lr: float = 5e-5
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""
-        return model.requires_grad_(True)
+        return tower.requires_grad_(True)

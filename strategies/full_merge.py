@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
+from bench.records import FitReport
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
@@ -38,23 +39,24 @@ class FullMerge(EncoderStrategy):
         share: float = -1.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""
         if self.config.share > 1:
             raise BenchError(f"option share: {self.config.share:g} is not a share between 0 and 1")
-        return model.requires_grad_(True)
+        return tower.requires_grad_(True)
 
     @property
     def finish_evaluations(self) -> int:
         """Mixtures that are scored after training, which the budget pays for: the checkpoint's own score is known."""
         return len(SHARES) - 1 if self.config.share < 0 else 0
 
-    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
-        """Mix the weights; what this takes is charged."""
+    def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
+        """Mix the weights. The time this takes is charged."""
         import torch
 
-        with self.resources.meter.excluded():  # it may have to be loaded
-            base = dict(self.resources.encoder.model.named_parameters())
+        model, resources = self.model, self.resources
+        with resources.meter.excluded():  # it may have to be loaded
+            base = dict(resources.encoder.model.named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
         def mix(share: float) -> None:
@@ -65,11 +67,11 @@ class FullMerge(EncoderStrategy):
 
         scores: dict[float, float] = {}
         share = self.config.share if self.config.share >= 0 else WITHOUT_SELECTION
-        if self.config.share < 0 and data.dev_qrels and data.labels >= self.resources.training.selection_floor:
-            pool = self.resources.development(data)
+        pool = resources.development(data) if self.config.share < 0 else None
+        if pool is not None:
             for candidate in SHARES:
-                if candidate == 1.0 and self.resources.best_dev is not None:
-                    scores[candidate] = self.resources.best_dev
+                if candidate == 1.0 and report.best_dev is not None:
+                    scores[candidate] = report.best_dev
                     continue
                 mix(candidate)
                 scores[candidate] = float(pool.scores(self).mean())

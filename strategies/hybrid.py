@@ -19,10 +19,11 @@ from bench.records import FitReport
 from bench.retrieval.fusion import convex, reciprocal_rank
 from bench.retrieval.lexical import LexicalIndex, best, build_lexical, tokenize
 from bench.retrieval.ranking import Hits, Ranking
-from bench.strategy.base import Index, Strategy
+from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.protocols import Index
 from bench.strategy.space import Choice, Param
-from bench.training.watch import paired_error
+from bench.training.selection import paired_error
 
 if TYPE_CHECKING:
     from bench.strategy.resources import Resources
@@ -67,16 +68,15 @@ class Hybrid(Strategy):
             raise unknown("hybrid.method", self.config.method, METHODS)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         for part in self.components:
-            self.reindex = part.reindex  # type: ignore[misc]
+            self.reindex = part.reindex
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Choose the weight: the best nDCG@10 on the development pool, with BM25's statistics of the whole corpus."""
         report = FitReport(examples=data.labels)
         weighted = self.config.method == "weighted"
         choose = weighted and self.config.weight < 0
-        if data.dev_qrels and data.labels >= self.resources.training.selection_floor:
-            with self.resources.meter.excluded():
-                pool = self.resources.development(data)
+        pool = self.resources.development(data)
+        if pool is not None:
             size = len(pool.corpus)
             try:
                 dense = self.components[0].search(pool.queries, self.components[0].index(pool.corpus), size)

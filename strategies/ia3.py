@@ -37,32 +37,32 @@ class IA3(EncoderStrategy):
         attention_output: bool = True
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(3e-4, 5e-2)}
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put a vector behind key and value and in front of the output layers."""
         from bench.encoders.hooks import Scale, on_input, on_output
 
-        architecture = family(model)
+        architecture = family(tower)
         behind: tuple[Role, ...] = ("key", "value")
         in_front: tuple[Role, ...] = ("attention_output", "output") if self.config.attention_output else ("output",)
         for role in behind:
-            for linear in architecture.linears(model, role):
+            for linear in architecture.linears(tower, role):
                 part = architecture.slice_of(role, linear.out_features)
                 on_output(linear, f"ia3_{role}", Scale(linear.out_features, part))
         for role in in_front:
-            for linear in architecture.linears(model, role):
+            for linear in architecture.linears(tower, role):
                 on_input(linear, "ia3_input", Scale(linear.in_features, slice(0, linear.in_features)))
-        return model
+        return tower
 
     @contextmanager
-    def merged(self) -> Iterator[None]:
+    def fold(self, tower: SentenceTransformer) -> Iterator[None]:
         """Multiply the vectors into the weights while encoding: no extra work a token."""
         from bench.encoders.hooks import scales_folded
 
-        with scales_folded(self.model):
+        with scales_folded(tower):
             yield
 
-    def detached(self) -> AbstractContextManager[None]:
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Scale nothing."""
         from bench.encoders.hooks import switched_off
 
-        return switched_off(self.model)
+        return switched_off(tower)

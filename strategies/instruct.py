@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.encoders.base import BaseEncoder
+from bench.encoders.plain import plain_base
 from bench.errors import BenchError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
@@ -56,12 +57,11 @@ class Instruct(BaseEncoder):
             raise BenchError("instruct.prompts holds no prompt: give some, parted by |")
         report = FitReport(examples=data.labels)
         self.prompt = ""
-        if not data.dev_qrels or data.labels < self.resources.training.selection_floor:
+        pool = self.resources.development(data)
+        if pool is None:
             report.notes.append("instruct: too few labels to choose a prompt, so queries stay as they are")
             report.chosen = {"prompt": ""}
             return report
-        with self.resources.meter.excluded():
-            pool = self.resources.development(data)
         index = self.index(pool.corpus)
         scores = {}
         for prompt in prompts:
@@ -86,10 +86,9 @@ class Instruct(BaseEncoder):
 
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model with the prompt for queries in its own configuration."""
-        from bench.encoders.plain import plain_base
         from bench.retrieval.encode import prompt_of
 
-        model = plain_base(self)
+        model = plain_base(self.resources)
         model.prompts["query"] = (prompt_of(model, "query") or "") + self.prompt
         return model
 

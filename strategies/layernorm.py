@@ -29,8 +29,8 @@ class LayerNorm(EncoderStrategy):
         lr: float = 1.78e-3
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make the layer norms trainable."""
-        for norm in family(model).layer_norms(model):
+        for norm in family(tower).layer_norms(tower):
             norm.requires_grad_(True)
-        return model
+        return tower

@@ -7,7 +7,7 @@ Houlsby et al. (2019, section 2.1) place it in blocks, here after pooling.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.budget import Budget
@@ -15,13 +15,11 @@ from bench.data.dataset import TrainingData
 from bench.encoders.head import HeadStrategy
 from bench.errors import NotApplicableError
 from bench.records import FitReport
-from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
+from bench.strategy.hyperparameters import TrainedConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
     import torch
-
-    from bench.strategy.resources import Resources
 
 _WHOLE = 0
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -37,13 +35,15 @@ class Linear(HeadStrategy):
     trains = "head"
 
     @dataclass(frozen=True)
-    class Config(EncoderConfig):
+    class Config(TrainedConfig):
         """`rank` 0 trains the whole matrix; above that, a residual of this rank."""
 
         lr: float = 5.81e-4
         rank: int = _WHOLE
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-5, 1e-2), "rank": Choice((_WHOLE, *RANKS))}
-        size: ClassVar[SizeParameter | None] = SizeParameter("rank", most=lambda model: (model.dimension - 1) // 2)
+        size: ClassVar[SizeParameter | None] = SizeParameter(
+            "rank", most=lambda model: (model.dimension - 1) // 2, full=_WHOLE
+        )
 
     def build(self, dimension: int) -> torch.nn.Module:
         """Return the identity plus what is trained."""
@@ -69,18 +69,12 @@ class Linear(HeadStrategy):
         """Train the map within the budget and keep the best of ten checkpoints."""
         import torch
 
-        from bench.encoders.head_task import HeadWork
-        from bench.training.descent import development_pool, train_module
+        from bench.encoders.head_task import HeadTask
+        from bench.training.train import train
 
         if not data.pairs:
             raise NotApplicableError(f"linear trains on labelled pairs, and dataset {data.dataset!r} has none left")
         torch.manual_seed(seed)
         self._module = None  # a head looked at before began at random numbers of no seed
-        work = HeadWork(self.module, self.forward, data, self.resources, seed)
-        return train_module(self, work, data, budget, development_pool(self, data))
-
-    @classmethod
-    def resize(cls, config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
-        """The whole matrix where it fits, else a residual: from half the dimension on, that would cost more."""
-        whole = replace(config, rank=_WHOLE)  # type: ignore[call-arg]
-        return whole if cls(whole, resources).trainable_params <= limit else super().resize(config, limit, resources)
+        task = HeadTask(self.module, self.forward, data, self.resources, self.config.lr, seed)
+        return train(self, task, data, budget)

@@ -30,7 +30,7 @@ class Prefix(EncoderStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`start` scales the noise at the start, in standard deviations of keys and values.
+        """`noise` scales the noise of the first offsets, in standard deviations of keys and values.
 
         With `reparametrise` the defaults are `lr` 2.17e-4 and `tokens` 100.
         """
@@ -39,7 +39,7 @@ class Prefix(EncoderStrategy):
         tokens: int = 50
         reparametrise: bool = False
         hidden: int = 128
-        start: float = 0.25
+        noise: float = 0.25
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 5e-2), "tokens": Choice((5, 10, 20, 50, 100))}
         size: ClassVar[SizeParameter | None] = SizeParameter("tokens", most=lambda model: model.tokens)
 
@@ -52,29 +52,29 @@ class Prefix(EncoderStrategy):
             """The width of the network, where one makes the offsets: most of its parameters are not the tokens'."""
             return SizeParameter("hidden", most=lambda model: model.width) if self.reparametrise else self.size
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Give each block's attention its keys and values."""
         import torch
         from torch import nn
 
         from bench.encoders import virtual_tokens as virtual
 
-        config, architecture = self.config, family(model)
-        keys = list(architecture.linears(model, "key"))
+        config, architecture = self.config, family(tower)
+        keys = list(architecture.linears(tower, "key"))
         width = keys[0].in_features
         if config.reparametrise:
             body = virtual.Body(config.tokens, width, nn.Linear(width, config.hidden), nn.Tanh())
             offsets: list[nn.Module] = [virtual.Reparametrised(body, config.hidden, 2 * width) for _ in keys]
         else:
             # a layer norm's output has unit variance: what a projection makes of it has this deviation
-            scales = [config.start * float(key.weight.std()) * width**0.5 for key in keys]
+            scales = [config.noise * float(key.weight.std()) * width**0.5 for key in keys]
             tables = [[virtual.centred_noise(config.tokens, width, scale) for _ in range(2)] for scale in scales]
             offsets = [virtual.Offsets(torch.cat(pair, dim=1)) for pair in tables]
-        virtual.attach_prefixes(model, [virtual.Prefix(offset, config.tokens) for offset in offsets])
-        return model
+        virtual.attach_prefixes(tower, [virtual.Prefix(offset, config.tokens) for offset in offsets])
+        return tower
 
-    def detached(self) -> AbstractContextManager[None]:
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Attend to the text alone."""
         from bench.encoders.hooks import switched_off
 
-        return switched_off(self.model)
+        return switched_off(tower)

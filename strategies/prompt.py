@@ -29,28 +29,28 @@ class Prompt(EncoderStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`start` scales the noise at the start, in standard deviations of the token embeddings."""
+        """`noise` scales the noise of the first offsets, in standard deviations of the token embeddings."""
 
         lr: float = 4.22e-2
         tokens: int = 20
-        start: float = 2.0
+        noise: float = 2.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
         size: ClassVar[SizeParameter | None] = SizeParameter("tokens", most=lambda model: model.tokens)
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put the embeddings before the text's."""
         from bench.encoders import virtual_tokens as virtual
 
         config = self.config
-        table = transformer_of(model).get_input_embeddings().weight
+        table = transformer_of(tower).get_input_embeddings().weight
         offsets = virtual.Offsets(
-            virtual.centred_noise(config.tokens, table.shape[1], config.start * float(table.std()))
+            virtual.centred_noise(config.tokens, table.shape[1], config.noise * float(table.std()))
         )
-        virtual.attach_prompt(model, virtual.Prompt(offsets, config.tokens, family(model).position_offset))
-        return model
+        virtual.attach_prompt(tower, virtual.Prompt(offsets, config.tokens, family(tower).position_offset))
+        return tower
 
-    def detached(self) -> AbstractContextManager[None]:
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Leave the text alone."""
         from bench.encoders.hooks import switched_off
 
-        return switched_off(self.model)
+        return switched_off(tower)

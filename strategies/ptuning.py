@@ -38,22 +38,22 @@ class PTuning(EncoderStrategy):
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
         size: ClassVar[SizeParameter | None] = SizeParameter("hidden", most=lambda model: model.width)
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put the network's output before the text's embeddings."""
         from torch import nn
 
         from bench.encoders import virtual_tokens as virtual
 
         config = self.config
-        width = transformer_of(model).get_input_embeddings().weight.shape[1]
+        width = transformer_of(tower).get_input_embeddings().weight.shape[1]
         first, second = nn.Linear(width, config.hidden), nn.Linear(config.hidden, config.hidden)
         body = virtual.Body(config.tokens, width, first, nn.ReLU(), second, nn.ReLU())
         offsets = virtual.Reparametrised(body, config.hidden, width)
-        virtual.attach_prompt(model, virtual.Prompt(offsets, config.tokens, family(model).position_offset))
-        return model
+        virtual.attach_prompt(tower, virtual.Prompt(offsets, config.tokens, family(tower).position_offset))
+        return tower
 
-    def detached(self) -> AbstractContextManager[None]:
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Leave the text alone."""
         from bench.encoders.hooks import switched_off
 
-        return switched_off(self.model)
+        return switched_off(tower)

@@ -19,14 +19,15 @@ from bench.models.locate import base_model
 from bench.records import FitReport
 from bench.retrieval.fusion import convex
 from bench.retrieval.ranking import Hits, Ranking
-from bench.strategy.base import Index, Strategy
-from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig, TrainedConfig
+from bench.strategy.protocols import Index
 from bench.strategy.space import Choice, LogUniform, Param
 
 if TYPE_CHECKING:
-    from bench.encoders.cross_encoder import Ranker
+    from bench.models.cross_encoder import Ranker
+    from bench.strategy.protocols import DevelopmentPool
     from bench.strategy.resources import Resources
-    from bench.training.selection import DevelopmentPool
 
 WEIGHTS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DEFAULT_WEIGHT = 0.5
@@ -49,7 +50,7 @@ class Rerank(Strategy):
     n_components = 1
 
     @dataclass(frozen=True)
-    class Config(EncoderConfig):
+    class Config(TrainedConfig):
         """`model` is a pretrained ranker (hub name or folder); empty starts from the base model with a fresh head."""
 
         lr: float = 5e-5
@@ -67,11 +68,13 @@ class Rerank(Strategy):
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         self._ranker: Ranker | None = None
         for part in self.components:
-            self.reindex = part.reindex  # type: ignore[misc]
+            self.reindex = part.reindex
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
         """The files of a ranker that is a folder."""
+        from bench.models.cross_encoder import files_of
+
         assert isinstance(config, cls.Config)
         return files_of(config.model)
 
@@ -91,9 +94,9 @@ class Rerank(Strategy):
         return self.ranker.ready()
 
     def _load(self, source: BaseModel) -> Ranker:
-        from bench.encoders.cross_encoder import Ranker
+        from bench.models.cross_encoder import Ranker
 
-        return Ranker(source, self.resources, self.config.max_length)
+        return Ranker(source, self.config.max_length, self.resources.device, self.resources.training.precision)
 
     @property
     def trainable_params(self) -> int:
@@ -104,8 +107,8 @@ class Rerank(Strategy):
         """Train the cross-encoder within the budget; choose checkpoint and weight on the development pool."""
         import torch
 
-        from bench.encoders.cross_encoder import RankerWork
-        from bench.training.descent import development_pool, train_module
+        from bench.encoders.cross_encoder_task import CrossEncoderTask
+        from bench.training.train import train
 
         if not data.pairs:
             raise NotApplicableError(f"rerank trains on labelled pairs, and dataset {data.dataset!r} has none left")
@@ -115,10 +118,10 @@ class Rerank(Strategy):
             self._ranker = None  # one looked at before has a head of no seed
             ranker = self.ranker
         pairs, labels = self.examples(data, seed)
-        pool = development_pool(self, data)
-        work = RankerWork(ranker, pairs, labels, resources.training.batch_size, seed)
+        pool = resources.development(data)
+        task = CrossEncoderTask(ranker, pairs, labels, resources.training, self.config.lr, seed)
         if pool is None:
-            report = train_module(self, work, data, budget, None)
+            report = train(self, task, data, budget)
         else:
             with resources.meter.excluded():
                 first = self.components[0].search(
@@ -132,7 +135,7 @@ class Rerank(Strategy):
                 self.weight = looks[max(looks)][0]  # that of the checkpoint which is kept: the first of the best
                 return scores
 
-            report = train_module(self, work, data, budget, pool, look)
+            report = train(self, task, data, budget, scores=look)
             report.chosen = looks[max(looks)][1] if looks else {}
         report.chosen |= {"weight": self.weight}
         if not ranker.pretrained:
@@ -196,7 +199,7 @@ class Rerank(Strategy):
 
     def untrained_counterpart(self) -> Strategy | None:
         """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""
-        from bench.encoders.cross_encoder import is_ranker
+        from bench.models.cross_encoder import is_ranker
 
         base = self.components[0].untrained_counterpart()
         if base is None or not is_ranker(self._source.path):
@@ -231,12 +234,6 @@ class RerankIndex:
     def seconds(self) -> float:
         """Seconds of the first stage's index."""
         return self.first.seconds
-
-
-def files_of(name: str) -> Sequence[Path]:
-    """Return the files of a model given as a folder; none for a name on the hub."""
-    folder = Path(name).expanduser()
-    return sorted(path for path in folder.rglob("*") if path.is_file()) if name and folder.is_dir() else ()
 
 
 def _order(hits: Hits, scored: Mapping[str, float], weight: float) -> Hits:

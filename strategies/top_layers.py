@@ -32,10 +32,10 @@ class TopLayers(EncoderStrategy):
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(5e-6, 5e-4), "layers": Choice((1, 2, 3, 4, 6))}
         size: ClassVar[SizeParameter | None] = SizeParameter("layers", most=lambda model: model.blocks)
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make the last blocks trainable."""
         if self.config.layers < 1:
             raise NotApplicableError(f"top-layers needs at least one layer, not {self.config.layers}")
-        for block in family(model).blocks(model)[-self.config.layers :]:
+        for block in family(tower).blocks(tower)[-self.config.layers :]:
             block.requires_grad_(True)
-        return model
+        return tower

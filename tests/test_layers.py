@@ -57,7 +57,7 @@ OPEN_IMPORTS: set[tuple[str, str]] = {
     ("bench.tasks.search", "bench.planning.specs"),
     ("bench.tasks.search", "bench.running.environment"),
     ("bench.training.loop", "bench.encoders.strategy"),
-    ("bench.training.loop", "bench.objectives.negatives"),
+    ("bench.training.loop", "bench.training.hard_negatives"),
     ("bench.training.planning", "bench.encoders.strategy"),
     ("bench.training.selection", "bench.encoders.base"),
     ("bench.training.step_flops", "bench.encoders.strategy"),

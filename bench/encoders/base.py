@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
 from bench.records import FitReport
-from bench.retrieval.index import VectorIndex
+from bench.representations.base import Representation
+from bench.representations.single import Single
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.protocols import Index
+from bench.strategy.resources import Resources
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class BaseEncoder(Strategy):
-    """Retrieval with the untouched base model. Strategies that leave the encoder alone derive from it."""
+    """Retrieval with the untouched base model. Strategies that leave the encoder alone derive from it.
+
+    Args:
+        config: hyperparameters. None takes the defaults.
+        resources: what the harness lends.
+        components: none.
+        representation: how texts are represented. None is `single`.
+    """
 
     name = "base"
     summary = "the base model, untouched"
+
+    def __init__(
+        self,
+        config: StrategyConfig | None,
+        resources: Resources,
+        components: Sequence[Strategy] = (),
+        representation: Representation | None = None,
+    ) -> None:
+        super().__init__(config, resources, components)
+        self.representation = representation or Single()
+        self._encoder: Any = None
+
+    @property
+    def encoder(self) -> Any:
+        """The base model's encoder, or what represents texts with it where they are more than one vector."""
+        if self.representation.single_vector:
+            return self.resources.encoder
+        if self._encoder is None:
+            towers = [self.resources.model.load(self.resources.device) for _ in range(self.representation.n_towers)]
+            model = self.representation.assemble(towers)
+            self._encoder = self.representation.encoder(model, self.resources, None)
+        return self._encoder
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Do nothing."""
         return FitReport()
 
-    def index(self, corpus: Corpus) -> VectorIndex:
-        """Encode the corpus with the base model, or read its vectors from the cache."""
-        vectors, seconds = self.resources.encoder.documents(corpus.texts)
-        return VectorIndex(corpus.ids, vectors, seconds)
+    def index(self, corpus: Corpus) -> Index:
+        """Represent the corpus with the base model, or read its vectors from the cache."""
+        return self.representation.index(self.encoder, corpus)
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank by the base model's similarity."""
-        vectors, _ = self.resources.encoder.queries(list(queries.values()))
-        return index.search(list(queries), vectors, top_k)
+        return self.representation.search(self.encoder, queries, index, top_k)
+
+    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+        """Return the similarity of each pair of sentences (n,), both represented as documents."""
+        return self.representation.similarity(self.encoder, first, second)
 
     def untrained_counterpart(self) -> Strategy | None:
         """The base model itself."""
-        return BaseEncoder(None, self.resources)
+        return BaseEncoder(None, self.resources, representation=self.representation)
 
     def save(self, folder: Path) -> None:
-        """Nothing is added to the base model."""
+        """Write nothing: nothing is added to the base model."""
 
     def load(self, folder: Path) -> None:
-        """Nothing to read."""
+        """Read nothing."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from bench.data.dataset import Corpus
 from bench.encoders.base import BaseEncoder
+from bench.encoders.plain import with_affine_head
 from bench.errors import BenchError
-from bench.retrieval.index import VectorIndex
-from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -74,21 +72,9 @@ class HeadStrategy(BaseEncoder):
         """Scalars of the head that a gradient reaches."""
         return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
 
-    def index(self, corpus: Corpus) -> VectorIndex:
-        """Take the base model's vectors; transform them where the head is for documents too."""
-        vectors, seconds = self.encoder.documents(corpus.texts)
-        return VectorIndex(corpus.ids, vectors, seconds)
-
-    def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
-        """Rank by the similarity of the transformed queries."""
-        vectors, _ = self.encoder.queries(list(queries.values()))
-        return index.search(list(queries), vectors, top_k)
-
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model and the head as a `Dense` module, on a route of its own where it is for one side."""
-        from bench.encoders.plain import with_affine_head
-
-        return with_affine_head(self, self.apply, self.sides)
+        return with_affine_head(self.resources, self.name, self.apply, self.sides)
 
     def save(self, folder: Path) -> None:
         """Write the head's tensors."""

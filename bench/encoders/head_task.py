@@ -1,6 +1,6 @@
 """Training a head: a small module after pooling, on vectors of the base model that are made once.
 
-Batches and temperature are those of the contrastive loop, so that a head and an encoder differ in what is trained.
+Batches and temperature are those of the encoders. A head and an encoder differ in what is trained and in nothing else.
 """
 
 from __future__ import annotations
@@ -12,39 +12,46 @@ import torch
 
 from bench.data.dataset import TrainingData
 from bench.evaluation.flops import flop_model, token_counts
-from bench.objectives.negatives import mine
 from bench.retrieval.encode import Kind
 from bench.strategy.resources import Resources
 from bench.training.batches import contrastive_batches
+from bench.training.hard_negatives import with_hard_negatives
+from bench.training.torch_loop import ModuleTask
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Query vectors (n, d) to adapted query vectors (n, d), of unit length where the model compares by cosine."""
 
 
-class HeadWork:
+class HeadTask(ModuleTask):
     """InfoNCE with in-batch negatives between adapted queries and fixed documents. Each text is encoded once.
 
-    The batch sets the negatives, so it stays whole under a budget of memory; vectors and head take little.
+    The batch sets the negatives, so it stays whole under a budget of memory. Vectors and head take little.
 
     Args:
         module: what is trained.
         forward: applies the module to query vectors.
-        data: training pairs; mined negatives beside them where the settings ask for some.
-        context: base encoder and settings.
+        data: training pairs, with mined negatives where the settings ask for some.
+        resources: base encoder and settings.
+        lr: peak learning rate.
         seed: of the batches.
     """
 
-    divisible = False
-
     def __init__(
-        self, module: torch.nn.Module, forward: Forward, data: TrainingData, resources: Resources, seed: int
+        self,
+        module: torch.nn.Module,
+        forward: Forward,
+        data: TrainingData,
+        resources: Resources,
+        lr: float,
+        seed: int,
     ) -> None:
-        self.module, self.forward, self.data, self.resources, self.seed = module, forward, data, resources, seed
-        settings, pairs = resources.training, data.pairs
+        super().__init__(module, resources.training, lr)
+        self.forward, self.data, self.resources, self.seed = forward, data, resources, seed
+        pairs = data.pairs
         columns = [[pair.document for pair in pairs]]
-        if settings.hard_negatives:
-            mined = mine(data, pairs, settings.hard_negatives, seed, resources)
-            columns += [list(texts) for texts in zip(*mined, strict=True)]
+        if resources.training.hard_negatives:
+            pairs = with_hard_negatives(data, resources)
+            columns += [list(texts) for texts in zip(*(pair.negatives for pair in pairs), strict=True)]
         queries = [pair.query for pair in pairs]
         texts = [text for column in columns for text in column]
         self._texts: dict[Kind, list[str]] = {
@@ -56,14 +63,14 @@ class HeadWork:
 
     def batches(self) -> Iterator[list[int]]:
         """Yield the batches that encoders are trained on, too."""
-        size = self.resources.training.batch_size
+        size = self.settings.batch_size
         return contrastive_batches(self.data.pairs, self.data.train_qrels, size, self.seed)
 
     def loss(self, batch: list[int]) -> torch.Tensor:
         """InfoNCE (van den Oord et al., 2018, eq. 4): each query against all documents of the batch."""
         adapted = self.forward(self.queries[batch])
         candidates = self.documents[:, batch].flatten(0, 1)
-        logits = adapted @ candidates.T / self.resources.training.temperature
+        logits = adapted @ candidates.T / self.settings.temperature
         return torch.nn.functional.cross_entropy(logits, torch.arange(len(batch)))
 
     def step_flops(self) -> Iterator[float]:

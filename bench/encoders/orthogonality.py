@@ -14,10 +14,9 @@ class WithOrthogonality(nn.Module):
     The paper squares the norms; PEFT does not, and adds this term to a model's own loss, which encoders do not have.
     """
 
-    def __init__(self, loss: nn.Module, weight: float) -> None:
+    def __init__(self, loss: nn.Module, model: nn.Module, weight: float) -> None:
         super().__init__()
-        self.loss, self.weight = loss, weight
-        self.model = loss.model
+        self.loss, self.model, self.weight = loss, model, weight
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return the sum, a scalar."""

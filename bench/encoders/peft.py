@@ -27,24 +27,24 @@ class PeftStrategy(EncoderStrategy):
     def peft_config(self, architecture: Architecture) -> PeftConfig:
         """Return PEFT's configuration for the modules of this architecture."""
 
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
-        """Wrap the transformer; PEFT freezes the rest."""
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
+        """Wrap the transformer. PEFT freezes the rest."""
         from peft import get_peft_model
 
-        config = self.peft_config(family(model))
+        config = self.peft_config(family(tower))
         with without_peft_warnings():
-            set_transformer(model, get_peft_model(transformer_of(model), config))
-        return model
+            set_transformer(tower, get_peft_model(transformer_of(tower), config))
+        return tower
 
     @contextmanager
-    def merged(self) -> Iterator[None]:
-        """Fold the attachment into the weights while encoding: no extra work a token.
+    def fold(self, tower: SentenceTransformer) -> Iterator[None]:
+        """Fold the attachment into the weights, so that encoding a token costs no extra work.
 
-        PEFT unmerges by subtracting, which leaves rounding errors in the frozen weights; the originals are put back.
+        PEFT unmerges by subtracting, which leaves rounding errors in the frozen weights. The originals are put back.
         """
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        wrapped = transformer_of(self.model)
+        wrapped = transformer_of(tower)
         layers = [module.get_base_layer() for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]
         originals = [(p, p.data) for layer in layers for p in layer.parameters(recurse=False)]
         for parameter, original in originals:
@@ -58,7 +58,7 @@ class PeftStrategy(EncoderStrategy):
                 parameter.data = original
 
     @contextmanager
-    def detached(self) -> Iterator[None]:
+    def detach(self, tower: SentenceTransformer) -> Iterator[None]:
         """Switch the attachment off."""
-        with transformer_of(self.model).disable_adapter():
+        with transformer_of(tower).disable_adapter():
             yield

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from bench.encoders.base import BaseEncoder
+from bench.encoders.strategy import EncoderStrategy
 from bench.strategy.base import Strategy
 
 
 def encoder_of(strategy: Strategy) -> Any:
-    """Return the encoder that embeds documents for a strategy: its own, the base model's or a part's; None for none."""
+    """Return the encoder that embeds documents for a strategy: its own or a component's; None where there is none."""
+    if isinstance(strategy, EncoderStrategy | BaseEncoder):
+        return strategy.encoder
     own = getattr(strategy, "encoder", None)
-    if own is not None or isinstance(strategy, BaseEncoder):
-        return own or strategy.resources.encoder
-    return next((found for part in strategy.components if (found := encoder_of(part)) is not None), None)
+    if own is not None:
+        return own
+    return next((encoder for each in strategy.components if (encoder := encoder_of(each)) is not None), None)
 
 
 @contextmanager
 def merged(strategy: Strategy) -> Iterator[None]:
-    """Fold attachments into the weights, those of parts that serve too, as one would before serving.
+    """Fold attachments into the weights, also those of serving components, as one would before serving.
 
-    `index` and `search` fold and unfold at each call; inside this block they find it done.
+    `index` and `search` fold and unfold at each call. Inside this block they find it done.
     """
     with ExitStack() as stack:
-        for each in {id(each): each for each in _with_components(strategy)}.values():  # a part may serve twice
-            if hasattr(each, "merged"):
+        for each in _with_components(strategy):
+            if isinstance(each, EncoderStrategy):
                 stack.enter_context(each.merged())
-                each.merged = nullcontext
-                stack.callback(delattr, each, "merged")
         yield
 
 

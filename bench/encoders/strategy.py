@@ -1,4 +1,11 @@
-"""`EncoderStrategy`: a strategy that changes the embedding model. Method, objective and representation meet here."""
+"""`EncoderStrategy`: a strategy that changes the embedding model. Method, objective and representation meet here.
+
+- The **method** says what is trained. It is a subclass: a `Config` and an `attach`.
+- The **objective** says on what examples, with which loss (`bench.objectives`).
+- The **representation** says how texts are represented and compared (`bench.representations`).
+
+The three vary independently: `lora(objective=listwise(teacher=rerank(frozen)), representation=query-side)`.
+"""
 
 from __future__ import annotations
 
@@ -6,164 +13,281 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, Pair, TrainingData
-from bench.errors import NotApplicableError
+from bench.encoders.artefact import load_trained, save_trained
+from bench.encoders.base import BaseEncoder
+from bench.encoders.plain import plain_encoder
+from bench.errors import BenchError, NotApplicableError
+from bench.models.architectures import freeze_unreachable
+from bench.objectives.base import Objective
+from bench.objectives.contrastive import Contrastive
 from bench.records import FitReport
+from bench.representations.base import Representation
+from bench.representations.single import Single
 from bench.retrieval.ranking import Ranking
-from bench.strategy.base import Index, Reindex, Strategy, Trains
+from bench.strategy.base import Strategy, Trains
 from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
+from bench.strategy.protocols import Index
 from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    import numpy as np
     from sentence_transformers import SentenceTransformer
     from torch import nn
-
-    from bench.retrieval.encode import Encoder
 
 
 class EncoderStrategy(Strategy):
     """A strategy that changes the embedding model. Subclasses implement `attach`; everything else is shared.
 
-    All of them see the same pairs in the same batches in the same order for a seed, under the same loss, schedule and
-    selection (`bench.training.loop`). They differ in what is trainable and in their own learning rate.
+    For a seed, all of them see the same pairs in the same batches in the same order, under the same schedule and
+    selection (`bench.training.train`). They differ in what their axes say, and in their own learning rate.
+
+    A method works tower by tower: a tower is one copy of the base model. Most representations have one.
+
+    Args:
+        config: hyperparameters, an instance of this class's `Config`. None takes the defaults.
+        resources: what the harness lends.
+        components: the positional components, then the start where `config.start` names one.
+        objective: what it is trained on. None is `contrastive`.
+        representation: how texts are represented. None is `single`.
     """
 
     Config: type[StrategyConfig] = EncoderConfig
     needs = frozenset({"pairs"})
     trains: ClassVar[Trains] = "encoder"
-    reindex: ClassVar[Reindex] = "encode"
+    component_options = ("start",)
     removable: ClassVar[bool] = False
-    """Whether `detached` can give the base model back without loading it again."""
-    query_only: ClassVar[bool] = False
-    """Whether documents keep the base model's vectors, so that training costs them no backward pass."""
+    """Whether `detach` can give the base model back without loading it again."""
 
     def __init__(
-        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
+        self,
+        config: StrategyConfig | None,
+        resources: Resources,
+        components: Sequence[Strategy] = (),
+        objective: Objective | None = None,
+        representation: Representation | None = None,
     ) -> None:
         super().__init__(config, resources, components)
+        self.objective: Objective = objective or self._default(Contrastive(None, resources), "objective")
+        self.representation: Representation = representation or self._default(Single(), "representation")
+        self.reindex = self.representation.reindex
         self._model: SentenceTransformer | None = None
-        self._encoder: Encoder | None = None
+        self._towers: tuple[SentenceTransformer, ...] = ()
+        self._encoder: Any = None
         self._digest: str | None = None  # of the saved parameters; None while they may still change
+        self._is_merged = False
 
-    # --- what a subclass says -------------------------------------------------------------------------------------
+    def _default(self, default: Any, axis: str) -> Any:
+        """Return the default of an axis. Refuse where the configuration asks for another one that was not passed in."""
+        requested = getattr(self.config, axis)
+        if requested != default.name:
+            raise BenchError(
+                f"{self.name}: the {axis} {requested!r} was not passed in (use bench.planning.build)"
+            )
+        return default
+
+    # --- what a method says ---------------------------------------------------------------------------------------
 
     @abstractmethod
-    def attach(self, model: SentenceTransformer) -> SentenceTransformer:
-        """Make `model` (a fresh copy of the base model, all parameters frozen) trainable in the strategy's own way.
+    def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
+        """Make `tower` (a fresh copy of the base model, all parameters frozen) trainable in the method's own way.
 
         Set `requires_grad` on what is to be trained and add modules where needed. Put a wrapped transformer into the
-        model with `bench.models.architectures.set_transformer`.
+        tower with `bench.models.architectures.set_transformer`.
 
         Raises:
             NotApplicableError: the method cannot work on this architecture (see `bench.models.architectures`).
         """
 
-    def examples(self, data: TrainingData) -> Sequence[Pair]:
-        """Return the examples to train on. The default, the training pairs, is right for all but distillation."""
-        return data.pairs
+    def fold(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
+        """Fold the attachment into the weights for the length of a block, where the method allows it."""
+        return nullcontext()
 
-    def loss(self, model: SentenceTransformer) -> nn.Module:
-        """Return the loss. The default is InfoNCE with in-batch negatives, in pieces where memory is short."""
-        from bench.training.loop import contrastive_loss
+    def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
+        """Switch the attachment off for the length of a block, so that the tower is the base model. Removable only."""
+        raise NotImplementedError(f"{self.name} is not removable")
 
-        return contrastive_loss(model, self.resources.training)
-
-    def on_step(self, model: SentenceTransformer, step: int, total: int) -> None:
+    def on_step(self, tower: SentenceTransformer, step: int, total: int) -> None:
         """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there."""
+
+    def loss(self, settings: TrainingSettings) -> nn.Module:
+        """Return the module that the trainer calls with the columns of a batch: the objective's."""
+        return self.objective.loss_module(self.model, self.representation, settings, self.detached)
 
     @property
     def finish_evaluations(self) -> int:
-        """Development evaluations that `finish` takes: a budget of time keeps back what they cost."""
+        """Development evaluations that `finish` takes. A budget of time keeps back what they cost."""
         return 0
 
-    def finish(self, model: SentenceTransformer, data: TrainingData) -> dict[str, Any]:
-        """Called once after training, on the best checkpoint; returns what it chose, for the record."""
+    def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
+        """Called once after training, on the best checkpoint. Returns what it chose, for the record."""
         return {}
-
-    @contextmanager
-    def merged(self) -> Iterator[None]:
-        """Fold the attachment into the weights while encoding, where the method allows it. The default does nothing."""
-        yield
-
-    def detached(self) -> AbstractContextManager[None]:
-        """Switch the attachment off, so that the model is the base model. Removable attachments only."""
-        raise NotImplementedError(f"{self.name} is not removable")
 
     # --- what is shared -------------------------------------------------------------------------------------------
 
     @property
-    def model(self) -> SentenceTransformer:
-        """The adapted model; before `fit` or `load`, a fresh one with its attachment."""
-        from bench.models.architectures import freeze_unreachable
+    def start(self) -> EncoderStrategy | None:
+        """The fitted strategy that training continues from; None starts from the base model.
 
+        Raises:
+            NotApplicableError: the start trains no encoder.
+        """
+        if not self.config.start:
+            return None
+        start = self.components[self.n_components]
+        if not isinstance(start, EncoderStrategy):
+            raise NotApplicableError(f"{self.name} continues a trained encoder, and {start.name} has none")
+        if start.representation.documents_by_base:
+            raise NotApplicableError(f"{self.name} continues an encoder of both sides, and {start.name} has none")
+        return start
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The adapted model. Before `fit` or `load`, a fresh one with its attachment."""
         if self._model is None:
-            model = self.resources.model.load(self.resources.device)
-            if next(model.parameters(), None) is None:
-                raise NotApplicableError(f"{self.name} changes weights, and {self.resources.model.name} shows none")
-            model.requires_grad_(False)
-            self._model = self.attach(model)
-            freeze_unreachable(self._model)
+            self._towers = tuple(self._tower() for _ in range(self.representation.n_towers))
+            model = self.representation.assemble(self._towers)
+            if self.start is not None:
+                _continue(model, self.start.model)
+            freeze_unreachable(model)
+            self._model = model
         return self._model
+
+    def _tower(self) -> SentenceTransformer:
+        """Return a copy of the base model, or of the start with its attachment folded in, with this attachment."""
+        tower = self.resources.model.load(self.resources.device)
+        if next(tower.parameters(), None) is None:
+            raise NotApplicableError(f"{self.name} changes weights, and {self.resources.model.name} shows none")
+        if self.start is not None and not self._continues(self.start):
+            tower = self.start.to_sentence_transformer().to(self.resources.device)
+        tower.requires_grad_(False)
+        return self.attach(tower)
+
+    def _continues(self, start: EncoderStrategy) -> bool:
+        """Whether this method's attachment is the start's own, so that the training goes on with its parameters."""
+        return type(start) is type(self) and _attachment(start.config) == _attachment(self.config)
+
+    def share_model(self, owner: EncoderStrategy) -> None:
+        """Work on another strategy's model: for a composite that trains it by this method."""
+        self._model, self._towers = owner.model, owner._towers
 
     @property
     def trainable_params(self) -> int:
-        """Scalars with `requires_grad`, those that can get no gradient (an unused pooler) not counted."""
+        """Scalars with `requires_grad`. Those that can get no gradient (an unused pooler) do not count."""
         return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Train what `attach` made trainable, select the best of ten checkpoints, keep it."""
-        from bench.training.loop import train
+        import torch
 
-        if not data.pairs:
+        from bench.training.encoder_task import EncoderTask
+        from bench.training.train import train
+
+        if "pairs" in self.objective.needs and not data.pairs:
             raise NotApplicableError(
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
-        self._model = self._encoder = self._digest = None  # a model looked at before began at random numbers of no seed
-        return train(self, data, budget, seed)
+        self._model = self._encoder = self._digest = None  # a model built before this drew its numbers from no seed
+        with self.resources.meter.excluded():
+            torch.manual_seed(seed)
+            assert self.model is not None
+        task = EncoderTask(self, self.examples(data), data, seed)
+        return train(
+            self,
+            task,
+            data,
+            budget,
+            finish=lambda report: self.finish(data, report),
+            finish_evaluations=self.finish_evaluations,
+        )
+
+    def examples(self, data: TrainingData) -> Sequence[Pair]:
+        """Return the examples to train on: the objective's."""
+        return self.objective.examples(data, self.start or BaseEncoder(None, self.resources))
+
+    def after_step(self, step: int, total: int) -> None:
+        """Tell the method of an optimiser step, tower by tower."""
+        for tower in self._towers:
+            self.on_step(tower, step, total)
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Keep all attachments folded into the weights for the length of a block. Blocks may nest."""
+        if self._is_merged:
+            yield
+            return
+        with ExitStack() as stack:
+            assert self.model is not None
+            for tower in self._towers:
+                stack.enter_context(self.fold(tower))
+            self._is_merged = True
+            try:
+                yield
+            finally:
+                self._is_merged = False
+
+    @contextmanager
+    def detached(self) -> Iterator[None]:
+        """Switch all attachments off for the length of a block. Removable methods only."""
+        with ExitStack() as stack:
+            assert self.model is not None
+            for tower in self._towers:
+                stack.enter_context(self.detach(tower))
+            yield
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> Any:
         """Encodes texts with the adapted model; cached under its weights once they are loaded from an artefact."""
         if self._encoder is None:
-            self._encoder = self.resources.encoder_for(self.model, self._digest)
+            self._encoder = self.representation.encoder(self.model, self.resources, self._digest)
         return self._encoder
 
     def index(self, corpus: Corpus) -> Index:
-        """Encode the corpus."""
-        from bench.retrieval.index import VectorIndex
-
+        """Represent the corpus."""
         with self.merged():
-            vectors, seconds = self.encoder.documents(corpus.texts)
-        return VectorIndex(corpus.ids, vectors, seconds)
+            return self.representation.index(self.encoder, corpus)
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
-        """Encode the queries and take their nearest documents by cosine or dot product, as the model was trained."""
+        """Represent the queries and rank the documents."""
         with self.merged():
-            vectors, _ = self.encoder.queries(list(queries.values()))
-        return index.search(list(queries), vectors, top_k)
+            return self.representation.search(self.encoder, queries, index, top_k)
+
+    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+        """Return the similarity of each pair of sentences (n,), both represented as documents."""
+        with self.merged():
+            return self.representation.similarity(self.encoder, first, second)
 
     def untrained_counterpart(self) -> Strategy | None:
-        """The frozen base model."""
-        from bench.encoders.base import BaseEncoder
-
-        return BaseEncoder(None, self.resources)
+        """The frozen base model under the same representation."""
+        return BaseEncoder(None, self.resources, representation=self.representation)
 
     def to_sentence_transformer(self) -> SentenceTransformer:
-        """Return the base model with the attachment folded into its weights (`merged`)."""
-        from bench.encoders.plain import plain_encoder
+        """Return the base model with the attachment folded into its weights.
 
-        return plain_encoder(self)
+        Where documents keep the base model's vectors, the result has two routes.
+        """
+        if not self.representation.single_vector:
+            raise NotApplicableError(
+                f"{self.name} represents texts as {self.representation.name}, which is no plain sentence embedding"
+            )
+        with self.merged():
+            return plain_encoder(
+                self.resources,
+                self.model,
+                self.name,
+                foldable=type(self).fold is not EncoderStrategy.fold,
+                query_side=self.representation.documents_by_base,
+            )
 
     def save(self, folder: Path) -> None:
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""
-        from bench.encoders.artefact import save_trained
-
         save_trained(self.model, folder)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
 
@@ -173,9 +297,21 @@ class EncoderStrategy(Strategy):
         Raises:
             BenchError: the file lacks a trained parameter, or has one that the model does not.
         """
-        from bench.encoders.artefact import load_trained
-
         self._model, self._encoder = None, None
         trained = load_trained(self.model, folder)
-        identity = (self.resources.model.fingerprint, self.name, self.version, self.config, trained)
+        started = self.start._digest if self.start is not None else None
+        axes = self.representation.name, self.representation.version
+        identity = (self.resources.model.fingerprint, self.name, self.version, self.config, axes, started, trained)
         self._digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+
+
+def _attachment(config: Any) -> dict[str, Any]:
+    """Return the hyperparameters that decide what is attached."""
+    return {name: value for name, value in asdict(config).items() if name not in ("lr", "objective", "start")}
+
+
+def _continue(model: SentenceTransformer, start: SentenceTransformer) -> None:
+    """Copy the start's state, where the two models have the same parameters."""
+    state, own = start.state_dict(), model.state_dict()
+    if state.keys() == own.keys() and all(state[name].shape == own[name].shape for name in own):
+        model.load_state_dict(state)

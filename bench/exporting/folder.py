@@ -12,11 +12,12 @@ from pathlib import Path
 
 from bench.config.schema import BASELINE
 from bench.data.catalogue import catalogue
-from bench.encoders.plain import check_same, plain_base
+from bench.encoders.plain import plain_base
 from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import CardContent, model_card
 from bench.exporting.onnx import require_onnx, write_onnx
 from bench.exporting.refit import Refit, refit
+from bench.exporting.same_scores import check_same
 from bench.exporting.selection import latest_config, target_cell
 from bench.models.architectures import set_transformer, transformer_of
 from bench.models.base import DEFAULT_MODEL, without_peft_warnings

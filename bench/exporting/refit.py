@@ -12,6 +12,7 @@ from bench.data.splits import training_data
 from bench.errors import BenchError
 from bench.exporting.selection import latest_config
 from bench.expression import parse
+from bench.planning.build import build, needs_of
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment, settings_of
 from bench.strategy.base import Strategy
@@ -40,7 +41,8 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
         BenchError: the strategy trains on no labels, or the dataset is not the one of the fit.
     """
     kind = environment.registry.get(parse(record.strategy).name)
-    if "pairs" not in kind.needs:
+    config_of_fit = kind.Config.parse(record.hyperparameters)
+    if "pairs" not in needs_of(kind, config_of_fit, environment.registry):
         raise BenchError(f"--final-refit: {record.strategy} trains on no labels, so there is nothing to fit again")
     config = latest_config(environment.store)
     dataset = _dataset(environment, record, config.get("datasets", ()))
@@ -48,9 +50,9 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
     all_labels, dev_pairs = with_development(data, dataset)
     resources = environment.resources(record.environment.get("model_source", ""), settings_of(record.training))
-    hyperparameters = _with_choices(kind.Config.parse(record.hyperparameters), record.report.get("chosen") or {})
+    hyperparameters = _with_choices(config_of_fit, record.report.get("chosen") or {})
     components = [environment.strategy(component) for component in record.components]
-    strategy = kind(hyperparameters, resources, components)
+    strategy = build(kind, hyperparameters, environment.registry, resources, components)
     steps = record.report.get("best_step") or record.report.get("steps") or 0
     environment.meter.start()
     report = strategy.fit(all_labels, Budget(steps=steps) if steps else Budget(), record.seed or 0)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.budget import Budget
 from bench.config.execution import ExecutionSettings
@@ -20,16 +20,15 @@ from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
 from bench.models.locate import base_model
+from bench.planning.build import axis_versions, canonical, code_of, components_of, config_of, files_of, needs_of
 from bench.planning.registry import Registry
 from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
 from bench.planning.study_spec import Node, StudySpec, TuningRequest
 from bench.planning.summary import DatasetSummary, summarize_dataset
 from bench.store.provenance import machine_class
-from bench.training.shape import SIZING, turned
-
-if TYPE_CHECKING:
-    from bench.strategy.base import Strategy
-    from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.base import Needs, Strategy
+from bench.strategy.hyperparameters import StrategyConfig
+from bench.training.sizing import SIZING, size_options
 
 _FORMAT = 1
 """The format of identities. Raise it when their content changes, so that no old name means something new."""
@@ -88,18 +87,18 @@ class Planner:
     def plan(self, role: str) -> Plan:
         """Return all fits and cells; cells on target datasets get this role."""
         config = self.config
-        expressions = [parse(text) for text in config.strategies]
+        expressions = list(dict.fromkeys(self.canonical(text) for text in config.strategies))
+        baseline = self.canonical(config.baseline)
         notes = []
-        if parse(config.baseline) not in expressions:
-            expressions.insert(0, parse(config.baseline))
+        if baseline not in expressions:
+            expressions.insert(0, baseline)
             notes.append(f"{config.baseline} is added: the other strategies are tested against it (--baseline)")
-        names = {node.root for expression in expressions for node in self.resolve(expression, "", Budget()).walk()}
-        strategies = {name: self.registry.get(name) for name in sorted(names)}
-        self.check_overrides({strategy.name for strategy in strategies.values()})
+        nodes = [node for expression in expressions for node in self.resolve(expression, "", Budget()).walk()]
+        self.check_overrides({name for node in nodes for name in (node.root, self.registry.get(node.root).name)})
         targets = [self.dataset(name) for name in config.datasets]
         probes = [self.dataset(name) for name in config.probes]
         for target in targets:
-            if target.similarity and any(strategy.needs for strategy in strategies.values()):
+            if target.similarity and any(map(self.needs, nodes)):
                 raise ConfigError(
                     f"{target.requested} holds sentence pairs and no corpus to search: give it as --probes"
                 )
@@ -118,6 +117,18 @@ class Planner:
 
     # --- strategies -----------------------------------------------------------------------------------------------
 
+    def canonical(self, text: str) -> Expression:
+        """Return the canonical form of a strategy expression.
+
+        Raises:
+            ConfigError: a name or an option is not known.
+        """
+        try:
+            sized = "trainable_params" in self.config.budget
+            return canonical(parse(text), self.registry, keep_sizes=sized)
+        except ExpressionError as error:
+            raise ConfigError(str(error)) from error
+
     def resolve(self, expression: Expression, model: str, budget: Budget, path: str = "") -> Node:
         """Return an expression with its components, base models and hyperparameters resolved.
 
@@ -131,7 +142,7 @@ class Planner:
             BenchError: a strategy or an option is unknown, or the number of components is wrong.
         """
         strategy = self.registry.get(expression.name)
-        arguments, own_model = self.arguments(expression, strategy)
+        arguments, own_model = components_of(expression, self.registry)
         model = own_model or model
         config = self.options(expression, strategy, budget)
         names = [argument.name for argument in arguments]
@@ -139,8 +150,8 @@ class Planner:
         for number, argument in enumerate(arguments, start=1):
             twin = f"-{number}" if names.count(argument.name) > 1 else ""
             components.append(self.resolve(argument, model, budget, f"{path}.{argument.name}{twin}".lstrip(".")))
-        set_by_user = {*self.config.overrides(strategy.name), *dict(expression.options)}
-        tuned = tunable(strategy, strategy.Config.parse(config), set_by_user, budget)
+        set_by_user = {*self.overrides(expression.name), *dict(expression.options)}
+        tuned = tunable(strategy, config_of(expression.name, config, self.registry), set_by_user, budget)
         return Node(str(expression), expression.name, model, config, tuned, path, tuple(components))
 
     def check_overrides(self, strategies: set[str]) -> None:
@@ -150,23 +161,9 @@ class Planner:
             if owner not in strategies and owner != TRAINING:
                 raise unknown(f"strategy of this run in 'set {key}':", owner, [*strategies, TRAINING])
 
-    def arguments(self, expression: Expression, strategy: type[Strategy]) -> tuple[list[Expression], str | None]:
-        """Return the components of an expression, and the base model that it names instead of the run's.
-
-        A positional argument is a component where the strategy takes components, else a base model: `frozen(NAME)`.
-        """
-        given, expected = list(expression.arguments), strategy.n_components
-        model = None
-        if expected == 0 and len(given) == 1 and given[0].is_name:
-            model = given.pop().name
-        if len(given) != expected:
-            form = f"{expression.name}({', '.join(['STRATEGY'] * expected)})" if expected else expression.name
-            counted = "1 component" if expected == 1 else f"{expected or 'no'} components"
-            raise ExpressionError(f"{expression}: {expression.name} takes {counted}: write {form}")
-        known = self.registry.names()
-        options = dict(expression.options)
-        given += [options[key] for key in strategy.component_options if key in options and options[key].name in known]
-        return given, model
+    def overrides(self, name: str) -> dict[str, Any]:
+        """Return the options that `--set` gives a strategy, under its own name or the name of a preset."""
+        return {**self.config.overrides(self.registry.get(name).name), **self.config.overrides(name)}
 
     def options(self, expression: Expression, strategy: type[Strategy], budget: Budget) -> dict[str, Any]:
         """Return the hyperparameters that differ from their defaults, as `--set` and the expression give them.
@@ -174,24 +171,32 @@ class Planner:
         A size that the user sets beside a budget of trainable parameters stays in even if it is the default: the budget
         does not choose it then.
         """
-        values: dict[str, Any] = dict(self.config.overrides(strategy.name))
+        values: dict[str, Any] = self.overrides(expression.name)
         for key, value in expression.options:
             values[key] = value.name if value.is_name else str(value)
         try:
-            config = strategy.Config.parse(values)
-            sizes = turned(strategy, config, budget)
+            config = config_of(expression.name, values, self.registry)
+            sizes = size_options(strategy, config, budget)
             return {**config.changed(), **{name: getattr(config, name) for name in sizes if name in values}}
         except BenchError as error:
             raise ConfigError(f"{expression}: {error}") from error
 
+    def needs(self, node: Node) -> frozenset[Needs]:
+        """Return what the fit of a strategy uses."""
+        return needs_of(self.registry.get(node.root), self.hyperparameters(node), self.registry)
+
+    def hyperparameters(self, node: Node) -> StrategyConfig:
+        """Return the configuration of a strategy."""
+        return config_of(node.root, node.config, self.registry)
+
     def trains(self, node: Node) -> bool:
         """Whether a strategy or one of its components is fitted to data."""
-        return any(self.registry.get(each.root).needs for each in node.walk())
+        return any(map(self.needs, node.walk()))
 
     def inputs(self, node: Node) -> list[str]:
         """Return the SHA-256 of each file that decides a strategy's result."""
-        strategy = self.registry.get(node.root)
-        return [self.digest(path) for path in strategy.inputs(strategy.Config.parse(node.config))]
+        kind = self.registry.get(node.root)
+        return [self.digest(path) for path in files_of(kind, self.hyperparameters(node), self.registry)]
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, read once per plan."""
@@ -266,10 +271,11 @@ class Planner:
 
     def _identity(self, node: Node) -> list[Any]:
         """Return what decides the result of one strategy of a study."""
-        strategy, code = self.registry.get(node.root), self.registry.entry(node.root).code
+        strategy, config = self.registry.get(node.root), self.hyperparameters(node)
         model = self.model(node.model).fingerprint
-        version = [strategy.name, strategy.version, code[:16] if code else "", self.inputs(node)]
-        return [node.path, node.config, node.tuned, model, *version]
+        version = [strategy.name, strategy.version, code_of(node.root, config, self.registry), self.inputs(node)]
+        axes = axis_versions(config, self.registry)
+        return [node.path, node.config, node.tuned, model, *version, *([axes] if axes else [])]
 
     def fit(
         self,
@@ -324,8 +330,10 @@ class Planner:
             identity["sizing"] = SIZING
         if inputs := self.inputs(node):
             identity["inputs"] = inputs
-        if code := self.registry.entry(node.root).code:
-            identity["code"] = fingerprints["code"] = code[:16]
+        if code := code_of(node.root, self.hyperparameters(node), self.registry):
+            identity["code"] = fingerprints["code"] = code
+        if axes := axis_versions(self.hyperparameters(node), self.registry):
+            identity["axes"] = axes
         if tuning is not None:
             identity["tuning"] = [tuning.study.name, tuning.path, tuning.study.trials]
         readable = [node.expression, dataset.name, *([budget.describe(), f"s{seed}"] if trains else [])]
@@ -342,7 +350,7 @@ class Planner:
             training=training,
             config=node.config,
             components=tuple(component.name for component in components),
-            needs=tuple(sorted(strategy.needs)),
+            needs=tuple(sorted(self.needs(node))),
             version=strategy.version,
             test_split=self.config.split,
             fingerprints=fingerprints,
@@ -403,7 +411,7 @@ def tunable(
 
     Options that the user has set stay as they are. A budget of trainable parameters sets the size, so a study does not.
     """
-    held = {*set_by_user, *turned(strategy, config, budget)}
+    held = {*set_by_user, *size_options(strategy, config, budget)}
     return tuple(name for name in config.space if name not in held)
 
 

@@ -1,4 +1,8 @@
-"""Finds strategies: the `strategies` package, entry points, `module:Class`, a file. None of it imports torch."""
+"""Finds strategies, objectives and representations: shipped ones, entry points, a user's file. Imports no torch.
+
+The three kinds of plug-ins are found in the same three ways: a module of their package (file stem = name, `_` becomes
+`-`), an entry point of another distribution, a class in a file given with `--strategy-file`.
+"""
 
 from __future__ import annotations
 
@@ -8,63 +12,96 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 from bench.errors import BenchError, unknown
+from bench.expression import Expression, parse
+from bench.objectives.base import Objective
+from bench.representations.base import Representation
 from bench.strategy.base import Strategy
+from bench.strategy.preset import Preset
 
-GROUP = "adaptbench.strategies"
-"""Entry points under which other distributions offer strategies: `name = package.module:Class`."""
 OWNER = "adaptbench"
 _HOW = "To use a strategy of your own, name its file: --strategy-file my.py (or give module:Class)."
+_SHARED = frozenset({"base"})
+"""Modules of a package that hold the interface and no plug-in."""
+
+T = TypeVar("T")
 
 
 class StrategyError(BenchError):
-    """A strategy cannot be found or its file cannot be used; the text names the file, and the line if there is one."""
+    """A plug-in cannot be found, or its file cannot be used. The text names the file, and the line where known."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One known strategy, not yet imported."""
+class Kind(Generic[T]):
+    """A kind of plug-ins: what it derives from, and where it is found."""
+
+    noun: str
+    base: type[T]
+    package: str
+    """Its modules are plug-ins, each under its stem."""
+    group: str
+    """Entry points under which other distributions offer some: `name = package.module:Class`."""
+
+
+STRATEGIES: Kind[Strategy] = Kind("strategy", Strategy, "strategies", "adaptbench.strategies")  # type: ignore[type-abstract]
+OBJECTIVES: Kind[Objective] = Kind("objective", Objective, "bench.objectives", "adaptbench.objectives")  # type: ignore[type-abstract]
+REPRESENTATIONS: Kind[Representation] = Kind(  # type: ignore[type-abstract]
+    "representation",
+    Representation,
+    "bench.representations",
+    "adaptbench.representations",
+)
+_KINDS: tuple[Kind[Any], ...] = (STRATEGIES, OBJECTIVES, REPRESENTATIONS)
+
+
+@dataclass(frozen=True)
+class PlugIn(Generic[T]):
+    """One known plug-in, not yet imported."""
 
     name: str
     origin: str
-    """Where it comes from, for `bench list strategies`: `adaptbench`, a distribution, a file."""
-    load: Callable[[], type[Strategy]]
+    """Where it comes from, for `bench list`: `adaptbench`, a distribution, a file."""
+    load: Callable[[], type[T] | type[Preset]]
     code: str = ""
-    """SHA-256 of the file, for a strategy file: part of a fit's identity, as its author edits it between runs."""
+    """SHA-256 of a user's file. Part of a fit's identity, because its author edits it between runs."""
 
 
-class Registry:
-    """All strategies that can be named.
+class PlugIns(Generic[T]):
+    """All plug-ins of one kind."""
 
-    Args:
-        files: Python files of the user's own, each with one strategy or several.
-    """
-
-    def __init__(self, files: Sequence[str | Path] = ()) -> None:
-        self.entries: dict[str, Entry] = {}
-        for entry in (*_package(), *_entry_points()):
+    def __init__(self, kind: Kind[T]) -> None:
+        self.kind = kind
+        self.entries: dict[str, PlugIn[T]] = {}
+        for entry in (*_of_package(kind), *_of_entry_points(kind)):
             self.entries.setdefault(entry.name, entry)
-        for file in files:
-            for entry in _file(Path(file)):
-                if entry.name in self.entries:
-                    raise StrategyError(
-                        f"{file}: the name {entry.name!r} is taken by a strategy of {self.entries[entry.name].origin}: "
-                        "give yours another one"
-                    )
-                self.entries[entry.name] = entry
+
+    def add(self, entry: PlugIn[T]) -> None:
+        """Add a plug-in of a user's file.
+
+        Raises:
+            StrategyError: its name is taken.
+        """
+        if entry.name in self.entries:
+            raise StrategyError(
+                f"{entry.origin}: the name {entry.name!r} is taken by a {self.kind.noun} of "
+                f"{self.entries[entry.name].origin}: give yours another one"
+            )
+        self.entries[entry.name] = entry
 
     def names(self) -> list[str]:
-        """Return the names of all strategies."""
+        """Return the names of all plug-ins of this kind."""
         return sorted(self.entries)
 
-    def entry(self, name: str) -> Entry:
-        """Return what is known of a strategy before it is imported.
+    def entry(self, name: str) -> PlugIn[T]:
+        """Return what is known of a plug-in before it is imported.
 
         Raises:
             BenchError: there is none of that name.
@@ -72,86 +109,178 @@ class Registry:
         if name in self.entries:
             return self.entries[name]
         if ":" in name:
-            return Entry(name, name.partition(":")[0], lambda: _by_path(name))
-        raise unknown("strategy", name, self.entries)
+            return PlugIn(name, name.partition(":")[0], partial(_by_path, self.kind, name))
+        raise unknown(self.kind.noun, name, self.entries)
 
-    def get(self, name: str) -> type[Strategy]:
-        """Import a strategy's module and return its class.
+    def load(self, name: str) -> type[T] | type[Preset]:
+        """Import a plug-in's module and return its class.
 
         Raises:
-            BenchError: there is no strategy of that name, or its module cannot be imported.
+            BenchError: there is none of that name, or its module cannot be imported.
         """
         return self.entry(name).load()
 
 
-def _package() -> list[Entry]:
-    """The modules of the `strategies` package: file stem = name, `_` becomes `-`, `_x.py` is shared code."""
+class Registry:
+    """All strategies, objectives and representations that can be named.
+
+    Args:
+        files: Python files of the user's own, each with one plug-in or several, of any kind.
+    """
+
+    def __init__(self, files: Sequence[str | Path] = ()) -> None:
+        self._strategies = PlugIns(STRATEGIES)
+        self.objectives = PlugIns(OBJECTIVES)
+        self.representations = PlugIns(REPRESENTATIONS)
+        kinds: dict[str, PlugIns[Any]] = {
+            each.kind.noun: each for each in (self._strategies, self.objectives, self.representations)
+        }
+        for file in files:
+            for noun, entry in _of_file(Path(file)):
+                kinds[noun].add(entry)
+
+    @property
+    def entries(self) -> dict[str, PlugIn[Strategy]]:
+        """All strategies and presets by name."""
+        return self._strategies.entries
+
+    def names(self) -> list[str]:
+        """Return the names of all strategies and presets."""
+        return self._strategies.names()
+
+    def entry(self, name: str) -> PlugIn[Strategy]:
+        """Return what is known of a strategy before it is imported.
+
+        Raises:
+            BenchError: there is none of that name.
+        """
+        return self._strategies.entry(name)
+
+    def get(self, name: str) -> type[Strategy]:
+        """Import a strategy's module and return its class. For a preset, the class that it stands for.
+
+        Raises:
+            BenchError: there is no strategy of that name, or its module cannot be imported.
+        """
+        loaded = self._strategies.load(name)
+        return self.get(parse(loaded.expression).name) if issubclass(loaded, Preset) else loaded
+
+    def summary(self, name: str) -> str:
+        """Return the one line that describes a strategy or a preset."""
+        return self._strategies.load(name).summary
+
+    def preset(self, name: str) -> Expression | None:
+        """Return the expression that a preset stands for; None for a strategy."""
+        loaded = self._strategies.load(name)
+        return parse(loaded.expression) if issubclass(loaded, Preset) else None
+
+    def presets(self) -> Iterator[tuple[str, Expression]]:
+        """Yield the presets and the expressions that they stand for."""
+        for name in self.names():
+            if (expression := self.preset(name)) is not None:
+                yield name, expression
+
+    def objective(self, name: str) -> type[Objective]:
+        """Import an objective's module and return its class.
+
+        Raises:
+            BenchError: there is no objective of that name, or its module cannot be imported.
+        """
+        loaded = self.objectives.load(name)
+        assert issubclass(loaded, Objective)
+        return loaded
+
+    def representation(self, name: str) -> type[Representation]:
+        """Import a representation's module and return its class.
+
+        Raises:
+            BenchError: there is no representation of that name, or its module cannot be imported.
+        """
+        loaded = self.representations.load(name)
+        assert issubclass(loaded, Representation)
+        return loaded
+
+
+def _of_package(kind: Kind[T]) -> list[PlugIn[T]]:
+    """Return the plug-ins of a package. `_x.py` is shared code, and so is the interface."""
     try:
-        package = importlib.import_module("strategies")
+        package = importlib.import_module(kind.package)
     except ImportError as error:
-        raise StrategyError(f"the package 'strategies' of AdaptBench cannot be imported: {error}") from error
-    if getattr(package, "OWNER", None) != OWNER:
+        raise StrategyError(f"the package {kind.package!r} of AdaptBench cannot be imported: {error}") from error
+    if kind is STRATEGIES and getattr(package, "OWNER", None) != OWNER:
         place = package.__file__ or ", ".join(package.__path__)
         raise StrategyError(
             f"the folder 'strategies' at {place} is not AdaptBench's and comes first on the path: rename it, or "
             f"run from another folder. {_HOW}"
         )
     return [
-        Entry(stem.replace("_", "-"), OWNER, lambda stem=stem: _of_module(stem))  # type: ignore[misc]
+        PlugIn(stem.replace("_", "-"), OWNER, partial(_of_module, kind, stem))
         for _, stem, is_package in pkgutil.iter_modules(package.__path__)
-        if not stem.startswith("_") and not is_package
+        if not stem.startswith("_") and stem not in _SHARED and not is_package
     ]
 
 
-def _of_module(stem: str) -> type[Strategy]:
-    module = importlib.import_module(f"strategies.{stem}")
+def _of_module(kind: Kind[T], stem: str) -> type[T] | type[Preset]:
+    module = importlib.import_module(f"{kind.package}.{stem}")
     name = stem.replace("_", "-")
-    found = {strategy.name: strategy for strategy in _strategies_in(module)}
-    if name not in found:
+    classes = {each.name: each for each in _classes_in(module, kind)}
+    if name not in classes:
         raise StrategyError(
-            f"{module.__file__}: no strategy named {name!r} in it (found: {', '.join(found) or 'none'})"
-            f"{_unfinished(module)}"
+            f"{module.__file__}: no {kind.noun} named {name!r} in it (there are: {', '.join(classes) or 'none'})"
+            f"{_unfinished(module, kind)}"
         )
-    return found[name]
+    plug_in: type[T] | type[Preset] = classes[name]
+    return plug_in
 
 
-def _entry_points() -> list[Entry]:
+def _of_entry_points(kind: Kind[T]) -> list[PlugIn[T]]:
     return [
-        Entry(point.name, point.dist.name if point.dist else point.value, lambda point=point: _checked(point.load()))  # type: ignore[misc]
-        for point in entry_points(group=GROUP)
+        PlugIn(point.name, point.dist.name if point.dist else point.value, partial(_of_entry_point, kind, point))
+        for point in entry_points(group=kind.group)
     ]
 
 
-def _by_path(path: str) -> type[Strategy]:
+def _of_entry_point(kind: Kind[T], point: Any) -> type[T] | type[Preset]:
+    return _checked(point.load(), kind)
+
+
+def _by_path(kind: Kind[T], path: str) -> type[T] | type[Preset]:
     """Import `module:Class`."""
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise StrategyError(f"strategy {path!r}: module {module_name!r} cannot be imported: {error}. {_HOW}") from error
-    if not hasattr(module, class_name):
-        known = [strategy.__name__ for strategy in _strategies_in(module)]
-        raise unknown(f"strategy class of {module_name}", class_name, known)
-    return _checked(getattr(module, class_name))
-
-
-def _file(path: Path) -> list[Entry]:
-    """Import a user's file and return its strategies."""
-    module, code = load_file(path)
-    found = _strategies_in(module)
-    if not found:
         raise StrategyError(
-            f"{path}: no strategy in it. A strategy is a class that derives from bench.strategy.base.Strategy"
-            f"{_unfinished(module)}"
+            f"{kind.noun} {path!r}: module {module_name!r} cannot be imported: {error}. {_HOW}"
+        ) from error
+    if not hasattr(module, class_name):
+        known = [each.__name__ for each in _classes_in(module, kind)]
+        raise unknown(f"{kind.noun} class of {module_name}", class_name, known)
+    return _checked(getattr(module, class_name), kind)
+
+
+def _of_file(path: Path) -> Iterator[tuple[str, PlugIn[Any]]]:
+    """Import a user's file and yield its plug-ins, each with the noun of its kind."""
+    module, code = load_file(path)
+    classes = [(kind, each) for kind in _KINDS for each in _classes_in(module, kind)]
+    if not classes:
+        raise StrategyError(
+            f"{path}: no strategy, objective or representation in it. A strategy is a class that derives from "
+            f"bench.strategy.base.Strategy{''.join(_unfinished(module, kind) for kind in _KINDS)}"
         )
-    return [Entry(strategy.name, str(path), lambda strategy=strategy: strategy, code) for strategy in found]  # type: ignore[misc]
+    for kind, each in classes:
+        yield kind.noun, PlugIn(each.name, str(path), partial(_itself, each), code)
+
+
+def _itself(plug_in: Any) -> Any:
+    return plug_in
 
 
 def load_file(path: Path) -> tuple[ModuleType, str]:
-    """Import a Python file under a module name of its own; returns the module and the SHA-256 of its content.
+    """Import a Python file under a module name of its own. Returns the module and the SHA-256 of its content.
 
     Raises:
-        StrategyError: it is not there, or importing it fails; names the file and the line.
+        StrategyError: it does not exist, or importing it fails. The text names the file and the line.
     """
     if not path.is_file():
         raise StrategyError(f"strategy file {path} does not exist")
@@ -184,37 +313,40 @@ def _line_of(error: BaseException, path: Path) -> str:
     return line
 
 
-def _strategies_in(module: ModuleType) -> list[type[Strategy]]:
-    """Return the concrete strategies that a module defines itself, in the order of its text."""
+def _own_classes(module: ModuleType, kind: Kind[T]) -> Iterator[Any]:
+    """Yield the classes of a kind, and the presets of strategies, that a module defines itself, in textual order."""
+    bases = (kind.base, Preset) if kind is STRATEGIES else (kind.base,)
+    for value in vars(module).values():
+        if inspect.isclass(value) and issubclass(value, bases) and value.__module__ == module.__name__:
+            yield value
+
+
+def _classes_in(module: ModuleType, kind: Kind[T]) -> list[Any]:
+    """Return the finished plug-ins of a kind that a module defines itself."""
     return [
-        _checked(value)
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Strategy)
-        and not inspect.isabstract(value)
-        and value.__module__ == module.__name__
-        and not value.__name__.startswith("_")
+        _checked(value, kind)
+        for value in _own_classes(module, kind)
+        if not inspect.isabstract(value) and not value.__name__.startswith("_")
     ]
 
 
-def _unfinished(module: ModuleType) -> str:
-    """Return which classes of a module would be strategies but for methods that they lack."""
+def _unfinished(module: ModuleType, kind: Kind[T]) -> str:
+    """Return which classes of a module would be plug-ins if they had all methods, as the end of a sentence."""
     lacking = [
         f"{value.__name__} lacks {', '.join(sorted(value.__abstractmethods__))}"
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Strategy)
-        and inspect.isabstract(value)
-        and value.__module__ == module.__name__
+        for value in _own_classes(module, kind)
+        if inspect.isabstract(value)
     ]
     return f"; {'; '.join(lacking)}" if lacking else ""
 
 
-def _checked(value: object) -> type[Strategy]:
-    if not (inspect.isclass(value) and issubclass(value, Strategy)):
-        raise StrategyError(f"{value!r} is not a strategy: it must derive from bench.strategy.base.Strategy")
+def _checked(value: Any, kind: Kind[T]) -> Any:
+    bases = (kind.base, Preset) if kind is STRATEGIES else (kind.base,)
+    if not (inspect.isclass(value) and issubclass(value, bases)):
+        base = f"{kind.base.__module__}.{kind.base.__name__}"
+        raise StrategyError(f"{value!r} is not a {kind.noun}: it must derive from {base}")
     if not isinstance(getattr(value, "name", None), str):
         raise StrategyError(
-            f'{value.__module__}.{value.__name__}: a strategy needs a name: name = "{value.__name__.lower()}"'
+            f'{value.__module__}.{value.__name__}: a {kind.noun} needs a name: name = "{value.__name__.lower()}"'
         )
     return value

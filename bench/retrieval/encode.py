@@ -197,15 +197,8 @@ class Encoder:
         import torch
 
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
-        prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._features(texts, kind)
-        if self.device.startswith("cuda"):
-            prepared = ahead(prepared, _AHEAD)
         before: tuple[list[int], torch.Tensor] | None = None
-        for positions, features in prepared:
-            features = {
-                name: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-                for name, value in features.items()
-            }
+        for positions, features in self.features(texts, kind):
             embeddings = self.model(features, task=kind)["sentence_embedding"].float()
             if cosine:
                 embeddings = torch.nn.functional.normalize(embeddings, dim=1)
@@ -215,7 +208,26 @@ class Encoder:
         if before is not None:
             yield before[0], before[1].cpu().numpy()
 
-    def _features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    def features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        """Yield (positions, tokens) of batches on the encoder's device, longest texts first.
+
+        Enter `ready` before. While a GPU computes one batch, the next batches are tokenised.
+        """
+        import torch
+
+        prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._tokenised(texts, kind)
+        if self.device.startswith("cuda"):
+            prepared = ahead(prepared, _AHEAD)
+        for positions, features in prepared:
+            yield (
+                positions,
+                {
+                    name: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                    for name, value in features.items()
+                },
+            )
+
+    def _tokenised(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield (positions, tokens) of each batch. For a GPU the tokens lie in pinned memory."""
         import torch
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bench.budget import Meter
 from bench.config.execution import ExecutionSettings
 from bench.errors import StoreError
+from bench.evaluation.cost import PeakMemory
 from bench.expression import parse
+from bench.planning.build import build
 from bench.planning.registry import Registry
 from bench.planning.specs import named
 from bench.progress import Progress, silent
@@ -20,13 +22,14 @@ from bench.store.provenance import machine_class
 from bench.store.store import Store
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
+from bench.training.selection import DevelopmentPools
+from bench.training.tracking import Tracking
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset, SimilarityDataset
     from bench.models.base import BaseModel
     from bench.retrieval.cache import VectorCache
     from bench.strategy.base import Strategy
-    from bench.training.tracking import Tracking
 
 
 @dataclass
@@ -39,8 +42,10 @@ class JobEnvironment:
     store: Store
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     progress: Progress = silent
+    fit: str = ""
+    """The fit at work, whose training is tracked and whose memory is measured; empty where nothing is fitted."""
     meter: Meter = field(default_factory=Meter)
-    notes: list[str] = field(default_factory=list)
+    pools: DevelopmentPools = field(default_factory=DevelopmentPools, init=False, repr=False)
     _resources: dict[tuple[str, TrainingSettings], Resources] = field(default_factory=dict, init=False, repr=False)
     _datasets: dict[str, Dataset | SimilarityDataset] = field(default_factory=dict, init=False, repr=False)
     _fitted: dict[tuple[str, int], Strategy] = field(default_factory=dict, init=False, repr=False)
@@ -112,19 +117,23 @@ class JobEnvironment:
                 scratch=Path(self._scratch.name),
                 calibrations=self.calibrations,
                 progress=self.progress,
-                notes=self.notes,
+                pools=self.pools,
+                tracking=self._tracking,
+                memory=self.memory if self.fit else None,
             )
         return self._resources[key]
 
-    def tracking(self, fit: str) -> Tracking | None:
-        """Return where the training of a fit is reported to; None where nobody follows."""
-        from bench.training.tracking import Tracking
+    @cached_property
+    def memory(self) -> PeakMemory:
+        """Measures the peak memory of the fit at work."""
+        return PeakMemory(self.device)
 
-        return (
-            Tracking(self.execution.report_to, self.store.folder / "tracking" / fit, fit)
-            if self.execution.report_to
-            else None
-        )
+    @property
+    def _tracking(self) -> Tracking | None:
+        """Where the training of the fit at work is reported to; None where nobody follows."""
+        if not self.fit or not self.execution.report_to:
+            return None
+        return Tracking(self.execution.report_to, self.store.folder / "tracking" / self.fit, self.fit)
 
     def strategy(self, fit: str, max_length: int | None = None) -> Strategy:
         """Put a fitted strategy back together from the store, its parts first.
@@ -147,9 +156,9 @@ class JobEnvironment:
                 raise StoreError(
                     f"{fit}: the base model {record.model!r} is not the one it was fitted on (its content differs)"
                 )
-            strategy = self.registry.get(parse(record.strategy).name)
             components = [self.strategy(part, max_length) for part in record.components]
-            fitted = strategy(strategy.Config.parse(record.hyperparameters), resources, components)
+            root = parse(record.strategy).name
+            fitted = build(root, record.hyperparameters, self.registry, resources, components)
             fitted.load(self.store.artefact(fit))
             self._fitted[key] = fitted
         return self._fitted[key]

@@ -8,18 +8,24 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.budget import OVERRUN, Budget
 from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Corpus, Dataset, TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import encoder_of, uncached
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
+from bench.planning.build import build
 from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
 from bench.records import USABLE, FitRecord, FitReport
 from bench.running.environment import JobEnvironment
 from bench.running.status import ComponentFailedError, status_from_exception
 from bench.store.store import MODEL, Store
-from bench.training.shape import sized
+from bench.strategy.hyperparameters import StrategyConfig
+from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
     from bench.store.studies import Study
@@ -42,7 +48,7 @@ def run_fit(
         report: called with what happens.
     """
     try:
-        with JobEnvironment(store, execution or ExecutionSettings(), report) as environment:
+        with JobEnvironment(store, execution or ExecutionSettings(), report, fit=spec.name) as environment:
             if spec.tuning is not None:
                 from bench.running.tuning.process import tuned
 
@@ -64,22 +70,24 @@ def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> Fit
 
 def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
-    from bench.evaluation.cost import Contention, PeakMemory
+    from bench.evaluation.cost import Contention
 
     store, meter = environment.store, environment.meter
     _check_components(spec, store)
     folder = store.begin_fit(spec.name)
     data = _data(spec, environment)
     resources = environment.resources(spec.model, spec.training)
-    resources.tracking = environment.tracking(spec.name)
     components = [environment.strategy(part) for part in spec.components]
     kind = environment.registry.get(spec.root)
-    config = sized(kind, kind.Config.parse(spec.config), spec.budget, resources, spec.config)
-    strategy = kind(config, resources, components)
+
+    def made(config: StrategyConfig) -> Strategy:
+        return build(spec.root, config, environment.registry, resources, components)
+
+    chosen = fit_to_parameter_budget(made, kind.Config.parse(spec.config), spec.budget, spec.config)
+    strategy = made(chosen)
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
-    with PeakMemory(environment.device) as memory, _counted(environment):
-        resources.memory = memory
+    with environment.memory as memory, _counted(environment):
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
@@ -188,7 +196,7 @@ def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
 
 def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:
     report = fitted.model_dump(exclude={"curve"})
-    report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes, *environment.notes]))
+    report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes]))
     report["dev_prefers_base"] = fitted.dev_prefers_base
     report["data"] = {
         "labels": data.labels,
@@ -236,17 +244,15 @@ def moves(strategy: Strategy, corpus: Corpus) -> bool:
 
     The vector cache is out of play: the same texts in the same batches give the same bits where nothing has changed.
     """
-    import numpy as np
-
     texts = list(corpus.texts)
+    base = strategy.untrained_counterpart()
     with uncached(strategy):
-        if strategy.trains == "encoder" and hasattr(strategy, "encoder"):
-            after, before = strategy.encoder, strategy.resources.encoder
+        if strategy.trains == "encoder" and isinstance(strategy, EncoderStrategy) and isinstance(base, BaseEncoder):
+            after, before = strategy.encoder, base.encoder
             return any(
                 float(np.abs(after.uncached(texts, kind) - before.uncached(texts, kind)).max()) >= _MOVED
                 for kind in ("document", "query")
             )
-        base = strategy.untrained_counterpart()
         if base is None:
             return encoder_of(strategy) is None
         queries = dict(zip(corpus.ids, texts, strict=True))

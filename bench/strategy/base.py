@@ -1,8 +1,10 @@
-"""The interface of a strategy: the page to read first when you add one.
+"""The interface of a strategy. Read this page first when you add one.
 
-A strategy is one way of getting good rankings on a domain: leave the model frozen, train all of it, train a small
-attachment, do without a model. `Strategy` is what the harness calls. `EncoderStrategy` implements it for everything
-that changes the embedding model: there, a new parameter-efficient method is a `Config` and an `attach`.
+A strategy is one way of adapting retrieval to a domain: leave the model frozen, train all of it, train a small
+attachment, or do without a model. The harness calls `Strategy` and knows nothing else.
+
+Most new strategies are methods: they change the embedding model, and derive from
+`bench.encoders.strategy.EncoderStrategy`. A method is a `Config` and an `attach`:
 
     class Biases(EncoderStrategy):
         '''Train the bias terms alone (Ben Zaken et al., 2022, section 3).'''
@@ -13,16 +15,16 @@ that changes the embedding model: there, a new parameter-efficient method is a `
         class Config(EncoderConfig):
             lr: float = 1e-3
 
-        def attach(self, model):
-            for name, parameter in model.named_parameters():
+        def attach(self, tower):
+            for name, parameter in tower.named_parameters():
                 parameter.requires_grad = name.endswith(".bias")
-            return model
+            return tower
 
-Put it into one file and try it: `python -m bench check --strategy-file biases.py` runs the contract (`bench.contract`),
-`python -m bench run --strategy-file biases.py --strategies frozen,biases` compares it.
+Save it as one file. `python -m bench check --strategy-file biases.py` runs the contract (`bench.contract`), and
+`python -m bench run --strategy-file biases.py --strategies frozen,biases` compares it with the frozen model.
 
-A strategy never scores itself, and never sees a test query: `fit` is given `TrainingData`, the harness ranks and
-measures. Importing a strategy's module must not import torch; import it inside the methods.
+A strategy never scores itself and never sees a test query: `fit` gets `TrainingData`, the harness ranks and measures.
+Importing a strategy's module must not import torch: import it inside the methods.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
@@ -38,11 +40,12 @@ from bench.errors import NotApplicableError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
 from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.protocols import Index
+from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
+    import numpy as np
     from sentence_transformers import SentenceTransformer
-
-    from bench.strategy.resources import Resources
 
 Needs = Literal["pairs", "corpus"]
 Trains = Literal["encoder", "head", "none"]
@@ -51,49 +54,36 @@ Reindex = Literal["none", "transform", "encode"]
 __all__ = ["Index", "Needs", "Reindex", "Strategy", "Trains"]
 
 
-class Index(Protocol):
-    """A searchable corpus. A value: a strategy returns it and keeps nothing, as target and probes live side by side."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the index takes in memory."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that encoding and indexing cost; what a cache spared is included at its recorded price."""
-        ...
-
-
 class Strategy(ABC):
     """One way of adapting retrieval to a domain.
 
     Args:
-        config: hyperparameters, an instance of this class's `Config`; None for the defaults.
-        context: what the harness lends: base model, device, cached encoder of the base model, meter, scratch folder.
-        parts: the fitted strategies this one is composed of, in the order of its expression (`hybrid(lora)`: one).
+        config: hyperparameters, an instance of this class's `Config`. None takes the defaults.
+        resources: what the harness lends: base model, device, encoder of the base model, meter, cache. Read-only.
+        components: the fitted strategies that the expression names, in this order: the positional ones
+            (`hybrid(lora)` has one), then those of options (`teacher=...`, `start=...`).
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     """One line for `bench list strategies`."""
     version: ClassVar[int] = 1
-    """Raise it when results change: it is part of a fit's identity."""
+    """Part of a fit's identity. Raise it when results change."""
     Config: type[StrategyConfig] = StrategyConfig
     """Its hyperparameters: a frozen dataclass, nested under this name."""
     needs: ClassVar[frozenset[Needs]] = frozenset()
-    """What `fit` uses. Empty: there is one fit for all budgets and seeds."""
+    """What `fit` uses. An empty set means one fit for all budgets and seeds."""
     trains: ClassVar[Trains] = "none"
-    reindex: ClassVar[Reindex] = "none"
+    reindex: Reindex = "none"
     """What a corpus that was indexed with the base model needs once this strategy is chosen."""
     serves: ClassVar[bool] = True
-    """Whether it answers queries itself, so that its latency means something; a stored ranking is only looked up."""
+    """Whether it answers queries itself, so that its latency means something. A stored ranking is only looked up."""
     probe_queries: ClassVar[int | None] = None
-    """How many queries of a probe it is asked; None is all. A bound for what takes long over each query."""
+    """The most queries of a probe that it is asked, for strategies that take long over each query. None is all."""
     n_components: ClassVar[int] = 0
-    """How many parts its expression takes."""
+    """How many positional components its expression takes."""
     component_options: ClassVar[tuple[str, ...]] = ()
-    """Options that may name a strategy (`teacher=hybrid(full)`): it is then fitted too, and follows in `parts`."""
+    """Options that may name a strategy, such as `teacher=hybrid(full)`. The run fits it, and it joins `components`."""
 
     def __init__(
         self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy] = ()
@@ -106,7 +96,7 @@ class Strategy(ABC):
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Adapt to the domain within the budget.
 
-        The harness charges the wall-clock time of this call, less what runs under `resources.meter.excluded()`.
+        The harness charges the wall-clock time of this call, except what runs under `resources.meter.excluded()`.
 
         Raises:
             NotApplicableError: the strategy cannot work on this model or data.
@@ -120,35 +110,43 @@ class Strategy(ABC):
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
         """Rank the `top_k` best documents for each query (id -> text), in trec_eval's order."""
 
+    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+        """Return the similarity of each pair of sentences (n,), as documents are compared.
+
+        Raises:
+            NotApplicableError: the strategy ranks documents and has no similarity of two sentences.
+        """
+        raise NotApplicableError(f"{self.name} ranks documents and has no similarity of two sentences")
+
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write what the strategy adds to the base model and its parts, and nothing else, into an empty folder."""
+        """Write what the strategy adds to the base model and its components into an empty folder, and nothing else."""
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote. Called on a new instance with the same configuration, context and parts."""
+        """Read what `save` wrote. Called on a new instance with the same configuration, resources and components."""
 
     def untrained_counterpart(self) -> Strategy | None:
-        """Return the same composition with the untouched base encoder, fitted: what forgetting is measured against.
+        """Return the same composition around the untouched base encoder, fitted. Forgetting is measured against it.
 
-        None where there is no such thing (`bm25`).
+        None where there is no such composition (`bm25`).
         """
         return None
 
     def to_sentence_transformer(self) -> SentenceTransformer:
-        """Return what was fitted as a plain sentence-transformers model on the CPU: what `bench export` writes.
+        """Return the fitted model as a plain sentence-transformers model on the CPU, which `bench export` writes.
 
         It loads without this project, and its similarities of queries and documents are this strategy's scores.
 
         Raises:
-            NotApplicableError: there is no such model; says why.
+            NotApplicableError: there is no such model. The message says why.
         """
-        part = " Its part can be exported." if self.components else ""
-        raise NotApplicableError(f"{self.name} ranks by more than one embedding model's similarities.{part}")
+        component = " Its component can be exported." if self.components else ""
+        raise NotApplicableError(f"{self.name} ranks by more than one embedding model's similarities.{component}")
 
     @property
     def serving_components(self) -> tuple[Strategy, ...]:
-        """The parts that answer queries: a teacher, which follows them in `parts`, does not."""
+        """The components that answer queries. A teacher or a start does not."""
         return self.components[: self.n_components]
 
     @property
@@ -158,23 +156,13 @@ class Strategy(ABC):
 
     def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
         """Return the operations that a mean query costs beyond encoding it, by formula: those of a re-ranker."""
-        return sum(part.added_query_flops(queries, corpus) for part in self.serving_components)
+        return sum(each.added_query_flops(queries, corpus) for each in self.serving_components)
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
-        """Return files besides dataset and base model that decide the result: their content is part of the identity.
+        """Return files besides dataset and base model that decide the result. Their content is part of the identity.
 
         Raises:
-            BenchError: one that `config` names is not there.
+            BenchError: a file that `config` names does not exist.
         """
         return ()
-
-    @classmethod
-    def resize(cls, config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
-        """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits.
-
-        The size knob that `Config` declares is turned; what has none fits or does not.
-        """
-        from bench.training.sizing import resized
-
-        return resized(cls, config, limit, resources)

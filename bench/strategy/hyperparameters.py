@@ -89,12 +89,24 @@ class StrategyConfig:
 
 
 @dataclass(frozen=True)
-class EncoderConfig(StrategyConfig):
-    """Hyperparameters that every strategy that trains an encoder has."""
+class TrainedConfig(StrategyConfig):
+    """Hyperparameters of every strategy that trains something."""
 
     lr: float = 2e-5
-    """Peak learning rate of AdamW; the schedule (linear, 10% warm-up) is the same for all."""
+    """Peak learning rate of AdamW. The schedule (linear, 10% warm-up) is the same for all strategies."""
     positive: ClassVar[tuple[str, ...]] = ("lr",)
+
+
+@dataclass(frozen=True)
+class EncoderConfig(TrainedConfig):
+    """Hyperparameters of every strategy that trains an encoder: its learning rate, and what it combines with."""
+
+    objective: str = "contrastive"
+    """What the encoder is trained on, as an expression: `contrastive`, `listwise(teacher=rerank(frozen))`."""
+    representation: str = "single"
+    """How texts are represented and compared, as an expression: `single`, `query-side`."""
+    start: str = ""
+    """The fit that the training continues from, as an expression: `tsdae`. Empty starts from the base model."""
 
 
 def typed(value: Any, default: Any, name: str) -> Any:

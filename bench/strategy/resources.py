@@ -1,69 +1,59 @@
-"""What the harness lends to a strategy: the base model, its cached encoder, the meter, the training settings."""
+"""`Resources`: what the harness lends to a strategy. Read-only values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.budget import Meter
+from bench.data.dataset import TrainingData
+from bench.errors import BenchError
+from bench.models.base import BaseModel
 from bench.progress import Progress, silent
+from bench.retrieval.cache import VectorCache
+from bench.retrieval.encode import Encoder
+from bench.strategy.protocols import DevelopmentPool, MemoryProbe, PoolSource, TrainingTracker
 from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from bench.data.dataset import TrainingData
-    from bench.evaluation.cost import PeakMemory
-    from bench.models.base import BaseModel
-    from bench.retrieval.cache import VectorCache
-    from bench.retrieval.encode import Encoder
-    from bench.training.selection import DevelopmentPool
-    from bench.training.tracking import Tracking
 
-
-@dataclass
+@dataclass(frozen=True)
 class Resources:
-    """What a strategy may use besides its data. One a process."""
+    """What a strategy may use besides its data: the base model, its encoder, settings, meter, cache and folders."""
 
     model: BaseModel
     device: str = "cpu"
     training: TrainingSettings = field(default_factory=TrainingSettings)
     meter: Meter = field(default_factory=Meter)
+    pools: PoolSource | None = None
+    """Builds the development pools. None where nothing is selected on development data."""
     cache: VectorCache | None = None
-    """Vectors by content of text, weights, length and precision; None encodes everything anew."""
+    """Vectors by content of text, weights, length and precision. None encodes everything anew."""
     scratch: Path | None = None
     calibrations: Path | None = None
-    """Folder of the run in which measured step times are kept, shared by seeds and resumptions."""
+    """The run's folder for measured step times, which seeds and resumed runs share."""
     progress: Progress = silent
-    tracking: Tracking | None = None
-    """Where the fit's training is reported to besides the store."""
-    memory: PeakMemory | None = None
-    """Measures the peak of the fit at work, for a budget of memory; None outside of one."""
-    best_dev: float | None = None
-    """nDCG@10 on the development pool of the checkpoint that `finish` is given; None where none was selected."""
-    notes: list[str] = field(default_factory=list)
-    """Sentences for the record: a fallback that was taken."""
-    _encoder: Encoder | None = field(default=None, init=False, repr=False)
-    _pools: dict[int, tuple[DevelopmentPool, DevelopmentPool]] = field(default_factory=dict, init=False, repr=False)
+    tracking: TrainingTracker | None = None
+    """Where the training is reported to besides the store."""
+    memory: MemoryProbe | None = None
+    """Measures the peak of the fit at work, for a budget of memory. None outside of a fit."""
 
     @property
     def max_length(self) -> int | None:
-        """Tokens a text is cut to; None is the model's own limit."""
+        """Tokens a text is cut to. None is the model's own limit."""
         return self.training.max_length or None
 
-    @property
+    @cached_property
     def encoder(self) -> Encoder:
-        """The base model's encoder, cached: what `frozen` uses, and everything that leaves the documents alone."""
-        if self._encoder is None:
-            model = self.model.load(self.device)
-            self._encoder = self.encoder_for(model, fingerprint=self.model.fingerprint)
-        return self._encoder
+        """The base model's encoder, cached. `frozen` uses it, and so does every strategy that keeps the documents."""
+        return self.encoder_for(self.model.load(self.device), self.model.fingerprint)
 
     def encoder_for(self, model: SentenceTransformer, fingerprint: str | None = None) -> Encoder:
         """Return an encoder around an adapted model, cached under the fingerprint of its weights."""
-        from bench.retrieval.encode import Encoder
-
         return Encoder(
             model,
             fingerprint,
@@ -76,14 +66,17 @@ class Resources:
             progress=self.progress,
         )
 
-    def development(self, data: TrainingData) -> DevelopmentPool:
-        """Return the fixed development pool of this data, made once."""
-        return self.pools(data)[0]
+    def development(self, data: TrainingData) -> DevelopmentPool | None:
+        """Return the pool on which checkpoints and options are chosen, or None where there are too few labels.
 
-    def pools(self, data: TrainingData) -> tuple[DevelopmentPool, DevelopmentPool]:
-        """Return the pools of development and of training queries, made once."""
-        from bench.training.selection import build_pools
+        Building it is not charged.
 
-        if id(data) not in self._pools:
-            self._pools[id(data)] = build_pools(data, self)
-        return self._pools[id(data)]
+        Raises:
+            BenchError: there are enough labels, and these resources were made without pools.
+        """
+        if not data.dev_qrels or data.labels < self.training.selection_floor:
+            return None
+        if self.pools is None:
+            raise BenchError("these resources have no development pools: pass pools=DevelopmentPools()")
+        with self.meter.excluded():
+            return self.pools.development(data, self)

@@ -51,6 +51,8 @@ class SizeParameter:
     most: int | Callable[[ModelSizes], int]
     """The largest value that makes sense, which may depend on the base model: `lambda model: model.width`."""
     least: int = 1
+    full: int | None = None
+    """A value outside the range that stands for the full size. It is taken where it fits."""
     replaces: tuple[str, ...] = ()
     """Options that say the same in another way: to set one of them is to set the size."""
 

@@ -55,7 +55,7 @@ def measure_drift(
         return {}
     base = BaseEncoder(None, strategy.resources)
     old = base.index(dataset.corpus)
-    if old.vectors.shape != index.vectors.shape:
+    if not isinstance(old, VectorIndex) or old.vectors.shape != index.vectors.shape:
         return {}
     judged = judged_queries(dataset, spec.split)
     before, _ = strategy.resources.encoder.queries(list(judged.values()))

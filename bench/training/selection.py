@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.data.dataset import Corpus, Qrels, TrainingData
+from bench.evaluation.measures import evaluate
 from bench.records import PRIMARY_MEASURE
+from bench.retrieval.index import VectorIndex
+from bench.retrieval.lexical import build_lexical
 from bench.retrieval.ranking import Ranking
-
-if TYPE_CHECKING:
-    from bench.strategy.base import Strategy
-    from bench.strategy.resources import Resources
+from bench.strategy.protocols import Searcher
+from bench.strategy.resources import Resources
 
 Ranker = Callable[[Mapping[str, str]], Ranking]
 _DEPTH = 20
@@ -23,30 +24,49 @@ _CUTOFF = 10
 
 
 @dataclass(frozen=True)
-class DevelopmentPool:
+class Pool:
     """Development queries and the documents they are searched in: relevant ones, hard negatives, random ones."""
 
     queries: Mapping[str, str]
     qrels: Qrels
     corpus: Corpus
 
-    def scores(self, strategy: Strategy) -> np.ndarray:
+    def scores(self, searcher: Searcher) -> np.ndarray:
         """Return nDCG@10 of each query (n,), in the order of the sorted query ids."""
-        index = strategy.index(self.corpus)
-        return self.scores_of(strategy.search(self.queries, index, _CUTOFF))
+        return self.scores_of(searcher.search(self.queries, searcher.index(self.corpus), _CUTOFF))
 
     def scores_of(self, ranking: Ranking) -> np.ndarray:
-        """Return nDCG@10 of each query (n,) for a ranking that is already there."""
-        from bench.evaluation.measures import evaluate
-
+        """Return nDCG@10 of each query (n,) for an existing ranking."""
         return evaluate(ranking, self.qrels, [PRIMARY_MEASURE]).values[PRIMARY_MEASURE]
 
 
-def build_pools(data: TrainingData, resources: Resources) -> tuple[DevelopmentPool, DevelopmentPool]:
-    """Build the development pool, and one of half its size from training queries: what shows overfitting.
+class DevelopmentPools:
+    """Builds the pools of training data and keeps them, so that all fits of a process meet the same ones."""
 
-    The pool of development queries has at most `dev_queries` of them over `dev_docs` documents. Both are built at once,
-    as indexing the corpus for their hard negatives takes seconds; the second is not charged.
+    def __init__(self) -> None:
+        self._built: list[tuple[TrainingData, Pool, Pool]] = []
+
+    def development(self, data: TrainingData, resources: Resources) -> Pool:
+        """Return the pool of development queries: at most `dev_queries` of them over `dev_docs` documents."""
+        return self._pools(data, resources)[0]
+
+    def training(self, data: TrainingData, resources: Resources) -> Pool:
+        """Return the pool of training queries, of half the size. It shows overfitting."""
+        return self._pools(data, resources)[1]
+
+    def _pools(self, data: TrainingData, resources: Resources) -> tuple[Pool, Pool]:
+        for known, development, training in self._built:
+            if known is data:
+                return development, training
+        development, training = build_pools(data, resources)
+        self._built.append((data, development, training))
+        return development, training
+
+
+def build_pools(data: TrainingData, resources: Resources) -> tuple[Pool, Pool]:
+    """Return the pool of development queries and the pool of training queries.
+
+    Both are built together, because indexing the corpus for their hard negatives takes seconds.
     """
     settings, rankers = resources.training, _rankers(data.corpus, resources)
     dev = pool_of(
@@ -58,11 +78,6 @@ def build_pools(data: TrainingData, resources: Resources) -> tuple[DevelopmentPo
     return dev, train
 
 
-def training_pool(data: TrainingData, resources: Resources) -> DevelopmentPool:
-    """Return the pool of training queries that was built with the development pool."""
-    return resources.pools(data)[1]
-
-
 def pool_of(
     queries: Mapping[str, str],
     qrels: Qrels,
@@ -72,18 +87,18 @@ def pool_of(
     max_docs: int,
     *,
     rankers: Sequence[Ranker] | None = None,
-) -> DevelopmentPool:
-    """Build a pool: all relevant documents of the chosen queries, then hard negatives, then random documents.
+) -> Pool:
+    """Return a pool: all relevant documents of the chosen queries, then hard negatives, then random documents.
 
-    Hard negatives are BM25's and the base model's. The pool depends on the data and its seed alone, so that all
+    BM25 and the base model give the hard negatives. The pool depends on the data and its seed alone, so that all
     strategies meet the same one. `rankers` find the hard negatives; None makes them.
     """
     rng = np.random.default_rng([data.seed, 11])
     chosen = sorted(str(query) for query in rng.permutation(sorted(qrels))[:max_queries])
-    wanted = {query: queries[query] for query in chosen}
+    texts = {query: queries[query] for query in chosen}
     relevant = {doc for query in chosen for doc, grade in qrels[query].items() if grade > 0}
     docs = dict.fromkeys(sorted(relevant))
-    for doc in _hard(wanted, rankers or _rankers(data.corpus, resources)):
+    for doc in _hard(texts, rankers or _rankers(data.corpus, resources)):
         if len(docs) >= len(relevant) + (max_docs - len(relevant)) * 2 // 3:
             break
         docs[doc] = None
@@ -91,21 +106,28 @@ def pool_of(
         if len(docs) >= max_docs:
             break
         docs[data.corpus.ids[position]] = None
-    return DevelopmentPool(wanted, {query: qrels[query] for query in chosen}, data.corpus.subset(list(docs)))
+    return Pool(texts, {query: qrels[query] for query in chosen}, data.corpus.subset(list(docs)))
 
 
 def _rankers(corpus: Corpus, resources: Resources) -> Sequence[Ranker]:
-    """Index a corpus for BM25 and for the base model."""
-    from bench.encoders.base import BaseEncoder
-    from bench.retrieval.lexical import build_lexical
+    """Index a corpus for BM25 and for the base model, and return what ranks with them."""
+    encoder, lexical = resources.encoder, build_lexical(corpus)
+    vectors, seconds = encoder.documents(corpus.texts)
+    index = VectorIndex(corpus.ids, vectors, seconds)
 
-    base, lexical = BaseEncoder(None, resources), build_lexical(corpus)
-    index = base.index(corpus)
-    return lambda queries: lexical.search(queries, _DEPTH), lambda queries: base.search(queries, index, _DEPTH)
+    def by_base_model(queries: Mapping[str, str]) -> Ranking:
+        return index.search(list(queries), encoder.queries(list(queries.values()))[0], _DEPTH)
+
+    return lambda queries: lexical.search(queries, _DEPTH), by_base_model
 
 
 def _hard(queries: Mapping[str, str], rankers: Sequence[Ranker]) -> Sequence[str]:
-    """Return what the rankers put first, all first ranks before all second ones, the rankers in turn."""
+    """Return the documents that the rankers put first: all first ranks, then all second ranks, the rankers in turn."""
     rankings = [rank(queries) for rank in rankers]
     columns = [[doc for doc, _ in ranking[query]] for query in queries for ranking in rankings]
     return [doc for rank in zip_longest(*columns) for doc in rank if doc is not None]
+
+
+def paired_error(scores: np.ndarray, others: np.ndarray) -> float | None:
+    """Return the standard error of the mean difference of two scorings of the same queries (n,); None for one query."""
+    return float(np.std(scores - others, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None

@@ -1,56 +1,98 @@
-"""The largest size that fits a budget of trainable parameters: how far a size knob goes on a model, where it stops."""
+"""Fits a strategy into a budget of trainable parameters: the largest size that the budget allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from bench.budget import Budget, allowed_params
+from bench.errors import BudgetError, NotApplicableError
 from bench.models.architectures import ModelSizes
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 
-if TYPE_CHECKING:
-    from bench.strategy.base import Strategy
-    from bench.strategy.hyperparameters import StrategyConfig
-    from bench.strategy.resources import Resources
-
+SIZING = 2
+"""Part of the identity of a fit under a budget of trainable parameters. Raise it when such budgets give other sizes."""
 _INTERPOLATED = 8
-"""Counts after which the range is halved instead: by then they are no line that leads anywhere."""
+"""After this many counts the search halves the range: the counts lie on no straight line."""
 
 
-def resized(kind: type[Strategy], config: StrategyConfig, limit: int, resources: Resources) -> StrategyConfig | None:
-    """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits.
+def size_options(kind: type[Strategy], config: StrategyConfig, budget: Budget) -> tuple[str, ...]:
+    """Return the options that set the size and belong to the budget, where it limits trainable parameters."""
+    parameter = config.size_parameter()
+    if parameter is None or budget.trainable_params is None or kind.trains == "none":
+        return ()
+    return parameter.options
 
-    What trains no parameter is left as it is.
+
+def fit_to_parameter_budget(
+    build: Callable[[StrategyConfig], Strategy],
+    config: StrategyConfig,
+    budget: Budget,
+    fixed: Collection[str] = (),
+) -> StrategyConfig:
+    """Return `config` at the largest size that the budget of trainable parameters allows.
+
+    Args:
+        build: makes the strategy with a configuration.
+        config: its hyperparameters.
+        budget: what it may use. Without a limit on trainable parameters `config` stays as it is.
+        fixed: options that the user has set. A size among them stays as it is.
+
+    Raises:
+        NotApplicableError: no size is small enough, or the size that the user set is too large.
     """
-    own = kind(config, resources).trainable_params
+    if budget.trainable_params is None:
+        return config
+    strategy = build(config)
+    if strategy.trains == "none":
+        return config
+    model = strategy.resources.encoder.model
+    limit = int(allowed_params(budget.trainable_params, sum(p.numel() for p in model.parameters())))
+    own = strategy.trainable_params
+    set_by_user = [name for name in size_options(type(strategy), config, budget) if name in fixed]
+    if set_by_user:
+        if own > limit:
+            options = ", ".join(f"{name}={getattr(config, name)}" for name in set_by_user)
+            raise NotApplicableError(
+                f"{strategy.name} with {options} trains {own:,} parameters, the budget allows {limit:,}"
+            )
+        return config
+    fitting = _largest_variant(build, config, own, limit, ModelSizes(model))
+    if fitting is None:
+        raise NotApplicableError(f"{strategy.name} has no size of {limit:,} trainable parameters or fewer")
+    return fitting
+
+
+def _largest_variant(
+    build: Callable[[StrategyConfig], Strategy], config: StrategyConfig, own: int, limit: int, sizes: ModelSizes
+) -> StrategyConfig | None:
+    """Return the largest variant of `config` with at most `limit` trainable parameters, or None if none fits."""
     if own == 0:
         return config
-    size_parameter = config.size_parameter()
-    if size_parameter is None:
+    parameter = config.size_parameter()
+    if parameter is None:
         return config if own <= limit else None
 
     def variant(value: int) -> StrategyConfig:
-        return replace(config, **{size_parameter.option: value})
+        return replace(config, **{parameter.option: value})
 
-    most = (
-        size_parameter.most
-        if isinstance(size_parameter.most, int)
-        else size_parameter.most(ModelSizes(resources.encoder.model))
-    )
-    found = largest(
-        lambda value: kind(variant(value), resources).trainable_params,
-        limit,
-        (size_parameter.least, max(most, size_parameter.least)),
-        {getattr(config, size_parameter.option): own},
-    )
-    return None if found is None else variant(found)
+    def count(value: int) -> int:
+        return build(variant(value)).trainable_params
+
+    if parameter.full is not None and count(parameter.full) <= limit:
+        return variant(parameter.full)
+    most = parameter.most if isinstance(parameter.most, int) else parameter.most(sizes)
+    bounds = parameter.least, max(most, parameter.least)
+    best = largest(count, limit, bounds, {getattr(config, parameter.option): own})
+    return None if best is None else variant(best)
 
 
 def largest(count: Callable[[int], int], limit: int, bounds: tuple[int, int], known: Mapping[int, int]) -> int | None:
     """Return the largest value within bounds whose count is within the limit; None where no count is.
 
-    Counting builds a model, so counts are interpolated and only the value found and the one above it are looked at:
-    four counts where they lie on a line, as those of ranks, widths and tokens do.
+    Each count builds a model. Counts are therefore interpolated: those of ranks, widths and tokens lie on a straight
+    line, and four of them are enough.
 
     Args:
         count: value -> parameters, which do not fall as the value rises.
@@ -78,8 +120,27 @@ def largest(count: Callable[[int], int], limit: int, bounds: tuple[int, int], kn
 
 
 def _crossing(counts: Mapping[int, int], limit: int, most: int) -> int:
-    """Return where the line through the two latest counts reaches the limit; `most` where there is no rising line."""
+    """Return where the line through the two latest counts reaches the limit; `most` where no line rises."""
     if len(counts) < 2:
         return most
     (first, before), (second, after) = list(counts.items())[-2:]
     return second + (limit - after) * (second - first) // (after - before) if after != before else most
+
+
+def check_size(budget: Budget, trainable: int, total: int, name: str) -> None:
+    """Refuse a strategy that trains more parameters than the budget allows.
+
+    Args:
+        budget: its `trainable_params` is a count, or a share of the base model.
+        trainable: parameters that the strategy trains.
+        total: parameters of the base model.
+        name: of the strategy.
+
+    Raises:
+        BudgetError: the strategy is too large.
+    """
+    if budget.trainable_params is None:
+        return
+    limit = allowed_params(budget.trainable_params, total)
+    if trainable > limit:
+        raise BudgetError(f"{name} trains {trainable:,} parameters, the budget allows {limit:,.0f}")

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bench.evaluation.flops import flop_model
 
 if TYPE_CHECKING:
-    from bench.encoders.strategy import EncoderStrategy
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+
+
+class FlopCounted(Protocol):
+    """An encoder strategy, as its operations are counted."""
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The adapted model."""
+        ...
+
+    @property
+    def representation(self) -> Any:
+        """How texts are represented."""
+        ...
+
+    @property
+    def removable(self) -> bool:
+        """Whether `detached` gives the base model back."""
+        ...
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Switch the attachments off for the length of a block."""
+        ...
 
 
 class StepFlops:
     """What a step costs under a strategy's loss.
 
-    A loss says of itself what it computes more or less often than once a step: `uses_gradient_cache` (that of
-    sentence-transformers), `piece` (activations are thrown away and computed again), `keeps_documents` (each is encoded
-    once for the whole training).
+    Documents that keep the base model's representation are encoded once for the whole training.
 
     Args:
         strategy: what is trained.
@@ -28,29 +50,36 @@ class StepFlops:
     """
 
     def __init__(
-        self, strategy: EncoderStrategy, columns: Mapping[str, Sequence[str]], lengths: Mapping[str, np.ndarray]
+        self, strategy: FlopCounted, columns: Mapping[str, Sequence[str]], lengths: Mapping[str, np.ndarray]
     ) -> None:
-        self.strategy, self.columns, self.lengths = strategy, columns, lengths
+        self.columns, self.lengths = columns, lengths
+        self.by_base = strategy.representation.documents_by_base
         self.trained = flop_model(strategy.model)
         self.untrained = self.trained
-        if strategy.query_only:
+        if self.by_base:
             with strategy.detached() if strategy.removable else nullcontext():
                 self.untrained = flop_model(strategy.model)
 
-    def of(self, batches: Iterable[list[int]]) -> Iterator[float]:
-        """Yield the operations of each step, the first one's first: a loss that keeps documents begins with none."""
-        loss, pieces = self.strategy.loss(self.strategy.model), self.strategy.resources.training.mini_batch
-        if not any(getattr(part, "uses_gradient_cache", False) for part in loss.modules()):
-            pieces = 0
-        known: set[str] | None = set() if getattr(loss, "keeps_documents", False) else None
+    def of(self, batches: Iterable[list[int]], loss: nn.Module, mini_batch: int) -> Iterator[float]:
+        """Yield the operations of each step, from the first one on.
+
+        Args:
+            batches: the examples of each step.
+            loss: says of itself what it computes more than once a step: `uses_gradient_cache` (the library's losses),
+                `piece` (activations are thrown away and computed again).
+            mini_batch: texts that a loss with a gradient cache takes at once.
+        """
+        cached = any(getattr(part, "uses_gradient_cache", False) for part in loss.modules())
+        pieces = mini_batch if cached else 0
+        known: set[str] = set()
         for batch in batches:
             step = 0.0
             for name, lengths in self.lengths.items():
-                if name != "anchor" and self.strategy.query_only:
+                if name != "anchor" and self.by_base:
                     step += self._untrained(name, batch, known)
                 elif pieces:
-                    components = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]
-                    step += sum(self._twice(lengths[part]) for part in components)  # each is cut to its longest text
+                    parts = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]
+                    step += sum(self._twice(lengths[part]) for part in parts)  # each is cut to its longest text
                 elif 0 < (piece := getattr(loss, "piece", 0)) < len(batch):
                     step += self._twice(lengths[batch], calls=-(-len(batch) // piece))
                 else:
@@ -68,12 +97,10 @@ class StepFlops:
         tokens = len(lengths) * longest
         return self.trained.forward(tokens, longest, calls) + self.trained.training(tokens, longest, calls)
 
-    def _untrained(self, name: str, batch: list[int], known: set[str] | None) -> float:
-        """Return the forward pass of a column, or of the texts in it that are not known yet, which then are."""
+    def _untrained(self, name: str, batch: list[int], known: set[str]) -> float:
+        """Return the forward pass of the texts of a column that are not known yet. Afterwards they are."""
         texts = [self.columns[name][row] for row in batch]
-        new = len(texts)
-        if known is not None:
-            new = len(set(texts) - known)
-            known.update(texts)
+        new = len(set(texts) - known)
+        known.update(texts)
         longest = float(self.lengths[name][batch].max()) + self.untrained.virtual_tokens
         return self.untrained.forward(new * longest, longest, calls=new > 0)

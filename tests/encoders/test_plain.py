@@ -11,45 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from bench.encoders.plain import check_same
-from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
-from bench.expression import parse
-from bench.models.base import BaseModel
-from bench.planning.registry import Registry
+from bench.exporting.same_scores import check_same
 from bench.strategy.base import Strategy
 
 Adapted = Callable[..., Strategy]
-
-
-@pytest.fixture
-def adapted(tiny_base: Callable[[str], BaseModel], tiny_resources: Callable[..., Any]) -> Adapted:
-    """A function from an expression and a model family to a strategy whose trained weights have changed."""
-
-    def build(text: str, family: str = "bert", **training: Any) -> Strategy:
-        resources = tiny_resources(tiny_base(family), **training)
-
-        def make(text: str) -> Strategy:
-            expression = parse(text)
-            kind = Registry().get(expression.name)
-            components = [make(str(part)) for part in expression.arguments]
-            options = {key: str(value) for key, value in expression.options}
-            return kind(kind.Config.parse(options), resources, components)
-
-        torch.manual_seed(3)
-        strategy = make(text)
-        trained: Any = strategy.model if isinstance(strategy, EncoderStrategy) else getattr(strategy, "module", None)
-        if trained is not None:
-            with torch.no_grad():
-                for parameter in trained.parameters():
-                    if parameter.requires_grad or not isinstance(strategy, EncoderStrategy):
-                        parameter.add_(0.1 * torch.randn_like(parameter))
-        return strategy
-
-    return build
-
 
 EXPORTED = [
     ("frozen", "bert"),

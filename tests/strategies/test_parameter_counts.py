@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bench.training.shape import sized
 
 from bench.budget import Budget
 from bench.contract import Blueprint
 from bench.models.locate import base_model
 from bench.strategy.resources import Resources
-from bench.training.shape import sized
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.encoders.losses import ListwiseLoss, QuerySideLoss
 
 from bench.budget import Budget
 from bench.data.dataset import Dataset, TrainingData
 from bench.encoders.base import BaseEncoder
-from bench.encoders.losses import ListwiseLoss, QuerySideLoss
 from bench.evaluation.flops import query_flops
 from bench.evaluation.measures import evaluate
 from bench.models.base import BaseModel

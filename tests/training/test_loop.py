@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from bench.training.loop import snapshot
 
 from bench.budget import OVERRUN, Budget
 from bench.data.dataset import TrainingData
@@ -17,7 +18,6 @@ from bench.models.base import BaseModel
 from bench.records import FitReport
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.resources import Resources
-from bench.training.loop import snapshot
 
 Contexts = Callable[..., Resources]
 
@@ -142,7 +142,7 @@ def test_dropout_is_off_unless_asked_for(
 def test_hard_negatives_are_never_relevant(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    from bench.objectives.negatives import mine
+    from bench.training.hard_negatives import mine
 
     resources = tiny_resources(tiny_bert)
     mined = mine(tiny_training, tiny_training.pairs, 3, 0, resources)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from bench.encoders.cross_encoder import RankerWork
+from bench.training.loop import snapshot
 
 from bench.budget import Budget
 from bench.encoders.base import BaseEncoder
-from bench.encoders.cross_encoder import RankerWork
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
-from bench.training.loop import snapshot
 from bench.training.memory import WHOLE, largest_piece, within_memory
 from strategies.full import Full
 from strategies.rerank import Rerank

@@ -8,10 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from bench.budget import Budget
-from bench.errors import BudgetError
-from bench.strategy.resources import Resources
 from bench.training.planning import (
     DEFAULT_STEPS,
     check_shape,
@@ -20,6 +16,10 @@ from bench.training.planning import (
     planned_steps,
     shared_step_seconds,
 )
+
+from bench.budget import Budget
+from bench.errors import BudgetError
+from bench.strategy.resources import Resources
 
 
 def _never() -> float:

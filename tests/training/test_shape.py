@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bench.training.shape import sized
 
 from bench.budget import Budget
 from bench.contract import Blueprint
@@ -14,7 +15,6 @@ from bench.models.base import BaseModel
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
-from bench.training.shape import sized
 
 Contexts = Callable[..., Resources]
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from bench.encoders.losses import ListwiseLoss
+from bench.training.loop import _Timer, _Work
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.budget import Budget
 from bench.data.dataset import TrainingData
-from bench.encoders.losses import ListwiseLoss
-from bench.models.base import BaseModel
-from bench.models.locate import base_model
+from bench.models.base import BaseModel, base_model
 from bench.strategy.resources import Resources
-from bench.training.loop import _Timer, _Work
 from strategies.full import Full
 from strategies.lora import Lora
 from strategies.query_lora import QueryLora

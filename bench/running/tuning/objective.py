@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -15,11 +15,13 @@ from bench.data.dataset import Dataset, TrainingData
 from bench.data.splits import split_off, training_data
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
+from bench.planning.build import build, needs_of
 from bench.planning.study_spec import SEED, Node, StudySpec
 from bench.store.studies import Trial
+from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
-from bench.training.shape import sized
+from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -147,16 +149,20 @@ class Objective:
             fitted, seconds = self._fitted(part, params, data)
             components.append(fitted)
             charged += seconds
-        kind = self.environment.registry.get(node.root)
-        resources = self._resources_of(node.model)
-        config = kind.Config.parse({**node.config, **node.chosen(params)})
-        strategy = kind(sized(kind, config, self.spec.budget, resources, node.config), resources, components)
+        registry = self.environment.registry
+        kind = registry.get(node.root)
         meter = Meter()
-        for each in self._resources.values():  # each fit has the whole budget, and a batch of its own that fits memory
-            each.meter, each.training = meter, self._training
+        resources = replace(self._resources_of(node.model), meter=meter)  # each fit has the whole budget
+
+        def made(config: StrategyConfig) -> Strategy:
+            return build(node.root, config, registry, resources, components)
+
+        config = kind.Config.parse({**node.config, **node.chosen(params)})
+        strategy = made(fit_to_parameter_budget(made, config, self.spec.budget, node.config))
+        needs = needs_of(kind, config, registry)
         meter.start()
         try:
-            report = strategy.fit(_seen_by(kind, data), self.spec.budget, SEED)
+            report = strategy.fit(_seen_by(needs, data), self.spec.budget, SEED)
         finally:
             meter.stop()
         if report.diverged:
@@ -172,7 +178,7 @@ class Objective:
         return self._resources[model]
 
     def _pool(self, data: TrainingData) -> Any:
-        return self._resources_of(self.spec.root.model).development(data)
+        return self.environment.pools.development(data, self._resources_of(self.spec.root.model))
 
 
 def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]:
@@ -202,9 +208,9 @@ def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]
     return tuple(found)
 
 
-def _seen_by(kind: type[Strategy], data: TrainingData) -> TrainingData:
+def _seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
     """Return what a strategy's `fit` may see: nothing but the corpus where it declares no need of labels."""
-    if "pairs" in kind.needs:
+    if "pairs" in needs:
         return data
     return TrainingData(data.dataset, (), {}, {}, data.corpus, data.seed)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,8 @@ from torch.nn import functional
 from transformers.utils import logging as transformers_logging
 
 from bench.errors import ModelError
-from bench.evaluation.flops import flop_model
-from bench.models import precision
 from bench.models.base import BaseModel
-from bench.strategy.resources import Resources
+from bench.models.precision import resolve, weights_in
 
 Pair = tuple[str, str]
 """Query and document."""
@@ -39,14 +36,14 @@ class Ranker:
         ModelError: it cannot be loaded, or gives more than one score.
     """
 
-    def __init__(self, source: BaseModel, resources: Resources, max_length: int) -> None:
-        self.resources = resources
+    def __init__(self, source: BaseModel, max_length: int, device: str = "cpu", precision: str = "auto") -> None:
+        self.device, self.precision = device, resolve(precision, device)
         self.pretrained = is_ranker(source.path)
         with _quiet():
             try:
                 self.model = CrossEncoder(
                     str(source.path),
-                    device=resources.device,
+                    device=device,
                     num_labels=None if self.pretrained else 1,
                     trust_remote_code=source.trust_remote_code,
                     local_files_only=True,
@@ -76,21 +73,18 @@ class Ranker:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Hold the weights in the precision asked for: around many small calls, they are converted once."""
-        number_format = precision.resolve(self.resources.training.precision, self.resources.device)
-        with precision.weights_in(self.model, number_format, keep=self._outputs):
+        """Hold the weights in the encoder's precision. Around many small calls, the weights are converted once."""
+        with weights_in(self.model, self.precision, keep=self._outputs):
             yield
 
-    def loss(self, pairs: Sequence[Pair], labels: Sequence[float]) -> torch.Tensor:
-        """Return the mean binary cross-entropy of a batch, with gradients; dropout only if the settings ask for it."""
-        settings, device = self.resources.training, self.resources.device
-        self.model.train(settings.dropout)
+    def loss(self, pairs: Sequence[Pair], labels: Sequence[float], dropout: bool = False) -> torch.Tensor:
+        """Return the mean binary cross-entropy of a batch, with gradients."""
+        self.model.train(dropout)
         features = self.model.preprocess(list(pairs))
         features = {
-            key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()
+            key: value.to(self.device) if isinstance(value, torch.Tensor) else value for key, value in features.items()
         }
-        bf16 = precision.resolve(settings.precision, device) == "bf16"
-        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             scores = self.model(features)["scores"].squeeze(-1).float()
         return functional.binary_cross_entropy_with_logits(scores, torch.tensor(labels, device=scores.device))
 
@@ -106,6 +100,12 @@ class Ranker:
         """Write a folder that sentence-transformers' `CrossEncoder` loads."""
         with _quiet():
             self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def files_of(name: str) -> Sequence[Path]:
+    """Return the files of a model given as a folder; none for a name on the hub."""
+    folder = Path(name).expanduser()
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if name and folder.is_dir() else ()
 
 
 def is_ranker(path: Path) -> bool:
@@ -131,40 +131,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-
-
-class RankerWork:
-    """Pointwise training of a ranker (`bench.training.descent.Work`).
-
-    Args:
-        ranker: what is trained.
-        pairs: query and document of each example.
-        labels: 1 for relevant, 0 for not.
-        size: examples a batch.
-        seed: of their order.
-    """
-
-    divisible = True
-
-    def __init__(self, ranker: Ranker, pairs: Sequence[Pair], labels: Sequence[float], size: int, seed: int) -> None:
-        self.ranker, self.module = ranker, ranker.model
-        self.pairs, self.labels, self.size, self.seed = pairs, labels, size, seed
-
-    def batches(self) -> Iterator[list[int]]:
-        """Yield batches, epoch after epoch in a new order; the rest of an epoch that fills no batch is left out."""
-        size = min(self.size, len(self.pairs))
-        for epoch in count():
-            order = np.random.default_rng([self.seed, epoch, 17]).permutation(len(self.pairs))
-            for begin in range(0, len(order) - size + 1, size):
-                yield [int(position) for position in order[begin : begin + size]]
-
-    def loss(self, batch: list[int]) -> torch.Tensor:
-        """Binary cross-entropy."""
-        return self.ranker.loss([self.pairs[row] for row in batch], [self.labels[row] for row in batch])
-
-    def step_flops(self) -> Iterator[float]:
-        """Yield the operations of each step, padding included."""
-        flops = flop_model(self.ranker.model)
-        for batch in self.batches():
-            longest = max(self.ranker.lengths([self.pairs[row] for row in batch]))
-            yield flops.training(longest * len(batch), longest)

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from bench.budget import OVERRUN
 from bench.records import CurvePoint, FitReport
 from bench.strategy.resources import Resources
-from bench.training.planning import evaluation_steps
-
-if TYPE_CHECKING:
-    import torch
+from bench.training.selection import paired_error
+from bench.training.step_budget import evaluation_steps
+from bench.training.task import StepDecision
 
 State = dict[str, Any]
 """Names of trainable parameters and their values, on the CPU."""
 
 
-class Watch:
+class TrainingMonitor:
     """Fills a `FitReport` while a model is trained, and remembers its best checkpoint.
 
     Args:
-        context: meter, progress display, number of evaluations.
-        report: filled in place; `planned_steps` must be set.
-        max_seconds: charged seconds that the budget allows; at 1.25 times the training is stopped.
-        scores: nDCG@10 of each development query (n,) with the model as it is; None where there is no selection.
-        snapshot: copies what is trained.
+        resources: meter, progress display, number of evaluations.
+        report: filled in place. `planned_steps` must be set.
+        max_seconds: charged seconds that the budget allows. Training stops at 1.25 times this.
+        scores: returns nDCG@10 of each development query (n,) with the model as it is; None without selection.
+        snapshot: copies the trainable parameters.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Watch:
         self._base: np.ndarray | None = None
         self._losses: list[float] = []
 
-    def before(self, scores: Callable[[], np.ndarray]) -> None:
+    def set_baseline(self, scores: Callable[[], np.ndarray]) -> None:
         """Score the same composition around the untouched base model, on the same development queries."""
         if self.scores is None:
             return
@@ -54,12 +54,8 @@ class Watch:
             self._base = scores()
         self.report.base_dev = float(self._base.mean())
 
-    def step(self, loss: float, seconds: float, learning_rate: float) -> bool:
-        """Take note of a step: its loss, the seconds it took, the learning rate after it.
-
-        Returns:
-            Whether training must stop, the loss being no number or the budget overrun.
-        """
+    def step(self, loss: float, seconds: float, learning_rate: float) -> StepDecision:
+        """Record a step. Training stops where the loss is not finite or the budget is overrun."""
         report = self.report
         report.steps += 1
         report.train_seconds += seconds
@@ -67,25 +63,27 @@ class Watch:
         if not math.isfinite(loss):
             report.diverged = f"the loss was {loss} at step {report.steps}"
             report.stopped_by = "divergence"
-            return True
+            return StepDecision(stop=True)
         stop = self.max_seconds is not None and self.resources.meter.seconds > OVERRUN * self.max_seconds
         if stop:
             report.stopped_by = "hard stop"
-        if stop or report.steps in self.due:
-            self._look(learning_rate)
+        dev = self.evaluate(learning_rate) if stop or report.steps in self.due else None
         self.resources.progress("step", {"step": report.steps, "total": report.planned_steps, "loss": loss})
-        return stop
+        return StepDecision(stop, dev)
 
-    def _look(self, learning_rate: float) -> None:
+    def evaluate(self, learning_rate: float) -> float | None:
+        """Add a point to the learning curve. Returns its development score, where there is selection."""
         report = self.report
-        seconds = self.resources.meter.seconds
         point = CurvePoint(
-            step=report.steps, seconds=seconds, loss=float(np.mean(self._losses)), learning_rate=learning_rate
+            step=report.steps,
+            seconds=self.resources.meter.seconds,
+            loss=float(np.mean(self._losses)),
+            learning_rate=learning_rate,
         )
         self._losses.clear()
         report.curve.append(point)
         if self.scores is None:
-            return
+            return None
         with self.resources.meter.excluded():
             scores = self.scores()
             point.dev = report.last_dev = float(scores.mean())
@@ -95,23 +93,17 @@ class Watch:
                 if self._base is not None:
                     report.dev_noise = paired_error(scores, self._base)
         self.resources.progress("dev", {"step": report.steps, "dev": point.dev})
+        return point.dev
 
 
-def paired_error(scores: np.ndarray, others: np.ndarray) -> float | None:
-    """Return the standard error of the mean difference of two scorings of the same queries (n,); None for one query."""
-    return float(np.std(scores - others, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None
-
-
-def snapshot(model: torch.nn.Module) -> State:
+def snapshot(module: torch.nn.Module) -> State:
     """Copy the trainable parameters to the CPU."""
-    return {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+    return {name: p.detach().to("cpu", copy=True) for name, p in module.named_parameters() if p.requires_grad}
 
 
-def restore(model: torch.nn.Module, state: State) -> None:
+def restore(module: torch.nn.Module, state: State) -> None:
     """Put the trainable parameters back."""
-    import torch
-
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in module.named_parameters():
             if name in state:
                 parameter.copy_(state[name])

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.budget import Budget, allowed_params
+from bench.budget import Budget
 from bench.errors import BudgetError
 from bench.strategy.resources import Resources
 
-if TYPE_CHECKING:
-    from bench.encoders.strategy import EncoderStrategy
-    from bench.training.selection import DevelopmentPool
-
 DEFAULT_STEPS = 150
-"""Where a budget does not stop the fit at all."""
+"""Steps of a fit whose budget sets no limit that stops it."""
 MAX_STEPS = 1_000_000
 
 
@@ -33,8 +27,8 @@ def planned_steps(
     Args:
         budget: each of its limits holds.
         step_flops: operations of the first, second, ... step; read only under a budget of flops.
-        step_seconds: measures what a step takes; called only under a budget of seconds or usd.
-        spent_seconds: what is already charged (mining, teacher inference) or kept back (`finishing_seconds`).
+        step_seconds: measures the seconds of a step; called only under a budget of seconds or usd.
+        spent_seconds: seconds that are charged already (mining, teacher inference) or kept back for the end of the fit.
 
     Raises:
         BudgetError: not even one step fits.
@@ -52,6 +46,7 @@ def planned_steps(
 
 
 def _within(limit: float, costs: Iterable[float], most: int) -> int:
+    """Return how many costs, at most `most`, add up to no more than the limit."""
     total, steps = 0.0, 0
     for cost in costs:
         total += cost
@@ -61,10 +56,10 @@ def _within(limit: float, costs: Iterable[float], most: int) -> int:
     return steps
 
 
-def shared_step_seconds(resources: Resources, identity: object, measure: Callable[[], float]) -> float:
+def shared_seconds(resources: Resources, identity: object, measure: Callable[[], float]) -> float:
     """Return the seconds of one step or evaluation, measured once for a strategy, dataset and machine class.
 
-    Stored with the run and read back, so that seeds and resumptions plan the same number of steps.
+    The run stores the measurement, so that seeds and resumed runs plan the same number of steps.
     """
     if resources.calibrations is None:
         return measure()
@@ -78,41 +73,6 @@ def shared_step_seconds(resources: Resources, identity: object, measure: Callabl
     return seconds
 
 
-def finishing_seconds(
-    strategy: EncoderStrategy, budget: Budget, identity: object, pool: DevelopmentPool | None
-) -> float:
-    """Return the seconds to keep back from the steps, for the development evaluations that the end of a fit pays for.
-
-    One of them is measured like a step: not charged, once for all seeds. Only under a budget of seconds or usd.
-    """
-    count = strategy.finish_evaluations
-    if not count or pool is None or budget.max_seconds is None:
-        return 0.0
-    resources = strategy.resources
-
-    def measure() -> float:
-        with resources.meter.excluded():
-            pool.scores(strategy)  # warms up
-            start = time.perf_counter()
-            pool.scores(strategy)
-            return time.perf_counter() - start
-
-    return count * shared_step_seconds(resources, ("evaluation", identity), measure)
-
-
 def evaluation_steps(total: int, evaluations: int) -> list[int]:
-    """Return the steps after which to evaluate: equal shares of the budget, the last step always among them."""
+    """Return the steps after which to evaluate: at equal shares of the budget, the last step always included."""
     return sorted({max(1, round(total * share / evaluations)) for share in range(1, evaluations + 1)})
-
-
-def check_shape(budget: Budget, trainable: int, total: int, name: str) -> None:
-    """Refuse a strategy that is larger than the budget's trainable parameters (a count, or a share of the model).
-
-    Raises:
-        BudgetError: it is larger.
-    """
-    if budget.trainable_params is None:
-        return
-    limit = allowed_params(budget.trainable_params, total)
-    if trainable > limit:
-        raise BudgetError(f"{name} trains {trainable:,} parameters, the budget allows {limit:,.0f}")

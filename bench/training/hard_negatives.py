@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,15 @@ from bench.strategy.resources import Resources
 _DEPTH = 50
 _MARGIN = 0.95
 """A document scoring above this share of the positive's score may be an unlabelled positive (Moreira et al., 2024)."""
+
+
+def with_hard_negatives(data: TrainingData, resources: Resources) -> Sequence[Pair]:
+    """Return the training pairs, with mined negatives where the settings ask for some and the pairs bring none."""
+    count = resources.training.hard_negatives
+    if not count or any(pair.negatives for pair in data.pairs):
+        return data.pairs
+    mined = mine(data, data.pairs, count, data.seed, resources)
+    return [replace(pair, negatives=tuple(texts)) for pair, texts in zip(data.pairs, mined, strict=True)]
 
 
 def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, resources: Resources) -> list[list[str]]:

@@ -1,0 +1,142 @@
+"""Listwise distillation: the student learns how a teacher spreads relevance over each query's candidates.
+
+The divergence of two softened distributions is Hinton et al. (2015, section 2). Over lists of documents from a
+cross-encoder it repairs what contrastive tuning degrades: Tamber et al. (2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from bench.data.dataset import Pair, TrainingData
+from bench.errors import BenchError, NotApplicableError
+from bench.models.base import base_model
+from bench.objectives.base import Objective
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.space import Choice, LogUniform, Param
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.training.score_loss import ScoredBatch
+
+_DEPTH = 50
+"""Candidates are drawn from this many of the best documents."""
+
+
+class Listwise(Objective):
+    """Kullback-Leibler divergence from the teacher's to the student's distribution over each query's documents.
+
+    The teacher is a strategy that the run fits (`teacher=hybrid(full)`), or a cross-encoder by name or folder. A
+    strategy proposes the candidates and scores them. A cross-encoder scores what the student finds before its training.
+    Scores are scaled to 0..1 a query, so that all kinds of teachers share a temperature. A positive that the teacher
+    does not find gets 1.
+    """
+
+    name = "listwise"
+    summary = "distillation of a teacher's scores over each query's candidates"
+    component_options = ("teacher",)
+
+    @dataclass(frozen=True)
+    class Config(StrategyConfig):
+        """`candidates` documents a query, the positive included; `max_length` tokens are for a cross-encoder."""
+
+        teacher: str = ""
+        candidates: int = 6
+        teacher_temperature: float = 0.1
+        max_length: int = 256
+        space: ClassVar[Mapping[str, Param]] = {
+            "candidates": Choice((4, 6, 8, 16)),
+            "teacher_temperature": LogUniform(0.02, 0.5),
+        }
+
+    @classmethod
+    def check(cls, config: StrategyConfig) -> None:
+        """Refuse an objective without a teacher, or with lists of one document."""
+        assert isinstance(config, cls.Config)
+        if not config.teacher:
+            raise BenchError("listwise needs a teacher: listwise(teacher=hybrid(lora)), or a cross-encoder by name")
+        if config.candidates < 2:
+            raise BenchError(f"listwise.candidates is {config.candidates}: a list has two documents or more")
+
+    @classmethod
+    def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
+        """Return the files of a teacher that is a folder."""
+        from bench.models.cross_encoder import files_of
+
+        assert isinstance(config, cls.Config)
+        return files_of(config.teacher)
+
+    def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
+        """Return the training pairs with candidates drawn by seed and the teacher's scores of them."""
+        self.check(self.config)
+        proposer = self.components[0] if self.components else student
+        rankings = proposer.search(data.train_queries, proposer.index(data.corpus), _DEPTH)
+        rng = np.random.default_rng([data.seed, 23])
+        lists = [self._candidates(pair, dict(rankings[pair.query_id]), data, rng) for pair in data.pairs]
+        if self.components:
+            scored = [
+                _teacher_scores(docs, dict(rankings[pair.query_id]))
+                for pair, docs in zip(data.pairs, lists, strict=True)
+            ]
+        else:
+            scored = self._cross_encoder_scores(data, lists)
+        return [
+            replace(pair, negatives=tuple(map(data.corpus.text_of, docs[1:])), scores=scores)
+            for pair, docs, scores in zip(data.pairs, lists, scored, strict=True)
+        ]
+
+    def _candidates(
+        self, pair: Pair, ranked: Mapping[str, float], data: TrainingData, rng: np.random.Generator
+    ) -> list[str]:
+        """Return the positive, then ranked documents drawn by seed, then random ones where there are too few."""
+        hits = [doc for doc in ranked if doc in data.corpus.positions]
+        spare = rng.integers(len(data.corpus), size=4 * self.config.candidates)
+        order = [hits[int(row)] for row in rng.permutation(len(hits))] + [data.corpus.ids[int(row)] for row in spare]
+        docs = list(dict.fromkeys([pair.doc_id, *order]))[: self.config.candidates]
+        if len(docs) < self.config.candidates:
+            raise NotApplicableError(f"listwise.candidates is {self.config.candidates}, more than the corpus has")
+        return docs
+
+    def _cross_encoder_scores(self, data: TrainingData, lists: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
+        """Return the cross-encoder's scores of the candidates, scaled to 0..1 within each list."""
+        from bench.models.cross_encoder import Ranker, is_ranker
+
+        teacher = base_model(self.config.teacher)
+        if not is_ranker(teacher.path):
+            raise BenchError(
+                f"listwise: teacher {self.config.teacher!r} is no cross-encoder; for an embedding model write "
+                f"teacher=frozen({self.config.teacher})"
+            )
+        with self.resources.meter.excluded():
+            ranker = Ranker(teacher, self.config.max_length, self.resources.device, self.resources.training.precision)
+        queries = (pair.query for pair in data.pairs for _ in range(self.config.candidates))
+        documents = (data.corpus.text_of(doc) for docs in lists for doc in docs)
+        rows = ranker.logits(list(zip(queries, documents, strict=True))).reshape(len(lists), -1)
+        return [_scaled([float(score) for score in row], float(row.min()), float(row.max())) for row in rows]
+
+    def loss(self, batch: ScoredBatch) -> torch.Tensor:
+        """Return the mean divergence in nats. The batch's labels (n, candidates) are the teacher's scores."""
+        from torch.nn import functional
+
+        assert batch.labels is not None
+        student = functional.log_softmax(batch.own_scores().float() / batch.temperature, dim=1)
+        teacher = functional.log_softmax(batch.labels.float() / self.config.teacher_temperature, dim=1)
+        return functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+
+def _teacher_scores(docs: Sequence[str], ranked: Mapping[str, float]) -> tuple[float, ...]:
+    """Return a ranking's scores of the candidates, scaled to 0..1 within the whole ranking."""
+    low, high = min(ranked.values(), default=0.0), max(ranked.values(), default=1.0)
+    positive = ranked.get(docs[0], high)
+    return _scaled([positive, *(ranked.get(doc, low) for doc in docs[1:])], low, high)
+
+
+def _scaled(scores: Sequence[float], low: float, high: float) -> tuple[float, ...]:
+    return tuple((score - low) / (high - low) if high > low else 0.0 for score in scores)

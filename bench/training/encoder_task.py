@@ -1,0 +1,264 @@
+"""The optimiser steps of an encoder: the trainer of sentence-transformers on batches that are decided beforehand."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from datasets import Dataset as Table
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from torch.utils.data import BatchSampler
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from bench.data.dataset import Pair, TrainingData
+from bench.evaluation.flops import token_counts
+from bench.models import precision
+from bench.records import PRIMARY_MEASURE
+from bench.retrieval.encode import Kind, prompt_of
+from bench.strategy.settings import TrainingSettings
+from bench.training.attention import FastAttentionBackward
+from bench.training.batches import contrastive_batches
+from bench.training.step_flops import StepFlops
+from bench.training.task import OnStep, Trainable
+from bench.training.tracking import UNTRACKED
+
+
+class TrainableEncoder(Trainable, Protocol):
+    """An encoder strategy, as its task sees it."""
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The adapted model."""
+        ...
+
+    @property
+    def representation(self) -> Any:
+        """How texts are represented."""
+        ...
+
+    @property
+    def removable(self) -> bool:
+        """Whether `detached` gives the base model back."""
+        ...
+
+    def loss(self, settings: TrainingSettings) -> torch.nn.Module:
+        """Return the module that maps the columns of a batch to a loss."""
+        ...
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Switch the attachments off for the length of a block."""
+        ...
+
+    def after_step(self, step: int, total: int) -> None:
+        """Tell the method of an optimiser step."""
+        ...
+
+
+class EncoderTask:
+    """Trains an encoder on pairs (`bench.training.task.TrainingTask`).
+
+    For a seed, every strategy gets the same examples in the same batches in the same order.
+
+    Args:
+        strategy: what is trained.
+        examples: queries with a positive document, and negatives or candidates where they have some.
+        data: where they come from.
+        seed: of the batches.
+    """
+
+    divisible = True
+
+    def __init__(self, strategy: TrainableEncoder, examples: Sequence[Pair], data: TrainingData, seed: int) -> None:
+        self.strategy, self.examples, self.data, self.seed = strategy, list(examples), data, seed
+        self.resources = strategy.resources
+        self.module = strategy.model
+        self.mini_batch = self.resources.training.mini_batch
+        texts = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
+        negatives: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
+        if any(negatives):
+            texts |= {f"negative_{n + 1}": list(column) for n, column in enumerate(zip(*negatives, strict=True))}
+        self.texts = texts
+        self.columns = len(texts)
+        self.labels = [list(pair.scores) for pair in examples if pair.scores]
+        self._lengths: dict[str, np.ndarray] | None = None
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """The training settings, with the piece that fits into memory."""
+        return replace(self.resources.training, mini_batch=self.mini_batch)
+
+    def batches(self) -> Iterator[list[int]]:
+        """Yield the examples of each step, for ever."""
+        return contrastive_batches(self.examples, self.data.train_qrels, self.settings.batch_size, self.seed)
+
+    def step_flops(self) -> Iterator[float]:
+        """Yield the operations of each step."""
+        with self.resources.meter.excluded():
+            flops = StepFlops(self.strategy, self.texts, self.lengths)
+            loss = self.strategy.loss(self.settings)
+        return flops.of(self.batches(), loss, self.mini_batch)
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Tokens of each text of each column, as the model cuts them."""
+        if self._lengths is None:
+            with self.resources.meter.excluded():
+                limit = min(self.resources.max_length or 10**9, self.module.max_seq_length or 512)
+                self._lengths = {
+                    name: token_counts(self.module, texts, _kind(name), limit) for name, texts in self.texts.items()
+                }
+        return self._lengths
+
+    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+        """Take optimiser steps until `steps` are done or `on_step` stops them. A trial tells nobody of its steps."""
+        model, settings, resources = self.module, self.settings, self.resources
+        batches = batches or list(islice(self.batches(), steps))
+        tracking = None if trial else resources.tracking
+        callback = _StepCallback(on_step, None if trial else self.strategy.after_step)
+        with (
+            tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
+            _shortened(model, resources.max_length),
+            tracking.folders() if tracking else nullcontext(),
+        ):
+            arguments = SentenceTransformerTrainingArguments(
+                output_dir=scratch,
+                max_steps=steps,
+                per_device_train_batch_size=settings.batch_size,
+                learning_rate=self.strategy.config.lr,
+                lr_scheduler_type="linear",
+                warmup_steps=math.ceil(settings.warmup * steps),
+                weight_decay=settings.weight_decay,
+                max_grad_norm=settings.max_grad_norm,
+                bf16=precision.resolve(settings.precision, resources.device) == "bf16",
+                use_cpu=resources.device == "cpu",
+                seed=self.seed,
+                batch_sampler=lambda *args, **kwargs: _FixedBatches(batches),
+                prompts=_prompts(model, self.texts),
+                save_strategy="no",
+                disable_tqdm=True,
+                **(tracking.arguments(steps) if tracking else UNTRACKED),
+            )
+            with ExitStack() as setting_up:
+                setting_up.enter_context(resources.meter.excluded())
+                trainer = _Trainer(
+                    callback,
+                    dropout=settings.dropout,
+                    model=model,
+                    args=arguments,
+                    train_dataset=Table.from_dict(self.texts | ({"label": self.labels} if self.labels else {})),
+                    loss=self.strategy.loss(settings),
+                )
+                callback.when_steps_begin = setting_up.close
+                callback.log = trainer.log if tracking else None
+                trainer.remove_callback(PrinterCallback)
+                trainer.train()
+        model.eval()
+
+
+class _FixedBatches(BatchSampler):
+    """Batches that were decided beforehand."""
+
+    def __init__(self, batches: Sequence[list[int]]) -> None:
+        self.batches = batches
+        self.batch_size, self.drop_last = max(map(len, batches)), False
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: all steps are one epoch."""
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The library's trainer, with dropout off unless the settings ask for it. It tells the callback each loss."""
+
+    def __init__(self, step_callback: _StepCallback, *, dropout: bool, **arguments: Any) -> None:
+        self._step_callback, self._dropout = step_callback, dropout
+        super().__init__(callbacks=[step_callback], **arguments)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Do nothing: a model card is never uploaded, and its examples cost seconds."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        with FastAttentionBackward():
+            return super().training_step(*args, **kwargs)
+
+    def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self._dropout:
+            model.eval()  # dropout is all that evaluation mode changes in these encoders; gradients flow as before
+        result = super().compute_loss(model, *args, **kwargs)
+        loss = result[0] if isinstance(result, tuple) else result
+        self._step_callback.loss = float(loss.detach())
+        return result
+
+
+class _StepCallback(TrainerCallback):
+    """Measures steps and reports each one.
+
+    Args:
+        on_step: called after each step; its answer stops the training.
+        after_optimizer: called after the optimiser's step and before the gradients are cleared; AdaLoRA reads them.
+    """
+
+    def __init__(self, on_step: OnStep, after_optimizer: Callable[[int, int], None] | None) -> None:
+        self.on_step, self.after_optimizer = on_step, after_optimizer
+        self.when_steps_begin: Callable[[], None] = lambda: None
+        self.log: Callable[[dict[str, float]], None] | None = None
+        self.loss = math.nan
+        self._begin = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 0:
+            self.when_steps_begin()
+        self._begin = time.perf_counter()
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.after_optimizer is not None:
+            self.after_optimizer(state.global_step + 1, args.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - self._begin
+        rate = float(kwargs["lr_scheduler"].get_last_lr()[0])
+        decision = self.on_step(self.loss, seconds, rate)
+        if decision.stop:
+            control.should_training_stop = True
+        if self.log is not None and decision.dev is not None:
+            due = control.should_log  # a log clears it, and the loss of this step is still to come
+            self.log({f"eval_{PRIMARY_MEASURE}": decision.dev})
+            control.should_log = due
+
+
+@contextmanager
+def _shortened(model: SentenceTransformer, max_length: int | None) -> Iterator[None]:
+    """Cut texts to `max_length` tokens for the length of a block."""
+    length = model.max_seq_length
+    if max_length is not None and length is not None:
+        model.max_seq_length = min(max_length, length)
+    try:
+        yield
+    finally:
+        model.max_seq_length = length
+
+
+def _prompts(model: SentenceTransformer, columns: dict[str, list[str]]) -> dict[str, str] | None:
+    """Return the model's own prompts for each column; None where it has none."""
+    prompts = {name: prompt_of(model, _kind(name)) for name in columns}
+    return {name: prompt for name, prompt in prompts.items() if prompt} or None
+
+
+def _kind(column: str) -> Kind:
+    return "query" if column == "anchor" else "document"

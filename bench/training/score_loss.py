@@ -1,0 +1,153 @@
+"""The loss module behind every objective: it represents the columns of a batch and hands their scores to the objective.
+
+Imports torch: objectives import this module inside their methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from bench.retrieval.encode import Kind
+from bench.strategy.settings import TrainingSettings
+from bench.training.task import DifferentiableScores, Features, LossOnScores
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """The representations of a batch and their scores.
+
+    A batch holds n queries. Column 0 of the documents holds the positive of each query, further columns hold its own
+    negatives or candidates.
+    """
+
+    representation: DifferentiableScores
+    queries: Any
+    documents: Sequence[Any]
+    """One entry a column: the representations of n documents."""
+    temperature: float
+    labels: torch.Tensor | None = None
+    """Scores of a teacher (n, columns), where the examples carry some."""
+
+    def all_scores(self) -> torch.Tensor:
+        """Return the score of each query and each document of the batch (n, n * columns).
+
+        Column i of the result is the positive of query i; the negatives follow.
+        """
+        return self.representation.scores(self.queries, concatenate(self.documents))
+
+    def own_scores(self) -> torch.Tensor:
+        """Return the score of each query and its own documents (n, columns), the positive first."""
+        own = [self.representation.pair_scores(self.queries, column) for column in self.documents]
+        return torch.stack(own, dim=1)
+
+
+class ScoreLoss(nn.Module):
+    """Represents the columns of a batch and applies an objective to their scores.
+
+    In pieces, activations are thrown away and computed again for the backward pass. The gradient is the same
+    (GradCache, Gao et al., 2021).
+
+    Args:
+        objective: its `loss` is called.
+        model: the adapted model.
+        representation: how texts become scores.
+        settings: temperature; `mini_batch` texts of a column have activations in memory at once, 0 is all.
+        detached: switches the attachment off for the length of a block.
+    """
+
+    def __init__(
+        self,
+        objective: LossOnScores,
+        model: SentenceTransformer,
+        representation: DifferentiableScores,
+        settings: TrainingSettings,
+        detached: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__()
+        self.objective, self.model, self.representation = objective, model, representation
+        self.temperature, self.piece, self.detached = settings.temperature, settings.mini_batch, detached
+        self._known: dict[bytes, Any] = {}
+
+    def forward(self, sentence_features: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the mean loss. The first column holds the queries, the other columns hold documents."""
+        queries, *documents = sentence_features
+        by_base = self.representation.documents_by_base
+        represented = [self._frozen(each) if by_base else self._represent(each, "document") for each in documents]
+        batch = ScoredBatch(
+            self.representation, self._represent(queries, "query"), represented, self.temperature, labels
+        )
+        return self.objective.loss(batch)
+
+    def _represent(self, column: Features, kind: Kind) -> Any:
+        rows = len(column["input_ids"])
+
+        def represent(part: Features) -> Any:
+            return self.representation.represent(self.model, dict(part), kind)  # a copy: the model adds its output
+
+        if not self.piece or self.piece >= rows or not torch.is_grad_enabled():
+            return represent(column)
+        pieces = [list(range(begin, min(begin + self.piece, rows))) for begin in range(0, rows, self.piece)]
+        return concatenate([checkpoint(represent, _rows(column, piece), use_reentrant=False) for piece in pieces])
+
+    def _frozen(self, column: Features) -> Any:
+        """Return documents as the base model represents them. Each is represented once for the whole training."""
+        tokens, mask = column["input_ids"].cpu(), column["attention_mask"].cpu().bool()
+        keys = [row[kept].numpy().tobytes() for row, kept in zip(tokens, mask, strict=True)]
+        rows = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
+        if rows:
+            training = self.model.training
+            with torch.no_grad(), self.detached():
+                self.model.eval()
+                fresh = self.representation.represent(self.model, _rows(column, rows), "document")
+            self.model.train(training)
+            self._known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
+        return stack([self._known[key] for key in keys])
+
+
+def _rows(column: Features, rows: list[int]) -> Features:
+    """Return some texts of a column."""
+    texts = len(column["input_ids"])
+    return {
+        name: value[rows] if isinstance(value, torch.Tensor) and value.shape[:1] == (texts,) else value
+        for name, value in column.items()
+    }
+
+
+def select(representations: Any, position: int) -> Any:
+    """Return the representation of one text."""
+    if isinstance(representations, torch.Tensor):
+        return representations[position]
+    return tuple(each[position] for each in representations)
+
+
+def stack(texts: Sequence[Any]) -> Any:
+    """Return the representations of several texts as one, padded with zeros where their lengths differ."""
+    if isinstance(texts[0], torch.Tensor):
+        return (
+            nn.utils.rnn.pad_sequence(list(texts), batch_first=True) if texts[0].ndim > 1 else torch.stack(list(texts))
+        )
+    return tuple(stack(each) for each in zip(*texts, strict=True))
+
+
+def concatenate(columns: Sequence[Any]) -> Any:
+    """Return several representations one after the other, padded with zeros where their lengths differ."""
+    if len(columns) == 1:
+        return columns[0]
+    if not isinstance(columns[0], torch.Tensor):
+        return tuple(concatenate(each) for each in zip(*columns, strict=True))
+    longest = max(column.shape[1] for column in columns) if columns[0].ndim > 1 else 0
+    padded = [
+        nn.functional.pad(column, (0, 0) * (column.ndim - 2) + (0, longest - column.shape[1]))
+        if column.ndim > 1 and column.shape[1] < longest
+        else column
+        for column in columns
+    ]
+    return torch.cat(padded)

@@ -26,7 +26,7 @@ from bench.report.canvas import save_png
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
-from bench.training.selection import DevelopmentPool, pool_of
+from bench.training.selection import Pool, pool_of
 
 TOP_K = 10
 FULL_DEV, FULL_TEST = "development, whole corpus", "test, whole corpus"
@@ -58,13 +58,12 @@ def follow(
     from bench.budget import Budget
 
     settings = resources.training
-    pools: dict[int, DevelopmentPool] = {
+    pools: dict[int, Pool] = {
         size: pool_of(data.dev_queries, data.dev_qrels, data, resources, settings.dev_queries, size) for size in sizes
     }
     tested = dataset.judged("test")[:max_queries]
     test = {query: dataset.queries[query] for query in tested}, {q: dataset.qrels("test")[q] for q in tested}
     rows: list[Row] = []
-    strategy = kind(None, resources)
 
     def record_checkpoint(event: str, values: dict[str, Any]) -> None:
         if event != "dev":
@@ -80,7 +79,7 @@ def follow(
                 }
             )
 
-    resources.progress = record_checkpoint
+    strategy = kind(None, replace(resources, progress=record_checkpoint))
     strategy.fit(data, Budget(steps=steps), data.seed)
     return rows
 

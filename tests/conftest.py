@@ -166,10 +166,11 @@ def tiny_resources(tmp_path: Path) -> Callable[..., Resources]:
     """Return a function that makes a context around a model: fp32, batches of 8, no vector cache."""
     from bench.strategy.resources import Resources
     from bench.strategy.settings import TrainingSettings
+    from bench.training.selection import DevelopmentPools
 
     def resources(model: BaseModel, **training: Any) -> Resources:
         settings = TrainingSettings(**{"batch_size": 8, "precision": "fp32", **training})
-        return Resources(model=model, training=settings, scratch=tmp_path)
+        return Resources(model=model, training=settings, scratch=tmp_path, pools=DevelopmentPools())
 
     return resources
 

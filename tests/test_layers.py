@@ -58,7 +58,7 @@ OPEN_IMPORTS: set[tuple[str, str]] = {
     ("bench.tasks.search", "bench.running.environment"),
     ("bench.training.loop", "bench.encoders.strategy"),
     ("bench.training.loop", "bench.training.hard_negatives"),
-    ("bench.training.planning", "bench.encoders.strategy"),
+    ("bench.training.step_budget", "bench.encoders.strategy"),
     ("bench.training.selection", "bench.encoders.base"),
     ("bench.training.step_flops", "bench.encoders.strategy"),
 }
@@ -78,7 +78,7 @@ OPEN_CYCLES: tuple[set[str], ...] = (
         "bench.encoders.plain",
         "bench.encoders.strategy",
         "bench.training.loop",
-        "bench.training.planning",
+        "bench.training.step_budget",
         "bench.training.step_flops",
         "bench.training.watch",
     },

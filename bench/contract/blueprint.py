@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bench.errors import BenchError
 from bench.expression import Expression, parse
+from bench.planning.build import build, canonical, components_of, config_of
 from bench.planning.registry import Registry, load_file
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
-
-if TYPE_CHECKING:
-    from bench.strategy.resources import Resources
+from bench.strategy.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Blueprint:
     strategy: type[Strategy]
     config: StrategyConfig
     components: tuple[Blueprint, ...] = ()
+    files: tuple[Path, ...] = ()
+    """The user's files that define strategies, objectives or representations."""
 
     @classmethod
     def of(
@@ -43,21 +44,24 @@ class Blueprint:
             BenchError: a name or an option in the expression is unknown.
         """
         if isinstance(strategy, str):
-            return cls._of_expression(parse(strategy), Registry(files))
-        return cls(strategy, config if config is not None else strategy.Config())
+            registry = Registry(files)
+            return cls._of_expression(canonical(parse(strategy), registry), registry, tuple(files))
+        return cls(strategy, config if config is not None else strategy.Config(), files=tuple(files))
 
     @classmethod
-    def _of_expression(cls, expression: Expression, registry: Registry) -> Self:
-        strategy = registry.get(expression.name)
-        config = strategy.Config.parse({key: str(value) for key, value in expression.options})
-        options, known = dict(expression.options), registry.names()
-        named = [options[key] for key in strategy.component_options if key in options and options[key].name in known]
-        components = (*expression.arguments, *named)
-        return cls(strategy, config, tuple(cls._of_expression(component, registry) for component in components))
+    def _of_expression(cls, expression: Expression, registry: Registry, files: tuple[Path, ...]) -> Self:
+        values = {key: str(value) for key, value in expression.options}
+        components, _ = components_of(expression, registry)
+        return cls(
+            registry.get(expression.name),
+            config_of(expression.name, values, registry),
+            tuple(cls._of_expression(component, registry, files) for component in components),
+            files,
+        )
 
     def build(self, resources: Resources, components: Sequence[Strategy]) -> Strategy:
         """Return a new, unfitted strategy around fitted components."""
-        return self.strategy(self.config, resources, components)
+        return build(self.strategy, self.config, Registry(self.files), resources, components)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what another process needs to build the strategy: class file, hyperparameters and components."""
@@ -67,6 +71,7 @@ class Blueprint:
             "class": self.strategy.__qualname__,
             "config": asdict(self.config),
             "components": [component.to_dict() for component in self.components],
+            "files": [str(file) for file in self.files],
         }
 
     @classmethod
@@ -78,7 +83,8 @@ class Blueprint:
         """
         strategy = _find(raw["module"], Path(raw["file"]), raw["class"])
         components = tuple(cls.from_dict(component) for component in raw["components"])
-        return cls(strategy, strategy.Config(**raw["config"]), components)
+        files = tuple(Path(file) for file in raw["files"])
+        return cls(strategy, strategy.Config(**raw["config"]), components, files)
 
 
 def _find(module_name: str, file: Path, qualified: str) -> type[Strategy]:

@@ -25,6 +25,7 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.records import FitReport
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
+from bench.training.selection import DevelopmentPools
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -60,7 +61,12 @@ class Evidence:
 
     def resources(self) -> Resources:
         """Return new resources: each fit has its own, because in a run each has a process of its own."""
-        return Resources(model=self.settings.model, training=self.settings.training, scratch=self.scratch)
+        return Resources(
+            model=self.settings.model,
+            training=self.settings.training,
+            scratch=self.scratch,
+            pools=DevelopmentPools(),
+        )
 
     def fit(self, blueprint: Blueprint | None = None) -> Fitted:
         """Fit a strategy's components, then the strategy. None means the strategy under check."""

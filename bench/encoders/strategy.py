@@ -88,9 +88,7 @@ class EncoderStrategy(Strategy):
         """Return the default of an axis. Refuse where the configuration asks for another one that was not passed in."""
         requested = getattr(self.config, axis)
         if requested != default.name:
-            raise BenchError(
-                f"{self.name}: the {axis} {requested!r} was not passed in (use bench.planning.build)"
-            )
+            raise BenchError(f"{self.name}: the {axis} {requested!r} was not passed in (use bench.planning.build)")
         return default
 
     # --- what a method says ---------------------------------------------------------------------------------------

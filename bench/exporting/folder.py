@@ -122,11 +122,11 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
     for config in wrapped.peft_config.values():
         config.base_model_name_or_path = hub_name(strategy.resources.model.name)
     wrapped.save_pretrained(str(folder))
-    adapted = plain_base(strategy)
+    adapted = plain_base(strategy.resources)
     with without_peft_warnings():
         set_transformer(adapted, PeftModel.from_pretrained(transformer_of(adapted), str(folder)).eval())
     if _is_asymmetric(strategy):
-        router = Router.for_query_document(list(adapted), list(plain_base(strategy)))
+        router = Router.for_query_document(list(adapted), list(plain_base(strategy.resources)))
         prompts, similarity = adapted.prompts, adapted.similarity_fn_name
         adapted = SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name=similarity)
     return check_same(strategy, adapted.eval())

@@ -107,12 +107,13 @@ class Objective(ABC):
         return ScoreLoss(self, model, representation, settings, detached)
 
     @classmethod
-    def check(cls, config: StrategyConfig) -> None:  # noqa: B027
-        """Refuse a configuration that cannot work, when the run is planned.
+    def check(cls, config: StrategyConfig) -> None:
+        """Refuse a configuration that cannot work, when the run is planned. The default refuses nothing.
 
         Raises:
             BenchError: says what is wrong with it.
         """
+        return
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:

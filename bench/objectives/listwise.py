@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, NotApplicableError
-from bench.models.base import base_model
+from bench.models.locate import base_model
 from bench.objectives.base import Objective
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig

@@ -171,9 +171,20 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     return files
 
 
+def config_of(name: str, values: Mapping[str, Any], registry: Registry) -> StrategyConfig:
+    """Return the hyperparameters of a strategy or preset, with these values.
+
+    Raises:
+        BenchError: a name or an option is not known.
+    """
+    stands_for = registry.preset(name)
+    defaults = {key: str(value) for key, value in stands_for.options} if stands_for else {}
+    return registry.get(name).Config.parse({**defaults, **values})
+
+
 def build(
-    name: str,
-    config: StrategyConfig | Mapping[str, Any],
+    kind: type[Strategy],
+    config: StrategyConfig,
     registry: Registry,
     resources: Resources,
     components: Sequence[Strategy] = (),
@@ -181,20 +192,15 @@ def build(
     """Return an unfitted strategy.
 
     Args:
-        name: of the strategy or preset.
-        config: its hyperparameters, or the values of some of them.
-        registry: strategies, objectives and representations.
+        kind: its class.
+        config: its hyperparameters.
+        registry: objectives and representations.
         resources: what the harness lends.
         components: fitted, in the order of `components_of`.
 
     Raises:
-        BenchError: a name or an option is not known.
+        BenchError: an objective or a representation is not known.
     """
-    kind = registry.get(name)
-    if not isinstance(config, StrategyConfig):
-        stands_for = registry.preset(name)
-        defaults = {key: str(value) for key, value in stands_for.options} if stands_for else {}
-        config = kind.Config.parse({**defaults, **config})
     if issubclass(kind, EncoderStrategy) and OBJECTIVE in _fields(kind.Config):
         split = kind.n_components + bool(getattr(config, "start", ""))
         objective = build_objective(parse(getattr(config, OBJECTIVE)), registry, resources, components[split:])

@@ -53,9 +53,9 @@ class Kind(Generic[T]):
 
 STRATEGIES: Kind[Strategy] = Kind("strategy", Strategy, "strategies", "adaptbench.strategies")  # type: ignore[type-abstract]
 OBJECTIVES: Kind[Objective] = Kind("objective", Objective, "bench.objectives", "adaptbench.objectives")  # type: ignore[type-abstract]
-REPRESENTATIONS: Kind[Representation] = Kind(  # type: ignore[type-abstract]
+REPRESENTATIONS: Kind[Representation] = Kind(
     "representation",
-    Representation,
+    Representation,  # type: ignore[type-abstract]
     "bench.representations",
     "adaptbench.representations",
 )

@@ -14,7 +14,7 @@ from bench.config.execution import ExecutionSettings
 from bench.errors import StoreError
 from bench.evaluation.cost import PeakMemory
 from bench.expression import parse
-from bench.planning.build import build
+from bench.planning.build import build, config_of
 from bench.planning.registry import Registry
 from bench.planning.specs import named
 from bench.progress import Progress, silent
@@ -158,7 +158,8 @@ class JobEnvironment:
                 )
             components = [self.strategy(part, max_length) for part in record.components]
             root = parse(record.strategy).name
-            fitted = build(root, record.hyperparameters, self.registry, resources, components)
+            config = config_of(root, record.hyperparameters, self.registry)
+            fitted = build(self.registry.get(root), config, self.registry, resources, components)
             fitted.load(self.store.artefact(fit))
             self._fitted[key] = fitted
         return self._fitted[key]

@@ -17,7 +17,7 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import encoder_of, uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
-from bench.planning.build import build
+from bench.planning.build import build, config_of
 from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
 from bench.records import USABLE, FitRecord, FitReport
@@ -81,9 +81,11 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
     kind = environment.registry.get(spec.root)
 
     def made(config: StrategyConfig) -> Strategy:
-        return build(spec.root, config, environment.registry, resources, components)
+        return build(kind, config, environment.registry, resources, components)
 
-    chosen = fit_to_parameter_budget(made, kind.Config.parse(spec.config), spec.budget, spec.config)
+    chosen = fit_to_parameter_budget(
+        made, config_of(spec.root, spec.config, environment.registry), spec.budget, spec.config
+    )
     strategy = made(chosen)
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)

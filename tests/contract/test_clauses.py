@@ -30,23 +30,23 @@ class Honest(EncoderStrategy):
     class Config(EncoderConfig):
         lr: float = 1e-3
 
-    def attach(self, model: Any) -> Any:
-        for name, parameter in model.named_parameters():
+    def attach(self, tower: Any) -> Any:
+        for name, parameter in tower.named_parameters():
             parameter.requires_grad = name.endswith(".bias")
-        return model
+        return tower
 
 
 class AttachesNothing(Honest):
-    def attach(self, model: Any) -> Any:
-        return model
+    def attach(self, tower: Any) -> Any:
+        return tower
 
 
 class IsNotUsed(Honest):
     """Besides the biases it has a parameter that no forward pass reads."""
 
-    def attach(self, model: Any) -> Any:
-        model[0].register_parameter("unused", nn.Parameter(torch.zeros(3)))
-        return super().attach(model).requires_grad_(True)
+    def attach(self, tower: Any) -> Any:
+        tower[0].register_parameter("unused", nn.Parameter(torch.zeros(3)))
+        return super().attach(tower).requires_grad_(True)
 
 
 class GoesToTheWrongAttribute(EncoderStrategy):
@@ -54,12 +54,12 @@ class GoesToTheWrongAttribute(EncoderStrategy):
 
     name = "wrong-attribute"
 
-    def attach(self, model: Any) -> Any:
+    def attach(self, tower: Any) -> Any:
         from peft import PromptTuningConfig, get_peft_model
 
         config = PromptTuningConfig(num_virtual_tokens=4, task_type="FEATURE_EXTRACTION")
-        model[0].auto_model = get_peft_model(model[0].model, config)
-        return model
+        tower[0].auto_model = get_peft_model(tower[0].model, config)
+        return tower
 
 
 class Miscounts(Honest):
@@ -78,22 +78,22 @@ class DoesNotMove(Honest):
 
 
 class MovesTheFrozenPart(Honest):
-    def on_step(self, model: Any, step: int, total: int) -> None:
+    def on_step(self, tower: Any, step: int, total: int) -> None:
         with torch.no_grad():
-            model[0].model.embeddings.word_embeddings.weight[0, 0] += 1e-7
+            tower[0].model.embeddings.word_embeddings.weight[0, 0] += 1e-7
 
 
 class ReplacesTheFrozenPart(Honest):
-    def attach(self, model: Any) -> Any:
+    def attach(self, tower: Any) -> Any:
         with torch.no_grad():
-            model[0].model.embeddings.word_embeddings.weight.mul_(1.001)
-        return super().attach(model)
+            tower[0].model.embeddings.word_embeddings.weight.mul_(1.001)
+        return super().attach(tower)
 
 
 class UnmergesBySubtraction(Honest):
     @contextmanager
     def merged(self) -> Iterator[None]:
-        weight = self.model[0].model.embeddings.word_embeddings.weight
+        weight = self.tower[0].model.embeddings.word_embeddings.weight
         weight.data += 0.1234
         yield
         weight.data -= 0.1234
@@ -101,14 +101,14 @@ class UnmergesBySubtraction(Honest):
 
 class ChangesTheLentModel(Honest):
     def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
-        self.resources.encoder.model[0].model.embeddings.word_embeddings.weight.data += 1.0
+        self.resources.encoder.tower[0].model.embeddings.word_embeddings.weight.data += 1.0
         return {}
 
 
 class PoolsPadding(Honest):
-    def attach(self, model: Any) -> Any:
-        model[0].register_forward_hook(_whole_mask)
-        return super().attach(model)
+    def attach(self, tower: Any) -> Any:
+        tower[0].register_forward_hook(_whole_mask)
+        return super().attach(tower)
 
 
 def _whole_mask(module: Any, args: Any, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -118,9 +118,9 @@ def _whole_mask(module: Any, args: Any, features: dict[str, torch.Tensor]) -> di
 class TakesPositions(Honest):
     """Lets texts be longer than the model has positions."""
 
-    def attach(self, model: Any) -> Any:
-        model.max_seq_length += 4
-        return super().attach(model)
+    def attach(self, tower: Any) -> Any:
+        tower.max_seq_length += 4
+        return super().attach(tower)
 
 
 class ForgetsOnLoad(Honest):
@@ -239,8 +239,8 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
         "from bench.strategy.hyperparameters import EncoderConfig\n\n\n"
         "class Mine(EncoderStrategy):\n"
         '    name = "mine"\n\n'
-        "    def attach(self, model):\n"
-        "        model[0].model.encoder.layer[1].requires_grad_(True)\n"
+        "    def attach(self, tower):\n"
+        "        tower[0].model.encoder.layer[1].requires_grad_(True)\n"
         "        return model\n",
         encoding="utf-8",
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ import torch
 from bench.budget import OVERRUN, Budget
 from bench.data.dataset import Dataset, TrainingData
 from bench.encoders.base import BaseEncoder
-from bench.encoders.head_task import HeadWork
+from bench.encoders.head_task import HeadTask
 from bench.errors import BenchError, BudgetError, NotApplicableError
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
+from bench.training.sizing import fit_to_parameter_budget
 from strategies.linear import Linear
 from strategies.whitening import Whitening, whiten
 
@@ -43,10 +45,16 @@ def test_linear_counts_its_matrix_and_bias(tiny_bert: BaseModel, tiny_resources:
 
 def test_linear_shrinks_to_a_budget_of_parameters(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     resources = tiny_resources(tiny_bert)
-    assert Linear.resize(Linear.Config(), 2000, resources) == Linear.Config(rank=0)
-    assert Linear.resize(Linear.Config(), 400, resources) == Linear.Config(rank=5)
-    assert Linear.resize(Linear.Config(), 1055, resources) == Linear.Config(rank=15), "16 costs as much as the matrix"
-    assert Linear.resize(Linear.Config(), 90, resources) is None
+
+    def fitted(limit: int) -> Any:
+        budget = Budget(trainable_params=limit, steps=1)
+        return fit_to_parameter_budget(lambda config: Linear(config, resources), Linear.Config(), budget)
+
+    assert fitted(2000) == Linear.Config(rank=0)
+    assert fitted(400) == Linear.Config(rank=5)
+    assert fitted(1055) == Linear.Config(rank=15), "16 costs as much as the matrix"
+    with pytest.raises(NotApplicableError, match="no size"):
+        fitted(90)
 
 
 def test_linear_moves_queries_and_never_documents(
@@ -68,11 +76,11 @@ def test_training_a_head_lowers_its_loss(
 ) -> None:
     resources = tiny_resources(tiny_bert)
     linear = Linear(Linear.Config(lr=1e-2), resources)
-    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
+    work = HeadTask(linear.module, linear.forward, tiny_training, resources, 1e-2, 0)
     batch = next(work.batches())
     start = float(work.loss(batch).detach())
     linear.fit(tiny_training, Budget(steps=60), 0)
-    after = float(HeadWork(linear.module, linear.forward, tiny_training, resources, 0).loss(batch).detach())
+    after = float(HeadTask(linear.module, linear.forward, tiny_training, resources, 1e-2, 0).loss(batch).detach())
     assert after < 0.8 * start
 
 
@@ -95,7 +103,7 @@ def test_a_head_meets_a_budget_of_operations(
 ) -> None:
     resources = tiny_resources(tiny_bert)
     linear = Linear(None, resources)
-    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
+    work = HeadTask(linear.module, linear.forward, tiny_training, resources, 1e-2, 0)
     first, second, third = islice(work.step_flops(), 3)
     assert first > second == third  # encoding the training texts is paid once
     report = linear.fit(tiny_training, Budget(flops=first + 3.5 * second), 0)
@@ -123,8 +131,8 @@ def test_hard_negatives_widen_the_comparison(
 ) -> None:
     resources = tiny_resources(tiny_bert, hard_negatives=2)
     linear = Linear(None, resources)
-    work = HeadWork(linear.module, linear.forward, tiny_training, resources, 0)
-    plain = HeadWork(linear.module, linear.forward, tiny_training, tiny_resources(tiny_bert), 0)
+    work = HeadTask(linear.module, linear.forward, tiny_training, resources, 1e-2, 0)
+    plain = HeadTask(linear.module, linear.forward, tiny_training, tiny_resources(tiny_bert), 1e-2, 0)
     batch = next(work.batches())
     assert work.documents.shape[0] == 3
     assert float(work.loss(batch).detach()) > float(plain.loss(batch).detach())

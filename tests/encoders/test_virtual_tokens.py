@@ -44,7 +44,7 @@ def offsets(strategy: EncoderStrategy) -> list[torch.nn.Parameter]:
     return [parameter for parameter in strategy.model.parameters() if parameter.requires_grad]
 
 
-@pytest.mark.parametrize("expression", ["prefix(start=0)", "prompt(start=0)", "ptuning", "prefix(reparametrise=true)"])
+@pytest.mark.parametrize("expression", ["prefix(noise=0)", "prompt(noise=0)", "ptuning", "prefix(reparametrise=true)"])
 def test_with_offsets_of_zero_it_is_the_base_model_exactly(expression: str, make: Make, tiny_model: BaseModel) -> None:
     strategy = make(expression, tiny_model)
 
@@ -148,9 +148,9 @@ def test_the_default_model_ranks_at_the_start_as_if_untouched_and_random_prefixe
     frozen = ranked(BaseEncoder(None, tiny_resources(base, **short)))
     start = {
         expression: ranked(make(expression, base, **short))
-        for expression in ("prefix", "prompt", "ptuning", "prefix(start=1)")
+        for expression in ("prefix", "prompt", "ptuning", "prefix(noise=1)")
     }
-    lost = start.pop("prefix(start=1)")
+    lost = start.pop("prefix(noise=1)")
     assert all(abs(score - frozen) < 0.03 for score in start.values()), (frozen, start)
     assert lost < frozen - 0.05, "a start as wide as keys and values are ruins the ranking, and this test would see it"
 

@@ -16,7 +16,7 @@ from bench.running.progress import Quiet
 from bench.running.run import execute
 from bench.store.store import Store
 
-PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.loop", "bench.running.worker")
+PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.encoder_task", "bench.running.worker")
 
 
 @pytest.fixture

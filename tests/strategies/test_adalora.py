@@ -10,6 +10,7 @@ from bench.budget import Budget
 from bench.contract import Blueprint
 from bench.data.sample import sample_training
 from bench.models.base import BaseModel
+from bench.records import FitReport
 from strategies.adalora import AdaLora
 
 MODULES = 12
@@ -22,9 +23,9 @@ class Watched(AdaLora):
         super().__init__(*args)
         self.seen: list[int] = []
 
-    def on_step(self, model: Any, step: int, total: int) -> None:
-        super().on_step(model, step, total)
-        self.seen.append(sum(self.finish(model, sample_training())["ranks"].values()))
+    def on_step(self, tower: Any, step: int, total: int) -> None:
+        super().on_step(tower, step, total)
+        self.seen.append(sum(self.finish(sample_training(), FitReport())["ranks"].values()))
 
 
 def fit(model: BaseModel, resources: Any, steps: int) -> tuple[Watched, dict[str, int]]:
@@ -66,7 +67,7 @@ def test_the_loss_holds_the_factors_orthogonal(tiny_bert: BaseModel, tiny_resour
 
     strategy = Blueprint.of("adalora(orthogonal=2)").build(tiny_resources(tiny_bert), ())
     assert isinstance(strategy, AdaLora)
-    loss = strategy.loss(strategy.model)
+    loss = strategy.loss(strategy.resources.training)
     assert isinstance(loss, WithOrthogonality)
     away = float(loss.orthogonality().detach())
     with torch.no_grad():

@@ -15,11 +15,12 @@ from bench.data.dataset import TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
 from bench.models.base import BaseModel
+from bench.objectives.listwise import _teacher_scores
+from bench.representations.query_side import QuerySide
 from bench.strategy.resources import Resources
 from strategies.bm25 import Bm25
 from strategies.distill import Distill
 from strategies.lora import Lora
-from strategies.query_lora import QueryLora
 
 Contexts = Callable[..., Resources]
 
@@ -90,8 +91,7 @@ def test_candidates_hold_the_positive_first_and_the_teachers_scores_by_hand(
 def test_a_positive_that_the_teacher_does_not_find_counts_as_its_best(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    student = _distill(tiny_resources(tiny_bert))
-    assert student._scores(["lost", "a", "b", "c"], {"a": 5.0, "b": 3.0}) == (1.0, 1.0, 0.0, 0.0)
+    assert _teacher_scores(["lost", "a", "b", "c"], {"a": 5.0, "b": 3.0}) == (1.0, 1.0, 0.0, 0.0)
 
 
 def test_the_loss_is_the_divergence_from_the_teachers_distribution(
@@ -102,7 +102,7 @@ def test_the_loss_is_the_divergence_from_the_teachers_distribution(
     texts = tiny_training.corpus.texts[:4]
     columns = [[tiny_training.pairs[0].query], *([text] for text in texts)]
     scores = torch.tensor([[1.0, 0.5, 0.25, 0.0]])
-    loss = student.loss(student.model)([student.model.preprocess(column) for column in columns], scores)
+    loss = student.loss(resources.training)([student.model.preprocess(column) for column in columns], scores)
     value = float(loss.detach())
     vectors = student.encoder.uncached([columns[0][0], *texts], "query")
     logits = vectors[1:] @ vectors[0] / resources.training.temperature
@@ -125,12 +125,12 @@ def test_other_scores_of_the_teacher_make_another_student(
 def test_a_cross_encoder_by_folder_teaches(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData, tmp_path: Path
 ) -> None:
-    from bench.encoders.cross_encoder import Ranker
+    from bench.models.cross_encoder import Ranker
 
     resources = tiny_resources(tiny_bert)
     part = _lora(resources, tiny_training)
     torch.manual_seed(3)
-    ranker = Ranker(tiny_bert, resources, 64)
+    ranker = Ranker(tiny_bert, 64, precision="fp32")
     ranker.save(tmp_path / "ranker")
     student = _distill(resources, part, teacher=str(tmp_path / "ranker"))
     pair = student.examples(tiny_training)[0]
@@ -160,5 +160,10 @@ def test_what_is_refused(tiny_bert: BaseModel, tiny_resources: Contexts, tiny_tr
         _distill(resources, part, teacher=str(tiny_bert.path)).examples(tiny_training)
     with pytest.raises(NotApplicableError, match="bm25 has none"):
         _distill(resources, Bm25(None, resources), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)
-    with pytest.raises(NotApplicableError, match="query-lora has none"):
-        _distill(resources, QueryLora(None, resources), part, lr=1e-3).fit(tiny_training, Budget(steps=1), 0)
+    with pytest.raises(NotApplicableError, match="lora has none"):
+        _distill(
+            resources,
+            Lora(Lora.Config(representation="query-side"), resources, representation=QuerySide()),
+            part,
+            lr=1e-3,
+        ).fit(tiny_training, Budget(steps=1), 0)

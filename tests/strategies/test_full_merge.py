@@ -9,8 +9,8 @@ from bench.budget import Budget
 from bench.data.sample import sample_training
 from bench.errors import BenchError
 from bench.models.base import BaseModel
-from bench.training import loop, planning
-from bench.training.selection import DevelopmentPool
+from bench.training import train
+from bench.training.selection import Pool
 from strategies.distill import Distill
 from strategies.full import Full
 from strategies.full_merge import SHARES, FullMerge
@@ -68,7 +68,7 @@ def test_what_comes_after_training_loads_nothing_and_scores_only_what_is_new(
 
         monkeypatch.setattr(owner, name, count)
 
-    counted(DevelopmentPool, "scores")
+    counted(Pool, "scores")
     counted(BaseModel, "load")
     merged = FullMerge(FullMerge.Config(lr=1e-3), resources)
     report = fit(merged)
@@ -83,8 +83,7 @@ def test_a_budget_of_seconds_keeps_back_what_scoring_the_mixtures_takes(
     share: float, floor: int, steps: int, tiny_bert: BaseModel, tiny_resources: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps of 1/8 s and evaluations of 1/4 s: four mixtures are worth eight of sixteen steps."""
-    monkeypatch.setattr(loop, "shared_step_seconds", lambda *of: 0.125)
-    monkeypatch.setattr(planning, "shared_step_seconds", lambda *of: 0.25)
+    monkeypatch.setattr(train, "shared_seconds", lambda _, of, measure: 0.25 if of[0] == "evaluation" else 0.125)
     resources = tiny_resources(tiny_bert, selection_floor=floor, dev_docs=20)
     merged = FullMerge(FullMerge.Config(share=share), resources)
     report = merged.fit(sample_training(), Budget(seconds=2), 0)  # the meter stands, so nothing else is spent

@@ -4,12 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bench.training.shape import sized
 
 from bench.budget import Budget
 from bench.contract import Blueprint
+from bench.errors import NotApplicableError
 from bench.models.locate import base_model
+from bench.planning.build import build
+from bench.planning.registry import Registry
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
+from bench.training.sizing import fit_to_parameter_budget
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +61,16 @@ def test_the_size_knob_runs_from_small_to_large(strategy: str, resources: Resour
     counts = [cls(config, resources).trainable_params for config in configs]
 
     assert counts == sorted(set(counts))
-    assert cls.resize(cls.Config(), counts[1], resources) == configs[1]
-    assert cls.resize(cls.Config(), counts[1] - 1, resources) == configs[0]
-    assert cls.resize(cls.Config(), counts[0] - 1, resources) is None
+
+    def fitted(limit: int) -> Any:
+        return fit_to_parameter_budget(
+            lambda config: cls(config, resources), cls.Config(), Budget(trainable_params=limit, steps=1)
+        )
+
+    assert fitted(counts[1]) == configs[1]
+    assert fitted(counts[1] - 1) == configs[0]
+    with pytest.raises(NotApplicableError, match="has no size"):
+        fitted(counts[0] - 1)
 
 
 @pytest.mark.parametrize(
@@ -84,16 +96,16 @@ def test_the_size_knob_runs_from_small_to_large(strategy: str, resources: Resour
 def test_a_share_of_the_parameters_is_filled(
     strategy: str, share: float, sizes: dict[str, int], count: int, resources: Resources
 ) -> None:
-    subject, built = Blueprint.of(strategy), []
+    blueprint = Blueprint.of(strategy)
+    built = []
 
-    class Counted(subject.strategy):  # type: ignore[name-defined,misc]
-        def __init__(self, *args: Any) -> None:
-            built.append(self)
-            super().__init__(*args)
+    def made(config: StrategyConfig) -> Strategy:
+        built.append(config)
+        return build(blueprint.strategy, config, Registry(), resources)
 
-    found = sized(Counted, subject.config, Budget(trainable_params=share, steps=1), resources)
+    found = fit_to_parameter_budget(made, blueprint.config, Budget(trainable_params=share, steps=1))
 
     assert {name: getattr(found, name) for name in sizes} == sizes
-    assert replace(found, **{name: getattr(subject.config, name) for name in sizes}) == subject.config
-    assert subject.strategy(found, resources).trainable_params == count
-    assert len(built) <= 6, "each look at a size builds a model"
+    assert replace(found, **{name: getattr(blueprint.config, name) for name in sizes}) == blueprint.config
+    assert made(found).trainable_params == count
+    assert len(built) <= 7, "each look at a size builds a model"

@@ -10,20 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench.encoders.losses import ListwiseLoss, QuerySideLoss
 
 from bench.budget import Budget
+from bench.contract import Blueprint
 from bench.data.dataset import Dataset, TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.evaluation.flops import query_flops
 from bench.evaluation.measures import evaluate
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
+from bench.training.score_loss import ScoreLoss
 from strategies.instruct import Instruct
 from strategies.lora import Lora
-from strategies.query_lora import QueryLora
 
 Contexts = Callable[..., Resources]
+
+
+def query_lora(resources: Resources) -> Lora:
+    """LoRA for queries alone."""
+    strategy = Blueprint.of("query-lora(lr=0.01)").build(resources, ())
+    assert isinstance(strategy, Lora)
+    return strategy
 
 
 def _columns(model: Any, data: TrainingData, count: int) -> list[dict[str, Any]]:
@@ -35,7 +42,7 @@ def test_query_lora_trains_queries_and_keeps_the_documents_of_the_base_model(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     resources = tiny_resources(tiny_bert)
-    strategy = QueryLora(QueryLora.Config(lr=1e-2), resources)
+    strategy = query_lora(resources)
     strategy.fit(tiny_training, Budget(steps=4), 0)
     corpus, base = tiny_training.corpus, BaseEncoder(None, resources)
     assert np.array_equal(strategy.index(corpus).vectors, base.index(corpus).vectors)
@@ -50,13 +57,13 @@ def test_its_loss_compares_adapted_queries_with_documents_of_the_base_model(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     resources = tiny_resources(tiny_bert)
-    strategy = QueryLora(None, resources)
+    strategy = query_lora(resources)
     model = strategy.model
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
-    loss = strategy.loss(model)
+    loss = strategy.loss(strategy.resources.training)
     columns = _columns(model, tiny_training, 6)
     adapted = strategy.encoder.uncached([pair.query for pair in tiny_training.pairs[:6]], "query")
     documents = resources.encoder.uncached([pair.document for pair in tiny_training.pairs[:6]], "document")
@@ -69,43 +76,53 @@ def test_its_loss_compares_adapted_queries_with_documents_of_the_base_model(
 def test_only_queries_carry_a_gradient_and_cost_a_backward_pass(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    strategy = QueryLora(None, tiny_resources(tiny_bert))
+    strategy = query_lora(tiny_resources(tiny_bert))
     model = strategy.model
     queries, documents = _columns(model, tiny_training, 6)
     calls: list[bool] = []
     handle = model[1].register_forward_hook(lambda *args: calls.append(torch.is_grad_enabled()))
-    loss = strategy.loss(model)
+    loss = strategy.loss(strategy.resources.training)
     loss([queries, documents]).backward()
     handle.remove()
     assert sorted(calls) == [False, True]
     assert any(p.grad is not None and bool(p.grad.any()) for p in model.parameters() if p.requires_grad)
     both = Lora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
-    one = QueryLora(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
+    one = query_lora(tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
     assert one.train_flops < both.train_flops
 
 
+@pytest.mark.parametrize("objective", ["contrastive", "listwise"])
+@pytest.mark.parametrize("representation", ["single", "query-side"])
 def test_pieces_give_the_same_loss_and_the_same_gradient(
-    tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
+    objective: str,
+    representation: str,
+    tiny_bert: BaseModel,
+    tiny_resources: Contexts,
+    tiny_training: TrainingData,
 ) -> None:
-    strategy = QueryLora(None, tiny_resources(tiny_bert))
-    model = strategy.model
+    expression = f"lora(objective={objective}, representation={representation})"
+    strategy = Blueprint.of(expression).build(tiny_resources(tiny_bert), ())
+    assert isinstance(strategy, Lora)
+    model, settings = strategy.model, strategy.resources.training
     scores = torch.tensor([[1.0, 0.2], [0.9, 0.0], [0.1, 0.3], [0.5, 0.4], [1.0, 0.0]])
-    losses = {
-        "query side": lambda piece: QuerySideLoss(model, 0.05, strategy.detached, piece),
-        "listwise": lambda piece: ListwiseLoss(model, 0.05, 0.1, piece),
-    }
-    for name, make in losses.items():
-        columns = [*_columns(model, tiny_training, 5), _columns(model, tiny_training, 5)[1]]
-        found = []
-        for piece in (0, 2):
-            model.zero_grad()
-            value = make(piece)(columns[:2] if name == "query side" else columns, scores)
-            value.backward()
-            gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-            found.append((value.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
-        assert torch.allclose(found[0][0], found[1][0]), name
-        assert found[0][1].abs().max() > 0
-        assert torch.allclose(found[0][1], found[1][1], atol=1e-6), name
+    columns = [*_columns(model, tiny_training, 5), _columns(model, tiny_training, 5)[1]]
+    found = []
+    for piece in (0, 2):
+        model.zero_grad()
+        loss = ScoreLoss(
+            strategy.objective,
+            model,
+            strategy.representation,
+            replace(settings, mini_batch=piece),
+            strategy.detached,
+        )
+        value = loss(columns, scores if objective == "listwise" else None)
+        value.backward()
+        gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        found.append((value.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
+    assert torch.allclose(found[0][0], found[1][0])
+    assert found[0][1].abs().max() > 0
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
 
 
 def _with_dev_of(data: TrainingData, resources: Resources, prompt: str) -> TrainingData:

@@ -128,7 +128,7 @@ def test_nothing_is_scored_at_the_budgets_expense_once_it_is_trained(
 @pytest.fixture
 def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_resources: Contexts) -> Path:
     """A cross-encoder as somebody else may have trained one."""
-    from bench.encoders.cross_encoder import Ranker
+    from bench.models.cross_encoder import Ranker
 
     torch.manual_seed(3)
     folder = tmp_path / "ranker"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -16,15 +17,18 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.planning.registry import Registry
 from bench.records import FitReport
-from bench.strategy.base import Index, Strategy
+from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
+from bench.strategy.protocols import Index
 from bench.strategy.space import Choice, LogUniform, SizeParameter
+from bench.training.sizing import fit_to_parameter_budget
 
 
 class Sized(Strategy):
     """A strategy with `width * 10` trainable parameters."""
 
     name = "sized"
+    trains = "head"
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
@@ -61,11 +65,11 @@ class Untouched(EncoderStrategy):
 
     name = "untouched"
 
-    def attach(self, model: Any) -> Any:
-        return model
+    def attach(self, tower: Any) -> Any:
+        return tower
 
 
-no_context: Any = None
+no_context: Any = SimpleNamespace(encoder=SimpleNamespace(model=SimpleNamespace(parameters=list)))
 
 
 # --- hyperparameters ------------------------------------------------------------------------------------------------
@@ -127,37 +131,45 @@ def test_an_encoder_strategy_has_a_learning_rate() -> None:
 # --- the size knob --------------------------------------------------------------------------------------------------
 
 
+def fitted(kind: type[Sized], config: Any, limit: int) -> Any:
+    """Return the configuration at the largest size within a limit of trainable parameters."""
+    budget = Budget(trainable_params=limit, steps=1)
+    return fit_to_parameter_budget(lambda changed: kind(changed, no_context), config, budget)
+
+
 def test_a_strategy_of_another_size_keeps_the_rest() -> None:
-    assert Sized.resize(Sized.Config(deep=True, lr=1e-3), 60, no_context) == Sized.Config(width=6, deep=True, lr=1e-3)
+    assert fitted(Sized, Sized.Config(deep=True, lr=1e-3), 60) == Sized.Config(width=6, deep=True, lr=1e-3)
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(20, True), (19, False)])
-def test_without_a_knob_there_is_one_size(limit: int, fits: bool) -> None:
+def test_without_a_size_parameter_there_is_one_size(limit: int, fits: bool) -> None:
     class Rigid(Sized):
         @dataclass(frozen=True)
         class Config(Sized.Config):
             size: ClassVar = None
 
-    config = Rigid.Config()
-    assert Rigid.resize(config, limit, no_context) == (config if fits else None)
+    if fits:
+        assert fitted(Rigid, Rigid.Config(), limit) == Rigid.Config()
+        return
+    with pytest.raises(NotApplicableError, match="no size of 19"):
+        fitted(Rigid, Rigid.Config(), limit)
 
 
 @pytest.mark.parametrize(("limit", "width"), [(1000, 8), (80, 8), (79, 7), (60, 6), (39, 3), (10, 1)])
 def test_the_largest_size_within_the_limit_is_taken(limit: int, width: int) -> None:
-    resized = Sized.resize(Sized.Config(), limit, no_context)
-    assert resized is not None
-    assert resized.width == width, "any whole number, not only those that a study tries"
+    assert fitted(Sized, Sized.Config(), limit).width == width, "any whole number, not only those that a study tries"
 
 
 def test_no_size_may_fit() -> None:
-    assert Sized.resize(Sized.Config(), 9, no_context) is None
+    with pytest.raises(NotApplicableError, match="no size of 9"):
+        fitted(Sized, Sized.Config(), 9)
 
 
 def test_what_trains_nothing_keeps_its_size() -> None:
     class Nothing(Sized):
         trainable_params = Strategy.trainable_params
 
-    assert Nothing.resize(Nothing.Config(width=3), 1000, no_context) == Nothing.Config(width=3)
+    assert fitted(Nothing, Nothing.Config(width=3), 1000) == Nothing.Config(width=3)
 
 
 # --- defaults -------------------------------------------------------------------------------------------------------

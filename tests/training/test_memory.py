@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from bench.encoders.cross_encoder import RankerWork
-from bench.training.loop import snapshot
 
 from bench.budget import Budget
 from bench.encoders.base import BaseEncoder
+from bench.encoders.cross_encoder_task import CrossEncoderTask
 from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
-from bench.training.memory import WHOLE, largest_piece, within_memory
+from bench.training.encoder_task import EncoderTask
+from bench.training.memory import WHOLE, fit_into_memory, largest_piece
+from bench.training.monitor import snapshot
 from strategies.full import Full
 from strategies.rerank import Rerank
 
@@ -64,25 +67,38 @@ def test_a_batch_that_is_no_power_of_two_is_tried_whole_too() -> None:
 class Gauge:
     """Stands for the measurement of memory: a piece of more than two texts takes too much."""
 
-    def __init__(self, resources: Resources) -> None:
-        self.resources = resources
+    def __init__(self) -> None:
+        self.pieces = list[int]()
 
     @property
     def so_far(self) -> int:
-        piece = self.resources.training.mini_batch
-        return 100 * (piece or 1_000)
+        return 100 * (self.pieces[-1] or 1_000)
+
+
+@pytest.fixture
+def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
+    """The gauge, told of each piece that is tried or taken."""
+    found = Gauge()
+    for task in (EncoderTask, CrossEncoderTask):
+        plain = task.run_steps
+
+        def run_steps(self: Any, *args: Any, plain: Any = plain, **kwargs: Any) -> None:
+            found.pieces.append(self.mini_batch)
+            plain(self, *args, **kwargs)
+
+        monkeypatch.setattr(task, "run_steps", run_steps)
+    return found
 
 
 def test_training_goes_on_in_pieces_with_the_same_batches(
-    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any, gauge: Gauge
 ) -> None:
     roomy = Full(QUICK, tiny_resources(tiny_bert))
     roomy.fit(tiny_training, Budget(steps=3), 0)
-    resources = tiny_resources(tiny_bert)
-    resources.memory = Gauge(resources)  # type: ignore[assignment]
+    resources = replace(tiny_resources(tiny_bert), memory=gauge)
     tight = Full(QUICK, resources)
     report = tight.fit(tiny_training, Budget(steps=3, memory=250), 0)
-    assert resources.training.mini_batch == 2 and resources.training.batch_size == 8
+    assert gauge.pieces[-1] == 2 and resources.training.batch_size == 8
     assert [note for note in report.notes if "2 texts at a time" in note]
     assert (report.steps, len(report.curve)) == (3, 3)
     for name, weight in snapshot(roomy.model).items():
@@ -90,18 +106,17 @@ def test_training_goes_on_in_pieces_with_the_same_batches(
 
 
 def test_a_re_ranker_trains_in_pieces_with_the_same_gradients(
-    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any, gauge: Gauge
 ) -> None:
     def rerank(resources: Resources) -> Rerank:
         return Rerank(Rerank.Config(lr=1e-3, max_length=48), resources, (BaseEncoder(None, resources),))
 
     roomy = rerank(tiny_resources(tiny_bert))
     whole = roomy.fit(tiny_training, Budget(steps=3), 0)
-    resources = tiny_resources(tiny_bert)
-    resources.memory = Gauge(resources)  # type: ignore[assignment]
+    resources = replace(tiny_resources(tiny_bert), memory=gauge)
     tight = rerank(resources)
     report = tight.fit(tiny_training, Budget(steps=3, memory=350), 0)
-    assert resources.training.mini_batch == 2 and resources.training.batch_size == 8
+    assert gauge.pieces[-1] == 2 and resources.training.batch_size == 8
     assert [note for note in report.notes if "2 texts at a time" in note]
     assert [point.loss for point in report.curve] == pytest.approx([point.loss for point in whole.curve], rel=1e-3)
     for name, weight in snapshot(roomy.ranker.model).items():
@@ -111,8 +126,8 @@ def test_a_re_ranker_trains_in_pieces_with_the_same_gradients(
 def test_a_divided_batch_never_has_more_examples_in_memory_than_a_piece(
     tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, sizes = RankerWork.loss, list[int]()
-    monkeypatch.setattr(RankerWork, "loss", lambda self, batch: sizes.append(len(batch)) or plain(self, batch))
+    plain, sizes = CrossEncoderTask.loss, list[int]()
+    monkeypatch.setattr(CrossEncoderTask, "loss", lambda self, batch: sizes.append(len(batch)) or plain(self, batch))
     resources = tiny_resources(tiny_bert, mini_batch=3)
     Rerank(Rerank.Config(max_length=48), resources, (BaseEncoder(None, resources),)).fit(
         tiny_training, Budget(steps=2), 0
@@ -123,14 +138,13 @@ def test_a_divided_batch_never_has_more_examples_in_memory_than_a_piece(
 def test_where_the_batch_fits_nothing_changes_and_nothing_is_said(
     tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tiny_training: Any
 ) -> None:
-    resources = tiny_resources(tiny_bert)
-    with PeakMemory() as resources.memory:
+    with PeakMemory() as memory:
+        resources = replace(tiny_resources(tiny_bert), memory=memory)
         report = Full(QUICK, resources).fit(tiny_training, Budget(steps=1, memory=2**34), 0)
-    assert resources.training.mini_batch == WHOLE
     assert report.notes == []
 
 
 def test_a_piece_that_the_user_has_set_stays(tiny_bert: BaseModel, tiny_resources: Callable[..., Resources]) -> None:
-    resources = tiny_resources(tiny_bert, mini_batch=3)
-    assert within_memory(Budget(steps=1, memory=1), resources, 2, lambda: pytest.fail("measured")) == ""
-    assert resources.training.mini_batch == 3
+    task: Any = SimpleNamespace(mini_batch=3, divisible=True, run_steps=lambda *args: pytest.fail("measured"))
+    assert fit_into_memory(Budget(steps=1, memory=1), task, tiny_resources(tiny_bert)) == ""
+    assert task.mini_batch == 3

@@ -31,8 +31,9 @@ from bench.store.store import Store
 
 PRELOAD = (
     "torch", "transformers", "sentence_transformers", "peft", "datasets", "pandas", "scipy.stats", "pytrec_eval",
-    "bm25s", "sentence_transformers.sentence_transformer.trainer", "bench.training.loop", "bench.retrieval.encode",
-    "bench.evaluation.measures", "bench.running.fit", "bench.running.cell", "bench.running.worker",
+    "bm25s", "sentence_transformers.sentence_transformer.trainer", "bench.training.encoder_task",
+    "bench.retrieval.encode", "bench.evaluation.measures", "bench.running.fit", "bench.running.cell",
+    "bench.running.worker",
 )  # fmt: skip
 """What the fork server imports once for all processes."""
 _LOOK_SECONDS = 0.5

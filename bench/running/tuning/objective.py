@@ -15,7 +15,7 @@ from bench.data.dataset import Dataset, TrainingData
 from bench.data.splits import split_off, training_data
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
-from bench.planning.build import build, needs_of
+from bench.planning.build import build, config_of, needs_of
 from bench.planning.study_spec import SEED, Node, StudySpec
 from bench.store.studies import Trial
 from bench.strategy.hyperparameters import StrategyConfig
@@ -155,9 +155,9 @@ class Objective:
         resources = replace(self._resources_of(node.model), meter=meter)  # each fit has the whole budget
 
         def made(config: StrategyConfig) -> Strategy:
-            return build(node.root, config, registry, resources, components)
+            return build(kind, config, registry, resources, components)
 
-        config = kind.Config.parse({**node.config, **node.chosen(params)})
+        config = config_of(node.root, {**node.config, **node.chosen(params)}, registry)
         strategy = made(fit_to_parameter_budget(made, config, self.spec.budget, node.config))
         needs = needs_of(kind, config, registry)
         meter.start()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from bench.training.planning import (
-    DEFAULT_STEPS,
-    check_shape,
-    evaluation_steps,
-    finishing_seconds,
-    planned_steps,
-    shared_step_seconds,
-)
 
 from bench.budget import Budget
 from bench.errors import BudgetError
 from bench.strategy.resources import Resources
+from bench.training.sizing import check_size
+from bench.training.step_budget import (
+    DEFAULT_STEPS,
+    evaluation_steps,
+    planned_steps,
+    shared_seconds,
+)
 
 
 def _never() -> float:
@@ -58,32 +54,9 @@ def test_a_budget_that_pays_for_no_step_is_refused() -> None:
 
 def test_a_step_time_is_measured_once_and_shared(tmp_path: Path, tiny_bert: object) -> None:
     resources = Resources(model=tiny_bert, calibrations=tmp_path / "calibrations")  # type: ignore[arg-type]
-    assert shared_step_seconds(resources, ("lora", "scifact"), lambda: 1.5) == 1.5
-    assert shared_step_seconds(resources, ("lora", "scifact"), _never) == 1.5
-    assert shared_step_seconds(resources, ("full", "scifact"), lambda: 2.5) == 2.5
-
-
-def test_an_evaluation_is_measured_once_and_only_where_time_is_limited_and_the_end_pays_for_some(
-    tmp_path: Path, tiny_bert: object
-) -> None:
-    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
-    resources.meter.start()
-    asked = list[int]()
-
-    class Pool:
-        def scores(self, strategy: Any) -> None:
-            asked.append(resources.meter._depth)
-            time.sleep(0.01)
-
-    def kept(count: int, budget: Budget, pool: Any = Pool()) -> float:  # noqa: B008
-        strategy: Any = SimpleNamespace(resources=resources, finish_evaluations=count)
-        return finishing_seconds(strategy, budget, "merge", pool)
-
-    assert kept(0, Budget(seconds=60)) == kept(4, Budget(steps=60)) == kept(4, Budget(seconds=60), None) == 0
-    assert asked == []
-    first = kept(4, Budget(seconds=60))
-    assert 0.04 <= first == kept(4, Budget(usd=1, usd_per_hour=1)) == 2 * kept(2, Budget(seconds=60))
-    assert asked == [1, 1] and resources.meter.seconds < 0.02
+    assert shared_seconds(resources, ("lora", "scifact"), lambda: 1.5) == 1.5
+    assert shared_seconds(resources, ("lora", "scifact"), _never) == 1.5
+    assert shared_seconds(resources, ("full", "scifact"), lambda: 2.5) == 2.5
 
 
 @pytest.mark.parametrize("total", [1, 7, 10, 150, 1000])
@@ -95,9 +68,9 @@ def test_evaluations_come_at_equal_shares_and_at_the_end(total: int) -> None:
 
 
 def test_more_parameters_than_the_budget_are_refused_as_a_count_and_as_a_share() -> None:
-    check_shape(Budget(trainable_params=0.01, steps=1), trainable=100, total=10_000, name="x")
+    check_size(Budget(trainable_params=0.01, steps=1), trainable=100, total=10_000, name="x")
     with pytest.raises(BudgetError, match="trains 101"):
-        check_shape(Budget(trainable_params=0.01, steps=1), trainable=101, total=10_000, name="x")
+        check_size(Budget(trainable_params=0.01, steps=1), trainable=101, total=10_000, name="x")
     with pytest.raises(BudgetError, match="allows 100"):
-        check_shape(Budget(trainable_params=100, steps=1), trainable=101, total=10_000, name="x")
-    check_shape(Budget(trainable_params=1.0, steps=1), trainable=10_000, total=10_000, name="x")
+        check_size(Budget(trainable_params=100, steps=1), trainable=101, total=10_000, name="x")
+    check_size(Budget(trainable_params=1.0, steps=1), trainable=10_000, total=10_000, name="x")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from bench.training.loop import snapshot
 
 from bench.budget import OVERRUN, Budget
 from bench.data.dataset import TrainingData
@@ -18,6 +17,8 @@ from bench.models.base import BaseModel
 from bench.records import FitReport
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.resources import Resources
+from bench.training.monitor import snapshot
+from bench.training.selection import DevelopmentPools
 
 Contexts = Callable[..., Resources]
 
@@ -33,8 +34,8 @@ class Everything(EncoderStrategy):
 
         lr: float = 1e-3
 
-    def attach(self, model: Any) -> Any:
-        return model.requires_grad_(True)
+    def attach(self, tower: Any) -> Any:
+        return tower.requires_grad_(True)
 
 
 def _fit(resources: Resources, data: TrainingData, budget: Budget, seed: int = 0) -> tuple[Everything, FitReport]:
@@ -100,7 +101,9 @@ def test_a_loss_that_is_not_finite_ends_as_diverged(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
     class Broken(Everything):
-        def loss(self, model: Any) -> Any:
+        def loss(self, settings: Any) -> Any:
+            model = self.model
+
             class Nan(torch.nn.Module):
                 def forward(self, features: Any, labels: Any) -> torch.Tensor:
                     return model(next(iter(features)))["sentence_embedding"].sum() * float("nan")
@@ -158,7 +161,8 @@ def test_hard_negatives_are_never_relevant(
 def test_the_pool_holds_the_relevant_documents_and_depends_on_the_data_alone(
     tiny_bert: BaseModel, tiny_resources: Contexts, tiny_training: TrainingData
 ) -> None:
-    pools = [tiny_resources(tiny_bert, dev_queries=5, dev_docs=20).development(tiny_training) for _ in range(2)]
+    settings = tiny_resources(tiny_bert, dev_queries=5, dev_docs=20)
+    pools = [DevelopmentPools().development(tiny_training, settings) for _ in range(2)]
     assert pools[0].corpus.ids == pools[1].corpus.ids
     assert len(pools[0].queries) == min(5, len(tiny_training.dev_qrels))
     relevant = {doc for docs in pools[0].qrels.values() for doc, grade in docs.items() if grade > 0}
@@ -172,13 +176,13 @@ def test_both_pools_are_built_from_one_index_of_the_corpus(
     tiny_training: TrainingData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bench.retrieval import lexical
-    from bench.training.selection import training_pool
+    from bench.training import selection
 
-    built, build = [], lexical.build_lexical
-    monkeypatch.setattr(lexical, "build_lexical", lambda corpus: built.append(len(corpus)) or build(corpus))
+    built, build = [], selection.build_lexical
+    monkeypatch.setattr(selection, "build_lexical", lambda corpus: built.append(len(corpus)) or build(corpus))
     resources = tiny_resources(tiny_bert, dev_queries=6, dev_docs=20)
-    dev, train = resources.development(tiny_training), training_pool(tiny_training, resources)
+    dev = resources.pools.development(tiny_training, resources)
+    train = resources.pools.training(tiny_training, resources)
     assert built == [len(tiny_training.corpus)]
     assert set(dev.queries) <= set(tiny_training.dev_queries)
     assert set(train.queries) <= set(tiny_training.train_queries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,13 +51,9 @@ def check_same(strategy: Strategy, model: SentenceTransformer) -> float:
 @contextmanager
 def _exactly(strategy: Strategy) -> Iterator[None]:
     """Let a strategy encode in fp32 and without the cache for the length of a block."""
-    encoders = [strategy.resources.encoder, *([strategy.encoder] if isinstance(strategy, EncoderStrategy) else [])]
-    before = [encoder.precision for encoder in encoders]
-    for encoder in encoders:
-        encoder.precision = "fp32"
-    try:
-        with uncached(strategy):
-            yield
-    finally:
-        for encoder, precision in zip(encoders, before, strict=True):
-            encoder.precision = precision
+    with ExitStack() as stack:
+        stack.enter_context(strategy.resources.encoder.exactly())
+        if isinstance(strategy, EncoderStrategy):
+            stack.enter_context(strategy.encoder.exactly())
+        stack.enter_context(uncached(strategy))
+        yield

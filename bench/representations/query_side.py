@@ -56,6 +56,12 @@ class QuerySideEncoder:
         return self._sides[kind].prompt(kind)
 
     @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Encode in fp32 for the length of a block."""
+        with self._sides["query"].exactly(), self._sides["document"].exactly():
+            yield
+
+    @contextmanager
     def ready(self) -> Iterator[None]:
         """Keep both models in the form that encodes, for the length of a block."""
         with self._sides["query"].ready(), self._sides["document"].ready():

@@ -208,6 +208,15 @@ class Encoder:
         if before is not None:
             yield before[0], before[1].cpu().numpy()
 
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Encode in fp32 for the length of a block."""
+        precision, self.precision = self.precision, "fp32"
+        try:
+            yield
+        finally:
+            self.precision = precision
+
     def features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield (positions, tokens) of batches on the encoder's device, longest texts first.
 

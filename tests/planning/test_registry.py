@@ -39,8 +39,8 @@ def test_a_file_of_the_package_is_a_strategy_and_its_stem_its_name() -> None:
     stems = {path.stem for path in (ROOT / "strategies").glob("*.py") if not path.stem.startswith("_")}
     assert {name.replace("-", "_") for name in registry.names()} >= stems
     for name in registry.names():
-        strategy = registry.get(name)
-        assert issubclass(strategy, Strategy) and strategy.name == name
+        strategy, preset = registry.get(name), registry.preset(name)
+        assert issubclass(strategy, Strategy) and strategy.name == (preset.name if preset else name)
         assert registry.entry(name).origin == "adaptbench"
 
 
@@ -76,8 +76,8 @@ def test_module_and_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "offered.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint("mine", "offered:Mine", finding.GROUP)
-    monkeypatch.setattr(finding, "entry_points", lambda group: [point] if group == finding.GROUP else [])
+    point = EntryPoint("mine", "offered:Mine", finding.STRATEGIES.group)
+    monkeypatch.setattr(finding, "entry_points", lambda group: [point] if group == finding.STRATEGIES.group else [])
     assert Registry().get("mine").__module__ == "offered"
 
 
@@ -91,8 +91,8 @@ def test_a_mistyped_name() -> None:
     [
         ("x = 1\nraise RuntimeError('why')\n", r"mine\.py:2: RuntimeError: why"),
         ("x = = 1\n", r"mine\.py:1: SyntaxError"),
-        ("x = 1\n", "no strategy in it"),
-        (UNFINISHED, "no strategy in it.*; Mine lacks fit, index, load, save, search"),
+        ("x = 1\n", "no strategy, objective or representation in it"),
+        (UNFINISHED, "no strategy, objective or representation in it.*; Mine lacks fit, index, load, save, search"),
         (MINE.replace('name = "mine"', 'name = "lora"'), "'lora' is taken by a strategy of adaptbench"),
         (MINE.replace('name = "mine"', "name = None"), 'a strategy needs a name: name = "mine"'),
     ],

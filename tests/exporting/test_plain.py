@@ -11,12 +11,48 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
 from bench.exporting.same_scores import check_same
+from bench.expression import parse
+from bench.models.base import BaseModel
+from bench.planning.build import build as build_strategy
+from bench.planning.build import config_of
+from bench.planning.registry import Registry
 from bench.strategy.base import Strategy
 
 Adapted = Callable[..., Strategy]
+
+
+@pytest.fixture
+def adapted(tiny_base: Callable[[str], BaseModel], tiny_resources: Callable[..., Any]) -> Adapted:
+    """A function from an expression and a model family to a strategy whose trained weights have changed."""
+
+    def build(text: str, family: str = "bert", **training: Any) -> Strategy:
+        resources = tiny_resources(tiny_base(family), **training)
+
+        def make(text: str) -> Strategy:
+            expression = parse(text)
+            registry = Registry()
+            components = [make(str(part)) for part in expression.arguments]
+            options = {key: str(value) for key, value in expression.options}
+            config = config_of(expression.name, options, registry)
+            return build_strategy(registry.get(expression.name), config, registry, resources, components)
+
+        torch.manual_seed(3)
+        strategy = make(text)
+        trained: Any = strategy.model if isinstance(strategy, EncoderStrategy) else getattr(strategy, "module", None)
+        if trained is not None:
+            with torch.no_grad():
+                for parameter in trained.parameters():
+                    if parameter.requires_grad or not isinstance(strategy, EncoderStrategy):
+                        parameter.add_(0.1 * torch.randn_like(parameter))
+        return strategy
+
+    return build
+
 
 EXPORTED = [
     ("frozen", "bert"),
@@ -117,7 +153,7 @@ def test_modules_that_cannot_be_folded_are_refused_by_name(adapted: Adapted, exp
 def test_what_ranks_by_more_than_a_model_is_refused(adapted: Adapted, expression: str) -> None:
     with pytest.raises(NotApplicableError, match="more than one embedding model") as error:
         adapted(expression).to_sentence_transformer()
-    assert ("part can be exported" in str(error.value)) == ("(" in expression)
+    assert ("component can be exported" in str(error.value)) == ("(" in expression)
 
 
 def test_a_head_that_is_no_affine_map_is_refused(adapted: Adapted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,10 +69,10 @@ class Miscounts(Honest):
 
 
 class DoesNotMove(Honest):
-    def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
+    def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
         base = dict(self.resources.model.load().named_parameters())
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for name, parameter in self.model.named_parameters():
                 parameter.copy_(base[name])
         return {}
 
@@ -92,16 +92,16 @@ class ReplacesTheFrozenPart(Honest):
 
 class UnmergesBySubtraction(Honest):
     @contextmanager
-    def merged(self) -> Iterator[None]:
-        weight = self.tower[0].model.embeddings.word_embeddings.weight
+    def fold(self, tower: Any) -> Iterator[None]:
+        weight = tower[0].model.embeddings.word_embeddings.weight
         weight.data += 0.1234
         yield
         weight.data -= 0.1234
 
 
 class ChangesTheLentModel(Honest):
-    def finish(self, model: Any, data: TrainingData) -> dict[str, Any]:
-        self.resources.encoder.tower[0].model.embeddings.word_embeddings.weight.data += 1.0
+    def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
+        self.resources.encoder.model[0].model.embeddings.word_embeddings.weight.data += 1.0
         return {}
 
 
@@ -241,7 +241,7 @@ def test_loading_happens_in_another_process_from_the_authors_own_file(
         '    name = "mine"\n\n'
         "    def attach(self, tower):\n"
         "        tower[0].model.encoder.layer[1].requires_grad_(True)\n"
-        "        return model\n",
+        "        return tower\n",
         encoding="utf-8",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,21 +138,23 @@ def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, environment: A
         run_study(replace(study, dataset=str(folder), name="other"), 2, environment)
 
 
-def test_no_fit_of_a_study_inherits_the_settings_that_another_found(
+def test_no_fit_of_a_study_inherits_the_settings_of_another(
     study: StudySpec, environment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A budget of memory sets the piece of a batch for one fit; the next one may be larger."""
-    kind, found = environment.registry.get("dial"), []
+    """Settings are read-only, and every fit has a meter of its own."""
+    kind, settings, meters = environment.registry.get("dial"), [], []
     plain = kind.fit
 
     def fit(self: Any, *args: Any) -> Any:
-        found.append(self.resources.training)
-        self.resources.training = replace(self.resources.training, mini_batch=2)
+        settings.append(self.resources.training)
+        meters.append(self.resources.meter)
+        with pytest.raises(FrozenInstanceError):
+            self.resources.training = replace(self.resources.training, mini_batch=2)
         return plain(self, *args)
 
     monkeypatch.setattr(kind, "fit", fit)
     objective = Objective(study, environment)
     for number in range(2):
         assert objective(number, {"quality": 0.5}).status == "ok"
-    assert found == [replace(study.training, selection_floor=1)] * 6
-    assert found[0].mini_batch == 0
+    assert settings == [replace(study.training, selection_floor=1)] * 6
+    assert len({id(meter) for meter in meters}) == 6

@@ -21,6 +21,7 @@ from bench.contract.observing import (
 )
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.sample import sample_training
+from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
 from bench.records import FitReport
 from bench.strategy.base import Strategy
@@ -105,8 +106,9 @@ class Evidence:
         counterpart = self.fitted.strategy.untrained_counterpart()
         if counterpart is None:
             return None
-        encoder = isinstance(self.fitted.strategy, EncoderStrategy)
-        return answers_of(counterpart, self.settings.dataset, counterpart.resources if encoder else None)
+        is_encoder = isinstance(self.fitted.strategy, EncoderStrategy)
+        encoder = counterpart.encoder if is_encoder and isinstance(counterpart, BaseEncoder) else None
+        return answers_of(counterpart, self.settings.dataset, encoder)
 
     @cached_property
     def largest_change(self) -> float | None:

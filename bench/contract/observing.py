@@ -12,6 +12,9 @@ import numpy as np
 
 from bench.data.dataset import Dataset
 from bench.encoders.strategy import EncoderStrategy
+from bench.representations.base import Representation, TextEncoder
+from bench.representations.single import Single
+from bench.retrieval.encode import Kind
 from bench.strategy.base import Strategy
 
 if TYPE_CHECKING:
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.models.base import BaseModel
-    from bench.strategy.resources import Resources
     from bench.strategy.settings import TrainingSettings
 
 Digests = dict[str, str]
@@ -37,13 +39,13 @@ class CheckSettings:
     seed: int
 
 
-def answers_of(strategy: Strategy, dataset: Dataset, base: Resources | None = None) -> np.ndarray:
-    """Return all that a strategy answers, as one vector: its scores, and its embeddings if it has an encoder.
+def answers_of(strategy: Strategy, dataset: Dataset, encoder: TextEncoder | None = None) -> np.ndarray:
+    """Return all that a strategy answers, as one vector: its scores, and the representations of all texts.
 
     Args:
         strategy: fitted or loaded.
         dataset: all its queries are searched in all its documents.
-        base: take the embeddings from the base encoder of these resources instead.
+        encoder: represents the texts. None takes the strategy's own, or leaves them out where it trains none.
     """
     queries, corpus = dict(sorted(dataset.queries.items())), dataset.corpus
     ranking = strategy.search(queries, strategy.index(corpus), len(corpus))
@@ -51,21 +53,30 @@ def answers_of(strategy: Strategy, dataset: Dataset, base: Resources | None = No
     for row, query in enumerate(queries):
         for doc, score in ranking[query]:
             scores[row, corpus.positions[doc]] = score
-    encoder = base.encoder if base else strategy.encoder if isinstance(strategy, EncoderStrategy) else None
+    if encoder is None and isinstance(strategy, EncoderStrategy):
+        encoder = strategy.encoder
     if encoder is None:
         return scores.ravel()
     vectors = [encoder.uncached(corpus.texts, "document"), encoder.uncached(list(queries.values()), "query")]
     return np.concatenate([scores.ravel(), *(matrix.ravel() for matrix in vectors)])
 
 
-def embed(model: SentenceTransformer, texts: Sequence[str]) -> torch.Tensor:
-    """Encode one batch of texts, in the order given and with gradients: (n, d)."""
+def represent(
+    representation: Representation, model: SentenceTransformer, texts: Sequence[str], kind: Kind = "document"
+) -> list[torch.Tensor]:
+    """Return the tensors that represent one batch of texts, in the order given and with gradients."""
     import torch
 
-    features = model.preprocess(list(texts), task="document")
+    features = model.preprocess(list(texts), task=kind)
     device = next(model.parameters()).device
     features = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in features.items()}
-    vectors: torch.Tensor = model(features, task="document")["sentence_embedding"]
+    represented = representation.represent(model, features, kind)
+    return list(represented) if isinstance(represented, tuple) else [represented]
+
+
+def embed(model: SentenceTransformer, texts: Sequence[str]) -> torch.Tensor:
+    """Return the embeddings (n, d) of one batch of texts as documents, with gradients."""
+    (vectors,) = represent(Single(), model, texts)
     return vectors
 
 

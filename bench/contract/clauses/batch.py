@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.contract.clause import Clause, Violation
 from bench.contract.evidence import Evidence
-from bench.contract.observing import embed
+from bench.contract.observing import represent
 from bench.encoders.strategy import EncoderStrategy
+from bench.retrieval.encode import Kind
+
+if TYPE_CHECKING:
+    import torch
 
 _LEAST_COSINE = 0.9999
 
@@ -17,18 +23,33 @@ def batch_mates(evidence: Evidence) -> str:
     strategy = evidence.fitted.strategy
     if not isinstance(strategy, EncoderStrategy):
         return "no encoder of its own"
-    texts = evidence.sample_texts
-    with torch.no_grad():
-        together = embed(strategy.model.eval(), texts)
-        alone = torch.cat([embed(strategy.model, [text]) for text in texts])
-    cosines = torch.nn.functional.cosine_similarity(together, alone)
-    worst = int(cosines.argmin())
-    if not float(cosines[worst]) > _LEAST_COSINE:
-        raise Violation(
-            f"a text of {len(texts[worst])} characters, alone and in a batch with longer texts, has embeddings of "
-            f"cosine {float(cosines[worst]):.4f}: attention or pooling includes padding or virtual tokens"
-        )
-    return f"alone and among longer texts: cosine {float(cosines[worst]):.6f} or more"
+    texts, least = evidence.sample_texts, 1.0
+    kinds: tuple[Kind, ...] = ("query", "document")
+    for kind in kinds:
+        with torch.no_grad():
+            batch = represent(strategy.representation, strategy.model.eval(), texts, kind)
+            alone = [represent(strategy.representation, strategy.model, [text], kind) for text in texts]
+        cosines = [
+            min(_cosine(tensor[row], one) for tensor, one in zip(batch, single, strict=True))
+            for row, single in enumerate(alone)
+        ]
+        worst = min(range(len(texts)), key=cosines.__getitem__)
+        if not cosines[worst] > _LEAST_COSINE:
+            raise Violation(
+                f"a {kind} of {len(texts[worst])} characters, alone and in a batch with longer texts, has embeddings "
+                f"of cosine {cosines[worst]:.4f}: attention or pooling includes padding or virtual tokens"
+            )
+        least = min(least, cosines[worst])
+    return f"alone and among longer texts: cosine {least:.6f} or more"
+
+
+def _cosine(row: torch.Tensor, alone: torch.Tensor) -> float:
+    """Return the cosine of a text's numbers in a batch and alone, which padding with zeros may have made longer."""
+    import torch
+
+    padded = torch.zeros(row.shape)
+    padded[: alone.shape[1]] = alone[0]
+    return float(torch.nn.functional.cosine_similarity(row.float().flatten(), padded.flatten(), dim=0))
 
 
 CLAUSE = Clause(3, "batch", (batch_mates,))

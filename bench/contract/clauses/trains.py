@@ -7,8 +7,9 @@ from collections import defaultdict
 
 from bench.contract.clause import Clause, Violation
 from bench.contract.evidence import LEAST_CHANGE, Evidence
-from bench.contract.observing import embed
+from bench.contract.observing import represent
 from bench.encoders.strategy import EncoderStrategy
+from bench.retrieval.encode import Kind
 
 _NOISE = 0.02
 """Standard deviation of the noise that is added to the parameters before the backward pass. At LoRA's own start the
@@ -44,10 +45,12 @@ def gradients(evidence: Evidence) -> str:
         for parameter in trainable.values():
             noise = torch.randn(parameter.shape, generator=generator) * _NOISE
             parameter.add_(noise.to(parameter.device, parameter.dtype))  # no other check reads these values
-    vectors = embed(strategy.model, evidence.sample_texts)
-    direction = torch.randn(vectors.shape, generator=generator).to(vectors.device)
-    if vectors.requires_grad:
-        (vectors * direction).sum().backward()
+    kinds: tuple[Kind, ...] = ("query",) if strategy.representation.documents_by_base else ("query", "document")
+    for kind in kinds:
+        for tensor in represent(strategy.representation, strategy.model, evidence.sample_texts, kind):
+            direction = torch.randn(tensor.shape, generator=generator).to(tensor.device)
+            if tensor.requires_grad:
+                (tensor * direction).sum().backward()
     reached: dict[str, bool] = defaultdict(bool)
     for name, parameter in trainable.items():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):

@@ -11,7 +11,7 @@ from bench.commands._options import DATASETS, STRATEGIES, option
 if TYPE_CHECKING:
     from bench.exporting.selection import FitSelection
 
-_which = partial(option, section="Which fit: give as many of these as select one fit of the run")
+_which = partial(option, section="Which fit (give as many of these as select one fit of the run)")
 _OPTIONS = (
     _which("--strategy", type=STRATEGIES, default="", metavar="NAME", help="strategy, as the report names it"),
     _which("--dataset", type=DATASETS, default="", metavar="NAME", help="dataset that it was adapted to"),

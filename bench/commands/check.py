@@ -45,8 +45,8 @@ class Golden:
         return "OK" if difference <= WITHIN else "close" if difference <= CLOSE else "FAIL"
 
 
-_scores = partial(option, section="Published scores: the expected ones of the catalogue are measured again")
-_contract = partial(option, section="Contract: what a strategy trains, keeps, saves and reloads is checked")
+_scores = partial(option, section="Published scores (measured again, and compared with the catalogue)")
+_contract = partial(option, section="Contract (what a strategy trains, keeps, saves and reloads)")
 
 
 @command(__doc__)

@@ -101,11 +101,7 @@ def _show_similarity(dataset: Any, as_json: bool) -> None:
 
 
 def _show(
-    dataset: Dataset,
-    split: str,
-    facts: Inspection,
-    scores: dict[str, dict[str, float]],
-    power: dict[str, float],
+    dataset: Dataset, split: str, facts: Inspection, scores: dict[str, dict[str, float]], power: dict[str, float]
 ) -> None:
     """Print what the dataset is like; what calls for a decision comes last."""
     from rich.table import Table

@@ -20,8 +20,8 @@ from bench.commands._options import (
 if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
 
-_limit = partial(option, section="Constraints: a strategy is excluded unless it is shown to meet them")
-_scale = partial(option, section="Your own scale: costs are projected from the measured rates")
+_limit = partial(option, section="Constraints (a strategy is excluded unless it is shown to meet them)")
+_scale = partial(option, section="Your own scale (costs are projected from the measured rates)")
 
 
 @command(__doc__)

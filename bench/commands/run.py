@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from bench.running.run import RunResult
 
 
-@command(
-    __doc__,
-    params=run_options(),
-)
+@command(__doc__, params=run_options())
 @flag("--quiet", help="show only failures and the result")
 @json_flag("print the results as JSON")
 @click.pass_obj

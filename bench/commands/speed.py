@@ -12,7 +12,7 @@ from bench.config.schema import DATASETS, SPEED_STRATEGIES
 
 
 @command(__doc__)
-@flag("--quick", help="use small slices: minutes instead of an hour, and less certain")
+@flag("--quick", help="use small slices: faster, and less certain")
 @option("--only", metavar="A,B,...", help="encode, train, evaluate, bm25, whole  [default: all of them]")
 @option(
     "--strategies",
@@ -32,7 +32,7 @@ from bench.config.schema import DATASETS, SPEED_STRATEGIES
 )
 @data_dir
 @option("--model", metavar="NAME", help="base model  [default: all-MiniLM-L6-v2]")
-@option("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+@option("--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu or cuda")
 @option(
     "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads of both sides; 0 is all cores"
 )

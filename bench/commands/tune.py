@@ -24,10 +24,7 @@ _OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "equiv
 """Settings of fits, cells and reports that a study does not use."""
 
 
-@command(
-    __doc__,
-    params=run_options(without=_OF_A_RUN),
-)
+@command(__doc__, params=run_options(without=_OF_A_RUN))
 @json_flag("print the studies as JSON")
 @click.pass_obj
 def main(arguments: list[str], config_file: Path | None, as_json: bool, **given: Any) -> int:

@@ -73,8 +73,8 @@ def _option(section: str, default: Any, help: str, metavar: str = "") -> Any:
     return Field(default, description=help, json_schema_extra={"section": section, "metavar": metavar})
 
 
-STOPPING = "Budget: what stops a fit; a list is swept"
-SHAPING = "Budget: what shapes a fit; it needs a limit that stops the fit"
+STOPPING = "Budget limits that stop a fit (a list is swept)"
+SHAPING = "Budget limits that shape a fit (they need one that stops it)"
 _compared, _tuned, _measured, _placed, _left = (
     partial(_option, section)
     for section in ("What is compared", "Tuning", "What is measured", "How it runs", "What it leaves")
@@ -128,7 +128,7 @@ class RunConfig(BaseModel):
     jobs: Annotated[Whole, Field(ge=1)] = _placed(
         1, "fits and cells that run at the same time; timings are only sound with 1", "N"
     )
-    timeout: Amount | None = _placed(None, "end a fit or cell after this time: seconds, or such as 10m or 2h", "TIME")
+    timeout: Amount | None = _placed(None, "end a fit or cell after this time, such as 90 (seconds), 10m or 2h", "TIME")
     executor: Text = _placed("local", "where fits and cells run; this version knows only local", "NAME")
     out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
     overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(

@@ -205,7 +205,7 @@ def test_the_inspect_command_prints_what_is_found(
     write_dataset(planted, tmp_path / "given")
     assert main(["inspect", str(tmp_path / "given"), "--no-model"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "leak: 1 queries of train are in test too, 1 only resemble one there" in printed
+    assert "leak: 1 queries of train are also in test, and 1 resemble one there" in printed
     assert "1 documents are copies" in printed
     assert "power: 10 judged queries detect" in printed
     assert main(["inspect", str(tmp_path / "given"), "--no-model", "--json"]) == 0

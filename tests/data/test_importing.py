@@ -206,7 +206,7 @@ def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tm
     [
         (["{table}", "--out", "{tmp}/x", "--query", "Qestion"], "did you mean 'Question'"),
         (["{table}", "--out", "{tmp}/x", "--shares", "80,20"], "expected three numbers"),
-        (["{table}", "--out", "{tmp}/x", "--shares", "90,10,0"], "the test needs one above it"),
+        (["{table}", "--out", "{tmp}/x", "--shares", "90,10,0"], "the share of the test split must be above 0"),
         (["{table}", "--out", "{tmp}", "--seed", "1"], "is there already"),
         (["{tmp}", "--out", "{tmp}/x"], "--pairs"),
         (["{tmp}/nowhere.csv", "--out", "{tmp}/x"], "no such file"),

@@ -33,14 +33,14 @@ def run(config: str | None = None, *, quiet: bool = False, **settings: Any) -> R
 
     from rich.console import Console
 
-    from bench.config.schema import from_mapping, load, merged, with_measures
+    from bench.config.schema import from_mapping, load, merged
     from bench.planning.plan import plan
     from bench.running.progress import display
     from bench.running.run import execute, pending
     from bench.store.store import Store
 
     values = merged(load(Path(config)) if config else {}, settings)
-    found = with_measures(from_mapping(values))
+    found = from_mapping(values)
     planned = plan(found)
     fits, cells = pending(planned, Store(Path(found.out)), found.overwrite)
     with display(Console(stderr=True), len(fits) + len(cells), quiet) as shown:

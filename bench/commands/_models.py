@@ -12,8 +12,8 @@ from bench.models.info import ModelInfo, model_info
 from bench.models.locate import base_model
 
 Row = dict[str, Any]
-EMBEDDED = "embedded: the default"
-ON_THE_HUB = "on the hub"
+EMBEDDED = "Embedded: the default"
+ON_THE_HUB = "On the hub"
 OFTEN_COMPARED: dict[str, ModelInfo] = {
     "sentence-transformers/all-mpnet-base-v2": ModelInfo(768, 384, 109_000_000, "apache-2.0"),
     "BAAI/bge-small-en-v1.5": ModelInfo(384, 512, 33_400_000, "mit"),
@@ -34,7 +34,7 @@ def model_rows(names: Iterable[str] = ()) -> list[Row]:
         return [_row(name, model_info(model := base_model(name)), _place(model)) for name in requested]
     rows = [_row(DEFAULT_MODEL, model_info(base_model()), EMBEDDED)]
     cached = {name: model_info(BaseModel(name, folder)) for name, folder in _cached()}
-    rows += [_row(name, info, "in the hub's cache") for name, info in cached.items()]
+    rows += [_row(name, info, "In the cache of the hub") for name, info in cached.items()]
     rows += [_row(name, info, ON_THE_HUB) for name, info in OFTEN_COMPARED.items() if name not in cached]
     return rows
 
@@ -44,7 +44,7 @@ def _row(name: str, info: ModelInfo, where: str) -> Row:
 
 
 def _place(model: BaseModel) -> str:
-    return EMBEDDED if model.name == DEFAULT_MODEL else str(model.path) if model.path.is_dir() else "an endpoint"
+    return EMBEDDED if model.name == DEFAULT_MODEL else str(model.path) if model.path.is_dir() else "An endpoint"
 
 
 def _cached() -> Iterator[tuple[str, Path]]:

@@ -44,17 +44,39 @@ class Command(click.Command):
 
 
 class Names(click.ParamType):
-    """Text, or texts with commas between them, for which a shell offers the known names."""
+    """Text, or texts with commas between them, for which a shell offers the known names.
 
-    name = "text"
+    Args:
+        known: returns the known names.
+        name: what the help calls a value.
+    """
 
-    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
-        self.known = known
+    def __init__(self, known: Callable[[], Iterable[str]], name: str = "name") -> None:
+        self.known, self.name = known, name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names that may complete the last item of a list."""
         before, comma, last = incomplete.rpartition(",")
         return [CompletionItem(f"{before}{comma}{name}") for name in self.known() if name.startswith(last)]
+
+
+class _Path(click.Path):
+    def __init__(self, name: str) -> None:
+        super().__init__(path_type=Path)
+        self.name = name
+
+
+class _Number(click.FloatRange):
+    name = "x"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            finite = math.isfinite(float(value))
+        except ValueError:
+            finite = False
+        if not finite:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return float(super().convert(value, param, ctx))
 
 
 def _strategies() -> Iterable[str]:
@@ -69,31 +91,20 @@ def _datasets() -> Iterable[str]:
     return catalogue()
 
 
-class _Finite(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            finite = math.isfinite(float(value))
-        except ValueError:
-            finite = False
-        if not finite:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return float(super().convert(value, param, ctx))
-
-
-STRATEGIES = Names(_strategies)
-DATASETS = Names(_datasets)
-PATH = click.Path(path_type=Path)
-ABOVE_ZERO = _Finite(min=0, min_open=True)
-ZERO_OR_MORE = _Finite(min=0)
-SHARE = _Finite(min=0, max=1, min_open=True)
+STRATEGY, STRATEGIES = Names(_strategies, "strategy"), Names(_strategies, "a,b,...")
+DATASET, DATASETS = Names(_datasets), Names(_datasets, "a,b,...")
+DIR, FILE = _Path("dir"), _Path("file")
+ABOVE_ZERO = _Number(min=0, min_open=True)
+ZERO_OR_MORE = _Number(min=0)
+SHARE = _Number(min=0, max=1, min_open=True)
 COUNT = click.IntRange(min=1)
 
-option = partial(click.option, cls=Option)
+option = partial(click.option, cls=Option, show_default=True)
 flag = partial(option, is_flag=True)
 run_folder = click.argument(
-    "folder", metavar="[DIR]", required=False, type=PATH, help="folder of the run  [default: that of 'run']"
+    "folder", metavar="[DIR]", required=False, type=DIR, help="folder of the run  [default: that of 'run']"
 )
-data_dir = option("--data-dir", metavar="DIR", type=PATH, help="folder that holds dataset folders")
+data_dir = option("--data-dir", type=DIR, help="folder that holds dataset folders")
 
 
 def command(help: str | None, **settings: Any) -> Callable[[Callable[..., int]], Command]:

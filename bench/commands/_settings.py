@@ -10,15 +10,15 @@ import click
 from pydantic.fields import FieldInfo
 
 from bench.budget import STOPS
-from bench.commands._options import DATASETS, STRATEGIES, Names, Option
-from bench.config.schema import BUDGET, SHAPING, STOPPING, RunConfig, from_mapping, load, merged, with_measures
+from bench.commands._options import DATASETS, FILE, STRATEGIES, STRATEGY, Names, Option
+from bench.config.schema import BUDGET, SHAPING, STOPPING, RunConfig, from_mapping, load, merged
 from bench.config.values import Limits
 from bench.models.device import DEVICES
 from bench.training.tracking import TRACKERS
 
 _COMPLETED = {
     "strategies": STRATEGIES,
-    "baseline": STRATEGIES,
+    "baseline": STRATEGY,
     "datasets": DATASETS,
     "probes": DATASETS,
     "device": Names(lambda: DEVICES),
@@ -38,8 +38,7 @@ def run_options(without: Collection[str] = ()) -> list[click.Parameter]:
     options = [
         Option(
             ["--config", "config_file"],
-            metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=FILE,
             section="What is compared",
             help="a YAML file with these settings, or the run.json of an earlier run",
         )
@@ -67,7 +66,7 @@ def read_settings(file: Path | None, given: Mapping[str, Any]) -> RunConfig:
         for name, value in given.items()
         if value is not None and value != ()
     }
-    return with_measures(from_mapping(merged(load(file) if file else {}, values)))
+    return from_mapping(merged(load(file) if file else {}, values))
 
 
 def _setting(name: str, field: FieldInfo) -> Option:

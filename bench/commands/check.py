@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands._options import DATASETS, PATH, STRATEGIES, command, json_flag, option
+from bench.commands._options import DATASETS, DIR, FILE, STRATEGIES, command, json_flag, option
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -50,24 +50,24 @@ _contract = partial(option, section="Contract (what a strategy trains, keeps, sa
 
 
 @command(__doc__)
-@_scores("--data-dir", metavar="DIR", type=PATH, help="folder that holds dataset folders")
-@_scores("--datasets", type=DATASETS, metavar="A,B,...", default="", help="check only these datasets")
+@_scores("--data-dir", type=DIR, help="folder that holds dataset folders")
+@_scores("--datasets", type=DATASETS, help="check only these datasets")
 @_scores("--precision", metavar="NAME", default="fp32", help="fp32 (as the scores were published), bf16 or auto")
 @_scores("--pooling", metavar="NAME", help="use cls or max pooling, to see that a wrong one is noticed")
-@_contract("--strategy-file", multiple=True, type=PATH, metavar="FILE", help="check the strategies of this file")
-@_contract("--strategies", type=STRATEGIES, default="", metavar="A,B,...", help="check these, such as hybrid(lora)")
+@_contract("--strategy-file", multiple=True, type=FILE, help="check the strategies of this file")
+@_contract("--strategies", type=STRATEGIES, help="check these, such as hybrid(lora)")
 @option("--model", metavar="NAME", help="base model; published scores are those of the default, all-MiniLM-L6-v2")
 @json_flag("print the checks as JSON")
 def main(
-    data_dir: Path | None, datasets: str, precision: str, pooling: str | None, strategy_file: tuple[Path, ...],
-    strategies: str, model: str | None, as_json: bool,
+    data_dir: Path | None, datasets: str | None, precision: str, pooling: str | None, strategy_file: tuple[Path, ...],
+    strategies: str | None, model: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Check; returns 1 where something does not pass."""
     if strategy_file or strategies:
         return _check_contract(strategy_file, strategies, model, as_json)
     rows = [
         row
-        for entry, folder in _on_this_machine(data_dir, [name for name in datasets.split(",") if name])
+        for entry, folder in _on_this_machine(data_dir, datasets.split(",") if datasets else [])
         for row in _measured(entry, folder, model, precision, pooling, as_json)
     ]
     if as_json:
@@ -197,7 +197,7 @@ def _show(rows: Sequence[Golden]) -> None:
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 
-def _check_contract(files: Sequence[Path], strategies: str, model: str | None, as_json: bool) -> int:
+def _check_contract(files: Sequence[Path], strategies: str | None, model: str | None, as_json: bool) -> int:
     """Run the contract on the named strategies, or else on every strategy of the files."""
     from bench.commands._console import console, emit_json
     from bench.contract import check

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.commands._options import COUNT, DATASETS, PATH, SHARE, command, data_dir, flag, json_flag, option
+from bench.commands._options import COUNT, DATASET, DIR, SHARE, command, data_dir, flag, json_flag, option
 
 if TYPE_CHECKING:
     from bench.data.cleaning import Drop
@@ -21,27 +21,11 @@ DROPPED = "dropped.jsonl"
 
 
 @command(__doc__)
-@click.argument("dataset", type=DATASETS, help="a name or a folder, as 'run --datasets' takes it")
-@option(
-    "--out", metavar="DIR", type=PATH, help="the folder to make; without it, the command only lists what it would drop"
-)
+@click.argument("dataset", type=DATASET, help="a name or a folder, as 'run --datasets' takes it")
+@option("--out", type=DIR, help="the folder to make; without it, the command only lists what it would drop")
 @data_dir
-@option(
-    "--near-document",
-    type=SHARE,
-    default=0.8,
-    metavar="J",
-    show_default=True,
-    help="Jaccard index of near-duplicate documents",
-)
-@option(
-    "--near-query",
-    type=SHARE,
-    default=0.9,
-    metavar="J",
-    show_default=True,
-    help="Jaccard index of near-duplicate queries",
-)
+@option("--near-document", type=SHARE, default=0.8, help="Jaccard index of near-duplicate documents")
+@option("--near-query", type=SHARE, default=0.9, help="Jaccard index of near-duplicate queries")
 @flag("--drop-shared", help="also drop training judgements of documents that are relevant in the test split")
 @option("--per-group", type=COUNT, metavar="N", help="keep at most this many training queries of one source or group")
 @option("--seed", type=int, default=0, metavar="N", help="draws the queries that a group keeps")

@@ -7,24 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.commands._options import PATH, STRATEGIES, command, json_flag, option
+from bench.commands._options import DIR, STRATEGIES, command, json_flag, option
 
 if TYPE_CHECKING:
     from bench.report.compare import Pair
 
 
 @command(__doc__)
-@click.argument("folders", nargs=-1, type=PATH, metavar="[DIR]...", help="one run (with --strategies), or two runs")
-@option(
-    "--strategies",
-    type=STRATEGIES,
-    default="",
-    metavar="A,B",
-    help="two strategies of one run; the difference is B - A",
-)
-@option("--measure", default="ndcg@10", show_default=True, metavar="NAME", help="measure to compare")
+@click.argument("folders", nargs=-1, type=DIR, metavar="[DIR]...", help="one run (with --strategies), or two runs")
+@option("--strategies", type=STRATEGIES, metavar="A,B", help="two strategies of one run; the difference is B - A")
+@option("--measure", default="ndcg@10", metavar="NAME", help="measure to compare")
 @json_flag("print the comparison as JSON")
-def main(folders: tuple[Path, ...], strategies: str, measure: str, as_json: bool) -> int:
+def main(folders: tuple[Path, ...], strategies: str | None, measure: str, as_json: bool) -> int:
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError

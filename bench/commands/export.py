@@ -6,24 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands._fit_options import fit_options, fit_selection
-from bench.commands._options import PATH, command, flag, json_flag, option, run_folder
+from bench.commands._options import DIR, FILE, command, flag, json_flag, option, run_folder
 
 
 @command(__doc__)
 @run_folder
 @fit_options
-@option("--out", type=PATH, metavar="DIR", help="folder to write into  [default: exports/ of the run]")
+@option("--out", type=DIR, help="folder to write into  [default: exports/ of the run]")
 @flag("--separate", help="write the adapter alone, as a PEFT folder, instead of merged weights")
 @flag("--final-refit", help="first fit the chosen setting again, on training and development data together")
 @flag("--onnx", help="also write the transformer as onnx/model.onnx")
 @option(
-    "--archive",
-    type=PATH,
-    is_flag=False,
-    flag_value=Path(),
-    metavar="[FILE]",
+    "--archive", type=FILE, is_flag=False, flag_value=Path(), metavar="[FILE]",
     help="also pack the folder for a hosted endpoint  [default: model.tar.gz beside it]",
-)
+)  # fmt: skip
 @flag("--force", help="replace what is there")
 @json_flag("print what was written as JSON")
 def main(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands._options import COUNT, PATH, command, flag, json_flag, option
+from bench.commands._options import COUNT, DIR, FILE, command, flag, json_flag, option
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
@@ -35,20 +35,20 @@ def _column_options(function: Any) -> Any:
 @command(__doc__)
 @click.argument(
     "source",
-    type=PATH,
+    type=FILE,
     help="a table (.csv, .tsv, .jsonl, .parquet) of questions and passages; a folder of Markdown or text files; or a "
     "folder with a corpus.jsonl",
 )
-@option("--out", required=True, metavar="DIR", type=PATH, help="the folder to make; it must not exist")
-@option("--pairs", metavar="FILE", type=PATH, help="a table that points from questions into a folder's documents")
+@option("--out", required=True, type=DIR, help="the folder to make; it must not exist")
+@option("--pairs", type=FILE, help="a table that points from questions into a folder's documents")
 @flag(
     "--pseudo-queries", help="make the training queries from the documents, and keep labelled ones for the test split"
 )
 @_column_options
 @option("--relevant-from", type=float, metavar="SCORE", help="a passage is relevant from this score on")
 @option("--encoding", metavar="NAME", help="encoding of a CSV file that is not UTF-8, such as cp1252")
-@option("--max-words", type=COUNT, default=200, show_default=True, metavar="N", help="words in a chunk of a document")
-@option("--shares", default="80,10,10", show_default=True, metavar="T,D,T", help="train, dev and test in percent")
+@option("--max-words", type=COUNT, default=200, metavar="N", help="words in a chunk of a document")
+@option("--shares", default="80,10,10", metavar="T,D,T", help="train, dev and test in percent")
 @option("--seed", type=int, default=0, metavar="N", help="draws the splits")
 @option("--licence", default="unknown", metavar="NAME", help="noted in the dataset's description")
 @json_flag("print what was made as JSON")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands._options import ABOVE_ZERO, DATASETS, command, data_dir, flag, json_flag, option
+from bench.commands._options import ABOVE_ZERO, DATASET, command, data_dir, flag, json_flag, option
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
@@ -19,14 +19,14 @@ QUERY_SD = 0.234
 
 
 @command(__doc__)
-@click.argument("dataset", type=DATASETS, help="a name or a folder, as 'run --datasets' takes it")
+@click.argument("dataset", type=DATASET, help="a name or a folder, as 'run --datasets' takes it")
 @data_dir
-@option("--split", metavar="NAME", default="test", show_default=True, help="the split to test on")
+@option("--split", metavar="NAME", default="test", help="the split to test on")
 @option("--model", metavar="NAME", help="the base model  [default: all-MiniLM-L6-v2]")
 @flag("--no-model", help="load no model: count lengths in words, and score BM25 only")
-@option("--gain", type=ABOVE_ZERO, metavar="X", default=0.02, show_default=True, help="the gain in nDCG@10 to detect")
+@option("--gain", type=ABOVE_ZERO, default=0.02, help="the gain in nDCG@10 to detect")
 @option(
-    "--query-sd", type=ABOVE_ZERO, default=QUERY_SD, show_default=True, metavar="SD",
+    "--query-sd", type=ABOVE_ZERO, default=QUERY_SD,
     help="standard deviation of a gain over queries, as measured on SciFact",
 )  # fmt: skip
 @json_flag("print everything as JSON")

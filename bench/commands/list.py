@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands._options import PATH, Names, command, data_dir, flag, json_flag, option
+from bench.commands._options import FILE, Names, command, data_dir, flag, json_flag, option
 from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ _ROLES = {
 class Item:
     """One thing that can be named."""
 
-    group: str
-    """The heading under which it is listed."""
+    heading: str
     name: str
     summary: str
     options: str
@@ -51,18 +50,14 @@ class Item:
     "what", default="strategies", type=Names(lambda: LISTS), help="strategies (default), datasets or models"
 )
 @click.argument("names", nargs=-1, metavar="[MODEL]...", help="with models: only these folders or hub names")
-@option("--strategy-file", multiple=True, type=PATH, metavar="FILE", help="also list the strategies of this file")
+@option("--strategy-file", multiple=True, type=FILE, help="also list the strategies of this file")
 @data_dir
-@flag("--options", help="show options of strategies, sizes and licences of datasets, licences of models")
+@flag("--options", help="add the options of strategies, sizes and places of datasets, licences of models")
 @json_flag("print everything as JSON")
 def main(
-    what: str,
-    names: tuple[str, ...],
-    strategy_file: tuple[Path, ...],
-    data_dir: Path | None,
-    options: bool,
+    what: str, names: tuple[str, ...], strategy_file: tuple[Path, ...], data_dir: Path | None, options: bool,
     as_json: bool,
-) -> int:
+) -> int:  # fmt: skip
     """Print one list."""
     from bench.commands._console import emit_json
 
@@ -79,20 +74,17 @@ def main(
 
 
 def _show(items: Sequence[Item], options: bool) -> None:
-    """Print one line for each item under its group; a terminal's width cuts summaries, never names."""
+    """Print one line for each item under its heading; a terminal's width cuts summaries, never names."""
     width = max((len(item.name) for item in items), default=0)
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for group in dict.fromkeys(item.group for item in items):
-        sys.stdout.write(f"{group}\n")
-        for item in items:
-            if item.group == group:
-                line = f"  {item.name:<{width}}  {item.summary}"
-                sys.stdout.write((f"{line[: columns - 3]}..." if 0 < columns < len(line) else line).rstrip() + "\n")
-                if options and item.options:
-                    sys.stdout.write(
-                        textwrap.fill(item.options, 80, initial_indent=" " * 6, subsequent_indent=" " * 6) + "\n"
-                    )
-        sys.stdout.write("\n")
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for heading in dict.fromkeys(item.heading for item in items):
+        lines = [heading]
+        for item in (item for item in items if item.heading == heading):
+            line = f"  {item.name:<{width}}  {item.summary}".rstrip()
+            lines.append(line if len(line) <= columns else f"{line[: columns - 3]}...")
+            if options and item.options:
+                lines.append(textwrap.fill(item.options, 80, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        sys.stdout.write("\n".join([*lines, "", ""]))
 
 
 def _strategies(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
@@ -100,8 +92,7 @@ def _strategies(files: Sequence[Path], data_dir: Path | None, names: Sequence[st
 
     registry = Registry(files)
     items = [_strategy(registry.get(name), registry.entry(name).origin) for name in registry.names()]
-    headings = [*_KINDS.values(), _COMPOSITES]
-    return sorted(items, key=lambda item: headings.index(item.group))
+    return sorted(items, key=lambda item: [*_KINDS.values(), _COMPOSITES].index(item.heading))
 
 
 def _strategy(strategy: type[Strategy], origin: str) -> Item:
@@ -109,40 +100,28 @@ def _strategy(strategy: type[Strategy], origin: str) -> Item:
     name = f"{strategy.name}({', '.join(components)})" if components else strategy.name
     options = ", ".join(f"{field.name}={field.default}" for field in fields(strategy.Config))
     record = {
-        "name": name,
-        "what it is": strategy.summary,
-        "components": strategy.n_components,
-        "trains": strategy.trains,
-        "reindex": strategy.reindex,
-        "options": options,
-        "from": origin,
-    }
+        "name": name, "what it is": strategy.summary, "trains": strategy.trains, "reindex": strategy.reindex,
+        "components": strategy.n_components, "options": options, "from": origin,
+    }  # fmt: skip
     return Item(_COMPOSITES if components else _KINDS[strategy.trains], name, strategy.summary, options, record)
 
 
 def _datasets(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
     from bench.data.catalogue import catalogue
 
-    items = [_dataset(name, entry, data_dir) for name, entry in catalogue().items()]
-    return sorted(items, key=lambda item: list(_ROLES.values()).index(item.group))
+    items = [_dataset(name, entry, _place(entry, data_dir)) for name, entry in catalogue().items()]
+    return sorted(items, key=lambda item: list(_ROLES.values()).index(item.heading))
 
 
-def _dataset(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Item:
+def _dataset(name: str, entry: CatalogueEntry, place: str) -> Item:
     queries = ", ".join(f"{split} {count:,}" for split, count in entry.queries.items())
-    place = _place(entry, data_dir)
     record = {
-        "name": name,
-        "what it is": entry.info.title,
-        "role": entry.info.role,
-        "documents": entry.documents or None,
-        "queries": queries,
-        "licence": entry.info.licence,
-        "here": place,
-    }
-    sizes = [f"{entry.documents:,} documents"] if entry.documents else []
-    sizes += [f"queries: {queries}"] if queries else []
-    where = "not on this machine" if place == "-" else place
-    return Item(_ROLES[entry.info.role], name, entry.info.title, "; ".join([*sizes, entry.info.licence, where]), record)
+        "name": name, "what it is": entry.info.title, "role": entry.info.role, "documents": entry.documents or None,
+        "queries": queries, "licence": entry.info.licence, "here": place,
+    }  # fmt: skip
+    details = [f"{entry.documents:,} documents" if entry.documents else "", f"queries: {queries}" if queries else ""]
+    details += [f"licence: {entry.info.licence}", "not on this machine" if place == "-" else place]
+    return Item(_ROLES[entry.info.role], name, entry.info.title, "; ".join(filter(None, details)), record)
 
 
 def _place(entry: CatalogueEntry, data_dir: Path | None) -> str:
@@ -159,20 +138,14 @@ def _place(entry: CatalogueEntry, data_dir: Path | None) -> str:
 def _models(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
     from bench.commands._models import model_rows
 
-    return [
-        Item(
-            row["where"][:1].upper() + row["where"][1:],
-            row["name"],
-            f"{_short(row['parameters'])} parameters, {row['dimension'] or '?'}-d, {row['max_length'] or '?'} tokens",
-            f"licence: {row['licence']}",
-            row,
-        )
-        for row in model_rows(names)
-    ]
+    return [_model(row) for row in model_rows(names)]
 
 
-def _short(count: int) -> str:
-    return f"{count / 1e6:.3g}M" if count < 1e9 else f"{count / 1e9:.3g}B"
+def _model(row: dict[str, Any]) -> Item:
+    millions = row["parameters"] / 1e6
+    count = f"{millions:.3g}M" if millions < 1000 else f"{millions / 1000:.3g}B"
+    summary = f"{count} parameters, {row['dimension'] or '?'}-d, {row['max_length'] or '?'} tokens"
+    return Item(row["where"], row["name"], summary, f"licence: {row['licence']}", row)
 
 
 LISTS: dict[str, Callable[[Sequence[Path], Path | None, Sequence[str]], list[Item]]] = {

@@ -6,16 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands._options import (
-    ABOVE_ZERO,
-    DATASETS,
-    STRATEGIES,
-    ZERO_OR_MORE,
-    command,
-    json_flag,
-    option,
-    run_folder,
-)
+from bench.commands._options import ABOVE_ZERO, DATASET, STRATEGY, ZERO_OR_MORE, command, json_flag, option, run_folder
 
 if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
@@ -26,27 +17,18 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 
 @command(__doc__)
 @run_folder
-@option("--dataset", type=DATASETS, metavar="NAME", help="recommend for this dataset only")
-@option("--baseline", type=STRATEGIES, metavar="STRATEGY", help="strategy that the other strategies are tested against")
-@_limit("--max-artifact-mb", type=ZERO_OR_MORE, metavar="X", help="megabytes added to the base model on disk")
-@_limit("--max-train-seconds", type=ABOVE_ZERO, metavar="X", help="charged seconds of a fit with its components")
-@_limit("--max-query-ms", type=ABOVE_ZERO, metavar="X", help="median milliseconds from query to ranking")
-@_limit(
-    "--max-forgetting", type=ZERO_OR_MORE, metavar="X", help="largest loss on any probe (needs a run with --probes)"
-)
+@option("--dataset", type=DATASET, help="recommend for this dataset only")
+@option("--baseline", type=STRATEGY, help="strategy that the other strategies are tested against")
+@_limit("--max-artifact-mb", type=ZERO_OR_MORE, help="megabytes added to the base model on disk")
+@_limit("--max-train-seconds", type=ABOVE_ZERO, help="charged seconds of a fit with its components")
+@_limit("--max-query-ms", type=ABOVE_ZERO, help="median milliseconds from query to ranking")
+@_limit("--max-forgetting", type=ZERO_OR_MORE, help="largest loss on any probe (needs a run with --probes)")
 @_limit("--no-reindex", is_flag=True, help="an index made with the base model must stay usable")
 @_scale("--corpus-docs", type=ABOVE_ZERO, metavar="N", help="documents in your corpus")
 @_scale("--queries-per-month", type=ABOVE_ZERO, metavar="N", help="queries that you serve in a month")
 @_scale("--label-usd", type=ZERO_OR_MORE, metavar="USD", help="what a labelled pair costs you")
 @_scale("--usd-per-hour", type=ZERO_OR_MORE, metavar="USD", help="price of a machine like the measured one")
-@_scale(
-    "--refresh-per-month",
-    type=ZERO_OR_MORE,
-    default=1.0,
-    show_default=True,
-    metavar="N",
-    help="how often you adapt again",
-)
+@_scale("--refresh-per-month", type=ZERO_OR_MORE, default=1.0, metavar="N", help="how often you adapt again")
 @json_flag("print the recommendations as JSON")
 def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json: bool, **given: Any) -> int:
     """Print a recommendation for each dataset and budget; returns 1 where nothing meets the constraints."""
@@ -60,12 +42,9 @@ def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json
     from bench.store.pricing import price_of
 
     limits = Limits(
-        given["max_artifact_mb"],
-        given["max_train_seconds"],
-        given["max_query_ms"],
-        given["max_forgetting"],
+        given["max_artifact_mb"], given["max_train_seconds"], given["max_query_ms"], given["max_forgetting"],
         not given["no_reindex"],
-    )
+    )  # fmt: skip
     loaded = load_run(open_run(folder), baseline)
     price = price_of(loaded.invocations) if given["usd_per_hour"] is None else given["usd_per_hour"]
     scale = Scale(

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.commands._options import ABOVE_ZERO, PATH, STRATEGIES, command, flag, json_flag, option, run_folder
+from bench.commands._options import ABOVE_ZERO, DIR, STRATEGY, command, flag, json_flag, option, run_folder
 
 
 @command(__doc__)
 @run_folder
-@option("--out", type=PATH, metavar="DIR", help="folder to write into  [default: the run's own]")
-@option("--baseline", type=STRATEGIES, metavar="STRATEGY", help="strategy that the other strategies are tested against")
-@option(
-    "--min-gain",
-    type=ABOVE_ZERO,
-    default=0.02,
-    show_default=True,
-    metavar="X",
-    help="gain in nDCG@10 that 'how many labels do I need?' asks for",
-)
+@option("--out", type=DIR, help="folder to write into  [default: the run's own]")
+@option("--baseline", type=STRATEGY, help="strategy that the other strategies are tested against")
+@option("--min-gain", type=ABOVE_ZERO, default=0.02, help="gain that 'how many labels do I need?' asks for")
 @flag("--no-texts", help="leave the texts of the data out of report.html and show ids instead")
-@option("--export", default="", metavar="A,B,...", help="also write csv, parquet, latex, trec or mteb, into exports/")
+@option("--export", metavar="A,B,...", help="also write csv, parquet, latex, trec or mteb, into exports/")
 @json_flag("print the paths that were written as JSON")
 def main(
-    folder: Path | None, out: Path | None, baseline: str | None, min_gain: float, no_texts: bool, export: str,
+    folder: Path | None, out: Path | None, baseline: str | None, min_gain: float, no_texts: bool, export: str | None,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Write the report and print where it is."""
@@ -34,7 +27,7 @@ def main(
     store = open_run(folder)
     out = out or store.folder
     require_writable(out)
-    formats = [name.strip() for name in export.split(",") if name.strip()]
+    formats = [name.strip() for name in (export or "").split(",") if name.strip()]
     written = write_report(store, out, baseline, min_gain, not no_texts, formats)
     if as_json:
         emit_json({"written": [str(path) for path in written]})

@@ -4,50 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from bench.commands import _options
-from bench.commands._options import command, data_dir, flag, json_flag, option
+from bench.commands._options import COUNT, DATASET, STRATEGIES, command, data_dir, flag, json_flag, option
 from bench.config.schema import DATASETS, SPEED_STRATEGIES
 
 
 @command(__doc__)
 @flag("--quick", help="use small slices: faster, and less certain")
 @option("--only", metavar="A,B,...", help="encode, train, evaluate, bm25, whole  [default: all of them]")
-@option(
-    "--strategies",
-    type=_options.STRATEGIES,
-    metavar="A,B,...",
-    default=",".join(SPEED_STRATEGIES),
-    show_default=True,
-    help="strategies of the whole job",
-)
-@option(
-    "--dataset",
-    type=_options.DATASETS,
-    metavar="NAME",
-    default=DATASETS[0],
-    show_default=True,
-    help="a dataset with training pairs",
-)
+@option("--strategies", type=STRATEGIES, default=",".join(SPEED_STRATEGIES), help="strategies of the whole job")
+@option("--dataset", type=DATASET, default=DATASETS[0], help="a dataset with training pairs")
 @data_dir
 @option("--model", metavar="NAME", help="base model  [default: all-MiniLM-L6-v2]")
-@option("--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu or cuda")
-@option(
-    "--threads", metavar="N", type=click.IntRange(min=0), default=0, help="CPU threads of both sides; 0 is all cores"
-)
-@option(
-    "--rounds",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    help="how often each comparison is repeated; 0 takes the usual number",
-)
-@option("--split", metavar="NAME", default="test", show_default=True, help="split whose queries are searched")
+@option("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+@option("--threads", type=COUNT, metavar="N", help="CPU threads of both sides  [default: all cores]")
+@option("--rounds", type=COUNT, metavar="N", help="how often each comparison is repeated  [default: as its size asks]")
+@option("--split", metavar="NAME", default="test", help="split whose queries are searched")
 @json_flag("print every round as JSON")
 def main(
     quick: bool, only: str | None, strategies: str, dataset: str, data_dir: Path | None, model: str | None, device: str,
-    threads: int, rounds: int, split: str, as_json: bool,
+    threads: int | None, rounds: int | None, split: str, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure and print; returns the exit code."""
     from dataclasses import replace

@@ -14,7 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.budget import SHAPES, STOPS, Budget
 from bench.config.reader import read_settings
@@ -24,6 +33,8 @@ from bench.config.values import (
     Device,
     Flag,
     Limits,
+    MeasureName,
+    MeasureNames,
     Overrides,
     StrategyText,
     StrategyTexts,
@@ -88,7 +99,7 @@ class RunConfig(BaseModel):
         ConfigError: a setting is not known, or its value cannot be used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
     strategies: StrategyTexts = _compared(STRATEGIES, "strategies to compare, such as bm25,frozen,hybrid(lora)")
     baseline: StrategyText = _compared(BASELINE, "strategy that the other strategies are tested against", "STRATEGY")
@@ -107,8 +118,10 @@ class RunConfig(BaseModel):
     tune_trials: Annotated[Whole, Field(ge=0)] = _tuned(
         0, "trials of tuning on development data for each strategy; the first tries the defaults", "N"
     )
-    measures: Texts = _measured(MEASURES, "measures, such as ndcg@10,mrr@10; any name of ir_measures is understood")
-    primary: Text = _measured(PRIMARY_MEASURE, "the measure that decides; it is always measured", "MEASURE")
+    primary: MeasureName = _measured(PRIMARY_MEASURE, "the measure that decides; it is always measured", "MEASURE")
+    measures: MeasureNames = _measured(
+        MEASURES, "measures, such as ndcg@10,mrr@10; any name of ir_measures is understood"
+    )
     equivalence_margin: Amount = _measured(
         0.02, "strategies whose difference is shown to be smaller than this are called equivalent", "X"
     )
@@ -147,6 +160,12 @@ class RunConfig(BaseModel):
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             raise ConfigError(_sentence(problem), _setting(problem)) from None
+
+    @field_validator("measures")
+    @classmethod
+    def _measure_primary(cls, measures: tuple[str, ...], checked: ValidationInfo) -> tuple[str, ...]:
+        """Return the measures with the primary one among them."""
+        return tuple(dict.fromkeys([*measures, checked.data.get("primary", measures[0])]))
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -309,15 +328,3 @@ def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if "datasets" not in result:
         result.setdefault("probes", PROBES)
     return result
-
-
-def with_measures(config: RunConfig) -> RunConfig:
-    """Return the configuration with measures under their canonical names, the primary one always among them.
-
-    Raises:
-        BenchError: a measure is not known.
-    """
-    from bench.evaluation.measures import parse_measure
-
-    primary, *keys = (parse_measure(name).key for name in (config.primary, *config.measures))
-    return config.replace(measures=tuple(dict.fromkeys([*keys, primary])), primary=primary)

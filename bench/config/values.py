@@ -80,6 +80,16 @@ def _trackers(name: str, value: Any) -> tuple[str, ...]:
     return names
 
 
+def _measure(name: str, value: Any) -> str:
+    from bench.evaluation.measures import parse_measure
+
+    return parse_measure(text(name, value)).key
+
+
+def _measures(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_measure(name, each) for each in _items(name, value)))
+
+
 def _device(name: str, value: Any) -> str:
     check_name(device := text(name, value))
     return device
@@ -160,6 +170,9 @@ Texts = Annotated[tuple[str, ...], _reader(_texts), Field(min_length=1)]
 TextsOrNone = Annotated[tuple[str, ...], _reader(_texts_or_none)]
 """A list that may be empty: `none` and an empty text stand for the empty one."""
 Trackers = Annotated[tuple[str, ...], _reader(_trackers)]
+MeasureName = Annotated[str, _reader(_measure)]
+MeasureNames = Annotated[tuple[str, ...], _reader(_measures), Field(min_length=1)]
+"""Measures under their canonical names."""
 Device = Annotated[str, _reader(_device)]
 StrategyText = Annotated[str, _reader(lambda name, value: str(parse(text(name, value))))]
 """A strategy expression in its canonical form."""

@@ -66,7 +66,7 @@ def test_every_command_prints_its_result_as_json_on_request(name: str, capsys: A
         (["import", "no.csv", "--out", "x", "--max-words", "0"], "'--max-words': 0 is not in the range x>=1"),
         (["clean", "pydocs", "--per-group", "1.5"], "'--per-group': '1.5' is not a valid integer"),
         (["clean", "pydocs", "--near-query", "2"], "'--near-query': 2.0 is not in the range 0<x<=1"),
-        (["speed", "--threads=-1"], "'--threads': -1 is not in the range x>=0"),
+        (["speed", "--threads=-1"], "'--threads': -1 is not in the range x>=1"),
         (["run", "--primary", "ndgc@10"], "unknown measure 'ndgc@10', did you mean 'ndcg@10'?"),
         (["list", "strategies", "extra"], "list strategies takes no names, got 'extra'"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.budget import Budget
-from bench.config.schema import ConfigError, RunConfig, from_mapping, load, merged, with_measures
+from bench.config.schema import ConfigError, RunConfig, from_mapping, load, merged
 from bench.errors import BenchError
 
 
@@ -88,14 +88,15 @@ def test_precision_and_length_reach_the_training_settings() -> None:
     assert (training.precision, training.max_length, training.dropout) == ("fp32", 128, True)
 
 
-def test_measures_get_their_canonical_names_and_the_primary_one_stays() -> None:
-    assert with_measures(from_mapping({"measures": "RR@10,Recall@5"})).measures == ("mrr@10", "recall@5", "ndcg@10")
-    config = with_measures(from_mapping({"measures": "Recall@5", "primary": "RR@10"}))
+def test_measures_get_their_canonical_names_and_the_primary_one_is_among_them() -> None:
+    assert from_mapping({"primary": "recall@50"}).measures == (*RunConfig().measures, "recall@50")
+    assert from_mapping({"measures": "RR@10,Recall@5"}).measures == ("mrr@10", "recall@5", "ndcg@10")
+    config = from_mapping({"measures": "Recall@5", "primary": "RR@10"})
     assert config.measures == ("recall@5", "mrr@10") and config.primary == "mrr@10"
     with pytest.raises(BenchError, match="unknown measure 'ndgc@10', did you mean"):
-        with_measures(from_mapping({"primary": "ndgc@10"}))
+        from_mapping({"primary": "ndgc@10"})
     with pytest.raises(BenchError, match="unknown measure"):
-        with_measures(from_mapping({"measures": "ndgc@10"}))
+        from_mapping({"measures": "ndgc@10"})
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from bench.representations.base import Representation
 from bench.representations.single import Single
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy, Trains
+from bench.strategy.code import code_digest
 from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.protocols import Index
 from bench.strategy.resources import Resources
@@ -298,8 +299,10 @@ class EncoderStrategy(Strategy):
         self._model, self._encoder = None, None
         trained = load_trained(self.model, folder)
         started = self.start._digest if self.start is not None else None
-        axes = self.representation.name, self.representation.version
-        identity = (self.resources.model.fingerprint, self.name, self.version, self.config, axes, started, trained)
+        axes = self.representation.name, self.representation.version, self.representation.config
+        code = code_digest([type(self), type(self.representation)])
+        base = self.resources.model.fingerprint
+        identity = (base, self.name, self.version, self.config, axes, started, trained, code)
         self._digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 
 

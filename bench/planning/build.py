@@ -19,6 +19,7 @@ from bench.objectives.base import Objective
 from bench.planning.registry import Registry
 from bench.representations.base import Representation
 from bench.strategy.base import Needs, Strategy
+from bench.strategy.code import is_shipped, module_code
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
 
@@ -139,12 +140,18 @@ def needs_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
 
 def code_of(kind_name: str, config: StrategyConfig, registry: Registry) -> str:
     """Return digests of the user's files that a strategy comes from; empty where all of it is shipped."""
-    codes = [registry.entry(kind_name).code]
+    codes = [registry.entry(kind_name).code or _user_code(registry.get(kind_name))]
     for axis, plug_ins in ((OBJECTIVE, registry.objectives), (REPRESENTATION, registry.representations)):
         if axis in _fields(type(config)):
             named = parse(getattr(config, axis))
-            codes += [plug_ins.entry(each.name).code for each in (named, *named.arguments)]
+            for each in (named, *named.arguments):
+                codes.append(plug_ins.entry(each.name).code or _user_code(_axis(axis, each.name, registry)))
     return "+".join(dict.fromkeys(code[:16] for code in codes if code))
+
+
+def _user_code(kind: type) -> str:
+    """Return the digest of the file that a class from an entry point or `module:Class` is defined in."""
+    return "" if is_shipped(kind.__module__) else module_code(kind.__module__)
 
 
 def axis_versions(config: StrategyConfig, registry: Registry) -> dict[str, int]:

@@ -1,21 +1,25 @@
-"""A cache of vectors by the content of the text, bounded in size and safe under concurrent writers.
+"""A cache of vectors by the content of the text: bounded in size, checked, safe under concurrent writers.
 
-One folder a space (weights, length, precision, prompt), holding immutable segments: a `.npy` of vectors, followed in
-the same file by the keys of their texts and the seconds that encoding them took. A writer gives each segment a name of
-its own and renames it into place, so readers never see half a segment, writers never meet, and an interrupted encoding
-goes on after its last segment. Vectors are mapped, one segment at a time, while they are copied out: an open space
-holds nothing but keys.
+A space is a folder for one way of encoding (weights, length, precision, prompt, query or document). It holds immutable
+segments. A segment is one file: a fixed header, the keys of the texts, their vectors, and a digest of all three. A
+writer gives each segment a name of its own and renames it into place. So readers never see half a segment, writers
+never meet, and an interrupted encoding resumes after its last segment.
+
+Every read checks the digest. A damaged segment is dropped, and its texts are encoded again. A cache that cannot be
+written to stores nothing. Both give a note and no error. An open space holds keys and no vectors.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import struct
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +28,15 @@ import numpy as np
 from bench.data.files import cache_folder
 
 DEFAULT_BYTES = 8 * 1024**3
+SUFFIX = ".vectors"
 _KEY_BYTES = 16
+_DIGEST_BYTES = 32
+_MAGIC = b"AdaptVec"
+_HEADER = struct.Struct("<8sQQd")
+"""Magic number, number of texts, length of a vector, seconds that encoding took."""
+_FORMAT = 2
+"""Part of a space's name. Raise it when a segment's form or the meaning of an identity changes."""
+_LOG = logging.getLogger("adaptbench")
 _LOOK_SHARE = 1 / 64
 """Share of the bound that a writer may add before it looks again how much there is: a look takes time a file."""
 _ABANDONED_SECONDS = 3600.0
@@ -59,13 +71,22 @@ class VectorCache:
         finally:
             self.is_suspended = before
 
-    def space(self, *identity: object) -> VectorSpace:
-        """Open the space of vectors made with these weights, length, precision and prompt."""
-        name = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
-        return VectorSpace(self.folder / name, self)
+    def space(self, *identity: object, note: Callable[[str], None] = _LOG.warning) -> VectorSpace:
+        """Open the space of vectors that were encoded in one way.
+
+        Args:
+            identity: all that decides a text's vector: weights, length, precision, prompt, query or document.
+            note: called with a sentence for the user when a segment is damaged, or nothing can be stored.
+        """
+        name = hashlib.sha256(repr((_FORMAT, *identity)).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return VectorSpace(self.folder / name, self, note)
 
     def shrink(self, keep: Path) -> None:
-        """Delete the least recently used spaces until the size bound holds, never the one in use."""
+        """Delete the least recently used spaces until the size bound holds, never the one in use.
+
+        Raises:
+            OSError: a folder cannot be read or a file cannot be deleted.
+        """
         spaces = [space for space in self.folder.iterdir() if space.is_dir()]
         sizes = {space: sum(_size(file) for file in space.iterdir()) for space in spaces}
         total = sum(sizes.values())
@@ -92,30 +113,39 @@ class _Segment:
 class VectorSpace:
     """The vectors of one space. `put` adds to disk and to this reader; `refresh` finds what others have added."""
 
-    def __init__(self, folder: Path, cache: VectorCache) -> None:
+    def __init__(self, folder: Path, cache: VectorCache, note: Callable[[str], None] = _LOG.warning) -> None:
         self.folder = folder
         self._cache = cache
+        self._note = note
+        self._is_writable = True
         self._rows: dict[bytes, int] = {}
         self._segments: list[_Segment] = []
         self._known: set[str] = set()
+        self._dropped: set[str] = set()
         self._next = 0
         self._bytes = 0  # of the space on disk, when last looked at, and what this writer has added since
         self._unlooked: int | None = None  # bytes written since then; None before the first look
         self.refresh()
         if self._segments:
-            os.utime(folder)
+            with suppress(OSError):  # a cache that another user owns can be read
+                os.utime(folder)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._rows
 
     def refresh(self) -> None:
         """Read the keys of segments that other writers have added since."""
-        for path in sorted(self.folder.glob("*.npy")):
+        try:
+            paths = sorted(self.folder.glob(f"*{SUFFIX}"))
+        except OSError as error:
+            self._note(f"the vector cache at {self.folder} cannot be read: {error.strerror or error}")
+            return
+        for path in paths:
             if path.name not in self._known:
                 self._read(path)
 
     def get(self, keys: Sequence[bytes], out: np.ndarray) -> tuple[list[int], float]:
-        """Fill `out` (n, d) with the vectors that are there. A segment at a time is mapped, and let go.
+        """Fill `out` (n, d) with the vectors that are there. One segment at a time is read and checked.
 
         Returns:
             The positions that are missing, and the seconds that encoding the others once cost.
@@ -124,8 +154,8 @@ class VectorSpace:
         missing = np.flatnonzero(rows < 0).tolist()
         seconds = 0.0
         for segment, positions in self._by_segment(rows):
-            vectors = _mapped(segment.path)
-            if vectors is None:  # deleted by another process, to keep the bound
+            vectors = self._checked(segment.path, out.shape[1])
+            if vectors is None:  # damaged, or deleted by another process to keep the bound
                 self._forget(keys, positions)
                 missing += positions.tolist()
                 continue
@@ -137,26 +167,38 @@ class VectorSpace:
         """Add a segment of vectors (n, d) float32 that took `seconds` to encode.
 
         A space that fills the cache on its own takes no more: what goes beyond the bound is encoded again next time.
+        Where the disk is full or the folder is read-only, nothing is stored, and a note says so once.
         """
+        if not self._is_writable:
+            return
+        try:
+            self._store(keys, vectors, seconds)
+        except OSError as error:
+            self._is_writable = False
+            reason = error.strerror or str(error)
+            self._note(f"vectors cannot be stored in the cache at {self._cache.folder}: {reason}")
+
+    def _store(self, keys: Sequence[bytes], vectors: np.ndarray, seconds: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._unlooked is None or self._unlooked > self._cache.max_bytes * _LOOK_SHARE:
             self._bytes, self._unlooked = self._own_bytes(), None
         if self._bytes + vectors.nbytes > self._cache.max_bytes:
             return
+        content = _segment_bytes(keys, vectors, seconds)
         name = uuid.uuid4().hex
-        partial = self.folder / f"{name}.partial"
-        with partial.open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(vectors, dtype=np.float32))
-            np.save(stream, np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES))
-            np.save(stream, np.float64(seconds))
-        path = self.folder / f"{name}.npy"
-        size = partial.stat().st_size
-        partial.replace(path)
+        partial, path = self.folder / f"{name}.partial", self.folder / f"{name}{SUFFIX}"
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
         self._add(path, keys, seconds)
-        self._bytes += size
+        self._bytes += len(content)
         if self._unlooked is None:
             self._cache.shrink(keep=self.folder)
-        self._unlooked = (self._unlooked or 0) + size
+        self._unlooked = (self._unlooked or 0) + len(content)
 
     def _own_bytes(self) -> int:
         """Return the bytes of this space on disk, once what writers that are gone have left behind is cleared away."""
@@ -184,20 +226,51 @@ class VectorSpace:
             self._rows.pop(keys[position], None)
 
     def _read(self, path: Path) -> None:
+        """Read the keys of a segment. A file that is no whole segment is dropped."""
         try:
-            vectors = np.load(path, mmap_mode="r")
             with path.open("rb") as stream:
-                stream.seek(vectors.offset + vectors.nbytes)
-                keys, seconds = np.load(stream), float(np.load(stream))
-            if keys.shape != (len(vectors), _KEY_BYTES):
-                raise ValueError
+                header = _parsed(stream.read(_HEADER.size), os.fstat(stream.fileno()).st_size)
+                packed = stream.read(header[0] * _KEY_BYTES) if header is not None else b""
         except FileNotFoundError:
             return  # deleted by another process
-        except (OSError, ValueError, EOFError):
-            path.unlink(missing_ok=True)  # damaged: encoded again
+        except OSError as error:
+            self._drop(path, error.strerror or str(error))
             return
-        packed = keys.tobytes()
-        self._add(path, [packed[at : at + _KEY_BYTES] for at in range(0, len(packed), _KEY_BYTES)], seconds)
+        if header is None or len(packed) != header[0] * _KEY_BYTES:
+            self._drop(path, "it is not whole")
+            return
+        self._add(path, [packed[at : at + _KEY_BYTES] for at in range(0, len(packed), _KEY_BYTES)], header[2])
+
+    def _checked(self, path: Path, dimension: int) -> np.ndarray | None:
+        """Return the vectors (n, d) of a segment whose digest holds. Another segment is dropped, and gives None."""
+        if path.name in self._dropped:  # and could not be deleted
+            return None
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._drop(path, error.strerror or str(error))
+            return None
+        header = _parsed(content[: _HEADER.size], len(content))
+        view = memoryview(content)
+        if header is None or _digest(view[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:]:
+            self._drop(path, "its digest does not match")
+            return None
+        n, length, _ = header
+        if length != dimension:
+            self._drop(path, f"its vectors have {length} dimensions, not {dimension}")
+            return None
+        begin = _HEADER.size + n * _KEY_BYTES
+        return np.frombuffer(view[begin:-_DIGEST_BYTES], dtype="<f4").reshape(n, length)
+
+    def _drop(self, path: Path, reason: str) -> None:
+        """Delete a damaged segment, so that its texts are encoded again."""
+        self._known.add(path.name)
+        self._dropped.add(path.name)
+        self._note(f"the vector cache held a damaged segment, which is dropped and encoded again ({path}: {reason})")
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def _add(self, path: Path, keys: Sequence[bytes], seconds: float) -> None:
         self._known.add(path.name)
@@ -206,12 +279,24 @@ class VectorSpace:
         self._next += len(keys)
 
 
-def _mapped(path: Path) -> np.ndarray | None:
-    try:
-        vectors: np.ndarray = np.load(path, mmap_mode="r")
-    except FileNotFoundError:
+def _segment_bytes(keys: Sequence[bytes], vectors: np.ndarray, seconds: float) -> bytes:
+    """Return the content of a segment: header, keys, vectors, and the digest of all three."""
+    header = _HEADER.pack(_MAGIC, *vectors.shape, seconds)
+    body = b"".join((header, *keys, np.ascontiguousarray(vectors, dtype="<f4").tobytes()))
+    return body + _digest(body)
+
+
+def _parsed(header: bytes, size: int) -> tuple[int, int, float] | None:
+    """Return number of texts, length of a vector and seconds; None where they do not fit a file of this size."""
+    if len(header) < _HEADER.size:
         return None
-    return vectors
+    magic, n, dimension, seconds = _HEADER.unpack(header)
+    whole = _HEADER.size + n * (_KEY_BYTES + dimension * 4) + _DIGEST_BYTES
+    return (n, dimension, seconds) if magic == _MAGIC and size == whole else None
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
 def _being_written(path: Path) -> bool:

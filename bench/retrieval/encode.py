@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 
 from bench.budget import Meter
 from bench.models.precision import resolve, weights_in
+from bench.models.state import model_state
 from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache, VectorSpace, text_key
 from bench.retrieval.prefetch import ahead
@@ -27,6 +29,7 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
 _SEGMENT = 2048
 """Number of texts between two writes to the cache. An interruption loses at most these."""
+_LOG = logging.getLogger("adaptbench")
 _AHEAD = 3
 """Number of batches that are tokenised while the GPU computes."""
 
@@ -45,7 +48,9 @@ class Encoder:
         cache: the vector cache. None encodes every text anew.
         meter: charged with the time that cached vectors took when they were made.
         scratch: folder for vector tables that do not fit into memory, where there is no cache.
-        progress: called with `encode` and the number of texts done.
+        progress: called with `encode` and the number of texts done, and with `note` where the cache is at fault.
+        lent: whether others can reach the model, as they can the base model. Its vectors are then cached only while
+            the model is what it was when this encoder was made.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Encoder:
         meter: Meter | None = None,
         scratch: Path | None = None,
         progress: Progress = silent,
+        lent: bool = False,
     ) -> None:
         self.model = model
         self.fingerprint = fingerprint
@@ -70,8 +76,11 @@ class Encoder:
         self._meter = meter
         self._scratch = scratch
         self._progress = progress
-        self._spaces: dict[str | None, VectorSpace] = {}
+        self._spaces: dict[tuple[object, ...], VectorSpace] = {}
+        self._notes: set[str] = set()
         self._is_ready = False
+        is_cached = cache is not None and fingerprint is not None
+        self._state = model_state(model) if lent and is_cached else None
 
     @property
     def dimension(self) -> int:
@@ -106,7 +115,7 @@ class Encoder:
         return prompt_of(self.model, kind)
 
     def _cached(self, texts: Sequence[str], kind: Kind) -> tuple[np.ndarray, float]:
-        if self.fingerprint is None or self._cache is None or self._cache.is_suspended:
+        if self.fingerprint is None or self._cache is None or self._cache.is_suspended or self._is_altered():
             start = time.perf_counter()
             return self.uncached(texts, kind), time.perf_counter() - start
         space = self._space(self._cache, kind)
@@ -118,13 +127,34 @@ class Encoder:
         return vectors, seconds + self._fill(vectors, texts, kind, keys, missing, space)
 
     def _space(self, cache: VectorCache, kind: Kind) -> VectorSpace:
-        """Return the cache's space for queries or documents, with everything that other processes have added."""
-        prompt = self.prompt(kind)
-        if prompt in self._spaces:
-            self._spaces[prompt].refresh()
+        """Return the cache's space for queries or documents, with everything that other processes have added.
+
+        Queries and documents have spaces of their own: a model may treat them differently without a prompt.
+        """
+        identity = (self.fingerprint, self.max_length, self.precision, kind, self.prompt(kind))
+        if identity in self._spaces:
+            self._spaces[identity].refresh()
         else:
-            self._spaces[prompt] = cache.space(self.fingerprint, self.max_length, self.precision, prompt)
-        return self._spaces[prompt]
+            self._spaces[identity] = cache.space(*identity, note=self._note)
+        return self._spaces[identity]
+
+    def _is_altered(self) -> bool:
+        """Whether a lent model is no longer what the fingerprint stands for, so that the cache must not know it."""
+        if self._state is None:
+            return False
+        if self._is_ready and self.precision != "fp32":
+            return True  # the weights are in another format for the length of a block, and cannot be compared
+        if model_state(self.model) == self._state:
+            return False
+        self._note("the base model was altered by a strategy that it was lent to: its vectors are not cached")
+        return True
+
+    def _note(self, text: str) -> None:
+        """Tell the user and the log, once."""
+        if text not in self._notes:
+            self._notes.add(text)
+            _LOG.warning("%s", text)
+            self._progress("note", {"text": text})
 
     @property
     def _folder(self) -> Path | None:

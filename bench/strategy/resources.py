@@ -50,10 +50,13 @@ class Resources:
     @cached_property
     def encoder(self) -> Encoder:
         """The base model's encoder, cached. `frozen` uses it, and so does every strategy that keeps the documents."""
-        return self.encoder_for(self.model.load(self.device), self.model.fingerprint)
+        return self._encoder(self.model.load(self.device), self.model.fingerprint, lent=True)
 
     def encoder_for(self, model: SentenceTransformer, fingerprint: str | None = None) -> Encoder:
         """Return an encoder around an adapted model, cached under the fingerprint of its weights."""
+        return self._encoder(model, fingerprint, lent=False)
+
+    def _encoder(self, model: SentenceTransformer, fingerprint: str | None, lent: bool) -> Encoder:
         return Encoder(
             model,
             fingerprint,
@@ -64,6 +67,7 @@ class Resources:
             meter=self.meter,
             scratch=self.scratch,
             progress=self.progress,
+            lent=lent,
         )
 
     def development(self, data: TrainingData) -> DevelopmentPool | None:

@@ -102,7 +102,7 @@ def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
 def test_a_damaged_segment_is_encoded_again(tmp_path: Path) -> None:
     space = VectorCache(tmp_path).space("w")
     space.put([b"a" * 16], np.ones((1, 2), dtype=np.float32), 1.0)
-    segment = next(space.folder.glob("*.npy"))
+    segment = next(space.folder.glob("*.vectors"))
     segment.write_bytes(segment.read_bytes()[:40])
     assert b"a" * 16 not in VectorCache(tmp_path).space("w")
 
@@ -111,7 +111,7 @@ def test_the_cache_stays_below_its_bound_and_drops_the_oldest(tmp_path: Path) ->
     cache = VectorCache(tmp_path, max_bytes=30_000)
     for number in range(4):
         cache.space(number).put([bytes([number]) * 16], np.zeros((1, 2500), dtype=np.float32), 1.0)
-    assert sum(file.stat().st_size for file in tmp_path.rglob("*.npy")) <= 30_000
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.vectors")) <= 30_000
     assert bytes([3]) * 16 in cache.space(3)
     assert bytes([0]) * 16 not in cache.space(0)
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_space_that_fills_the_cache_on_its_own_takes_no_more(tmp_path: Path) -
     space = VectorCache(tmp_path, max_bytes=5_000).space("w")
     for number in range(10):
         space.put([key(number)], np.zeros((1, 250), dtype=np.float32), 1.0)
-    assert 0 < sum(file.stat().st_size for file in tmp_path.rglob("*.npy")) <= 5_000
+    assert 0 < sum(file.stat().st_size for file in tmp_path.rglob("*.vectors")) <= 5_000
     assert key(0) in space
     assert key(9) not in space
 
@@ -152,8 +153,7 @@ def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
     rankings = []
     for limit in (10**9, 0):
         monkeypatch.setattr(table, "IN_MEMORY", limit)
-        resources = tiny_resources(tiny_bert)
-        resources.cache = VectorCache(tmp_path / str(limit))
+        resources = replace(tiny_resources(tiny_bert), cache=VectorCache(tmp_path / str(limit)))
         strategy = BaseEncoder(None, resources)
         index = strategy.index(corpus)
         assert isinstance(index.vectors, np.memmap) == (limit == 0)

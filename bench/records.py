@@ -36,10 +36,18 @@ MEASURES: tuple[str, ...] = (
 
 
 def _name_components(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of schema 2. Schema 1 called the components of a composite its parts."""
+    """Return a record of schema 2.
+
+    Schema 1 called the components of a composite its parts, and the noise of virtual tokens their `start`.
+    """
     renamed = dict(record)
     if "parts" in renamed:
         renamed["components"] = renamed.pop("parts")
+    hyperparameters = renamed.get("hyperparameters")
+    if isinstance(hyperparameters, dict) and isinstance(hyperparameters.get("start"), float):
+        renamed["hyperparameters"] = {
+            ("noise" if key == "start" else key): each for key, each in hyperparameters.items()
+        }
     return renamed
 
 

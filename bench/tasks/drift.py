@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
+from bench.data.dataset import Dataset
 from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import merged
 from bench.evaluation.drift import linear_cka, mean_cosine
 from bench.evaluation.forgetting import forgetting
+from bench.evaluation.measures import PerQuery
 from bench.evaluation.strata import headline
-from bench.records import PRIMARY_MEASURE
 from bench.retrieval.index import VectorIndex
-from bench.tasks.search import depth, judged_queries, score
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from bench.data.dataset import Dataset
-    from bench.evaluation.measures import PerQuery
-    from bench.planning.specs import CellSpec
-    from bench.strategy.base import Strategy
-    from bench.tasks.search import SearchResult
+from bench.strategy.base import Strategy
+from bench.tasks.base import TaskSettings
+from bench.tasks.search import SearchResult, depth, judged_queries, score
 
 _DOCUMENTS = 2000
 """Documents that are compared, at equal steps through the corpus: CKA settles long before that many."""
@@ -30,11 +25,11 @@ _DOCUMENTS = 2000
 
 def measure_drift(
     strategy: Strategy,
-    found: SearchResult,
+    result: SearchResult,
     stratified: Mapping[str, Mapping[str, float]],
     seen: Collection[str],
     dataset: Dataset,
-    spec: CellSpec,
+    settings: TaskSettings,
 ) -> dict[str, Any]:
     """Return `CellResult.drift`: empty where no encoder was trained, or where it has its index in another form.
 
@@ -44,35 +39,35 @@ def measure_drift(
 
     Args:
         strategy: as fitted.
-        found: what the strategy finds with its own index.
+        result: of the strategy's own index.
         stratified: means and `n` of the seen and the unseen queries (`strata`).
         seen: test queries with a relevant document among the training positives.
         dataset: the target.
-        spec: the cell.
+        settings: of the task.
     """
-    encoder, index = getattr(strategy, "encoder", None), found.index
+    encoder, index = getattr(strategy, "encoder", None), result.index
     if strategy.trains != "encoder" or encoder is None or not isinstance(index, VectorIndex):
         return {}
     base = BaseEncoder(None, strategy.resources)
     old = base.index(dataset.corpus)
     if not isinstance(old, VectorIndex) or old.vectors.shape != index.vectors.shape:
         return {}
-    judged = judged_queries(dataset, spec.split)
+    judged = judged_queries(dataset, settings.split)
     before, _ = strategy.resources.encoder.queries(list(judged.values()))
     with merged(strategy):
         after, _ = encoder.queries(list(judged.values()))
     sample = np.unique(np.linspace(0, len(old.vectors) - 1, min(_DOCUMENTS, len(old.vectors))).astype(int))
 
     stratum = headline(stratified)
-    everything = set(found.scores.queries)
+    everything = set(result.scores.queries)
     chosen = {"all": everything, "seen": set(seen), "unseen": everything - set(seen)}[stratum]
 
     def on_the_old_index(vectors: np.ndarray) -> PerQuery:
-        ranking = old.search(list(judged), vectors, depth(spec, dataset))
-        return score(ranking, spec, dataset)[0].among(chosen)
+        ranking = old.search(list(judged), vectors, depth(dataset, settings))
+        return score(ranking, dataset, settings)[0].among(chosen)
 
-    served = forgetting(on_the_old_index(before), on_the_old_index(after), PRIMARY_MEASURE, dataset.groups or None)
-    encoded_again = found.scores.among(chosen).mean(PRIMARY_MEASURE)
+    served = forgetting(on_the_old_index(before), on_the_old_index(after), settings.primary, dataset.groups or None)
+    encoded_again = result.scores.among(chosen).mean(settings.primary)
     return {
         "documents_cosine": mean_cosine(old.vectors[sample], index.vectors[sample]),
         "documents_cka": linear_cka(old.vectors[sample], index.vectors[sample]),

@@ -1,17 +1,15 @@
-"""What a strategy finds for a dataset's judged queries, and how that scores."""
+"""Searches a dataset's judged queries with a strategy, and scores the ranking."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from bench.data.dataset import Dataset
-    from bench.evaluation.measures import PerQuery
-    from bench.planning.specs import CellSpec
-    from bench.retrieval.ranking import Ranking
-    from bench.running.environment import JobEnvironment
-    from bench.strategy.base import Strategy
+from bench.data.dataset import Dataset
+from bench.evaluation.measures import PerQuery, evaluate
+from bench.retrieval.ranking import Ranking
+from bench.strategy.base import Strategy
+from bench.tasks.base import TaskSettings
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,13 @@ class SearchResult:
     index: Any
 
 
-def search(strategy: Strategy, spec: CellSpec, dataset: Dataset, environment: JobEnvironment) -> SearchResult:
-    """Index the corpus, search it for the judged queries of the cell's split, and score what was found."""
-    environment.progress("stage", {"name": "index"})
+def search(strategy: Strategy, dataset: Dataset, settings: TaskSettings) -> SearchResult:
+    """Index the corpus, search it for the judged queries of the split, and score the ranking."""
+    settings.progress("stage", {"name": "index"})
     index = strategy.index(dataset.corpus)
-    environment.progress("stage", {"name": "search"})
-    ranking = strategy.search(judged_queries(dataset, spec.split), index, depth(spec, dataset))
-    return SearchResult(*score(ranking, spec, dataset), index)
+    settings.progress("stage", {"name": "search"})
+    ranking = strategy.search(judged_queries(dataset, settings.split), index, depth(dataset, settings))
+    return SearchResult(*score(ranking, dataset, settings), index)
 
 
 def judged_queries(dataset: Dataset, split: str) -> dict[str, str]:
@@ -37,14 +35,12 @@ def judged_queries(dataset: Dataset, split: str) -> dict[str, str]:
     return {query: dataset.queries[query] for query in dataset.judged(split)}
 
 
-def depth(spec: CellSpec, dataset: Dataset) -> int:
-    """Return how many documents to ask for: one more where a query's own document is dropped."""
-    return spec.top_k + dataset.info.drop_same_id
+def depth(dataset: Dataset, settings: TaskSettings) -> int:
+    """Return how many documents to search for: one more where a query's own document is dropped."""
+    return settings.top_k + dataset.info.drop_same_id
 
 
-def score(ranking: Ranking, spec: CellSpec, dataset: Dataset) -> tuple[PerQuery, Ranking]:
-    """Return the cell's measures per query, and the ranking cut and rid of what does not count, as it was scored."""
-    from bench.evaluation.measures import evaluate
-
-    ranking = (ranking.without_same_id() if dataset.info.drop_same_id else ranking).top(spec.top_k)
-    return evaluate(ranking, dataset.qrels(spec.split), spec.measures), ranking
+def score(ranking: Ranking, dataset: Dataset, settings: TaskSettings) -> tuple[PerQuery, Ranking]:
+    """Return the measures per query, and the ranking as it was scored: cut, without the query's own document."""
+    ranking = (ranking.without_same_id() if dataset.info.drop_same_id else ranking).top(settings.top_k)
+    return evaluate(ranking, dataset.qrels(settings.split), settings.measures), ranking

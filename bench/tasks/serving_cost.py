@@ -1,0 +1,50 @@
+"""What it costs to serve a strategy: index, throughput, latency and operations of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from bench.data.dataset import Corpus
+from bench.encoders.serving import encoder_of, serving
+from bench.evaluation.cost import Latency, latency, throughput
+from bench.evaluation.flops import query_flops
+from bench.retrieval.encode import Encoder
+from bench.strategy.base import Strategy
+
+_QUERY_SAMPLE = 200
+
+
+def serving_cost(
+    strategy: Strategy, index: Any, corpus: Corpus, queries: Mapping[str, str], top_k: int
+) -> dict[str, Any]:
+    """Return the costs that a cell determines, under the keys of `bench.records.COST_UNITS`."""
+    encoder = encoder_of(strategy)
+    cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
+    params = sum(parameter.numel() for parameter in encoder.model.parameters()) if encoder is not None else 0
+    with serving(strategy):
+        base = strategy.resources.encoder if params else None  # every call to an endpoint costs money
+        measured = _latency(strategy, index, queries, top_k, base) if _serves(strategy) else None
+        cost["query_ms_p50"], cost["query_ms_p95"] = (measured.p50, measured.p95) if measured else (None, None)
+        cost["query_times_base"] = measured.times_base if measured else None
+        texts = list(queries.values())[:_QUERY_SAMPLE]
+        added = strategy.added_query_flops(texts, corpus)
+        if encoder is None:
+            return cost | {"total_params": 0, "query_flops": added or None, "encode_docs_per_second": None}
+        cost["encode_docs_per_second"] = throughput(lambda texts: encoder.uncached(texts, "document"), corpus.texts)
+        if not params:  # a model behind an endpoint
+            return cost | {"total_params": None, "query_flops": None}
+        return cost | {"total_params": params, "query_flops": query_flops(encoder, texts) + added}
+
+
+def _latency(strategy: Strategy, index: Any, queries: Mapping[str, str], top_k: int, base: Encoder | None) -> Latency:
+    """Return the latency of a query beside the base model's encoding, with weights converted once."""
+    encode = None if base is None else lambda text: base.uncached([text], "query")
+    with base.ready() if base is not None else nullcontext():
+        return latency(lambda query: strategy.search(query, index, top_k), queries, encode)
+
+
+def _serves(strategy: Strategy) -> bool:
+    """Return whether a strategy and all its serving components answer queries themselves."""
+    return strategy.serves and all(map(_serves, strategy.serving_components))

@@ -155,7 +155,7 @@ def test_lists_as_json(what: str, name: str, capsys: pytest.CaptureFixture[str])
     assert name in {row["name"] for row in rows}
 
 
-@pytest.mark.parametrize("what", ["strategies", "datasets", "models"])
+@pytest.mark.parametrize("what", ["strategies", "objectives", "representations", "datasets", "models"])
 def test_lists_are_grouped_and_hold_a_line_for_each_name(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what, "--json"]) == 0
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
@@ -163,7 +163,23 @@ def test_lists_are_grouped_and_hold_a_line_for_each_name(what: str, capsys: pyte
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[1] for line in lines if line.startswith("  ")] == names
     assert main(["list", what, "--options"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) > len(lines)
+    assert [line for line in capsys.readouterr().out.splitlines() if not line.startswith("      ")] == lines
+
+
+@pytest.mark.parametrize(
+    ("what", "details"),
+    [
+        ("strategies", "      k1=1.5, b=0.75, engine=bm25s"),
+        ("strategies", "      short for lora(representation=query-side)"),
+        ("datasets", "      5,183 documents; queries: train 809, test 300;"),
+        ("models", "      licence: apache-2.0"),
+    ],
+)
+def test_a_list_shows_details_on_request(what: str, details: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", what]) == 0
+    assert details not in capsys.readouterr().out
+    assert main(["list", what, "--options"]) == 0
+    assert details in capsys.readouterr().out
 
 
 def test_a_list_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +196,7 @@ def test_the_kind_of_a_strategy_comes_from_its_class(tmp_path: Path, capsys: pyt
     assert main(["list", "--strategy-file", str(tmp_path / "mine.py")]) == 0
     groups = capsys.readouterr().out.split("\n\n")
     assert [("  my-head " in group, "  around(x, y) " in group) for group in groups if group.strip()] == [
-        (False, False), (True, False), (False, False), (False, True),
+        (False, False), (True, False), (False, False), (False, True), (False, False),
     ]  # fmt: skip
 
 

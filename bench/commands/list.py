@@ -1,4 +1,4 @@
-"""List the strategies, datasets or models that can be named."""
+"""List strategies, objectives, representations, datasets or models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
     from bench.data.catalogue import CatalogueEntry
-    from bench.strategy.base import Strategy
+    from bench.objectives.base import Objective
+    from bench.planning.registry import PlugIn, Registry
+    from bench.representations.base import Representation
+    from bench.strategy.hyperparameters import StrategyConfig
 
 _KINDS = {
     "none": "Without training",
@@ -25,6 +28,7 @@ _KINDS = {
     "encoder": "Train the base model, or an attachment to it",
 }
 _COMPOSITES = "Composites of other strategies"
+_PRESETS = "Names for strategies with some of their options"
 _ROLES = {
     "target": "To adapt to",
     "both": "To adapt to, or to measure forgetting on",
@@ -50,7 +54,7 @@ class Item:
     "what", default="strategies", type=Names(lambda: LISTS), help="strategies (default), datasets or models"
 )
 @click.argument("names", nargs=-1, metavar="[MODEL]...", help="with models: only these folders or hub names")
-@option("--strategy-file", multiple=True, type=FILE, help="also list the strategies of this file")
+@option("--strategy-file", multiple=True, type=FILE, help="also list what this file holds")
 @data_dir
 @flag("--options", help="add the options of strategies, sizes and places of datasets, licences of models")
 @json_flag("print everything as JSON")
@@ -91,19 +95,48 @@ def _strategies(files: Sequence[Path], data_dir: Path | None, names: Sequence[st
     from bench.planning.registry import Registry
 
     registry = Registry(files)
-    items = [_strategy(registry.get(name), registry.entry(name).origin) for name in registry.names()]
-    return sorted(items, key=lambda item: [*_KINDS.values(), _COMPOSITES].index(item.heading))
+    items = [_strategy(registry, name) for name in registry.names()]
+    return sorted(items, key=lambda item: [*_KINDS.values(), _COMPOSITES, _PRESETS].index(item.heading))
 
 
-def _strategy(strategy: type[Strategy], origin: str) -> Item:
-    components = ["x", "y", "z"][: strategy.n_components]
-    name = f"{strategy.name}({', '.join(components)})" if components else strategy.name
-    options = ", ".join(f"{field.name}={field.default}" for field in fields(strategy.Config))
+def _strategy(registry: Registry, name: str) -> Item:
+    strategy, preset = registry.get(name), registry.preset(name)
+    components = ["x", "y", "z"][: strategy.n_components] if preset is None else []
+    shown = f"{name}({', '.join(components)})" if components else name
+    options = _options_of(strategy.Config) if preset is None else f"short for {preset}"
     record = {
-        "name": name, "what it is": strategy.summary, "trains": strategy.trains, "reindex": strategy.reindex,
-        "components": strategy.n_components, "options": options, "from": origin,
+        "name": shown, "what it is": registry.summary(name), "trains": strategy.trains, "reindex": strategy.reindex,
+        "components": strategy.n_components, "options": options, "from": registry.entry(name).origin,
     }  # fmt: skip
-    return Item(_COMPOSITES if components else _KINDS[strategy.trains], name, strategy.summary, options, record)
+    heading = _PRESETS if preset else _COMPOSITES if components else _KINDS[strategy.trains]
+    return Item(heading, shown, registry.summary(name), options, record)
+
+
+def _objectives(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
+    from bench.planning.registry import Registry
+
+    registry = Registry(files)
+    heading = "What an encoder is trained on: --strategies 'lora(objective=NAME)'"
+    return [_axis(heading, registry.objective(name), entry) for name, entry in registry.objectives.entries.items()]
+
+
+def _representations(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
+    from bench.planning.registry import Registry
+
+    registry = Registry(files)
+    heading = "How texts are represented and compared: --strategies 'lora(representation=NAME)'"
+    entries = registry.representations.entries.items()
+    return [_axis(heading, registry.representation(name), entry) for name, entry in entries]
+
+
+def _axis(heading: str, kind: type[Objective] | type[Representation], entry: PlugIn[Any]) -> Item:
+    options = _options_of(kind.Config)
+    record = {"name": entry.name, "what it is": kind.summary, "options": options, "from": entry.origin}
+    return Item(heading, entry.name, kind.summary, options, record)
+
+
+def _options_of(config: type[StrategyConfig]) -> str:
+    return ", ".join(f"{field.name}={field.default}" for field in fields(config))
 
 
 def _datasets(files: Sequence[Path], data_dir: Path | None, names: Sequence[str]) -> list[Item]:
@@ -150,6 +183,8 @@ def _model(row: dict[str, Any]) -> Item:
 
 LISTS: dict[str, Callable[[Sequence[Path], Path | None, Sequence[str]], list[Item]]] = {
     "strategies": _strategies,
+    "objectives": _objectives,
+    "representations": _representations,
     "datasets": _datasets,
     "models": _models,
 }

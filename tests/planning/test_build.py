@@ -1,0 +1,142 @@
+"""What an expression means: one canonical form, components in a fixed order, the strategy that it builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.schema import RunConfig
+from bench.contract import Blueprint
+from bench.encoders.strategy import EncoderStrategy
+from bench.errors import BenchError
+from bench.expression import ExpressionError, parse
+from bench.models.base import BaseModel
+from bench.objectives.listwise import Listwise
+from bench.planning.build import canonical, components_of, needs_of
+from bench.planning.plan import plan
+from bench.planning.registry import Registry
+from bench.representations.query_side import QuerySide
+
+REGISTRY = Registry()
+LABEL_FREE = """
+from bench.objectives.contrastive import Contrastive
+
+
+class Corpus(Contrastive):
+    name = "corpus-only"
+    needs = frozenset({"corpus"})
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("lora", "lora"),
+        ("lora(r=16)", "lora"),
+        ("lora(r=8)", "lora(r=8)"),
+        ("lora(lr=5e-4)", "lora"),
+        ("lora(lr=1e-3)", "lora(lr=0.001)"),
+        ("lora(objective=contrastive, representation=single)", "lora"),
+        ("lora(representation=query-side)", "query-lora"),
+        ("query-lora", "query-lora"),
+        ("query-lora(r=16)", "query-lora"),
+        ("query-lora(r=8, representation=query-side)", "query-lora(r=8)"),
+        ("query-lora(representation=single)", "lora"),
+        ("hybrid(lora(r=16), weight=-1)", "hybrid(lora)"),
+        ("full(start=lora(r=16))", "full(start=lora)"),
+        ("full(objective=listwise(teacher=hybrid(lora(r=16)), candidates=6))",
+         "full(objective=listwise(teacher=hybrid(lora)))"),
+        ("distill(lora(r=16), teacher=hybrid(full(lr=5e-5)))", "distill(lora, teacher=hybrid(full))"),
+        ("ia3(attention_output=True)", "ia3"),
+        ("ia3(attention_output=no)", "ia3(attention_output=false)"),
+        ("frozen(some/model)", "frozen(some/model)"),
+        ("run:file.trec", "run:file.trec"),
+    ],
+)  # fmt: skip
+def test_an_expression_has_one_canonical_form(written: str, form: str) -> None:
+    found = canonical(parse(written), REGISTRY)
+    assert str(found) == form
+    assert canonical(found, REGISTRY) == found
+    assert canonical(parse(str(found)), REGISTRY) == found
+
+
+def test_a_size_stays_where_a_budget_would_choose_it() -> None:
+    assert str(canonical(parse("lora(r=16)"), REGISTRY, keep_sizes=True)) == "lora(r=16)"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("lora(objective=contrastve)", "unknown objective 'contrastve', did you mean 'contrastive'"),
+        ("lora(representation=singel)", "unknown representation 'singel', did you mean 'single'"),
+        ("lora(objective=listwise(candidates=many))", "option candidates: 'many' is not int"),
+        ("lora(objective=listwise(candidate=4))", "unknown option 'candidate', did you mean 'candidates'"),
+        ("bm25(objective=contrastive)", "unknown option 'objective'"),
+    ],
+)
+def test_what_is_not_known_is_named(written: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        canonical(parse(written), REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("written", "components"),
+    [
+        ("lora", []),
+        ("hybrid(lora)", ["lora"]),
+        ("full(start=lora)", ["lora"]),
+        ("full(objective=listwise(teacher=rerank(frozen)), start=lora)", ["lora", "rerank(frozen)"]),
+        ("full(objective=listwise(teacher=some/cross-encoder))", []),
+        ("distill(lora, teacher=bm25)", ["lora", "bm25"]),
+    ],
+)
+def test_components_are_positional_then_those_of_options_then_the_objectives(
+    written: str, components: list[str]
+) -> None:
+    found, model = components_of(parse(written), REGISTRY)
+    assert ([str(each) for each in found], model) == (components, None)
+
+
+def test_too_many_components_are_refused() -> None:
+    with pytest.raises(ExpressionError, match="hybrid takes 1 component: write hybrid"):
+        components_of(parse("hybrid(lora, full)"), REGISTRY)
+
+
+def test_an_objective_without_labels_is_shown_none(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(LABEL_FREE)
+    registry = Registry([file])
+    lora = registry.get("lora")
+    assert needs_of(lora, lora.Config(), registry) == {"pairs"}
+    assert needs_of(lora, lora.Config.parse({"objective": "corpus-only"}), registry) == {"corpus"}
+
+
+def test_axes_and_components_reach_the_strategy(tiny_bert: BaseModel, tiny_resources: Callable[..., Any]) -> None:
+    resources = tiny_resources(tiny_bert)
+    start = Blueprint.of("full").build(resources, ())
+    teacher = Blueprint.of("bm25").build(resources, ())
+    blueprint = Blueprint.of("lora(objective=listwise(teacher=bm25), representation=query-side, start=full)")
+    strategy = blueprint.build(resources, (start, teacher))
+    assert isinstance(strategy, EncoderStrategy)
+    assert isinstance(strategy.objective, Listwise) and strategy.objective.components == (teacher,)
+    assert isinstance(strategy.representation, QuerySide) and strategy.reindex == "none"
+    assert strategy.start is start
+
+
+def test_two_spellings_are_planned_once_and_components_before_composites(toy_config: Callable[..., RunConfig]) -> None:
+    spellings = (
+        "lora,lora(r=16),lora(objective=contrastive),full(start=lora(r=16)),query-lora,lora(representation=query-side)"
+    )
+    planned = plan(toy_config(strategies=spellings, baseline="frozen", strategy_files=[]))
+    assert [fit.strategy for fit in planned.fits] == ["frozen", "lora", "full(start=lora)", "query-lora"]
+    by_name = {fit.name: fit for fit in planned.fits}
+    (continued,) = (fit for fit in planned.fits if fit.strategy == "full(start=lora)")
+    assert [by_name[name].strategy for name in continued.components] == ["lora"]
+
+
+def test_an_objective_that_cannot_work_is_refused_when_the_run_is_planned(toy_config: Callable[..., RunConfig]) -> None:
+    with pytest.raises(BenchError, match="listwise needs a teacher"):
+        plan(toy_config(strategies="full(objective=listwise)", baseline="frozen", strategy_files=[]))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.budget import Budget
 from bench.contract import CLAUSES, Blueprint, check
 from bench.errors import NotApplicableError
+from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
     from bench.models.base import BaseModel
@@ -46,14 +48,17 @@ def test_its_size_sets_the_number_of_parameters(my_file: Path, tiny_bert: BaseMo
     assert made.trainable_params == blocks * width * (width + 1)
 
 
-def test_a_budget_of_parameters_sets_its_size_up_to_what_the_model_allows(my_file: Path, tiny_bert: BaseModel) -> None:
+@pytest.mark.parametrize(("limit", "blocks"), [(32 * 33, 1), (2 * 32 * 33, 2), (10_000, 2)])
+def test_a_budget_of_parameters_sets_its_size_up_to_what_the_model_allows(
+    my_file: Path, tiny_bert: BaseModel, limit: int, blocks: int
+) -> None:
     from bench.planning.registry import Registry
     from bench.strategy.resources import Resources
 
-    strategy = Registry([my_file]).get(NAME)
-    resources, block = Resources(tiny_bert), 32 * 33
-    found = [strategy.resize(strategy.Config(), limit, resources) for limit in (block - 1, block, 2 * block, 10**6)]
-    assert [None if config is None else vars(config)["blocks"] for config in found] == [None, 1, 2, 2]
+    strategy, resources = Registry([my_file]).get(NAME), Resources(tiny_bert)
+    budget = Budget(steps=1, trainable_params=limit)
+    config = fit_to_parameter_budget(lambda changed: strategy(changed, resources), strategy.Config(), budget)
+    assert vars(config)["blocks"] == blocks
 
 
 def test_it_refuses_where_it_cannot_work(my_file: Path, tiny_base: Callable[[str], BaseModel]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.contract.clause import Clause, Violation
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import torch
 
 _LEAST_COSINE = 0.9999
+_MOST_CHANGE = 1e-4
+"""The largest difference of two scores, as a share of the largest score."""
 
 
 def batch_mates(evidence: Evidence) -> str:
@@ -52,4 +55,29 @@ def _cosine(row: torch.Tensor, alone: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(row.float().flatten(), padded.flatten(), dim=0))
 
 
-CLAUSE = Clause(3, "batch", (batch_mates,))
+def batch_scores(evidence: Evidence) -> str:
+    """Two texts have the same score alone and in a batch with longer texts, where a text is more than one vector."""
+    import torch
+
+    strategy = evidence.fitted.strategy
+    if not isinstance(strategy, EncoderStrategy) or strategy.representation.single_vector:
+        return ""
+    representation, model, texts = strategy.representation, strategy.model.eval(), evidence.sample_texts
+
+    def score(queries: Sequence[str], documents: Sequence[str]) -> torch.Tensor:
+        sides = represent(representation, model, queries, "query"), represent(representation, model, documents)
+        return representation.scores(*(tuple(side) if len(side) > 1 else side[0] for side in sides))
+
+    with torch.no_grad():
+        together = score(texts, texts)
+        alone = torch.tensor([[float(score([query], [document])[0, 0]) for document in texts] for query in texts])
+    difference = float((together.float().cpu() - alone).abs().max())
+    if not difference <= _MOST_CHANGE * max(1.0, float(alone.abs().max())):
+        raise Violation(
+            f"two texts, alone and in a batch with longer texts, have scores that differ by up to {difference:.1e}: "
+            "the scores include padding"
+        )
+    return f"scores alone and among longer texts: within {difference:.0e}"
+
+
+CLAUSE = Clause(3, "batch", (batch_mates, batch_scores))

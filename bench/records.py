@@ -58,7 +58,7 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _name_c
 class StoredModel(pydantic.BaseModel):
     """Base of everything that a run writes as JSON. A key that the model does not declare is an error."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
+    model_config = pydantic.ConfigDict(extra="forbid", defer_build=True)
 
     @classmethod
     def from_json_values(cls, values: Mapping[str, Any]) -> Self:

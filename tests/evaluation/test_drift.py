@@ -42,7 +42,7 @@ def test_noise_lowers_both_and_a_collapsed_model_has_cka_0(embeddings: np.ndarra
 
 def test_backward_transfer_is_the_mean_over_probes() -> None:
     assert backward_transfer([-0.10, 0.02, -0.01]) == pytest.approx(-0.03)
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(ValueError, match="at least one probe"):
         backward_transfer([])
 
 

@@ -71,7 +71,7 @@ def test_queries_without_a_group_stand_alone() -> None:
 
 
 def test_different_queries_are_refused() -> None:
-    with pytest.raises(DataError, match="1 are on one side only: q0002"):
+    with pytest.raises(DataError, match="1 are on one only: q0002"):
         forgetting(scores(np.ones(2)), scores(np.ones(3)))
 
 

@@ -51,7 +51,6 @@ STRATEGIES_SEE = "tasks"
 OPEN_IMPORTS: set[tuple[str, str]] = set()
 OPEN_CYCLES: tuple[set[str], ...] = (
     {"bench.running.fit", "bench.running.job", "bench.running.tuning.process", "bench.running.worker"},
-    {"bench.report.budgets", "bench.report.findings", "bench.report.luck", "bench.report.probes"},
 )
 
 

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 
 from bench.report import numbers
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
-from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.report.markdown import put_between
-from bench.report.sections.drift import old_index
+from bench.report.old_index import old_index
 from bench.store.store import Store
 
 _COLUMNS = (
-    "strategy", "nDCG@10", "macro-average over templates", "difference, 95% interval", "trainable parameters",
+    "strategy", "nDCG@10", "macro-average over templates", "difference, 95% CI", "trainable parameters",
     "fit", "peak memory", "artefact", "old index",
 )  # fmt: skip
 
@@ -53,7 +53,7 @@ def _row(analysis: Analysis, comparison: Comparison, label: str) -> tuple[str, .
         )
     )
     quality = numbers.score(comparison.mean(label)), numbers.score(comparison.macro(label))
-    old = old_index(comparison, label, analysis)
+    old = old_index(analysis, comparison, label)
     return (f"`{label}`", *quality, difference, *costs, numbers.score(old.mixed) if old else "")
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @command(__doc__)
 @click.argument("folders", nargs=-1, type=DIR, metavar="[DIR]...", help="one run (with --strategies), or two runs")
 @option("--strategies", type=STRATEGIES, metavar="A,B", help="two strategies of one run; the difference is B - A")
-@option("--measure", default="ndcg@10", metavar="NAME", help="measure to compare")
+@option("--measure", metavar="NAME", help="measure to compare  [default: the run's primary measure]")
 @json_flag("print the comparison as JSON")
-def main(folders: tuple[Path, ...], strategies: str | None, measure: str, as_json: bool) -> int:
+def main(folders: tuple[Path, ...], strategies: str | None, measure: str | None, as_json: bool) -> int:
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError
@@ -29,7 +29,7 @@ def main(folders: tuple[Path, ...], strategies: str | None, measure: str, as_jso
     from bench.report.compare import compare_runs, compare_strategies
     from bench.report.load import load_run
 
-    measure = parse_measure(measure).key
+    measure = parse_measure(measure).key if measure else None
     names = [str(expression) for expression in parse_list(strategies)] if strategies else []
     if len(folders) == 2 and not names:
         first, second = (load_run(open_run(folder)) for folder in folders)
@@ -59,12 +59,12 @@ def _show(pair: Pair) -> None:
     from rich.table import Table
 
     from bench.commands._console import console
+    from bench.evaluation.measures import measure_name
     from bench.report import numbers
-    from bench.report.findings import measure_name
 
     console().print(f"{pair.comparison}: {pair.second} against {pair.first}", style="bold", markup=False)
-    table = Table(title=f"{measure_name(pair.measure)}, difference with 95% interval", title_justify="left")
-    for name in ("queries", "n", pair.first, pair.second, "difference", "95% interval", "p", "W/T/L", "reading"):
+    table = Table(title=f"{measure_name(pair.measure)}, difference with 95% CI", title_justify="left")
+    for name in ("queries", "n", pair.first, pair.second, "difference", "95% CI", "p", "W/T/L", "conclusion"):
         table.add_column(name, overflow="fold")
     for finding in pair.findings:
         one = finding.test

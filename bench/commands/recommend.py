@@ -35,13 +35,13 @@ def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json
     from bench.commands._console import emit_json
     from bench.errors import unknown
     from bench.report import open_run
-    from bench.report.findings import Analysis
+    from bench.report.analysis import Analysis
     from bench.report.load import load_run
-    from bench.report.recommend import Limits, Scale, recommend
+    from bench.report.recommend import Constraints, Scale, recommend
     from bench.report.recommend import as_json as plain
     from bench.store.pricing import price_of
 
-    limits = Limits(
+    constraints = Constraints(
         given["max_artifact_mb"], given["max_train_seconds"], given["max_query_ms"], given["max_forgetting"],
         not given["no_reindex"],
     )  # fmt: skip
@@ -55,7 +55,7 @@ def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json
         raise unknown("dataset", dataset, datasets)
     analysis = Analysis(loaded)
     chosen = [comparison for comparison in loaded.comparisons if dataset in (None, comparison.dataset)]
-    found = [recommend(loaded, analysis, comparison, limits, scale) for comparison in chosen]
+    found = [recommend(analysis, comparison, constraints, scale) for comparison in chosen]
     if as_json:
         emit_json({"recommendations": [plain(one) for one in found]})
     else:
@@ -72,19 +72,19 @@ def _show(found: Recommendation) -> None:
 
     console().print(found.comparison, style="bold", markup=False)
     console().print(to_plain(found.reason), markup=False)
-    if found.choice is not None and found.choice.by == "test":
+    if found.decision is not None and found.decision.by == "test":
         console().print(
             "Chosen on the test queries, because no strategy has a development score: its gain is optimistic.",
             markup=False,
         )
-    for label, broken in found.excluded.items():
-        console().print(f"  excluded: {clean(label)}: {'; '.join(broken)}", markup=False)
+    for label, violated in found.excluded.items():
+        console().print(f"  excluded: {clean(label)}: {'; '.join(violated)}", markup=False)
     for label, lines in found.projections.items():
-        table = Table(title=f"What {clean(label)} costs at your scale", title_justify="left")
+        table = Table(title=f"Cost of {clean(label)} at your scale", title_justify="left")
         for name in ("", "amount", "USD", "measured rate"):
             table.add_column(name, overflow="fold")
         for line in lines:
-            money = "" if line.usd is None else f"{line.usd:,.2f}{'' if line.once else ' a month'}"
+            money = "" if line.usd is None else f"{line.usd:,.2f}{'' if line.once else ' per month'}"
             table.add_row(line.item, line.amount, money, line.rate)
         console().print(table, markup=False)
     console().print()

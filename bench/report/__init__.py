@@ -1,4 +1,4 @@
-"""Tables, plots and pages from what a store holds. Never imports torch."""
+"""The report of a run: tables, plots and pages from a store. Never imports torch."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.report.comparison import RunStore
     from bench.store.store import Store
 
 
 def write_report(
-    store: RunStore,
+    store: Store,
     out: Path,
     baseline: str | None = None,
     min_gain: float = 0.02,
     texts: bool = True,
     exports: Sequence[str] = (),
 ) -> list[Path]:
-    """Write `report.md`, `report.html` and `plots/*.png` of a run into the folder `out`.
+    """Write `report.md`, `report.html` and `plots/*.png` of a run.
 
     Args:
-        store: the run, as `bench.store.store.Store` reads it.
-        out: folder to write into; made where it does not exist.
-        baseline: the strategy that the others are tested against; by default what the run was asked for.
-        min_gain: the gain in nDCG@10 that answers "how many labels?".
+        store: the run.
+        out: the folder to write into; it is made where it does not exist.
+        baseline: the strategy that all others are tested against; None is the baseline in the run's configuration.
+        min_gain: the gain in the primary measure that answers "how many labels?".
+        texts: whether `report.html` may contain texts of the data (queries, the beginnings of documents).
         exports: formats to write under `exports/` as well (`bench.report.exports.FORMATS`).
-        texts: whether `report.html` may hold texts of the data (queries, the beginnings of documents).
 
     Returns:
         The files written, the pages first.
@@ -37,37 +36,39 @@ def write_report(
         BenchError: `baseline` is not in the run.
     """
     from bench.report import html, markdown
+    from bench.report.analysis import Analysis
     from bench.report.build import build
     from bench.report.explore import explore
     from bench.report.exports import check_formats, export
-    from bench.report.findings import Analysis
     from bench.report.load import load_run
     from bench.report.plots import draw
     from bench.report.svg import inline_svg
 
     check_formats(exports)
-    run = load_run(store, baseline)
-    analysis = Analysis(run, min_gain)
-    report = build(run, analysis)
+    analysis = Analysis(load_run(store, baseline), min_gain)
+    report = build(analysis)
     plots = out / markdown.PLOTS
     plots.mkdir(parents=True, exist_ok=True)
     alts = {figure.name: figure.alt for figure in report.figures}
     drawn, figures = [], {}
-    for plot in draw(run, analysis):
+    for plot in draw(analysis):
         drawn.append(plots / f"{plot.name}.png")
         plot.save(drawn[-1])
         figures[plot.name] = inline_svg(plot, alts[plot.name])
     pages = [out / "report.md", out / "report.html"]
     markdown.write(report, pages[0])
-    pages[1].write_text(html.render(report, figures, explore(run, analysis, texts)), encoding="utf-8", newline="\n")
+    pages[1].write_text(html.render(report, figures, explore(analysis, texts)), encoding="utf-8", newline="\n")
     written = [*pages, *drawn]
     if exports:
-        written += export(run, report, exports, out / "exports")
+        written += export(analysis.run, report, exports, out / "exports")
     return written
 
 
 def open_run(folder: Path | None = None) -> Store:
-    """Open the folder of a run; the default is where `run` writes.
+    """Return the store of a run.
+
+    Args:
+        folder: the folder of the run; None is the default of `run`.
 
     Raises:
         StoreError: the folder does not exist.
@@ -76,9 +77,9 @@ def open_run(folder: Path | None = None) -> Store:
     from bench.errors import StoreError, did_you_mean
     from bench.store.store import Store
 
-    chosen = Path(DEFAULT_OUT) if folder is None else folder
-    if not chosen.is_dir():
-        near = sorted(path.name for path in chosen.parent.iterdir() if path.is_dir()) if chosen.parent.is_dir() else []
-        hint = did_you_mean(chosen.name, near)
-        raise StoreError(f"{chosen} is not a folder{hint or '.'} 'run' writes one, and --out says where.")
-    return Store(chosen)
+    path = Path(DEFAULT_OUT) if folder is None else folder
+    if not path.is_dir():
+        near = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, near)
+        raise StoreError(f"{path} is not a folder{hint or '.'} `run` writes such a folder, and --out sets its name.")
+    return Store(path)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.records import PRIMARY_MEASURE
+from bench.evaluation.measures import measure_name
 from bench.report import numbers
-from bench.report.text import code, to_plain
-
-if TYPE_CHECKING:
-    from bench.report.comparison import Candidate, Comparison
-    from bench.report.findings import Analysis
-    from bench.report.load import Run
+from bench.report.comparison import Candidate, Comparison
+from bench.report.findings import difference
+from bench.report.load import Run
+from bench.report.text import code
 
 
 @dataclass(frozen=True)
 class BudgetPoint:
-    """The gain of one strategy over the baseline under one budget, with its 95% interval."""
+    """The gain of one strategy over the baseline under one budget, with its 95% confidence interval."""
 
     amount: float
     budget: str
@@ -28,12 +25,12 @@ class BudgetPoint:
     low: float
     high: float
     ranked: bool = True
-    """Whether it stayed within the budget; what did not is shown and answers nothing."""
+    """Whether the strategy stayed within the budget. Otherwise the point is shown and answers nothing."""
 
 
 @dataclass
 class BudgetCurve:
-    """All strategies of one dataset and model over amounts of one kind of budget."""
+    """All strategies of one dataset and model over several amounts of one kind of budget."""
 
     dataset: str
     model: str
@@ -44,93 +41,86 @@ class BudgetCurve:
     answers: list[str] = field(default_factory=list)
 
     @property
-    def alt(self) -> str:
-        """The curve in words."""
-        parts = [
-            f"{label}: " + ", ".join(f"{numbers.signed(at.gain)} at {at.budget}" for at in points)
-            for label, points in self.lines.items()
-        ]
-        return f"Gain over the baseline by {self.unit.replace('_', ' ')}. " + "; ".join(parts) + "."
+    def unit_words(self) -> str:
+        """The unit in words: `trainable params`."""
+        return self.unit.replace("_", " ")
 
 
-def budget_curves(analysis: Analysis) -> list[BudgetCurve]:
-    """Return the curves that the run's comparisons make: same dataset, model and machine, one unit varied."""
+def budget_curves(run: Run, min_gain: float) -> list[BudgetCurve]:
+    """Return a curve for each unit that varies between comparisons of the same dataset, model and machine.
+
+    Args:
+        run: the run.
+        min_gain: the gain that makes an amount sufficient.
+    """
     curves = []
-    for unit in sorted({unit for comparison in analysis.run.comparisons for unit in comparison.limits}):
+    for unit in sorted({unit for comparison in run.comparisons for unit in comparison.limits}):
         families: dict[tuple[object, ...], list[Comparison]] = {}
-        for comparison in analysis.run.comparisons:
+        for comparison in run.comparisons:
             rest = tuple(sorted((name, value) for name, value in comparison.limits.items() if name != unit))
-            if unit in comparison.limits and analysis.against_baseline(comparison, "all"):
-                families.setdefault(
-                    (comparison.dataset, comparison.split, comparison.model, comparison.machine, rest), []
-                ).append(comparison)
+            testable = comparison.baseline in comparison.scored and len(comparison.scored) > 1 and comparison.n() > 1
+            if unit in comparison.limits and testable:
+                key = (comparison.dataset, comparison.split, comparison.model, comparison.machine, rest)
+                families.setdefault(key, []).append(comparison)
         for members in families.values():
             if len({comparison.limits[unit] for comparison in members}) > 1:
-                curves.append(_curve(analysis, sorted(members, key=lambda comparison: comparison.limits[unit]), unit))
+                ordered = sorted(members, key=lambda comparison: comparison.limits[unit])
+                curves.append(_curve(run, ordered, unit, min_gain))
     return curves
 
 
-def _curve(analysis: Analysis, comparisons: Sequence[Comparison], unit: str) -> BudgetCurve:
-    """Compare on the queries that no budget's training has seen, if any budget asks for it; n is one for all points."""
-    from bench.report.findings import difference
-
+def _curve(run: Run, comparisons: Sequence[Comparison], unit: str, min_gain: float) -> BudgetCurve:
+    """Return a curve on the same queries for all points: those unseen under every budget, if one budget requires it."""
     first = comparisons[0]
     mask = np.ones(first.n(), dtype=bool)
     if any(comparison.headline == "unseen" for comparison in comparisons):
         mask = ~np.any([comparison.seen for comparison in comparisons], axis=0)
     kind = "unseen test" if not mask.all() else "test"
-    curve = BudgetCurve(
-        first.dataset, first.model, unit, numbers.plural(int(mask.sum()), f"{kind} query", f"{kind} queries")
-    )
+    queries = numbers.plural(int(mask.sum()), f"{kind} query", f"{kind} queries")
+    curve = BudgetCurve(first.dataset, first.model, unit, queries)
     if mask.sum() < 2:
         return curve
     for comparison in comparisons:
         for label in comparison.scored:
-            if label != comparison.baseline and comparison.candidates[label].trained:
-                candidate, found = comparison.candidates[label], difference(comparison, label, mask)
-                amount = comparison.limits[unit]
-                if unit == "examples":
-                    amount = _used(analysis.run, candidate, amount)
-                point = BudgetPoint(amount, comparison.budget, found.mean, *found.interval(), candidate.ranked)
-                points = curve.lines.setdefault(label, [])
-                if all(amount != earlier.amount for earlier in points):
-                    points.append(point)
-    for label, points in curve.lines.items():
-        curve.answers.append(_answer(label, points, curve, first.baseline, analysis.min_gain))
+            candidate = comparison.candidates[label]
+            if label == comparison.baseline or not candidate.trained:
+                continue
+            gain = difference(comparison, label, mask)
+            amount = comparison.limits[unit]
+            if unit == "examples":
+                amount = _used(run, candidate, amount)
+            point = BudgetPoint(amount, comparison.budget, gain.mean, *gain.interval(), candidate.ranked)
+            points = curve.lines.setdefault(label, [])
+            if all(amount != earlier.amount for earlier in points):
+                points.append(point)
+    goal = f"a gain over {code(first.baseline)} above {numbers.score(min_gain)} in {measure_name(first.primary)}"
+    curve.answers = [_answer(label, points, curve, goal, min_gain) for label, points in curve.lines.items()]
     return curve
 
 
-def _used(run: Run, candidate: Candidate, asked: float) -> float:
-    """Return the labelled pairs that the fits of a candidate used: a dataset can have fewer than were asked for."""
-    used = [run.fits[cell.fit].report.get("examples") for cell in candidate.usable if cell.fit in run.fits]
-    return float(max((found for found in used if found), default=asked))
+def _used(run: Run, candidate: Candidate, requested: float) -> float:
+    """Return the labelled pairs that the fits used: a dataset may have fewer than the budget requests."""
+    used = [fit.report.get("examples") for fit in run.fits_of(candidate)]
+    return float(max((examples for examples in used if examples), default=requested))
 
 
 def fewest(points: Sequence[BudgetPoint], least: float) -> BudgetPoint | None:
-    """Return the point of the smallest amount whose lower bound exceeds `least`; None where none within budget does."""
+    """Return the smallest amount within its budget whose lower bound exceeds `least`; None where there is none."""
     return min((at for at in points if at.ranked and at.low > least), key=lambda at: at.amount, default=None)
 
 
-def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, baseline: str, least: float) -> str:
-    """The smallest amount whose lower bound exceeds the gain asked for."""
-    noun = "labels" if curve.unit == "examples" else curve.unit.replace("_", " ")
-    asked = f"a gain over {code(baseline)} of more than {numbers.score(least)} in {_primary()}"
-    enough = fewest(points, least)
+def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, goal: str, min_gain: float) -> str:
+    """Return a sentence on the smallest amount whose lower bound exceeds the goal."""
+    noun = "labels" if curve.unit == "examples" else curve.unit_words
+    enough = fewest(points, min_gain)
     if enough is not None:
         return (
-            f"{code(label)}: {numbers.amount(enough.amount, curve.unit)} {noun} are the fewest tried that show {asked} "
-            f"({numbers.signed(enough.gain)}, lower bound {numbers.signed(enough.low)}; {curve.queries})."
+            f"{code(label)}: {numbers.amount(enough.amount, curve.unit)} {noun} is the smallest amount tried that "
+            f"shows {goal} ({numbers.difference(enough.gain, enough.low, enough.high)}; {curve.queries})."
         )
     most = points[-1]
+    within = "" if all(at.ranked for at in points) else " within its budget"
     return (
-        f"{code(label)}: no amount tried (up to {numbers.amount(most.amount, curve.unit)} {noun}) shows {asked}"
-        + ("" if all(at.ranked for at in points) else " within its budget")
-        + f"; the last gives {numbers.signed(most.gain)}, 95% interval {numbers.interval(most.low, most.high)} "
-        f"({curve.queries})."
+        f"{code(label)}: no amount tried (up to {numbers.amount(most.amount, curve.unit)} {noun}) shows {goal}{within}."
+        f" The largest amount gives {numbers.difference(most.gain, most.low, most.high)} ({curve.queries})."
     )
-
-
-def _primary() -> str:
-    from bench.report.findings import measure_name
-
-    return to_plain(measure_name(PRIMARY_MEASURE))

@@ -1,4 +1,4 @@
-"""What all plots share: a canvas in the report's look, axes with units, points that say what they are."""
+"""What all plots share: a canvas in the report's style, marks with descriptions, a legend, axes of costs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 from bench.report.colours import GRID, INK, MUTED, PAPER, Style
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LOOK: dict[str, Any] = {
     "figure.facecolor": PAPER,
@@ -39,7 +39,7 @@ LOOK: dict[str, Any] = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "legend.frameon": False,
-    "text.parse_math": False,  # a strategy's or dataset's name may hold a dollar sign
+    "text.parse_math": False,  # names of strategies and datasets may contain a dollar sign
     "svg.fonttype": "none",
     "svg.hashsalt": "adaptbench",
 }
@@ -47,33 +47,29 @@ LOOK: dict[str, Any] = {
 
 @dataclass
 class Plot:
-    """A figure, and for each marked element (by its SVG id) the words to show on hover."""
+    """A figure, and for each marked element (by its SVG id) the description to show on hover."""
 
     name: str
     figure: Figure
     hints: dict[str, str] = field(default_factory=dict)
 
     def mark(self, artist: Any, hint: str) -> None:
-        """Give an artist an id and the words that belong to it."""
+        """Give an artist an id and a description."""
         gid = f"{self.name}-mark-{len(self.hints)}"
         artist.set_gid(gid)
         self.hints[gid] = hint
 
     def save(self, path: Path) -> None:
         """Write the figure as a PNG."""
-        import matplotlib as mpl
-
         with mpl.rc_context(LOOK):
             save_png(self.figure, path)
 
 
 def save_png(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure as a PNG with a palette of 256 colours: a third of the bytes, with no difference to the eye.
+    """Write a figure as a PNG with a palette of 256 colours, which takes a third of the bytes and looks the same.
 
     The bytes do not depend on the time of writing.
     """
-    from PIL import Image
-
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     with Image.open(drawn) as image:
@@ -82,10 +78,7 @@ def save_png(figure: Figure, path: Path, dpi: int = 150) -> None:
 
 @contextmanager
 def canvas(name: str, width: float, height: float, columns: int = 1) -> Iterator[tuple[Plot, list[Axes]]]:
-    """Open a figure of `columns` axes side by side; sizes in inches."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
+    """Yield a plot with `columns` axes side by side; sizes are in inches."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(1, columns, squeeze=False)[0]
@@ -110,7 +103,7 @@ def point(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, 
 
 
 def legend(plot: Plot, axes: list[Axes], columns: int = 6) -> None:
-    """Put one legend for all axes under the figure, each label once, in as many columns as there is room for."""
+    """Put one legend for all axes under the figure, each label once, in as many columns as fit."""
     handles: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
@@ -131,7 +124,7 @@ def legend(plot: Plot, axes: list[Axes], columns: int = 6) -> None:
 
 
 def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) -> None:
-    """Make the x axis logarithmic, ticks written by `show`; where a cost is 0, linear near 0 so that it has a place."""
+    """Make the x axis logarithmic with ticks written by `show`, and linear near 0 where a cost is 0."""
     positive = sorted(value for value in values if value > 0)
     if not positive:
         return

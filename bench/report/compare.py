@@ -1,4 +1,4 @@
-"""Two strategies of a run, or two runs, set against each other with the tests of the report."""
+"""Tests of two strategies of a run, or of the same strategies in two runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BenchError, unknown
-from bench.records import PRIMARY_MEASURE, FitRecord
+from bench.records import FitRecord
 from bench.report.comparison import Comparison, leading, masks_of
-from bench.report.costs import cost_of
+from bench.report.costs import COLUMNS, cost_of
 from bench.report.findings import Finding, design
-from bench.report.load import Run
-from bench.report.sections.cost import COLUMNS
+from bench.report.load import Run, machine_of
+from bench.statistics.significance import Design, compare, holm
 
 
 @dataclass(frozen=True)
@@ -30,75 +30,73 @@ class CostPair:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two candidates compared: the difference is `second - first`."""
+    """Two candidates and the tests between them; a difference is `second - first`."""
 
     comparison: str
+    """The name of the comparison, or of both where they differ."""
     first: str
     second: str
     findings: list[Finding]
-    """The headline stratum first, then the others that hold two queries or more."""
+    """The headline stratum first, then the other strata with two queries or more."""
     costs: list[CostPair]
     measure: str
     machines: tuple[str, ...] = ()
-    """Machine classes on which costs were measured; more than one: seconds cannot be compared."""
+    """The machine classes of the costs. With more than one, seconds cannot be compared."""
 
 
-def compare_strategies(run: Run, first: str, second: str, measure: str = PRIMARY_MEASURE) -> list[Pair]:
-    """Compare two strategies of a run in every comparison that has both.
+def compare_strategies(run: Run, first: str, second: str, measure: str | None = None) -> list[Pair]:
+    """Return the tests of two strategies in every comparison of a run that has both.
+
+    Args:
+        run: the run.
+        first: the label of one strategy.
+        second: the label of the other.
+        measure: the key of a measure; None is the run's primary one.
 
     Raises:
-        BenchError: a strategy or the measure is not in the run, or no comparison has both.
+        BenchError: a strategy or the measure is not in the run, or no comparison has both strategies.
     """
-    from bench.statistics.significance import compare
-
     for name in (first, second):
         if name not in run.labels:
             raise unknown("strategy", name, run.labels)
     if first == second:
-        raise BenchError(f"a comparison of {first!r} with itself")
+        raise BenchError(f"{first!r} cannot be compared with itself")
+    names, measure = (first, second), measure or run.primary
     pairs = []
     for comparison in run.comparisons:
         if first in comparison.scored and second in comparison.scored:
-            names = (first, second)
-            findings = [
-                Finding(
-                    compare(
-                        comparison.scores(first, measure, stratum), comparison.scores(second, measure, stratum), names,
-                        design(comparison, names, mask),
-                    ),
-                    stratum,
-                )
-                for stratum, mask in strata(comparison.seen)
-            ]  # fmt: skip
+            findings = []
+            for stratum, mask in strata(comparison.seen):
+                one, two = (comparison.scores(name, measure, stratum) for name in names)
+                findings.append(Finding(compare(one, two, names, design(comparison, names, mask)), stratum))
             pairs.append(_pair(comparison, comparison, names, names, findings, measure, run.fits))
     if not pairs:
         raise BenchError(f"no dataset and budget of this run has usable results of both {first!r} and {second!r}")
     return pairs
 
 
-def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str = PRIMARY_MEASURE) -> list[Pair]:
-    """Compare every strategy that two runs have in common, on the same data.
+def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str | None = None) -> list[Pair]:
+    """Return the tests of every strategy that two runs have in common, on the same data.
 
-    Each comparison and stratum is one family, Holm-adjusted. A query that any fit of either run has seen is seen.
-    Comparisons are matched by dataset, split and base model, and by budget where that leaves a choice.
+    Each comparison and stratum is one Holm-adjusted family. A query is seen if any fit of either run has seen it.
+    Comparisons are matched by dataset, split and base model, and by budget where that leaves several.
 
     Args:
         first: one run.
-        second: the other.
-        names: what to call them.
-        measure: what to compare.
+        second: the other run.
+        names: the names of the two runs.
+        measure: the key of a measure; None is the second run's primary one.
 
     Raises:
         BenchError: the runs have no strategy on the same test queries in common.
     """
-    from bench.statistics.significance import Design, compare, holm
-
+    measure = measure or second.primary
     pairs = []
     for comparison, other in _matched(first, second):
         shared = [label for label in comparison.scored if label in other.scored]
         findings: dict[str, list[Finding]] = {label: [] for label in shared}
         for stratum, mask in strata(comparison.seen | other.seen):
-            found = []
+            tests = []
             for label in shared:
                 candidates = {names[0]: comparison.candidates[label], names[1]: other.candidates[label]}
                 known = Design(
@@ -107,10 +105,10 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
                     groups=comparison.dependent(mask),
                 )
                 one, two = (side.scores(label, measure)[:, mask] for side in (comparison, other))
-                found.append(compare(one, two, names, known))
-            adjusted = holm([test.p for test in found])
-            for label, test, p in zip(shared, found, adjusted, strict=True):
-                findings[label].append(Finding(replace(test, holm_p=p, family=len(found)), stratum))
+                tests.append(compare(one, two, names, known))
+            adjusted = holm([test.p for test in tests])
+            for label, test, p in zip(shared, tests, adjusted, strict=True):
+                findings[label].append(Finding(replace(test, holm_p=p, family=len(tests)), stratum))
         for label in shared:
             sides = (f"{label} ({names[0]})", f"{label} ({names[1]})")
             fits = first.fits | second.fits
@@ -121,21 +119,21 @@ def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str =
 
 
 def strata(seen: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return the strata that can be compared with their masks, the headline first, given which queries were seen."""
+    """Return the strata to compare on, with their masks, the headline first, given which queries were seen."""
     masks = masks_of(seen)
     mixed = seen.any() and not seen.all()
     usable = [(name, mask) for name, mask in masks.items() if (mask.sum() > 1 if mixed else name == "all")]
-    return sorted(usable, key=lambda found: found[0] != leading(seen))
+    return sorted(usable, key=lambda each: each[0] != leading(seen))
 
 
 def _matched(first: Run, second: Run) -> list[tuple[Comparison, Comparison]]:
     matched = []
     for comparison in first.comparisons:
-        where = (comparison.dataset, comparison.split, comparison.model)
-        others = [other for other in second.comparisons if (other.dataset, other.split, other.model) == where]
-        same = [other for other in others if other.budget == comparison.budget and other.machine == comparison.machine]
-        chosen = same or (others if len(others) == 1 else [])
-        matched += [(comparison, other) for other in chosen if other.queries and other.queries == comparison.queries]
+        key = (comparison.dataset, comparison.split, comparison.model)
+        others = [other for other in second.comparisons if (other.dataset, other.split, other.model) == key]
+        same = [other for other in others if (other.budget, other.machine) == (comparison.budget, comparison.machine)]
+        partners = same or (others if len(others) == 1 else [])
+        matched += [(comparison, other) for other in partners if other.queries and other.queries == comparison.queries]
     return matched
 
 
@@ -154,9 +152,7 @@ def _pair(
         one, two = (cost_of(candidate, column.key, fits) for candidate in candidates)
         if one is not None or two is not None:
             costs.append(CostPair(column.name, column.unit, one, two, column.show))
-    machines = {
-        str(cell.environment.get("machine_class") or "") for candidate in candidates for cell in candidate.usable
-    } - {""}
+    machines = {machine_of(cell) for candidate in candidates for cell in candidate.usable} - {""}
     title = comparison.name if comparison.name == other.name else f"{comparison.name} and {other.name}"
     return Pair(title, *names, findings, costs, measure, tuple(sorted(machines)))
 

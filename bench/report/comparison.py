@@ -5,105 +5,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.errors import StoreError, unknown
-from bench.records import PRIMARY_MEASURE, CellResult, FitRecord
+from bench.evaluation import strata
+from bench.records import CellResult
+from bench.statistics.grouping import dependent
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.retrieval.ranking import Ranking
-    from bench.store.studies import Study
-
 STRATA = ("all", "unseen", "seen")
-
-
-class RunStore(Protocol):
-    """What the report reads: `bench.store.store.Store`."""
-
-    def results(self) -> list[CellResult]:
-        """Return the target cells, the probes of their fits joined in."""
-        ...
-
-    def cells(self) -> list[CellResult]:
-        """Return all cells, probes too."""
-        ...
-
-    def fits(self) -> list[FitRecord]:
-        """Return all fits."""
-        ...
-
-    def per_query(self, cell: str) -> pd.DataFrame:
-        """Return columns `query`, `group`, `seen`, then one a measure."""
-        ...
-
-    def curve(self, fit: str) -> pd.DataFrame:
-        """Return columns `step`, `seconds`, `loss`, `learning_rate`, `dev`."""
-        ...
-
-    def ranking(self, cell: str) -> Ranking:
-        """Return the ranking of a cell."""
-        ...
-
-    def invocations(self) -> list[dict[str, Any]]:
-        """Return every command that wrote into the run."""
-        ...
-
-    def studies(self) -> list[Study]:
-        """Return the studies that chose hyperparameters."""
-        ...
-
-    def problems(self) -> list[str]:
-        """Return a sentence for each damaged record."""
-        ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One strategy (one variant of it, where several were run) in one comparison."""
+    """One strategy (or one variant of it, where several were run) in one comparison."""
 
     label: str
-    """The strategy's expression, with the options that tell its variants apart."""
+    """The strategy's expression, with the options that distinguish its variants."""
     cells: tuple[CellResult, ...]
-    """One a seed, ordered by seed; failed ones too."""
+    """One cell per seed, ordered by seed, including failed ones."""
 
     @property
     def usable(self) -> tuple[CellResult, ...]:
-        """The cells whose scores mean something."""
+        """The cells with valid scores."""
         return tuple(cell for cell in self.cells if cell.usable)
 
     @property
     def seeds(self) -> list[int]:
-        """The seed of each usable cell; -1 where there is none."""
+        """The seed of each usable cell; -1 for a cell without a seed."""
         return [-1 if cell.seed is None else cell.seed for cell in self.usable]
 
     @property
     def trained(self) -> bool:
-        """Whether it has seeds."""
+        """Whether the strategy has seeds."""
         return any(cell.seed is not None for cell in self.cells)
 
     @property
     def over_budget(self) -> bool:
-        """Whether a cell used more than the budget: its scores are shown and never ranked as equals."""
+        """Whether a cell exceeded the budget. Its scores are shown but never ranked."""
         return any(cell.status == "over_budget" for cell in self.cells)
 
     @property
     def no_effect(self) -> bool:
-        """Whether a trained cell's embeddings did not move."""
+        """Whether training left the embeddings of a cell unchanged."""
         return any(cell.status == "no_effect" for cell in self.cells)
 
     @property
     def ranked(self) -> bool:
-        """Whether it may be called the best: every cell within the budget and usable."""
+        """Whether the candidate may be called the best: every cell is usable and within the budget."""
         return bool(self.cells) and all(cell.status == "ok" for cell in self.cells)
+
+    @property
+    def reindex(self) -> str:
+        """What the strategy does to a stored index: `none`, `transform`, `encode`; empty where it is not recorded."""
+        return next((str(cell.cost["reindex"]) for cell in self.usable if cell.cost.get("reindex")), "")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison: candidates that may stand in one table, and their scores."""
+    """Candidates that may stand in one table, and their scores."""
 
     dataset: str
     split: str
@@ -111,19 +76,21 @@ class Comparison:
     budget: str
     limits: Mapping[str, float]
     machine: str
-    """Machine class under a budget in seconds or usd, else empty."""
+    """The machine class under a budget in seconds or usd, else empty."""
     candidates: dict[str, Candidate]
     baseline: str
-    store: RunStore = field(repr=False)
+    primary: str
+    """The key of the measure that decides."""
+    store: Store = field(repr=False)
 
     @property
     def name(self) -> str:
-        """What tells it from the other comparisons."""
+        """A name that no other comparison of the run has."""
         return " / ".join(part for part in (self.dataset, self.model, self.budget, self.machine) if part)
 
     @cached_property
     def frames(self) -> dict[str, pd.DataFrame]:
-        """Cell -> its values per query, indexed by query and sorted.
+        """Cell -> its values per query, indexed and sorted by query.
 
         Raises:
             StoreError: two cells of the comparison were scored on different queries.
@@ -135,8 +102,8 @@ class Comparison:
                 first = next(iter(frames.items()), None)
                 if first is not None and not frame.index.equals(first[1].index):
                     raise StoreError(
-                        f"{cell.cell} was scored on other queries than {first[0]}: they cannot be compared; run again "
-                        "with --overwrite always"
+                        f"{cell.cell} and {first[0]} were scored on different queries, so they cannot be compared. "
+                        "Run again with --overwrite always"
                     )
                 frames[cell.cell] = frame
         return frames
@@ -148,9 +115,9 @@ class Comparison:
 
     @cached_property
     def seen(self) -> np.ndarray:
-        """Whether a relevant document of the query was a positive in training, for any fit of the comparison.
+        """Whether a relevant document of each query was a training positive of any fit here, shape (queries,).
 
-        Shape (queries,). One definition for all rows, the untrained included, so that strata can be compared.
+        All candidates share this definition, untrained ones included, so that strata can be compared.
         """
         mask = np.zeros(len(self.queries), dtype=bool)
         for frame in self.frames.values():
@@ -159,21 +126,19 @@ class Comparison:
 
     @cached_property
     def groups(self) -> np.ndarray | None:
-        """The group (template, module, source) of each query, shape (queries,); None where there are fewer than two."""
+        """The group (template, module, source) of each query, shape (queries,); None with fewer than two groups."""
         for frame in self.frames.values():
             if "group" in frame and frame["group"].notna().all() and 1 < frame["group"].nunique() < len(frame):
                 return frame["group"].astype(str).to_numpy()
         return None
 
     def dependent(self, mask: np.ndarray) -> list[str] | None:
-        """Return the groups that tests over some queries reckon with (`bench.statistics.grouping`), None without."""
-        from bench.statistics.grouping import dependent
-
+        """Return the groups of dependent queries among those in `mask`, or None (`bench.statistics.grouping`)."""
         return None if self.groups is None else dependent(self.groups[mask].tolist())
 
     @property
     def headline(self) -> str:
-        """The stratum that the answer rests on (`bench.evaluation.strata.headline`)."""
+        """The stratum that decides (`bench.evaluation.strata.headline`)."""
         return leading(self.seen)
 
     @cached_property
@@ -183,32 +148,44 @@ class Comparison:
         names = [name for name in frames[0].columns if name not in ("group", "seen")] if frames else []
         return [name for name in names if all(name in frame for frame in frames)]
 
+    @property
+    def recall_cuts(self) -> list[int]:
+        """The cut-offs k of all recall measures, ascending."""
+        return sorted(int(name.split("@")[1]) for name in self.measures if name.startswith("recall@"))
+
     def mask(self, stratum: str) -> np.ndarray:
-        """Return which queries a stratum holds, shape (queries,)."""
+        """Return which queries belong to a stratum, shape (queries,)."""
         if stratum not in STRATA:
             raise unknown("stratum", stratum, STRATA)
         return masks_of(self.seen)[stratum]
 
     def n(self, stratum: str = "all") -> int:
-        """Return how many queries a stratum holds."""
+        """Return the number of queries in a stratum."""
         return int(self.mask(stratum).sum())
 
-    def scores(self, label: str, measure: str = PRIMARY_MEASURE, stratum: str = "all") -> np.ndarray:
-        """Return the values of a candidate, shape (seeds, queries of the stratum); no rows where no cell is usable."""
-        if measure not in self.measures:
-            raise unknown("measure", measure, self.measures)
+    def scores(self, label: str, measure: str | None = None, stratum: str = "all") -> np.ndarray:
+        """Return the values of a candidate, shape (usable seeds, queries of the stratum).
+
+        Args:
+            label: the candidate.
+            measure: the key of a measure; None is the primary one.
+            stratum: the queries to return.
+        """
+        key = measure or self.primary
+        if key not in self.measures:
+            raise unknown("measure", key, self.measures)
         mask = self.mask(stratum)
-        rows = [self.frames[cell.cell][measure].to_numpy(dtype=float)[mask] for cell in self.candidates[label].usable]
+        rows = [self.frames[cell.cell][key].to_numpy(dtype=float)[mask] for cell in self.candidates[label].usable]
         return np.array(rows).reshape(len(rows), int(mask.sum()))
 
-    def mean(self, label: str, measure: str = PRIMARY_MEASURE, stratum: str = "all") -> float:
+    def mean(self, label: str, measure: str | None = None, stratum: str = "all") -> float:
         """Return the mean over seeds and queries; NaN where there are none."""
         values = self.scores(label, measure, stratum)
         return float(values.mean()) if values.size else float("nan")
 
-    def macro(self, label: str, measure: str = PRIMARY_MEASURE, stratum: str = "all") -> float:
-        """Return the mean over groups of the mean within a group; NaN where there are no groups."""
-        values = self.scores(label, measure, stratum)
+    def macro(self, label: str, stratum: str = "all") -> float:
+        """Return the primary measure macro-averaged over groups; NaN where there are no groups."""
+        values = self.scores(label, stratum=stratum)
         if self.groups is None or not values.size:
             return float("nan")
         groups, per_query = self.groups[self.mask(stratum)], values.mean(axis=0)
@@ -216,20 +193,18 @@ class Comparison:
 
     @property
     def scored(self) -> list[str]:
-        """The candidates with scores, the baseline first, then by the headline score, highest first."""
+        """The labels with scores: the baseline first, then by the headline score, highest first."""
         labels = [label for label, candidate in self.candidates.items() if candidate.usable]
         primary = {label: self.mean(label, stratum=self.headline) for label in labels}
         return sorted(labels, key=lambda label: (label != self.baseline, -primary[label], label))
 
 
 def masks_of(seen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return which queries each stratum holds, shape (queries,), given which were seen."""
+    """Return which queries belong to each stratum, shape (queries,), given which were seen."""
     return {"all": np.ones_like(seen), "unseen": ~seen, "seen": seen}
 
 
 def leading(seen: np.ndarray) -> str:
-    """Return the stratum that leads (`bench.evaluation.strata.headline`), given which queries were seen."""
-    from bench.evaluation.strata import headline
-
+    """Return the stratum that decides (`bench.evaluation.strata.headline`), given which queries were seen."""
     n = int(seen.sum())
-    return headline({"seen": {"n": n}, "unseen": {"n": len(seen) - n}})
+    return strata.headline({"seen": {"n": n}, "unseen": {"n": len(seen) - n}})

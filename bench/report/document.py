@@ -1,4 +1,4 @@
-"""What a report is made of, before it is Markdown or HTML: sections of paragraphs, lists, tables and figures."""
+"""The parts of a report before it is Markdown or HTML: sections of paragraphs, lists, tables and figures."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from bench.report.text import to_plain
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of a table: what is shown, what it sorts by, whether it is the best of its column."""
+    """One cell of a table: its text, its sort key, and whether it is the best of its column."""
 
     text: str
-    """Words in the markup of `bench.report.text`."""
+    """Text in the markup of `bench.report.text`."""
     value: float | str | None = None
-    """What the column is sorted by; the text where it is None."""
+    """The sort key; None sorts by the text."""
     best: bool = False
-    hint: str = ""
-    """More about the figure, shown on hover and read by screen readers."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a column; `unit` stands beside the name, so that no figure travels without it."""
+    """The head of a column: a name and the unit of its values."""
 
     name: str
     unit: str = ""
     numeric: bool = True
-    hint: str = ""
 
     @property
     def head(self) -> str:
@@ -46,9 +43,9 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
-    """Sentences under the table: how to read it, what a mark means."""
+    """Sentences under the table that explain how to read it."""
     folded: bool = False
-    """Long and seldom read: HTML shows it when asked."""
+    """Whether HTML shows the table only on request, because it is long."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot by its file stem. `alt` says in words what it shows, for those who cannot see it."""
+    """A plot by its file stem. `alt` describes the picture in a sentence for those who cannot see it."""
 
     name: str
     caption: str
@@ -77,11 +74,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading below the section's; it leads the blocks up to the next one."""
+    """A heading inside a section, above the blocks up to the next heading."""
 
     text: str
     facet: str = ""
-    """The comparison that these blocks are about; HTML can show one comparison alone. Empty: always shown."""
+    """The comparison that these blocks belong to, as HTML can show one comparison alone; empty for none."""
 
 
 Block = Paragraph | Items | Table | Figure | Heading
@@ -115,7 +112,7 @@ class Report:
 
     @property
     def words(self) -> str:
-        """All paragraphs and lists as plain text: what the report claims."""
+        """All paragraphs and lists as plain text."""
         lines: list[str] = []
         for section in self.sections:
             for block in section.blocks:

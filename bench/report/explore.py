@@ -1,7 +1,7 @@
-"""What the HTML page can be asked for: any measure in any stratum, and single queries with what was ranked for them.
+"""The data behind the HTML page's controls: any measure in any stratum, and single queries with their rankings.
 
-Plain values, ready for JSON. Intervals here are for looking around: each stands alone, unadjusted, and the tests that
-count are those of the significance section.
+All values are plain and ready for JSON. Intervals here are for exploration: each stands alone, without correction. The
+section on significance holds the tests that decide.
 """
 
 from __future__ import annotations
@@ -11,53 +11,51 @@ from typing import Any
 
 import numpy as np
 
-from bench.records import PRIMARY_MEASURE
+from bench.data.dataset import Dataset
+from bench.evaluation.measures import measure_name
+from bench.report.analysis import Analysis
 from bench.report.comparison import STRATA, Comparison
-from bench.report.findings import Analysis, difference, measure_name
-from bench.report.load import Run
+from bench.report.findings import difference
 from bench.report.text import clean, to_plain
 from bench.report.texts import Texts
 from bench.retrieval.ranking import Ranking
 from bench.store.store import RANKING
 
 QUERIES = 200
-"""Single queries a comparison that the page holds: those on which the strategies differ most."""
+"""Single queries per comparison in the page: those on which the strategies differ most."""
 TOP = 5
-"""Documents a query and strategy that the page holds."""
+"""Documents per query and strategy in the page."""
 SNIPPET = 320
-"""Characters of a document that the page holds."""
+"""Characters per document in the page."""
 
 
-def explore(run: Run, analysis: Analysis, texts: bool = True) -> list[dict[str, Any]]:
-    """Return one object a comparison with results.
+def explore(analysis: Analysis, texts: bool = True) -> list[dict[str, Any]]:
+    """Return one object per comparison with results.
 
     Args:
-        run: the run.
-        analysis: its findings.
-        texts: whether the page may hold texts of the data (queries, the beginnings of documents).
+        analysis: the findings of the run.
+        texts: whether the page may contain texts of the data (queries, the beginnings of documents).
     """
-    found = []
-    for comparison in run.comparisons:
-        if comparison.scored:
-            source = analysis.texts(comparison) if texts else Texts(reason="texts were not asked for")
-            found.append(
-                {
-                    "name": comparison.name,
-                    "title": to_plain(analysis.title(comparison)),
-                    "baseline": comparison.baseline,
-                    "headline": comparison.headline,
-                    "strategies": comparison.scored,
-                    "n": {stratum: comparison.n(stratum) for stratum in STRATA if comparison.n(stratum)},
-                    "measures": [{"key": key, "name": measure_name(key)} for key in comparison.measures],
-                    "table": _table(comparison),
-                    "single": _single(comparison, source),
-                }
-            )
-    return found
+    return [
+        {
+            "name": comparison.name,
+            "title": to_plain(analysis.title(comparison)),
+            "baseline": comparison.baseline,
+            "headline": comparison.headline,
+            "primary": comparison.primary,
+            "strategies": comparison.scored,
+            "n": {stratum: comparison.n(stratum) for stratum in STRATA if comparison.n(stratum)},
+            "measures": [{"key": key, "name": measure_name(key)} for key in comparison.measures],
+            "table": _table(comparison),
+            "single": _single(comparison, analysis.texts(comparison) if texts else Texts(reason="texts were excluded")),
+        }
+        for comparison in analysis.run.comparisons
+        if comparison.scored
+    ]
 
 
 def _table(comparison: Comparison) -> dict[str, dict[str, list[list[float | None]]]]:
-    """Measure -> stratum -> for each strategy [mean, difference from the baseline, low, high]."""
+    """Return measure -> stratum -> [mean, difference from the baseline, low, high] of each strategy."""
     table: dict[str, dict[str, list[list[float | None]]]] = {}
     for measure in comparison.measures:
         for stratum in STRATA:
@@ -66,29 +64,26 @@ def _table(comparison: Comparison) -> dict[str, dict[str, list[list[float | None
             rows: list[list[float | None]] = []
             for label in comparison.scored:
                 row: list[float | None] = [_rounded(comparison.mean(label, measure, stratum)), None, None, None]
-                if (
-                    label != comparison.baseline
-                    and comparison.baseline in comparison.scored
-                    and comparison.n(stratum) > 1
-                ):
-                    found = difference(comparison, label, comparison.mask(stratum), measure)
-                    row[1:] = [_rounded(found.mean), *map(_rounded, found.interval())]
+                has_baseline = label != comparison.baseline and comparison.baseline in comparison.scored
+                if has_baseline and comparison.n(stratum) > 1:
+                    known = difference(comparison, label, comparison.mask(stratum), measure)
+                    row[1:] = [_rounded(known.mean), *map(_rounded, known.interval())]
                 rows.append(row)
             table.setdefault(measure, {})[stratum] = rows
     return table
 
 
-def _single(comparison: Comparison, source: Texts) -> dict[str, Any]:
-    """Return the queries on which strategies differ most: scores, first documents, what was relevant."""
+def _single(comparison: Comparison, texts: Texts) -> dict[str, Any]:
+    """Return the queries on which strategies differ most, with scores, first documents and relevant documents."""
     means = np.array([comparison.scores(label).mean(axis=0) for label in comparison.scored])
     spread = means.max(axis=0) - means.min(axis=0)
-    chosen = sorted(np.argsort(-spread, kind="stable")[:QUERIES].tolist())
+    positions = sorted(np.argsort(-spread, kind="stable")[:QUERIES].tolist())
     rankings = [_ranking(comparison, label) for label in comparison.scored]
-    dataset = source.dataset
+    dataset = texts.dataset
     qrels: Mapping[str, Mapping[str, int]] = dataset.qrels(comparison.split) if dataset is not None else {}
     docs: dict[str, int] = {}
     queries = []
-    for position in chosen:
+    for position in positions:
         query = comparison.queries[position]
         relevant = {doc: grade for doc, grade in qrels.get(query, {}).items() if grade > 0}
         hits = [None if ranking is None else ranking.hits.get(query, []) for ranking in rankings]
@@ -112,26 +107,22 @@ def _single(comparison: Comparison, source: Texts) -> dict[str, Any]:
             ]
         queries.append(entry)
     return {
-        "measure": measure_name(PRIMARY_MEASURE),
+        "measure": measure_name(comparison.primary),
         "of": comparison.n(),
-        "reason": clean(source.reason),
-        "seeds": [
-            None if seed == -1 else seed
-            for seed in (comparison.candidates[label].seeds[0] for label in comparison.scored)
-        ],
+        "reason": clean(texts.reason),
         "queries": queries,
         "docs": [[doc, _snippet(dataset, doc)] for doc in docs],
     }
 
 
 def _ranking(comparison: Comparison, label: str) -> Ranking | None:
-    """Return what a strategy ranked with its first seed; None where its records were kept without rankings."""
+    """Return the ranking of a strategy's first seed; None where the records do not contain it."""
     cell = comparison.candidates[label].usable[0]
     return comparison.store.ranking(cell.cell) if RANKING in cell.files else None
 
 
-def _snippet(dataset: Any, doc: str) -> str:
-    """The beginning of a document; empty where its text is not at hand."""
+def _snippet(dataset: Dataset | None, doc: str) -> str:
+    """Return the beginning of a document, or an empty string without its text."""
     if dataset is None or doc not in dataset.corpus.positions:
         return ""
     text = clean(dataset.corpus.text_of(doc)[: 2 * SNIPPET])

@@ -1,4 +1,4 @@
-"""A run in the forms that other tools read: CSV, Parquet, LaTeX tables, TREC runs, MTEB results."""
+"""Exports of a run for other tools: CSV, Parquet, LaTeX tables, TREC runs, MTEB results."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from bench.errors import unknown
-from bench.records import PRIMARY_MEASURE, CellResult
+from bench.records import CellResult
 from bench.report.document import Report, Table
 from bench.report.load import Run
 from bench.report.text import to_plain
 from bench.store.store import RANKING
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _UNDETERMINED = "und-Zyyy"
-"""Language and script (ISO 639-3, 15924) of data that do not say theirs: without one, mteb averages over nothing."""
+"""Code for an unknown language and script (ISO 639-3, 15924). Without a code, mteb has nothing to average over."""
 MTEB_TASKS: Mapping[str, str] = {
     "scifact": "SciFact", "nfcorpus": "NFCorpus", "fiqa": "FiQA2018", "arguana": "ArguAna", "scidocs": "SCIDOCS",
     "trec-covid": "TRECCOVID", "quora": "QuoraRetrieval", "nq": "NQ", "hotpotqa": "HotpotQA", "fever": "FEVER",
     "climate-fever": "ClimateFEVER", "dbpedia-entity": "DBPedia", "msmarco": "MSMARCO",
     "webis-touche2020": "Touche2020",
 }  # fmt: skip
-"""Our names of datasets that MTEB has under names of its own."""
+"""Our name of a dataset -> MTEB's name."""
 
 
 def export(run: Run, report: Report, formats: Sequence[str], out: Path) -> list[Path]:
-    """Write the run in each of `formats` (see `FORMATS`) under `out`, and return the files.
+    """Write the run in each format (see `FORMATS`) under `out`, and return the files.
 
     Raises:
-        BenchError: a format is not known.
+        BenchError: a format is unknown.
     """
     check_formats(formats)
     out.mkdir(parents=True, exist_ok=True)
@@ -41,32 +40,17 @@ def export(run: Run, report: Report, formats: Sequence[str], out: Path) -> list[
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise a BenchError for a format that is not known."""
+    """Raise a BenchError for an unknown format."""
     for name in formats:
         if name not in FORMATS:
             raise unknown("export format", name, FORMATS)
 
 
 def results_frame(run: Run) -> pd.DataFrame:
-    """Return one row a target cell: names, status, then `metrics.*`, `cost.*`, `strata.*`, `forgetting.*` and more."""
-    import pandas as pd
-
-    rows = []
-    for cell in run.results:
-        row: dict[str, Any] = {}
-        for name, value in cell.to_dict().items():
-            if name not in ("files", "environment", "notes", "schema_version"):
-                _flatten(name, value, row)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _flatten(name: str, value: Any, row: dict[str, Any]) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _flatten(f"{name}.{key}", inner, row)
-    else:
-        row[name] = json.dumps(value) if isinstance(value, list) else value
+    """Return one row per target cell; nested values become columns such as `metrics.ndcg@10`."""
+    left_out = {"files", "environment", "notes", "schema_version", "digest"}
+    rows = [{name: value for name, value in cell.to_dict().items() if name not in left_out} for cell in run.results]
+    return pd.json_normalize(rows).map(lambda value: json.dumps(value) if isinstance(value, list) else value)
 
 
 def _csv(run: Run, report: Report, out: Path) -> list[Path]:
@@ -76,12 +60,10 @@ def _csv(run: Run, report: Report, out: Path) -> list[Path]:
 
 
 def _parquet(run: Run, report: Report, out: Path) -> list[Path]:
-    """Results, and beside them every value per query in one long table."""
-    import pandas as pd
-
+    """Write the results, and every value per query in one long table."""
     paths = [out / "results.parquet", out / "per_query.parquet"]
     frame = results_frame(run)
-    # Hyperparameters of one name may be numbers for one strategy and words for another; a Parquet column has one type.
+    # A hyperparameter may be a number for one strategy and a word for another. A Parquet column has one type.
     mixed = [name for name in frame if frame[name].dropna().map(type).nunique() > 1]
     frame.astype(dict.fromkeys(mixed, "string")).to_parquet(paths[0], index=False)
     frames = []
@@ -90,8 +72,8 @@ def _parquet(run: Run, report: Report, out: Path) -> list[Path]:
             values = run.store.per_query(cell.cell)
             values.insert(0, "seed", cell.seed)
             for name in ("budget", "model", "dataset", "strategy"):
-                said = getattr(cell, name)
-                values.insert(0, name, json.dumps(said.get("limits", {})) if name == "budget" else said)
+                value = getattr(cell, name)
+                values.insert(0, name, json.dumps(value.get("limits", {})) if name == "budget" else value)
             frames.append(values.astype({"seed": "Int64"}))
     if not frames:
         return paths[:1]
@@ -111,37 +93,33 @@ def _latex(run: Run, report: Report, out: Path) -> list[Path]:
 
 def latex_table(table: Table) -> str:
     """Return a table as LaTeX (needs the package booktabs)."""
-    align = "".join("r" if column.numeric else "l" for column in table.columns)
-    lines = [
-        "% Needs \\usepackage{booktabs}.",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_tex(table.caption)}. {' '.join(_tex(note) for note in table.notes)}}}",
-        f"\\label{{tab:{table.name}}}",
-        f"\\begin{{tabular}}{{{align}}}",
-        "\\toprule",
-        " & ".join(_tex(column.head) for column in table.columns) + " \\\\",
-        "\\midrule",
-    ]
-    for row in table.rows:
-        fields = [f"\\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text) for cell in row]
-        lines.append(" & ".join(fields) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+    rows = [[f"\\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text) for cell in row] for row in table.rows]
+    body = pd.DataFrame(rows, columns=[_tex(column.head) for column in table.columns]).to_latex(
+        index=False,
+        escape=False,
+        column_format="".join("r" if column.numeric else "l" for column in table.columns),
+        caption=f"{_tex(table.caption)}. {' '.join(map(_tex, table.notes))}".strip(),
+        label=f"tab:{table.name}",
+    )
+    return f"% Needs \\usepackage{{booktabs}}.\n{body}"
 
 
-_TEX = {
-    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "†": "\\dag{}", "‡": "\\ddag{}",
-    "<": "$<$", ">": "$>$", "|": "\\textbar{}", "“": "``", "”": "''",
-}  # fmt: skip
+_TEX = str.maketrans(
+    {
+        "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
+        "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "†": "\\dag{}", "‡": "\\ddag{}",
+        "<": "$<$", ">": "$>$", "|": "\\textbar{}", "“": "``", "”": "''", "±": "$\\pm$",
+    }
+)  # fmt: skip
+"""Characters that LaTeX reads as commands, or prints as others. pandas escapes only the first ten of them."""
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(char, char) for char in to_plain(text))
+    return to_plain(text).translate(_TEX)
 
 
 def _trec(run: Run, report: Report, out: Path) -> list[Path]:
-    """One plain TREC run a cell, named after the cell."""
+    """Write one plain TREC run per cell, named after the cell."""
     folder = out / "trec"
     folder.mkdir(exist_ok=True)
     paths = []
@@ -158,7 +136,7 @@ def _trec(run: Run, report: Report, out: Path) -> list[Path]:
 
 
 def _mteb(run: Run, report: Report, out: Path) -> list[Path]:
-    """`mteb/results/<org>__<model>/<revision>/<Task>.json`, readable by the `mteb` library's result cache."""
+    """Write `mteb/results/<org>__<model>/<revision>/<Task>.json`, which the `mteb` library's result cache reads."""
     paths = []
     for cell in run.results:
         if not cell.usable:
@@ -171,15 +149,15 @@ def _mteb(run: Run, report: Report, out: Path) -> list[Path]:
         (folder / "model_meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
         task = MTEB_TASKS.get(cell.dataset, _plain(cell.dataset))
         paths.append(folder / f"{task}.json")
-        paths[-1].write_text(json.dumps(mteb_result(cell, task), indent=2), encoding="utf-8")
+        paths[-1].write_text(json.dumps(mteb_result(cell, task, run.primary), indent=2), encoding="utf-8")
     return paths
 
 
-def mteb_result(cell: CellResult, task: str) -> dict[str, Any]:
-    """Return a cell in the form of MTEB's `TaskResult`; the dataset's revision is the fingerprint of its content."""
+def mteb_result(cell: CellResult, task: str, primary: str) -> dict[str, Any]:
+    """Return a cell in the form of MTEB's `TaskResult`, with the dataset's fingerprint as its revision."""
     scores: dict[str, Any] = {measure.replace("@", "_at_"): value for measure, value in cell.metrics.items()}
     scores |= {
-        "main_score": cell.metrics[PRIMARY_MEASURE],
+        "main_score": cell.metrics[primary],
         "hf_subset": "default",
         "languages": ["eng-Latn" if cell.dataset in MTEB_TASKS else _UNDETERMINED],
     }
@@ -204,4 +182,4 @@ FORMATS: dict[str, Callable[[Run, Report, Path], list[Path]]] = {
     "trec": _trec,
     "mteb": _mteb,
 }
-"""Name of an export format -> what writes it."""
+"""Name of an export format -> the function that writes it."""

@@ -1,22 +1,24 @@
-"""The report as one HTML file that opens from disk, prints, and asks nothing of any network.
+"""The report as one HTML file that opens from disk, prints, and makes no network request.
 
-Plots are matplotlib's own SVG, set into the page: the same library and look as in Markdown, some tens of kilobytes
-each where a scripted plotting library would add one to four megabytes to every report, readable without scripts, in
-print and by screen readers, and with colours that follow the page into dark mode. A little script of our own adds what
-needs one: sorting, switching between comparisons and measures, the drill-down to single queries.
+Plots are matplotlib's SVG inside the page, so that they look as in Markdown, work without scripts, in print and with
+screen readers, and follow the page into dark mode. Each takes tens of kilobytes; a scripted plotting library would add
+one to four megabytes to every report. A small script of our own sorts tables, switches between comparisons and
+measures, and shows single queries.
 
-A Content-Security-Policy in the page allows that script (by its hash) and nothing else: no request, no other
-script. Texts of the data reach the page as escaped text or as JSON that the script sets with `textContent`.
+A Content-Security-Policy in the page allows this script (by its hash) and nothing else: no request, no other script.
+Texts of the data reach the page as escaped text, or as JSON that the script sets with `textContent`.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench.report.document import Block, Heading, Report, Section
 from bench.report.svg import colour_variables
@@ -29,13 +31,10 @@ def render(report: Report, figures: Mapping[str, str], comparisons: list[dict[st
     """Return the page.
 
     Args:
-        report: what to show.
+        report: the report.
         figures: name of a figure -> its `<svg>` element (`bench.report.svg.inline_svg`).
-        comparisons: what the page can be asked for (`bench.report.explore.explore`).
+        comparisons: the data behind the page's controls (`bench.report.explore.explore`).
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
     light, dark = colour_variables()
     environment = Environment(
@@ -47,7 +46,7 @@ def render(report: Report, figures: Mapping[str, str], comparisons: list[dict[st
     )
     environment.filters["words"] = lambda text: Markup(to_html(text))
     environment.filters["plain"] = to_plain
-    environment.tests["table"] = lambda block: type(block).__name__ == "Table"
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.globals["kind"] = lambda block: type(block).__name__.lower()
     return environment.get_template("page.html.j2").render(
         report=report,
@@ -59,25 +58,15 @@ def render(report: Report, figures: Mapping[str, str], comparisons: list[dict[st
         dark=dark,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(embedded_json(comparisons)),
     )
 
 
 def groups(section: Section) -> list[tuple[Heading | None, list[Block]]]:
-    """Return a section's blocks under their headings; the first group may have none."""
-    found: list[tuple[Heading | None, list[Block]]] = [(None, [])]
+    """Return a section's blocks by heading; the first group may have no heading."""
+    grouped: list[tuple[Heading | None, list[Block]]] = [(None, [])]
     for block in section.blocks:
         if isinstance(block, Heading):
-            found.append((block, []))
+            grouped.append((block, []))
         else:
-            found[-1][1].append(block)
-    return [group for group in found if group[0] or group[1]]
-
-
-def embedded_json(value: Any) -> str:
-    """Return JSON that may stand inside a `<script>` element: nothing in it can end the element or start a comment."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    for char, escape in escapes.items():
-        text = text.replace(char, escape)
-    return text
+            grouped[-1][1].append(block)
+    return [group for group in grouped if group[0] or group[1]]

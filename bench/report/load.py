@@ -1,8 +1,8 @@
 """From a store to comparisons: which records may stand in one table.
 
-A comparison is one comparison: dataset (by content), split, base model and budget; under a budget in seconds or usd the
-machine class too, as results then depend on it: machine classes under a time budget never share a table. What does not
-train has neither budget nor seed, and stands in every comparison of its dataset and model.
+A comparison is one dataset (by content), split, base model and budget. Under a budget in seconds or usd it is also one
+machine class, because results then depend on the machine. Untrained strategies have no budget and no seed, and join
+every comparison of their dataset and model.
 """
 
 from __future__ import annotations
@@ -13,41 +13,53 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from bench.budget import MACHINE_BOUND
+from bench.config.schema import BASELINE
 from bench.errors import StoreError, unknown
-from bench.records import CellResult, FitRecord
-from bench.report.comparison import Candidate, Comparison, RunStore
+from bench.records import PRIMARY_MEASURE, CellResult, FitRecord
+from bench.report.comparison import Candidate, Comparison
 from bench.report.numbers import amount
 from bench.store.pricing import price_of, set_price
+from bench.store.store import CURVE, Store
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that a store holds, arranged for the report."""
+    """The content of a store, arranged for the report."""
 
-    store: RunStore = field(repr=False)
+    store: Store = field(repr=False)
     results: list[CellResult]
     fits: dict[str, FitRecord]
     comparisons: list[Comparison]
     invocations: list[dict[str, Any]]
     baseline: str
+    primary: str
+    """The key of the measure that decides."""
 
     @cached_property
     def probes(self) -> list[CellResult]:
-        """The cells of probes, read once."""
+        """The cells of probes."""
         return [cell for cell in self.store.cells() if cell.role == "probe"]
 
     @property
     def labels(self) -> list[str]:
-        """Every candidate's label, sorted."""
+        """The labels of all candidates, sorted."""
         return sorted({label for comparison in self.comparisons for label in comparison.candidates})
 
+    def fits_of(self, candidate: Candidate) -> list[FitRecord]:
+        """Return the fits of a candidate's usable cells."""
+        return [self.fits[cell.fit] for cell in candidate.usable if cell.fit in self.fits]
 
-def load_run(store: RunStore, baseline: str | None = None) -> Run:
-    """Read a store and arrange it into comparisons.
+    def has_curve(self, candidate: Candidate) -> bool:
+        """Return whether a learning curve was recorded for a seed of the candidate."""
+        return any(CURVE in fit.files for fit in self.fits_of(candidate))
+
+
+def load_run(store: Store, baseline: str | None = None) -> Run:
+    """Return the records of a store, arranged into comparisons.
 
     Args:
         store: the run.
-        baseline: what the others are tested against; by default what the run was asked for, else the configured one.
+        baseline: the strategy that all others are tested against; None is the baseline in the run's configuration.
 
     Raises:
         StoreError: there is no result in the store.
@@ -55,7 +67,7 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
     """
     results, invocations = store.results(), store.invocations()
     if not results:
-        raise StoreError("there is no result in this folder yet: `run` writes them, and --out says where")
+        raise StoreError("there is no result in this folder yet. `run` writes results, and --out sets the folder")
     fits = {record.fit: record for record in store.fits()}
     price = price_of(invocations)
     for cell in results:
@@ -65,7 +77,8 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
     strategies = {cell.strategy for cell in results}
     if baseline is not None and baseline not in strategies:
         raise unknown("baseline", baseline, strategies)
-    chosen = baseline or _asked_baseline(invocations)
+    baseline = baseline or _configured(invocations, "baseline") or BASELINE
+    primary = _configured(invocations, "primary") or PRIMARY_MEASURE
     comparisons = [
         Comparison(
             key.dataset,
@@ -75,12 +88,13 @@ def load_run(store: RunStore, baseline: str | None = None) -> Run:
             dict(key.limits),
             key.machine,
             candidates,
-            chosen,
+            baseline,
+            primary,
             store,
         )
         for key, candidates in _comparisons(results, fits).items()
     ]
-    return Run(store, results, fits, comparisons, invocations, chosen)
+    return Run(store, results, fits, comparisons, invocations, baseline, primary)
 
 
 def budget_label(limits: Mapping[str, float]) -> str:
@@ -88,32 +102,31 @@ def budget_label(limits: Mapping[str, float]) -> str:
     return ", ".join(f"{amount(value, name)} {name.replace('_', ' ')}" for name, value in limits.items())
 
 
-def machine_class(record: CellResult | FitRecord) -> str:
-    """Return the machine class that a record was made on; empty where it does not say."""
+def machine_of(record: CellResult | FitRecord) -> str:
+    """Return the machine class that a record was made on; empty where the record does not name it."""
     return str(record.environment.get("machine_class") or record.environment.get("machine") or "")
 
 
-def _asked_baseline(invocations: Sequence[Mapping[str, Any]]) -> str:
-    from bench.config.schema import BASELINE
-
-    asked = [call.get("config", {}).get("baseline") for call in invocations if isinstance(call.get("config"), Mapping)]
-    return next((str(name) for name in reversed(asked) if name), BASELINE)
+def _configured(invocations: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return a setting of the latest invocation that has it, or an empty string."""
+    configs = [call["config"] for call in reversed(invocations) if isinstance(call.get("config"), Mapping)]
+    return next((str(config[name]) for config in configs if config.get(name)), "")
 
 
 class Key(NamedTuple):
-    """What makes a comparison."""
+    """What distinguishes comparisons."""
 
     dataset: str
     split: str
     model: str
     content: str
-    """Fingerprint of the dataset."""
+    """The fingerprint of the dataset."""
     limits: tuple[tuple[str, float], ...]
     machine: str
 
 
 def _comparisons(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[Key, dict[str, Candidate]]:
-    """Group cells by comparison; what does not train joins each of its dataset, split, model and content."""
+    """Return the candidates of each comparison."""
     trained: dict[Key, list[CellResult]] = {}
     untrained: dict[Key, list[CellResult]] = {}
     for cell in results:
@@ -123,7 +136,7 @@ def _comparisons(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -
         if cell.seed is None:
             untrained.setdefault(Key(*where, limits, ""), []).append(cell)
         else:
-            trained.setdefault(Key(*where, limits, machine_class(cell) if timed else ""), []).append(cell)
+            trained.setdefault(Key(*where, limits, machine_of(cell) if timed else ""), []).append(cell)
     for key in untrained:
         if not any(_joins(key, known) for known in trained):
             trained[key] = []
@@ -137,29 +150,30 @@ def _comparisons(results: Sequence[CellResult], fits: Mapping[str, FitRecord]) -
 
 
 def _joins(untrained: Key, comparison: Key) -> bool:
-    """Whether what does not train belongs to a comparison. A cell that failed early has no fingerprint to compare.
+    """Return whether an untrained strategy belongs to a comparison.
 
-    It has a budget of its own only where labels have tuned it.
+    A cell that failed early has no fingerprint to compare. An untrained strategy has a budget only where labels tuned
+    it.
     """
     same = untrained[:3] == comparison[:3] and untrained.content in ("", comparison.content)
     return same and untrained.limits in ((), comparison.limits)
 
 
 def _candidates(cells: Iterable[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, Candidate]:
-    """Make one candidate a strategy, or one a variant where a strategy was run with several sets of options."""
+    """Return one candidate per strategy, or one per variant where a strategy was run with several sets of options."""
     strategies: dict[str, list[CellResult]] = {}
     for cell in cells:
         strategies.setdefault(cell.strategy, []).append(cell)
     candidates = {}
     for strategy, members in sorted(strategies.items()):
-        for suffix, chosen in _variants(members, fits).items():
-            ordered = sorted(chosen, key=lambda cell: (cell.seed is not None, cell.seed or 0, cell.cell))
+        for suffix, variant in _variants(members, fits).items():
+            ordered = sorted(variant, key=lambda cell: (cell.seed is not None, cell.seed or 0, cell.cell))
             candidates[strategy + suffix] = Candidate(strategy + suffix, tuple(ordered))
     return candidates
 
 
 def _variants(cells: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dict[str, list[CellResult]]:
-    """Split cells of one strategy where a seed appears twice, by the options in which they differ."""
+    """Return suffix -> cells of one strategy. Where a seed occurs twice, variants are split by differing options."""
     if len({cell.seed for cell in cells}) == len(cells):
         return {"": list(cells)}
     options = {}
@@ -172,8 +186,8 @@ def _variants(cells: Sequence[CellResult], fits: Mapping[str, FitRecord]) -> dic
     varying = [name for name in names if len({repr(values.get(name)) for values in options.values()}) > 1]
     variants: dict[str, list[CellResult]] = {}
     for cell in cells:
-        settings = ", ".join(f"{name}={options[cell.cell].get(name)}" for name in varying)
-        variants.setdefault(f" [{settings or cell.fit}]", []).append(cell)
+        differing = ", ".join(f"{name}={options[cell.cell].get(name)}" for name in varying)
+        variants.setdefault(f" [{differing or cell.fit}]", []).append(cell)
     doubled = [key for key, members in variants.items() if len({cell.seed for cell in members}) < len(members)]
     for key in doubled:
         for cell in variants.pop(key):

@@ -1,4 +1,4 @@
-"""The report as one Markdown page beside its plots."""
+"""The report as a Markdown page beside its plots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLOTS = "plots"
 
 
 def render(report: Report, plots: str = PLOTS) -> str:
-    """Return the page; `plots` is the folder of the figures, relative to it."""
+    """Return the page; `plots` is the folder of the figures, relative to the page."""
     lines = [f"# {to_markdown(report.title)}", ""]
     for section in report.sections:
         lines += [f"## {to_markdown(section.title)}", ""]
@@ -43,12 +43,12 @@ def _block(block: Block, plots: str) -> Iterator[str]:
 
 
 def put_between(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the lines `<!-- name: begin -->` and `<!-- name: end -->` of a page.
+    """Replace the text between the lines `<!-- name: begin -->` and `<!-- name: end -->` of a page.
 
-    So measured tables get into the documentation without a hand between.
+    Measured tables get into the documentation this way and are never copied by hand.
 
     Raises:
-        ValueError: the page has not one such pair.
+        ValueError: the page does not have exactly one such pair of lines.
     """
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     before, rest = page.read_text(encoding="utf-8").split(begin)
@@ -57,7 +57,7 @@ def put_between(page: Path, name: str, text: str) -> None:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield strong_line(table.caption)
+    yield to_markdown(strong(table.caption)) + "  "
     yield ""
     yield "| " + " | ".join(to_markdown(column.head) for column in table.columns) + " |"
     yield "|" + "|".join(_rule(column) for column in table.columns) + "|"
@@ -66,11 +66,6 @@ def _table(table: Table) -> Iterator[str]:
     for note in table.notes:
         yield ""
         yield to_markdown_line(note)
-
-
-def strong_line(text: str) -> str:
-    """Return a table's caption."""
-    return to_markdown(strong(text)) + "  "
 
 
 def _rule(column: Column) -> str:

@@ -1,84 +1,84 @@
-"""The plots of a report, drawn with matplotlib: each labelled with its units and n, one style a strategy everywhere."""
+"""The plots of a report: labelled with units and n, with one style per strategy in all of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from bench.records import PRIMARY_MEASURE
+from bench.evaluation.measures import measure_name
 from bench.report import numbers
-from bench.report.budget_plot import budget_plots
+from bench.report.analysis import Analysis
+from bench.report.budgets import BudgetCurve
 from bench.report.canvas import Plot, canvas, cost_scale, legend, point
 from bench.report.colours import MUTED, Style, styles
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
-from bench.report.findings import Analysis, measure_name
-from bench.report.load import Run
-from bench.report.sections.training import has_curve
-from bench.report.tuning_plot import tuning_plots
+from bench.report.sections.tuning import Group, groups
+from bench.store.studies import Study
+
+Look = Mapping[str, Style]
+"""Strategy -> its style."""
 
 AXES = (
-    ("fit_seconds", "charged time to fit (s)", numbers.plain),
+    ("fit_seconds", "charged fitting time (s)", numbers.plain),
     ("trainable_params", "trainable parameters", numbers.scaled),
     ("artifact_bytes", "artefact (bytes)", numbers.scaled),
-    ("query_ms_p50", "query, median (ms)", numbers.plain),
+    ("query_ms_p50", "median query latency (ms)", numbers.plain),
 )
-_MEASURE = measure_name(PRIMARY_MEASURE)
 _MOMENT = 0.1
-"""Seconds of fitting below which nothing was fitted: drawn at 0, or a log scale would begin at microseconds."""
+"""A shorter fitting time (s) is drawn at 0. Otherwise the log scale would begin at microseconds."""
+_SPREAD = 1.03
+"""Factor between the points of two strategies at the same budget, so that their intervals do not overlap."""
 
 
-def draw(run: Run, analysis: Analysis) -> Iterator[Plot]:
-    """Yield every plot that the sections refer to, by name."""
+def draw(analysis: Analysis) -> Iterator[Plot]:
+    """Yield every plot that the sections refer to by name."""
+    run = analysis.run
     look = styles(run.labels, run.baseline)
     for number, comparison in enumerate(run.comparisons, start=1):
         if not comparison.scored:
             continue
         if analysis.against_baseline(comparison):
-            yield differences(f"differences-{number}", comparison, analysis, look)
-            yield wins(f"wins-{number}", comparison, analysis, look)
-        yield quality_cost(f"quality-cost-{number}", comparison, analysis, look)
-        if len(recall_cuts(comparison)) > 1:
-            yield recall(f"recall-{number}", comparison, look)
-        if any(has_curve(run, comparison.candidates[label]) for label in comparison.scored):
-            yield curves(f"curves-{number}", run, comparison, look)
+            yield differences(f"differences-{number}", analysis, comparison, look)
+            yield wins(f"wins-{number}", analysis, comparison, look)
+        yield quality_cost(f"quality-cost-{number}", analysis, comparison, look)
+        if len(comparison.recall_cuts) > 1:
+            yield recall(f"recall-{number}", analysis, comparison, look)
+        if any(run.has_curve(comparison.candidates[label]) for label in comparison.scored):
+            yield curves(f"curves-{number}", analysis, comparison, look)
         if analysis.probes(comparison):
-            yield forgetting(f"forgetting-{number}", comparison, analysis, look)
-    yield from budget_plots(analysis, look)
-    yield from tuning_plots(run, look)
+            yield forgetting(f"forgetting-{number}", analysis, comparison, look)
+    for number, curve in enumerate(analysis.budget_curves, start=1):
+        yield budget(f"budget-{number}", analysis, curve, look)
+    for number, (group, studies) in enumerate(groups(run).items(), start=1):
+        if any(study.best is not None for study in studies):
+            tuned = look | styles([study.strategy for study in studies if study.strategy not in look], run.baseline)
+            yield tuning(f"tuning-{number}", group, studies, tuned)
 
 
-def differences(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
-    """Draw each strategy's difference from the baseline with its 95% interval, the headline stratum first."""
-    found = sorted(analysis.against_baseline(comparison), key=lambda finding: finding.difference)
+def differences(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plot of differences from the baseline with 95% CI, the headline stratum first."""
+    findings = sorted(analysis.against_baseline(comparison), key=lambda finding: finding.difference)
     strata = [comparison.headline]
     if 0 < comparison.n("seen") < comparison.n():
         strata += [stratum for stratum in ("unseen", "seen") if stratum != comparison.headline]
-    with canvas(name, 7.5, 1.3 + 0.42 * len(found) * (1 + 0.35 * (len(strata) - 1))) as (plot, (axes,)):
+    with canvas(name, 7.5, 1.3 + 0.42 * len(findings) * (1 + 0.35 * (len(strata) - 1))) as (plot, (axes,)):
         axes.axvline(0, color=MUTED, linewidth=1.2)
-        for row, finding in enumerate(found):
+        for row, label in enumerate(finding.label for finding in findings):
             for level, stratum in enumerate(strata):
-                here = next(
-                    (f for f in analysis.against_baseline(comparison, stratum) if f.label == finding.label), None
-                )
+                here = analysis.finding(comparison, label, stratum)
                 if here is None:
                     continue
-                style, y = look[finding.label], row - 0.22 * level
-                hint = (
-                    f"{here.label}, {stratum} queries: {numbers.signed(here.difference)} "
-                    f"{numbers.interval(here.low, here.high)}"
-                )
-                axes.plot(
-                    [here.low, here.high],
-                    [y, y],
-                    color=style.colour,
-                    linewidth=2.2 if level == 0 else 1.2,
-                    alpha=1.0 if level == 0 else 0.55,
-                )
-                point(plot, axes, here.difference, y, style, here.label, hint)
-                if level:
+                style, y, first = look[label], row - 0.22 * level, level == 0
+                hint = f"{label}, {stratum} queries: {numbers.difference(here.difference, here.low, here.high)}"
+                width, alpha = (2.2, 1.0) if first else (1.2, 0.55)
+                axes.plot([here.low, here.high], [y, y], color=style.colour, linewidth=width, alpha=alpha)
+                point(plot, axes, here.difference, y, style, label, hint)
+                if not first:
                     axes.annotate(
                         stratum,
                         (here.high, y),
@@ -88,50 +88,37 @@ def differences(name: str, comparison: Comparison, analysis: Analysis, look: dic
                         fontsize=7,
                         color=MUTED,
                     )
-        axes.set_yticks(range(len(found)), [finding.label for finding in found])
+        axes.set_yticks(range(len(findings)), [finding.label for finding in findings])
         axes.grid(visible=False, axis="y")
-        axes.set_ylim(-0.4 - 0.22 * len(strata), len(found) - 0.5)
-        axes.set_xlabel(f"difference from {comparison.baseline} in {_MEASURE}, 95% interval")
+        axes.set_ylim(-0.4 - 0.22 * len(strata), len(findings) - 0.5)
+        axes.set_xlabel(f"difference from {comparison.baseline} in {analysis.measure}, 95% CI")
         axes.set_title(f"{comparison.dataset}, {analysis.queries(comparison)}")
     return plot
 
 
-def quality_cost(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
-    """Draw quality against each cost that was measured, with the Pareto front."""
+def quality_cost(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plots of quality against each measured cost, with the Pareto front."""
     head = comparison.headline
     quality = {label: comparison.mean(label, stratum=head) for label in comparison.scored}
     costs: dict[str, dict[str, float]] = {}
     for key, _, _ in AXES:
-        found = {label: cost_of(comparison.candidates[label], key, analysis.run.fits) for label in quality}
+        measured = {label: cost_of(comparison.candidates[label], key, analysis.run.fits) for label in quality}
         least = _MOMENT if key == "fit_seconds" else 0.0
-        costs[key] = {label: cost if cost >= least else 0.0 for label, cost in found.items() if cost is not None}
+        costs[key] = {label: cost if cost >= least else 0.0 for label, cost in measured.items() if cost is not None}
     shown = [axis for axis in AXES if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0] or [AXES[0]]
-    half = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(comparison)}
+    halves = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(comparison)}
     with canvas(name, max(4.5, 3.1 * len(shown)), 3.9, len(shown)) as (plot, panels):
         for axes, (key, title, show) in zip(panels, shown, strict=True):
             here = costs[key]
             cost_scale(axes, list(here.values()), show)
             for label, cost in here.items():
-                if label in half and math.isfinite(half[label]):
-                    axes.plot(
-                        [cost] * 2,
-                        [quality[label] - half[label], quality[label] + half[label]],
-                        color=look[label].colour,
-                        linewidth=1.2,
-                        alpha=0.6,
-                    )
-                point(
-                    plot,
-                    axes,
-                    cost,
-                    quality[label],
-                    look[label],
-                    label,
-                    f"{label}: {numbers.score(quality[label])}, {title} {show(cost)}",
-                )
-            front = pareto(
-                {label: (here[label], quality[label]) for label in here if comparison.candidates[label].ranked}
-            )
+                score, half = quality[label], halves.get(label, math.nan)
+                if math.isfinite(half):
+                    _bar(axes, [cost] * 2, [score - half, score + half], look[label])
+                hint = f"{label}: {numbers.score(score)}, {title} {show(cost)}"
+                point(plot, axes, cost, score, look[label], label, hint)
+            ranked = [label for label in here if comparison.candidates[label].ranked]
+            front = pareto({label: (here[label], quality[label]) for label in ranked})
             if len(front) > 1:
                 axes.step(
                     [here[label] for label in front],
@@ -143,13 +130,13 @@ def quality_cost(name: str, comparison: Comparison, analysis: Analysis, look: di
                     zorder=1,
                 )
             axes.set_xlabel(title)
-        panels[0].set_ylabel(f"{_MEASURE}, {analysis.queries(comparison)}")
+        panels[0].set_ylabel(f"{analysis.measure}, {analysis.queries(comparison)}")
         legend(plot, panels)
     return plot
 
 
 def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the names that nothing beats on both cost (lower) and quality (higher), by rising cost."""
+    """Return the names that no other beats in both cost (lower) and quality (higher), by rising cost."""
     front: list[str] = []
     top = -math.inf
     for name, (_, quality) in sorted(points.items(), key=lambda item: (item[1][0], -item[1][1])):
@@ -159,15 +146,13 @@ def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
     return front
 
 
-def curves(name: str, run: Run, comparison: Comparison, look: dict[str, Style]) -> Plot:
-    """Draw development score and training loss over steps, one line a seed."""
+def curves(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plots of development score and training loss by step, one line per seed."""
     with canvas(name, 9, 3.8, 2) as (plot, (left, right)):
         for label in comparison.scored:
             style = look[label]
-            for cell in comparison.candidates[label].usable:
-                if cell.fit not in run.fits:
-                    continue
-                frame = run.store.curve(cell.fit)
+            for fit in analysis.run.fits_of(comparison.candidates[label]):
+                frame = analysis.run.store.curve(fit.fit)
                 for axes, column in ((left, "dev"), (right, "loss")):
                     line = frame.dropna(subset=[column])
                     if line.empty:
@@ -183,19 +168,19 @@ def curves(name: str, run: Run, comparison: Comparison, look: dict[str, Style]) 
                         label=label,
                         alpha=0.85,
                     )
-                    plot.mark(drawn[0], f"{label}, seed {cell.seed}")
+                    plot.mark(drawn[0], f"{label}, seed {fit.seed}")
         left.set_xlabel("optimiser steps")
-        left.set_ylabel(f"{_MEASURE} on the development pool")
+        left.set_ylabel("nDCG@10 on the development pool")
         right.set_xlabel("optimiser steps")
         right.set_ylabel("training loss (nats)")
         left.set_title(f"{comparison.dataset}: development")
-        right.set_title("training")
+        right.set_title(f"{comparison.dataset}: training")
         legend(plot, [left, right])
     return plot
 
 
-def forgetting(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
-    """Draw the change on each probe against the gain in the domain."""
+def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plots of the change on each probe against the gain in the domain."""
     changes = analysis.probes(comparison)
     probes = sorted({change.probe for change in changes})
     gains = {finding.label: finding for finding in analysis.against_baseline(comparison)}
@@ -205,73 +190,139 @@ def forgetting(name: str, comparison: Comparison, analysis: Analysis, look: dict
             axes.axvline(0, color=MUTED, linewidth=1)
             for change in (change for change in changes if change.probe == probe and change.label in gains):
                 gain, style = gains[change.label], look[change.label]
-                axes.plot(
-                    [gain.difference] * 2, [change.low, change.high], color=style.colour, linewidth=1.2, alpha=0.6
-                )
-                axes.plot([gain.low, gain.high], [change.delta] * 2, color=style.colour, linewidth=1.2, alpha=0.6)
+                _bar(axes, [gain.difference] * 2, [change.low, change.high], style)
+                _bar(axes, [gain.low, gain.high], [change.delta] * 2, style)
                 hint = (
-                    f"{change.label}: domain {numbers.signed(gain.difference)}, {probe} "
-                    f"{numbers.signed(change.delta)} {numbers.interval(change.low, change.high)}"
+                    f"{change.label}: {comparison.dataset} {numbers.signed(gain.difference)}, {probe} {change.figures}"
                 )
                 point(plot, axes, gain.difference, change.delta, style, change.label, hint)
-            here = next(change for change in changes if change.probe == probe)
-            axes.set_title(f"{probe}, n = {here.n:,}")
-            axes.set_xlabel(f"gain on {comparison.dataset}, {_MEASURE}")
-            axes.set_ylabel(f"change, {measure_name(here.measure)}")
+            first = next(change for change in changes if change.probe == probe)
+            axes.set_title(f"{probe}, n = {first.n:,}")
+            axes.set_xlabel(f"gain on {comparison.dataset}, {analysis.measure}")
+            axes.set_ylabel(f"change, {measure_name(first.measure)}")
         legend(plot, panels)
     return plot
 
 
-def wins(name: str, comparison: Comparison, analysis: Analysis, look: dict[str, Style]) -> Plot:
-    """Draw per-query differences from the baseline, sorted: who wins how many queries, and by how much."""
+def wins(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plot of sorted differences per query: how many queries each strategy wins, and by how much."""
     head = comparison.headline
     base = comparison.scores(comparison.baseline, stratum=head).mean(axis=0)
     with canvas(name, 7.5, 3.9) as (plot, (axes,)):
         axes.axhline(0, color=MUTED, linewidth=1)
         for finding in analysis.against_baseline(comparison):
-            change = np.sort(comparison.scores(finding.label, stratum=head).mean(axis=0) - base)[::-1]
-            style = look[finding.label]
-            drawn = axes.plot(
-                np.arange(1, len(change) + 1),
-                change,
-                color=style.colour,
-                linestyle=style.dash,
-                linewidth=1.6,
-                label=finding.label,
-            )
+            label = finding.label
+            change = np.sort(comparison.scores(label, stratum=head).mean(axis=0) - base)[::-1]
             won, lost = int((change > 0).sum()), int((change < 0).sum())
-            plot.mark(drawn[0], f"{finding.label}: {won} won, {len(change) - won - lost} tied, {lost} lost")
-        axes.set_xlabel(f"{analysis.queries(comparison)}, each line sorted by its own difference")
-        axes.set_ylabel(f"difference from {comparison.baseline}, {_MEASURE}")
+            hint = f"{label}: {won} won, {len(change) - won - lost} tied, {lost} lost"
+            _line(plot, axes, np.arange(1, len(change) + 1), change, look[label], label, hint)
+        axes.set_xlabel(f"{analysis.queries(comparison)}, sorted by difference for each strategy")
+        axes.set_ylabel(f"difference from {comparison.baseline}, {analysis.measure}")
         axes.set_title(f"{comparison.dataset}: queries won and lost")
         legend(plot, [axes])
     return plot
 
 
-def recall_cuts(comparison: Comparison) -> list[int]:
-    """The k of every recall measure that all cells have, ascending."""
-    return sorted(int(name.split("@")[1]) for name in comparison.measures if name.startswith("recall@"))
-
-
-def recall(name: str, comparison: Comparison, look: dict[str, Style]) -> Plot:
-    """Draw recall over k."""
-    cuts, head = recall_cuts(comparison), comparison.headline
+def recall(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plot of recall by cut-off."""
+    cuts, head = comparison.recall_cuts, comparison.headline
     with canvas(name, 7.5, 3.9) as (plot, (axes,)):
         for label in comparison.scored:
-            style = look[label]
             values = [comparison.mean(label, f"recall@{k}", head) for k in cuts]
-            drawn = axes.plot(
-                cuts, values, color=style.colour, linestyle=style.dash, marker=style.marker, markersize=6, label=label
-            )
-            plot.mark(
-                drawn[0],
-                f"{label}: " + ", ".join(f"recall@{k} {numbers.score(v)}" for k, v in zip(cuts, values, strict=True)),
-            )
+            scores = (f"recall@{k} {numbers.score(value)}" for k, value in zip(cuts, values, strict=True))
+            _line(plot, axes, cuts, values, look[label], label, f"{label}: {', '.join(scores)}", look[label].marker)
         axes.set_xscale("log")
         axes.set_xticks(cuts, [str(k) for k in cuts])
         axes.minorticks_off()
-        axes.set_xlabel("k, documents looked at")
-        axes.set_ylabel(f"recall@k, n = {comparison.n(head):,}" + (f" {head} queries" if head != "all" else ""))
-        axes.set_title(f"{comparison.dataset}: recall over k")
+        axes.set_xlabel("cut-off k (documents)")
+        axes.set_ylabel(f"recall@k, {analysis.queries(comparison)}")
+        axes.set_title(f"{comparison.dataset}: recall by cut-off")
         legend(plot, [axes])
     return plot
+
+
+def budget(name: str, analysis: Analysis, curve: BudgetCurve, look: Look) -> Plot:
+    """Return the plot of the gain over the baseline by budget, with the amounts that were run as ticks."""
+    with canvas(name, 7.5, 4.2) as (plot, (axes,)):
+        axes.axhline(0, color=MUTED, linewidth=1)
+        middle = (len(curve.lines) - 1) / 2
+        for place, (label, points) in enumerate(curve.lines.items()):
+            style, shift = look[label], _SPREAD ** (place - middle)
+            x = [at.amount * shift for at in points]
+            axes.plot(x, [at.gain for at in points], color=style.colour, linestyle=style.dash, linewidth=1.5)
+            for here, at in zip(x, points, strict=True):
+                _bar(axes, [here] * 2, [at.low, at.high], style)
+                over = "" if at.ranked else " (over budget)"
+                hint = f"{label}, {at.budget}: {numbers.difference(at.gain, at.low, at.high)}{over}"
+                point(plot, axes, here, at.gain, style, label, hint)
+        amounts = sorted({at.amount for points in curve.lines.values() for at in points})
+        axes.set_xscale("log")
+        axes.set_xticks(amounts, [numbers.amount(amount, curve.unit) for amount in amounts])
+        axes.minorticks_off()
+        axes.set_xlabel(f"budget ({curve.unit_words})")
+        axes.set_ylabel(f"gain over {analysis.run.baseline}, {analysis.measure}")
+        axes.set_title(f"{curve.dataset}, {curve.queries}")
+        legend(plot, [axes])
+    return plot
+
+
+def tuning(name: str, group: Group, studies: Sequence[Study], look: Look) -> Plot:
+    """Return the plot of studies: each trial's score as a point, and the best score so far as a line."""
+    dataset, _, budget_words = group
+    with canvas(name, 7.5, 4.2) as (plot, (axes,)):
+        for study in studies:
+            style = look[study.strategy]
+            best = [(number, value) for number, value in enumerate(study.best_so_far) if value is not None]
+            if not best:
+                continue
+            line = axes.plot(
+                *zip(*best, strict=True),
+                color=style.colour,
+                linestyle=style.dash,
+                linewidth=1.6,
+                drawstyle="steps-post",
+                label=study.strategy,
+            )
+            plot.mark(line[0], f"{study.strategy}: {numbers.score(best[-1][1])} after {len(study.trials)} trials")
+            scores = {trial.number: trial.value for trial in study.trials if trial.value is not None}
+            axes.plot(
+                list(scores),
+                list(scores.values()),
+                marker=style.marker,
+                markersize=4,
+                alpha=0.5,
+                linestyle="none",
+                color=style.colour,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("trial (0 is the default)")
+        axes.set_ylabel("best development nDCG@10 so far")
+        queries = max(study.queries for study in studies)
+        axes.set_title(
+            f"{dataset}, {numbers.plural(queries, 'development query', 'development queries')}"
+            + (f", {budget_words}" if budget_words else "")
+        )
+        legend(plot, [axes])
+    return plot
+
+
+def _bar(axes: Axes, x: Sequence[float], y: Sequence[float], style: Style) -> None:
+    """Draw an interval."""
+    axes.plot(x, y, color=style.colour, linewidth=1.2, alpha=0.6)
+
+
+def _line(
+    plot: Plot,
+    axes: Axes,
+    x: Sequence[float] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+    style: Style,
+    label: str,
+    hint: str,
+    marker: str = "",
+) -> None:
+    """Draw one strategy's line."""
+    drawn = axes.plot(
+        x, y, color=style.colour, linestyle=style.dash, linewidth=1.6, marker=marker, markersize=6, label=label
+    )
+    plot.mark(drawn[0], hint)

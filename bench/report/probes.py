@@ -1,26 +1,33 @@
-"""Forgetting over seeds: one change per strategy and probe, with an interval, from the probes' cells."""
+"""Forgetting over seeds: the change of each strategy on each probe, and on all probes together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
+from bench.evaluation.drift import backward_transfer
+from bench.evaluation.measures import measure_name
 from bench.records import CellResult
 from bench.report import numbers
-from bench.report.comparison import Comparison
+from bench.report.comparison import Candidate, Comparison
 from bench.report.load import Run
 from bench.report.text import code, strong
-
-ALPHA = 0.05
+from bench.statistics.grouping import dependent
+from bench.statistics.power import ALPHA
+from bench.statistics.significance import holm
+from bench.statistics.variance import degrees_of_freedom, uncertainty
+from bench.store.store import PER_QUERY
 
 
 @dataclass(frozen=True)
 class ProbeChange:
-    """What one strategy changed on one probe, over its seeds."""
+    """The change of one strategy on one probe, over its seeds."""
 
     label: str
     probe: str
@@ -31,21 +38,21 @@ class ProbeChange:
     low: float
     high: float
     p: float
-    """Adjusted for the strategies that were tested on this probe (Holm)."""
+    """The p-value, adjusted for all strategies on this probe (Holm)."""
     seeds: int
-    touched: bool = True
-    """Whether adaptation can change it at all: sentences are compared as documents, which a map of queries leaves."""
-    single: bool = False
-    """Whether it was trained with one seed: the interval then holds for this trained model."""
+    applicable: bool = True
+    """Whether adaptation can change the probe: similarity compares documents, which a map of queries leaves alone."""
+    one_seed: bool = False
+    """Whether the strategy was trained with one seed; the interval then holds for this trained model."""
 
     @property
     def delta(self) -> float:
-        """Score after adaptation less the score before."""
+        """Score after adaptation minus the score before."""
         return self.after - self.before
 
     @property
     def forgets(self) -> bool:
-        """Whether a loss is established: the whole interval below 0 and p below .05."""
+        """Whether a loss is established: the whole interval is below 0 and p below 0.05."""
         return self.high < 0 and self.p < ALPHA
 
     @property
@@ -55,43 +62,46 @@ class ProbeChange:
 
     @property
     def suspected(self) -> bool:
-        """Whether its own interval shows a loss that the correction for all strategies does not confirm."""
+        """Whether the interval shows a loss that Holm's correction does not confirm."""
         return self.high < 0 and not self.forgets
 
     @property
-    def reading(self) -> str:
-        """The table's last word."""
+    def figures(self) -> str:
+        """The change with its interval, for a sentence."""
+        return numbers.difference(self.delta, self.low, self.high)
+
+    @property
+    def words(self) -> str:
+        """The conclusion in words."""
         if self.forgets:
             return strong("forgets")
         if self.gains:
             return "better than before"
-        if not self.touched:
-            return "not touched: documents stay as they are"
+        if not self.applicable:
+            return "not applicable: documents do not change"
         if self.low == self.high == 0:
             return "unchanged"
         if self.suspected:
-            return "a loss by its own interval, not once all strategies are corrected for"
-        return f"not settled: a loss of up to {numbers.score(max(0.0, -self.low))} is possible"
+            return "a loss by its own interval; inconclusive after Holm correction"
+        return f"inconclusive (95% CI {numbers.interval(self.low, self.high)})"
 
     def sentence(self) -> str:
-        """Say it where a loss is established, else nothing."""
-        from bench.report.findings import measure_name
-
+        """Return a sentence on an established loss, or an empty string."""
         if not self.forgets:
             return ""
         return (
             f"{code(self.label)} {strong('forgets')} on {code(self.probe)}: {measure_name(self.measure)} falls from "
-            f"{numbers.score(self.before)} to {numbers.score(self.after)} ({numbers.signed(self.delta)}, 95% interval "
-            f"{numbers.interval(self.low, self.high)}, {numbers.p_words(self.p)}, n = {self.n:,}, "
-            f"{numbers.plural(self.seeds, 'seed')}){', for this trained model' if self.single else ''}."
+            f"{numbers.score(self.before)} to {numbers.score(self.after)} ({self.figures}, {numbers.p_words(self.p)}, "
+            f"n = {self.n:,}, {numbers.plural(self.seeds, 'seed')}"
+            f"{': this trained model only' if self.one_seed else ''})."
         )
 
 
 def probe_changes(run: Run, comparison: Comparison) -> list[ProbeChange]:
     """Return the change of every strategy on every probe, by probe, the largest loss first.
 
-    Where values per query exist and "before" is the baseline's own score, seeds and queries are compared as in the
-    significance section; else the widest interval and the largest p over the seeds are taken.
+    Seeds and queries are compared as in the significance section, where values per query exist and "before" is the
+    baseline's own score. Otherwise the widest interval and the largest p-value over the seeds count.
     """
     cells = {(cell.fit, cell.dataset): cell for cell in run.probes if cell.usable}
     changes = []
@@ -104,15 +114,15 @@ def probe_changes(run: Run, comparison: Comparison) -> list[ProbeChange]:
             rows = [
                 row
                 for row in rows
-                if all(numbers.known(row.get(key)) for key in ("before", "after", "ci_low", "ci_high"))
+                if all(numbers.is_measured(row.get(key)) for key in ("before", "after", "ci_low", "ci_high"))
             ]
             if not rows:
                 continue
-            queries_alone = candidate.usable[0].cost.get("reindex") == "none"
+            queries_only = candidate.usable[0].cost.get("reindex") == "none"
             change = replace(
-                _pooled(label, probe, rows),
-                touched=not (candidate.trained and queries_alone and rows[0].get("measure") == "spearman"),
-                single=candidate.trained and len(rows) == 1,
+                _widest(label, probe, rows),
+                applicable=not (candidate.trained and queries_only and rows[0].get("measure") == "spearman"),
+                one_seed=candidate.trained and len(rows) == 1,
             )
             after = [cells[cell.fit, probe] for cell in candidate.usable if (cell.fit, probe) in cells]
             before = [cells[cell.fit, probe] for cell in _baseline_cells(comparison) if (cell.fit, probe) in cells]
@@ -124,8 +134,9 @@ def _baseline_cells(comparison: Comparison) -> Sequence[CellResult]:
     return comparison.candidates[comparison.baseline].usable if comparison.baseline in comparison.candidates else ()
 
 
-def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeChange:
-    p_values = [float(row["p"]) for row in rows if numbers.known(row.get("p"))]
+def _widest(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeChange:
+    """Return the mean change with the widest interval and the largest p-value of the seeds."""
+    p_values = [float(row["p"]) for row in rows if numbers.is_measured(row.get("p"))]
     return ProbeChange(
         label=label,
         probe=probe,
@@ -141,13 +152,10 @@ def _pooled(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeC
 
 
 def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]) -> ProbeChange:
-    """Replace interval and p by those over seeds and queries together, where the cells hold what that takes."""
-    from bench.statistics.grouping import dependent
-    from bench.statistics.variance import uncertainty
-
+    """Return the change with interval and p-value over seeds and queries, where the cells have the values for it."""
     if len(before) != 1 or len(after) != change.seeds:
         return change
-    if any("per_query.parquet" not in cell.files for cell in (*before, *after)):
+    if any(PER_QUERY not in cell.files for cell in (*before, *after)):
         return change
     frames = [run.store.per_query(cell.cell).set_index("query").sort_index() for cell in (*before, *after)]
     if any(change.measure not in frame or not frame.index.equals(frames[0].index) for frame in frames):
@@ -155,18 +163,72 @@ def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after:
     rows = np.array([frame[change.measure].to_numpy(dtype=float) for frame in frames])
     if abs(rows[0].mean() - change.before) > 1e-6:
         return change
-    found = uncertainty(rows[:1], rows[1:], False, dependent(list(frames[0].get("group", ()))))
-    low, high = found.interval()
-    return replace(change, low=low, high=high, p=found.p())
+    known = uncertainty(rows[:1], rows[1:], False, dependent(list(frames[0].get("group", ()))))
+    low, high = known.interval()
+    return replace(change, low=low, high=high, p=known.p())
 
 
 def _adjusted(changes: list[ProbeChange]) -> list[ProbeChange]:
-    """Adjust the p-values of each probe for its strategies, and order by probe and change."""
-    from bench.statistics.significance import holm
-
+    """Return the changes with p-values adjusted within each probe, ordered by probe and change."""
     adjusted = []
     for probe in sorted({change.probe for change in changes}):
         family = [change for change in changes if change.probe == probe]
         p_values = holm([change.p for change in family])
         adjusted += [replace(change, p=float(p)) for change, p in zip(family, p_values, strict=True)]
     return sorted(adjusted, key=lambda change: (change.probe, change.delta, change.label))
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The mean change of one strategy over all probes, with its 95% confidence interval."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+
+
+def transfers(comparison: Comparison, changes: Sequence[ProbeChange]) -> list[Transfer]:
+    """Return the backward transfer of every strategy to which all probes apply."""
+    probes = sorted({change.probe for change in changes})
+    applicable = {(change.label, change.probe) for change in changes if change.applicable}
+    return [
+        _transfer(comparison.candidates[label], probes)
+        for label in sorted({change.label for change in changes})
+        if all((label, probe) in applicable for probe in probes)
+    ]
+
+
+def _transfer(candidate: Candidate, probes: Sequence[str]) -> Transfer:
+    """Return the mean over probes; its variance adds that over queries, from each cell's interval, and over seeds."""
+    cells = [cell for cell in candidate.usable if all(probe in cell.forgetting for probe in probes)]
+    rows = [[cell.forgetting[probe] for probe in probes] for cell in cells]
+    means = [backward_transfer(row["delta"] for row in seed) for seed in rows]
+    width = 2 * float(stats.norm.ppf(0.975))
+    errors = np.array([[(row["ci_high"] - row["ci_low"]) / width for row in seed] for seed in rows])
+    of_queries = float((errors**2).mean(axis=0).sum()) / len(probes) ** 2
+    of_seeds = float(np.var(means, ddof=1)) / len(means) if len(means) > 1 else 0.0
+    variance = of_queries + of_seeds
+    share = of_seeds / variance if variance > 0 else 0.0
+    fewest = min(row["n"] for seed in rows for row in seed)
+    df = degrees_of_freedom(share, max(1, len(means) - 1), max(1, fewest - 1))
+    half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
+    mean = float(np.mean(means))
+    return Transfer(candidate.label, mean, mean - half, mean + half)
+
+
+def transfer_sentences(comparison: Comparison, changes: Sequence[ProbeChange]) -> list[str]:
+    """Return a sentence on backward transfer where there are several probes."""
+    probes = {change.probe for change in changes}
+    found = transfers(comparison, changes)
+    if len(probes) < 2 or not found:
+        return []
+    means = "; ".join(f"{code(each.label)} {numbers.difference(each.mean, each.low, each.high)}" for each in found)
+    left_out = sorted({change.label for change in changes} - {each.label for each in found})
+    sentences = [f"Backward transfer, the mean change over {len(probes)} probes, each in its own measure: {means}."]
+    if left_out:
+        sentences.append(
+            "Backward transfer leaves out strategies to which a probe does not apply: "
+            f"{', '.join(map(code, left_out))}."
+        )
+    return sentences

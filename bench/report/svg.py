@@ -1,10 +1,12 @@
-"""A matplotlib figure as SVG that belongs into a page: its own ids, the page's colours, words on every mark."""
+"""A matplotlib figure as SVG inside a page: unique ids, the page's colours, a description on every mark."""
 
 from __future__ import annotations
 
 import html
 import io
 import re
+
+import matplotlib as mpl
 
 from bench.report.canvas import LOOK, Plot
 from bench.report.colours import BASELINE, GRID, INK, MUTED, PALETTE, PAPER
@@ -17,7 +19,7 @@ _ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
 
 
 def colour_variables() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the page's variables for plots: on a light background, on a dark one."""
+    """Return the page's colour variables for plots on a light and on a dark background."""
     light = {f"c{number}": colours[0] for number, colours in enumerate(PALETTE)}
     dark = {f"c{number}": colours[1] for number, colours in enumerate(PALETTE)}
     return light | {"ink": BASELINE[0]}, dark | {"ink": BASELINE[1]}
@@ -27,12 +29,10 @@ def inline_svg(plot: Plot, alt: str) -> str:
     """Return the figure as an `<svg>` element.
 
     Args:
-        plot: the figure; each element marked in `plot.hints` gets its words as a `<title>`, which browsers show on
-            hover and screen readers read.
-        alt: what the figure shows, in words.
+        plot: the figure. Each element in `plot.hints` gets its description as a `<title>`, which browsers show on hover
+            and screen readers read.
+        alt: a sentence that describes the picture.
     """
-    import matplotlib as mpl
-
     stream = io.StringIO()
     with mpl.rc_context(LOOK):
         plot.figure.savefig(

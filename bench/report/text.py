@@ -1,8 +1,8 @@
-"""Words with a little markup, written once and shown as Markdown, HTML or plain text.
+"""Text with a little markup, which renders as Markdown, HTML or plain text.
 
-Sentences are ordinary strings. `code` and `strong` wrap a part of them in private-use characters, which survive
-escaping; everything else is data and is escaped by the renderer. So a strategy named `<script>` or `a|b` is harmless
-wherever it stands, and no sentence has to remember to escape.
+A sentence is an ordinary string. `code` and `strong` wrap a part of it in private-use characters, which survive
+escaping. The renderers escape everything else. A strategy named `<script>` or `a|b` is therefore harmless in any
+sentence, and no sentence has to escape it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MARKS = re.compile("[\ue000-\ue003]")
 _CODED = re.compile(f"{_CODE}(.*?){_CODE_END}", re.DOTALL)
 _MARKDOWN_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|<(?=[A-Za-z/!?])")
 _MARKDOWN_START = re.compile(r"^(\s*)([#>]|[+\-](?=\s)|\d+(?=[.)]\s))")
-"""What would begin a heading, a quotation or a list."""
+"""Characters that begin a heading, a quotation or a list at the start of a line."""
 
 
 def clean(text: object) -> str:
@@ -30,17 +30,17 @@ def code(name: object) -> str:
 
 
 def strong(text: str) -> str:
-    """Mark words as important; they may hold `code`."""
+    """Mark words as important; they may contain `code`."""
     return f"{_STRONG}{text}{_STRONG_END}"
 
 
 def to_plain(text: str) -> str:
-    """Return the words without markup."""
+    """Return the text without markup."""
     return _MARKS.sub("", text)
 
 
 def to_html(text: str) -> str:
-    """Return the words as an HTML fragment; everything but our own marks is escaped."""
+    """Return the text as an HTML fragment; everything except our marks is escaped."""
     escaped = html.escape(text, quote=True)
     for mark, tag in ((_CODE, "<code>"), (_CODE_END, "</code>"), (_STRONG, "<strong>"), (_STRONG_END, "</strong>")):
         escaped = escaped.replace(mark, tag)
@@ -48,7 +48,7 @@ def to_html(text: str) -> str:
 
 
 def to_markdown(text: str) -> str:
-    """Return the words as Markdown that holds inside a line or a table cell; all but our own marks is escaped."""
+    """Return the text as Markdown for use inside a line or table cell; everything except our marks is escaped."""
     pieces, position = [], 0
     for match in _CODED.finditer(text):
         pieces += [_escape_markdown(text[position : match.start()]), _code_span(match.group(1))]
@@ -58,7 +58,7 @@ def to_markdown(text: str) -> str:
 
 
 def to_markdown_line(text: str) -> str:
-    """Return the words as Markdown that may begin a line: nothing in them begins a heading, a quotation or a list."""
+    """Return the text as Markdown for the start of a line, where it begins no heading, quotation or list."""
     return _MARKDOWN_START.sub(_escape_start, to_markdown(text))
 
 
@@ -72,7 +72,7 @@ def _escape_start(match: re.Match[str]) -> str:
 
 
 def _code_span(name: str) -> str:
-    """A code span that holds in a table; not every reader lets a bar be escaped there, so such names stay plain."""
+    """Return a code span for use in a table. Names with a bar stay plain, because some readers split them there."""
     if "|" in name or "\\" in name:
         return _escape_markdown(name)
     fence = "`" * (max((len(run) for run in re.findall("`+", name)), default=0) + 1)

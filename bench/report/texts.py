@@ -1,21 +1,21 @@
-"""The texts behind a comparison's ids: queries, documents and judgements, where the dataset is still at hand."""
+"""The texts behind a comparison's ids: queries, documents and judgements, where the dataset is available."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from bench.data.catalogue import catalogue
+from bench.data.dataset import Dataset
+from bench.data.folders import is_dataset
+from bench.data.locate import Spec, load_dataset, search_places
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from bench.data.dataset import Dataset
-    from bench.report.comparison import Comparison
-    from bench.report.load import Run
+from bench.report.comparison import Comparison
+from bench.report.load import Run
 
 LARGEST_CORPUS = 250_000
-"""Documents above which a report does not read a corpus again just to show some of it."""
+"""A report does not read a corpus of more documents than this to show some of them."""
 
 
 @dataclass(frozen=True)
@@ -27,40 +27,33 @@ class Texts:
 
 
 def find_texts(run: Run, comparison: Comparison) -> Texts:
-    """Read the dataset of a comparison from where its run found it. The network is not asked.
+    """Return the dataset of a comparison, read from where its run found it and never from the network.
 
-    A dataset whose content differs from what was run is not used: its texts might not be those that were ranked.
+    A dataset whose content has changed since the run is not used, because other texts may have been ranked.
     """
-    from bench.data.dataset import Dataset
-    from bench.data.locate import load_dataset
-
-    cell = next((cell for entry in comparison.candidates.values() for cell in entry.usable), None)
+    cells = (cell for candidate in comparison.candidates.values() for cell in candidate.usable)
+    cell = next(cells, None)
     if cell is None:
         return Texts(reason="no cell was scored")
     if cell.n_docs > LARGEST_CORPUS:
         return Texts(reason=f"the corpus has more than {LARGEST_CORPUS:,} documents")
-    found: Any = None
-    reason = "the dataset is not where the run found it"
+    reason = "the dataset is no longer where the run found it"
     for name, folder in _places(run, comparison.dataset):
-        if not at_hand(name, folder):
+        if not is_local(name, folder):
             continue
         try:
-            found = load_dataset(name, folder)
+            dataset = load_dataset(name, folder)
         except (BenchError, OSError) as error:
             reason = str(error).splitlines()[0]
             continue
-        if isinstance(found, Dataset) and found.fingerprint == cell.fingerprints.get("dataset"):
-            return Texts(found)
+        if isinstance(dataset, Dataset) and dataset.fingerprint == cell.fingerprints.get("dataset"):
+            return Texts(dataset)
         reason = "the dataset has changed since the run"
     return Texts(reason=reason)
 
 
-def at_hand(name: str, data_dir: Path | None) -> bool:
-    """Whether a dataset can be read without asking the network."""
-    from bench.data.catalogue import catalogue
-    from bench.data.folders import is_dataset
-    from bench.data.locate import Spec, search_places
-
+def is_local(name: str, data_dir: Path | None) -> bool:
+    """Return whether a dataset can be read without the network."""
     spec = Spec.parse(name)
     if spec.name == "hub":
         return False
@@ -72,14 +65,14 @@ def at_hand(name: str, data_dir: Path | None) -> bool:
 
 
 def _places(run: Run, dataset: str) -> list[tuple[str, Path | None]]:
-    """Names and data folders to try: what the run's commands asked for, the latest first."""
+    """Return the names and data folders in the run's commands, the latest command first."""
     places: list[tuple[str, Path | None]] = []
     for call in reversed(run.invocations):
         config = call.get("config")
         if not isinstance(config, Mapping):
             continue
         folder = Path(str(config["data_dir"])) if config.get("data_dir") else None
-        asked = [str(name) for name in config.get("datasets") or []]
-        matching = [name for name in asked if name == dataset or Path(name).name == dataset]
-        places += [(name, folder) for name in [*matching, *asked] if (name, folder) not in places]
+        names = [str(name) for name in config.get("datasets") or []]
+        matching = [name for name in names if name == dataset or Path(name).name == dataset]
+        places += [(name, folder) for name in [*matching, *names] if (name, folder) not in places]
     return places or [(dataset, None)]

@@ -22,17 +22,17 @@ ENVIRONMENT = {"machine_class": "Processor X, 2 threads", "python": "3.11.9", "l
 
 
 def noise(*key: object, size: int, spread: float) -> np.ndarray:
-    """Normal noise that depends on the key alone."""
+    """Return normal noise that depends on the key alone."""
     return np.random.default_rng(zlib.crc32(repr(key).encode())).normal(0, spread, size)
 
 
 @dataclass
 class Plant:
-    """How a strategy behaves. `gains` is by seed; a single candidate is used for every seed."""
+    """How a strategy behaves. `gains` has a value per seed; a single value is used for every seed."""
 
     gains: tuple[float, ...] = (0.0,)
     seen_gain: float = 0.0
-    """Added on seen queries only."""
+    """Gain on seen queries only."""
     seeds: tuple[int | None, ...] = (0, 1, 2)
     status: str = "ok"
     reason: str = ""
@@ -42,14 +42,14 @@ class Plant:
     seconds: float = 60.0
     params: int = 1000
     total_params: int = 22_713_216
-    """Of the model that embeds."""
+    """Parameters of the embedding model."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     components: tuple[str, ...] = ()
     reindex: str = "encode"
     query_ms: float = 12.0
     artifact_bytes: int = 4_000_000
     is_ranked: bool = True
-    """Whether rankings are kept with the records."""
+    """Whether the records contain rankings."""
     drift: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,9 +63,9 @@ class Planter:
         self.store = Store(folder)
         self.queries = queries
         self.labels = 5000
-        """Labelled pairs that the dataset has."""
+        """Labelled pairs in the dataset."""
         self.probe_groups = 0
-        """Subjects that a probe's queries come from; each strategy then changes whole subjects."""
+        """Subjects of a probe's queries; each strategy then changes whole subjects."""
 
     def run(
         self,
@@ -79,7 +79,7 @@ class Planter:
         tag: str = "",
         fingerprint: str = "",
     ) -> Store:
-        """Write one fit and one cell a strategy and seed, one probe cell a probe."""
+        """Write one fit and one cell per strategy and seed, and one cell per probe."""
         budget = {"limits": dict(limits if limits is not None else {"steps": 150}), "spent": {}, "stopped_by": "steps"}
         for name, plant in plants.items():
             for position, seed in enumerate(plant.seeds):
@@ -190,7 +190,7 @@ class Planter:
     def frame(
         self, name: str, seed: int | None, gain: float, seen_gain: float, seen: float, groups: int, dataset: str
     ) -> pd.DataFrame:
-        """Values per query: a difficulty that all share, the planted gain, and noise of its own."""
+        """Return values per query: a difficulty that all strategies share, the planted gain, and own noise."""
         mask = np.arange(self.queries) < seen * self.queries
         level = 0.55 + noise(dataset, "difficulty", size=self.queries, spread=0.15)
         level = level + gain + seen_gain * mask
@@ -261,7 +261,7 @@ class Planter:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_waiting_for_the_disk() -> Iterator[None]:
-    """The store waits until each record is on the disk; planted records need not survive a power cut."""
+    """Skip the store's wait for the disk, because planted records need not survive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: None)
         yield
@@ -269,7 +269,7 @@ def without_waiting_for_the_disk() -> Iterator[None]:
 
 @pytest.fixture
 def planter(tmp_path: Path) -> Planter:
-    """An empty run folder to plant records into; its baseline is named `base`."""
+    """An empty run folder to plant records into, with the baseline `base`."""
     made = Planter(tmp_path / "run")
     made.invoke()
     return made
@@ -277,17 +277,17 @@ def planter(tmp_path: Path) -> Planter:
 
 @pytest.fixture(scope="session")
 def planter_type() -> type[Planter]:
-    """Plants records into a folder of its own."""
+    """The class that plants records, for a folder of one's own."""
     return Planter
 
 
 @pytest.fixture(scope="session")
 def plant() -> Callable[..., Plant]:
-    """Make a `Plant`."""
+    """A function that makes a `Plant`."""
     return Plant
 
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., Plant]:
-    """Make a `Plant` that trains nothing."""
+    """A function that makes a `Plant` without training."""
     return lambda **values: Plant(**{**UNTRAINED, **values})

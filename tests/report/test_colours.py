@@ -1,4 +1,4 @@
-"""Colours: stable by name, apart for every kind of sight, visible on their background."""
+"""Colours: stable by name, distinct for every kind of sight, visible on their background."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_first_colours_are_apart_for_every_kind_of_sight(sight, dark):
+def test_the_first_colours_are_distinct_for_every_kind_of_sight(sight, dark):
     colours = [pair[dark] for pair in (*PALETTE[:DISTINCT], BASELINE)]
     seen = [lab(SIGHT[sight] @ linear(colour)) for colour in colours]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 10
@@ -45,7 +45,7 @@ def test_every_colour_is_visible_on_its_background(dark):
     assert all((max(mark, ground) + 0.05) / (min(mark, ground) + 0.05) > 2.5 for mark in marks)
 
 
-def test_a_strategy_has_the_same_style_whatever_else_is_shown():
+def test_a_strategy_has_the_same_style_beside_any_others():
     alone, among = styles(["big"], "base"), styles(["big", "base"], "base")
     assert alone["big"] == among["big"]
     many = styles([f"s{number}" for number in range(30)], "base")

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from pathlib import Path
 
 import pytest
 
-from bench.commands import compare as command
-from bench.commands import report as report_command
+from bench.cli import main
 from bench.errors import BenchError
 from bench.report.compare import compare_runs, compare_strategies
 from bench.report.load import load_run
 
 
-def parse(module, *arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
-    return parser.parse_args([*arguments])
-
-
-def test_two_strategies_are_compared_in_every_stratum_the_headline_first(planter, plant, untrained):
+def test_two_strategies_are_compared_in_every_stratum_with_the_headline_first(planter, plant, untrained):
     planter.run({"base": untrained(), "a": plant(gains=(0.05,)), "b": plant(gains=(0.12,))}, seen=0.3)
     (pair,) = compare_strategies(load_run(planter.store), "a", "b")
     assert [finding.stratum for finding in pair.findings] == ["unseen", "all", "seen"]
@@ -40,10 +33,10 @@ def test_two_runs_are_compared_strategy_by_strategy(planter, planter_type, plant
     assert pairs[1].findings[0].verdict == "better" and pairs[1].findings[0].test.family == 2
 
 
-def test_two_runs_are_compared_on_queries_that_neither_has_seen_first(
+def test_two_runs_are_compared_first_on_queries_that_neither_has_seen(
     planter, planter_type, plant, untrained, tmp_path
 ):
-    """The second run saw 40 queries more, and gains on what it saw alone."""
+    """The second run saw 40 more queries, and gains on those it saw only."""
     planter.run({"base": untrained(), "a": plant()}, seen=0.1)
     other = planter_type(tmp_path / "other")
     other.run({"base": untrained(), "a": plant(seen_gain=0.3)}, seen=0.35)
@@ -54,7 +47,7 @@ def test_two_runs_are_compared_on_queries_that_neither_has_seen_first(
     assert found["all"].verdict == found["seen"].verdict == "better"
 
 
-def test_runs_without_anything_in_common_are_refused(planter, planter_type, plant, untrained, tmp_path):
+def test_runs_without_common_data_are_refused(planter, planter_type, plant, untrained, tmp_path):
     planter.run({"base": untrained(), "a": plant()})
     other = planter_type(tmp_path / "other")
     other.run({"base": untrained(), "a": plant()}, dataset="elsewhere")
@@ -62,30 +55,31 @@ def test_runs_without_anything_in_common_are_refused(planter, planter_type, plan
         compare_runs(load_run(planter.store), load_run(other.store), ("old", "new"))
 
 
-def test_mistyped_names_get_a_suggestion(planter, plant, untrained):
+def test_mistyped_names_get_a_suggestion(planter, plant, untrained, capsys):
     planter.run({"base": untrained(), "big": plant()})
+    folder = str(planter.store.folder)
     with pytest.raises(BenchError, match="did you mean 'big'"):
         compare_strategies(load_run(planter.store), "base", "bog")
-    with pytest.raises(BenchError, match="measure"):
-        command.run(parse(command, str(planter.store.folder), "--strategies", "base,big", "--measure", "ndgc@10"))
     with pytest.raises(BenchError, match="with itself"):
         compare_strategies(load_run(planter.store), "big", "big")
-    with pytest.raises(BenchError, match="two run folders, or one with --strategies"):
-        command.run(parse(command, str(planter.store.folder)))
-    with pytest.raises(BenchError, match="did you mean 'run'"):
-        report_command.run(parse(report_command, str(planter.store.folder.parent / "rum")))
+    for arguments, message in (
+        (["compare", folder, "--strategies", "base,big", "--measure", "ndgc@10"], "did you mean 'nDCG'"),
+        (["compare", folder], "two run folders, or one run folder with --strategies"),
+        (["report", folder[:-1] + "m"], "did you mean 'run'"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_the_commands_print_tables_json_and_paths(planter, plant, untrained, capsys):
     planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
     folder = str(planter.store.folder)
-    assert command.run(parse(command, folder, "--strategies", "base,big")) == 0
+    assert main(["compare", folder, "--strategies", "base,big"]) == 0
     assert "big against base" in capsys.readouterr().out
-    assert command.run(parse(command, folder, "--strategies", "base,big", "--json")) == 0
+    assert main(["compare", folder, "--strategies", "base,big", "--json"]) == 0
     (made,) = json.loads(capsys.readouterr().out)["comparisons"]
-    assert made["strata"]["all"]["verdict"] == "better" and made["costs"]["fit (charged time)"] == [0.0, 60.0]
-    assert report_command.run(parse(report_command, folder, "--json", "--export", "csv")) == 0
+    assert made["measure"] == "ndcg@10" and made["strata"]["all"]["verdict"] == "better"
+    assert made["costs"]["fit (charged time)"] == [0.0, 60.0]
+    assert main(["report", folder, "--json", "--export", "csv"]) == 0
     written = json.loads(capsys.readouterr().out)["written"]
-    assert (
-        written[0].endswith("report.md") and written[1].endswith("report.html") and written[-1].endswith("results.csv")
-    )
+    assert [Path(path).name for path in (*written[:2], written[-1])] == ["report.md", "report.html", "results.csv"]

@@ -1,4 +1,4 @@
-"""Costs of what is made of parts are those of the whole, so that no composite looks free."""
+"""Costs of a composite include its components, so that no composite looks free."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ COSTS = {
         "fit_seconds": 40.0, "artifact_bytes": 2_000_000, "peak_memory_bytes": 700, "trainable_params": 600,
     },
 }  # fmt: skip
-PARTS = {"hybrid(full)": ["full"], "distill(lora,teacher=hybrid(full))": ["lora", "hybrid(full)"]}
+COMPONENTS = {"hybrid(full)": ["full"], "distill(lora,teacher=hybrid(full))": ["lora", "hybrid(full)"]}
 
 
 def candidate(name: str) -> tuple[Candidate, dict[str, FitRecord]]:
-    said: dict[str, Any] = {"dataset": "d", "model": "m", "seed": 0, "status": "ok"}
+    shared: dict[str, Any] = {"dataset": "d", "model": "m", "seed": 0, "status": "ok"}
     fits = {
-        fit: FitRecord(fit=fit, strategy=fit, components=PARTS.get(fit, []), cost=dict(cost), **said)
+        fit: FitRecord(fit=fit, strategy=fit, components=COMPONENTS.get(fit, []), cost=dict(cost), **shared)
         for fit, cost in COSTS.items()
     }
     cell = CellResult(
-        cell="c", fit=name, strategy=name, split="test", cost={**COSTS[name], "query_ms_p50": 9.0}, **said
+        cell="c", fit=name, strategy=name, split="test", cost={**COSTS[name], "query_ms_p50": 9.0}, **shared
     )
     return Candidate(name, (cell,)), fits
 
@@ -43,7 +43,7 @@ def candidate(name: str) -> tuple[Candidate, dict[str, FitRecord]]:
         ("distill(lora,teacher=hybrid(full))", 300, 4_000_000, 900, 3200),
     ],
 )
-def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
+def test_a_cost_includes_components_and_a_teacher_is_paid_for_but_not_kept(
     name: str, seconds: float, kept: float, peak: float, params: float
 ) -> None:
     subject, fits = candidate(name)
@@ -60,7 +60,7 @@ def test_a_cost_is_that_of_the_whole_and_a_teacher_is_paid_for_but_not_kept(
         ("full", {"seconds": 100.0}, []),
     ],
 )
-def test_a_composition_is_marked_where_its_parts_together_exceed_the_budget_of_each(
+def test_a_composite_is_marked_if_its_components_together_exceed_the_budget_of_each(
     name: str, limits: dict[str, float], exceeded: list[str]
 ) -> None:
     subject, fits = candidate(name)
@@ -70,7 +70,7 @@ def test_a_composition_is_marked_where_its_parts_together_exceed_the_budget_of_e
     assert beyond(subject, limits, fits) == exceeded
 
 
-def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
+def test_a_cost_is_unknown_if_that_of_a_component_is() -> None:
     subject, fits = candidate("hybrid(full)")
     del fits["full"].cost["artifact_bytes"]
     assert cost_of(subject, "artifact_bytes", fits) is None and cost_of(subject, "fit_seconds", fits) == 160
@@ -81,7 +81,7 @@ def test_a_cost_is_unknown_where_that_of_a_part_is() -> None:
 @pytest.mark.parametrize(
     "values", [[0.0, 101.0, 225.0], [8.0, 13.0], [0.13, 8.0, 14.0], [0.0, 8e3, 2e7], [0.1, 9.0, 650.0]]
 )
-def test_an_axis_of_costs_has_figures_to_read_them_by(values: list[float]) -> None:
+def test_an_axis_of_costs_has_two_to_six_ticks(values: list[float]) -> None:
     axes = Figure().subplots()
     axes.scatter(values, values)
     cost_scale(axes, values, str)
@@ -90,7 +90,7 @@ def test_an_axis_of_costs_has_figures_to_read_them_by(values: list[float]) -> No
     assert 2 <= sum(tick > 0 for tick in shown) <= 6 and (0.0 in shown) == (0.0 in values)
 
 
-def test_a_legend_of_long_names_has_room() -> None:
+def test_a_legend_of_long_names_fits() -> None:
     with canvas("plot", 6, 4) as (plot, (axes,)):
         for number in range(9):
             axes.plot([1, 2], label=f"distill(lora, teacher=hybrid(full), candidates={number})")

@@ -1,4 +1,4 @@
-"""Exports: what other tools read is what the report says."""
+"""Exports hold the figures of the report, in forms that other tools read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from bench.errors import BenchError
-from bench.report import write_report
+from bench.report.analysis import Analysis
+from bench.report.build import build
+from bench.report.document import Cell, Column, Table
+from bench.report.exports import FORMATS, check_formats, export, latex_table
+from bench.report.load import load_run
+
+
+def exports(store, formats, out):
+    analysis = Analysis(load_run(store))
+    return export(analysis.run, build(analysis), formats, out)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +34,12 @@ def exported(tmp_path_factory, planter_type, plant, untrained):
         "broken": plant(status="failed", reason="x", seeds=(0,)),
     }
     planter.run(plants, dataset="scifact")
-    formats = ["csv", "parquet", "latex", "trec", "mteb"]
-    return planter, write_report(planter.store, folder / "out", exports=formats), folder / "out" / "exports"
+    exports(planter.store, list(FORMATS), folder / "exports")
+    return planter, folder / "exports"
 
 
-def test_csv_and_parquet_hold_one_row_a_cell_with_the_same_figures(exported):
-    planter, _, folder = exported
+def test_csv_and_parquet_have_one_row_per_cell_with_the_same_figures(exported):
+    planter, folder = exported
     table, same = pd.read_csv(folder / "results.csv"), pd.read_parquet(folder / "results.parquet")
     assert len(table) == len(same) == 4
     means = {cell.cell: cell.metrics.get("ndcg@10") for cell in planter.store.results()}
@@ -44,7 +53,7 @@ def test_csv_and_parquet_hold_one_row_a_cell_with_the_same_figures(exported):
 
 
 def test_trec_runs_are_the_rankings(exported):
-    planter, _, folder = exported
+    planter, folder = exported
     ir_measures = pytest.importorskip("ir_measures")
     cell = next(cell for cell in planter.store.results() if cell.strategy == "odd_one")
     run = list(ir_measures.read_trec_run(str(folder / "trec" / f"{cell.cell}.trec")))
@@ -55,7 +64,7 @@ def test_trec_runs_are_the_rankings(exported):
 
 
 def test_latex_escapes_and_has_as_many_fields_as_columns(exported):
-    _, _, folder = exported
+    _, folder = exported
     text = (folder / "latex" / "quality-1.tex").read_text(encoding="utf-8")
     assert "odd\\_one" in text and "\\textbf{" in text
     columns = len(text.split("\\begin{tabular}{")[1].split("}")[0])
@@ -63,8 +72,18 @@ def test_latex_escapes_and_has_as_many_fields_as_columns(exported):
     assert len(rows) == 4 and all(line.count(" & ") == columns - 1 for line in rows)
 
 
-def test_mteb_results_have_the_place_and_the_keys_that_the_library_expects(exported):
-    planter, _, folder = exported
+def test_latex_prints_every_character_as_it_is():
+    hostile = r"50% of {a_b} & \cmd $x$ #1 ~ ^ <b> | −0.1 ± 2 †"
+    text = latex_table(Table("t", hostile, [Column(hostile)], [[Cell(hostile, best=True)]]))
+    escaped = (
+        r"50\% of \{a\_b\} \& \textbackslash{}cmd \$x\$ \#1 \textasciitilde{} \textasciicircum{} $<$b$>$ \textbar{} "
+        r"$-$0.1 $\pm$ 2 \dag{}"
+    )
+    assert text.count(escaped) == 3 and rf"\textbf{{{escaped}}}" in text
+
+
+def test_mteb_results_have_the_paths_and_keys_that_the_library_expects(exported):
+    planter, folder = exported
     paths = sorted((folder / "mteb" / "results").glob("*/*/SciFact.json"))
     assert [path.parents[1].name for path in paths] == [
         "adaptbench__base-base", "adaptbench__base-hybrid_big", "adaptbench__base-odd_one",
@@ -79,7 +98,7 @@ def test_mteb_results_have_the_place_and_the_keys_that_the_library_expects(expor
 def test_mteb_itself_reads_them(exported):
     from mteb.results import TaskResult
 
-    planter, _, folder = exported
+    planter, folder = exported
     for path in (folder / "mteb" / "results").glob("*/*/SciFact.json"):
         result = TaskResult.from_disk(path)
         assert result.task_name == "SciFact"
@@ -88,17 +107,16 @@ def test_mteb_itself_reads_them(exported):
         assert result.get_score() == pytest.approx(cell.metrics["ndcg@10"])
 
 
-def test_mteb_scores_data_of_ones_own_too(planter, plant, untrained, tmp_path):
+def test_mteb_reads_scores_on_other_data(planter, plant, untrained, tmp_path):
     from mteb.results import TaskResult
 
     planter.run({"base": untrained(), "big": plant(seeds=(0,))})
-    write_report(planter.store, tmp_path / "out", exports=["mteb"])
-    paths = sorted((tmp_path / "out").rglob("domain.json"))
+    paths = exports(planter.store, ["mteb"], tmp_path)
+    assert {path.name for path in paths} == {"domain.json"}
     means = {cell.strategy: cell.metrics["ndcg@10"] for cell in planter.store.results()}
     assert sorted(TaskResult.from_disk(path).get_score() for path in paths) == pytest.approx(sorted(means.values()))
 
 
-def test_an_unknown_format_gets_a_suggestion(planter, plant, untrained, tmp_path):
-    planter.run({"base": untrained(), "big": plant(seeds=(0,))})
+def test_an_unknown_format_gets_a_suggestion():
     with pytest.raises(BenchError, match="did you mean 'parquet'"):
-        write_report(planter.store, tmp_path / "out", exports=["parket"])
+        check_formats(["parket"])

@@ -1,4 +1,4 @@
-"""The report says what tuning chose, what it cost, and how sure the choice was."""
+"""The report on tuning: the choice, its cost and its certainty."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bench.report.analysis import Analysis
 from bench.report.build import build
-from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.report.plots import draw
 from bench.store import studies as records
@@ -35,7 +35,7 @@ STUDY = Study(
 
 @pytest.fixture
 def tuned(planter: Any, plant: Any, untrained: Any) -> Any:
-    """A run whose fits took the choice after four trials; a fifth was added later."""
+    """A run whose fits use the choice after four trials; a fifth trial was added later."""
     planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
     folder = planter.store.folder / "tuning" / STUDY.study
     records.begin(folder, STUDY.with_trials(()))
@@ -50,8 +50,8 @@ def tuned(planter: Any, plant: Any, untrained: Any) -> Any:
     return load_run(planter.store)
 
 
-def test_the_table_holds_default_choice_gain_and_both_costs(tuned: Any) -> None:
-    report = build(tuned, Analysis(tuned))
+def test_the_table_has_default_choice_gain_and_both_costs(tuned: Any) -> None:
+    report = build(Analysis(tuned))
     (table,) = [table for table in report.tables if table.name.startswith("tuning-")]
     (row,) = table.rows
     assert [cell.value for cell in row[:4]] == ["big", 4, 0.50, 0.61]
@@ -60,8 +60,8 @@ def test_the_table_holds_default_choice_gain_and_both_costs(tuned: Any) -> None:
     assert [cell.value for cell in row[6:]] == [95.0, 60.0]
 
 
-def test_one_fit_of_a_composite_is_the_whole_of_it(planter: Any, plant: Any, untrained: Any) -> None:
-    """A composite and its part are tuned in one study, and each of their fits names it."""
+def test_one_fit_of_a_composite_includes_its_components(planter: Any, plant: Any, untrained: Any) -> None:
+    """A composite and its component are tuned in one study, and each of their fits names it."""
     planter.run({"base": untrained(), "part": plant(seconds=100.0), "big": plant(seconds=5.0)})
     folder = planter.store.folder / "tuning" / STUDY.study
     records.begin(folder, STUDY.with_trials(()))
@@ -73,19 +73,19 @@ def test_one_fit_of_a_composite_is_the_whole_of_it(planter: Any, plant: Any, unt
             fit.cost["total_fit_seconds"] = {"part": 100.0, "big": 105.0}[fit.strategy]
             planter.store.put_fit(fit)
     run = load_run(planter.store)
-    (table,) = [table for table in build(run, Analysis(run)).tables if table.name.startswith("tuning-")]
+    (table,) = [table for table in build(Analysis(run)).tables if table.name.startswith("tuning-")]
     assert [[row[0].value, row[7].value] for row in table.rows] == [["big", 105.0]]
 
 
-def test_it_says_how_sure_the_choice_was_and_what_diverged(tuned: Any) -> None:
-    words = build(tuned, Analysis(tuned)).words
-    # .01 behind with a standard error of .017: as good; the default is .11 behind with one of .1
+def test_the_certainty_of_the_choice_and_failed_trials_are_reported(tuned: Any) -> None:
+    words = build(Analysis(tuned)).words
+    # 0.01 behind with a standard error of 0.017 is as good; the default is 0.11 behind with one of 0.1
     assert "big: 2 of 4 trials are within one standard error of the best (lr 0.002 to 0.004)" in words
     assert "1 trial diverged or failed" in words
 
 
 def test_the_best_so_far_is_drawn(tuned: Any) -> None:
-    (plot,) = [plot for plot in draw(tuned, Analysis(tuned)) if plot.name == "tuning-1"]
+    (plot,) = [plot for plot in draw(Analysis(tuned)) if plot.name == "tuning-1"]
     (axes,) = plot.figure.axes
     steps = axes.lines[0]
     assert list(steps.get_xdata()) == [0, 1, 2, 3]
@@ -93,14 +93,14 @@ def test_the_best_so_far_is_drawn(tuned: Any) -> None:
     assert any("after 4 trials" in hint for hint in plot.hints.values())
 
 
-def test_a_run_without_tuning_says_nothing_of_it(planter: Any, plant: Any, untrained: Any) -> None:
+def test_a_run_without_tuning_has_no_table_of_it(planter: Any, plant: Any, untrained: Any) -> None:
     planter.run({"base": untrained(), "big": plant()})
     run = load_run(planter.store)
-    assert not [table for table in build(run, Analysis(run)).tables if table.name.startswith("tuning-")]
+    assert not [table for table in build(Analysis(run)).tables if table.name.startswith("tuning-")]
 
 
-def test_labels_tune_what_trains_nothing_apart_for_each_budget(planter: Any, plant: Any, untrained: Any) -> None:
-    """A cell without a seed stands in every comparison, unless it has a budget of its own."""
+def test_a_budget_of_labels_tunes_an_untrained_strategy_separately(planter: Any, plant: Any, untrained: Any) -> None:
+    """A cell without a seed joins every comparison, unless it has a budget of its own."""
     for labels in (50, 200):
         limits = {"examples": labels, "steps": 100}
         planter.run({"big": plant(), **({"base": untrained()} if labels == 50 else {})}, limits=limits)

@@ -12,8 +12,8 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.data.dataset import Dataset
 from bench.data.locate import load_dataset
 from bench.data.write import write_dataset
+from bench.report.analysis import Analysis
 from bench.report.build import build
-from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.running.run import RunResult
 
@@ -85,5 +85,5 @@ def test_training_on_shuffled_pairs_is_said_to_forget(
     outcome = run_inline(planted)
     assert outcome.statuses == {"ok": 4}, outcome.failed
     run = load_run(outcome.store)
-    words = build(run, Analysis(run)).words
+    words = build(Analysis(run)).words
     assert "shuffled forgets on everyday: nDCG@10 falls from 0." in words

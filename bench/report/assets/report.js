@@ -17,7 +17,7 @@
     return Number(text) === 0 ? text : (value > 0 ? "+" : "−") + text;
   };
 
-  // --- sorting: every table with a head; what is missing stays last ---------------------------------------------
+  // --- sorting: every table with a head; missing values stay last ---------------------------------------------
   const keyOf = (row, column) => {
     const cell = row.cells[column];
     const raw = cell.dataset.value ?? cell.textContent.trim();
@@ -54,7 +54,7 @@
   };
   document.querySelectorAll("table.sortable").forEach((table) => table.tHead.rows.length && sortable(table));
 
-  // --- words on the marks of a plot, also where a finger has no hover -------------------------------------------
+  // --- descriptions on the marks of a plot, also for touch -------------------------------------------
   const tip = byId("tip");
   document.querySelectorAll(".mark").forEach((mark) => {
     mark.querySelector("title")?.remove();
@@ -78,9 +78,9 @@
     if (pairs.some(([value]) => String(value) === before)) select.value = before;
   };
   byId("facet")?.addEventListener("change", (event) => {
-    const wanted = event.target.value;
-    document.querySelectorAll("[data-facet]").forEach((group) => (group.hidden = wanted !== "" && group.dataset.facet !== wanted));
-    const position = comparisons.findIndex((comparison) => comparison.name === wanted);
+    const name = event.target.value;
+    document.querySelectorAll("[data-facet]").forEach((group) => (group.hidden = name !== "" && group.dataset.facet !== name));
+    const position = comparisons.findIndex((comparison) => comparison.name === name);
     for (const id of ["measure-comparison", "single-comparison"]) {
       if (position >= 0 && byId(id)) {
         byId(id).value = position;
@@ -92,16 +92,15 @@
   const titles = comparisons.map((comparison, position) => [position, comparison.title]);
 
   // --- any measure ----------------------------------------------------------------------------------------------
-  const strata = { all: "all", unseen: "unseen", seen: "seen" };
   const measureTable = byId("measure-table");
   const drawMeasures = () => {
     const comparison = comparisons[byId("measure-comparison").value];
     fill(byId("measure-key"), comparison.measures.map((measure) => [measure.key, measure.name]));
-    fill(byId("measure-stratum"), Object.keys(comparison.n).map((name) => [name, `${strata[name]} (n = ${comparison.n[name]})`]));
+    fill(byId("measure-stratum"), Object.keys(comparison.n).map((name) => [name, `${name} (n = ${comparison.n[name]})`]));
     const [key, stratum] = [byId("measure-key").value, byId("measure-stratum").value];
     const name = comparison.measures.find((measure) => measure.key === key).name;
     measureTable.caption.textContent = `${name} on ${comparison.title}: ${comparison.n[stratum]} ${stratum === "all" ? "" : stratum + " "}test queries`;
-    headed(measureTable, ["strategy", name, `difference from ${comparison.baseline}`, "95% interval, alone"]);
+    headed(measureTable, ["strategy", name, `difference from ${comparison.baseline}`, "95% CI, uncorrected"]);
     measureTable.tBodies[0].replaceChildren(...comparison.strategies.map((strategy, position) => {
       const [mean, difference, low, high] = comparison.table[key][stratum][position];
       const row = make("tr");
@@ -114,7 +113,8 @@
     }));
   };
   fill(byId("measure-comparison"), titles);
-  byId("measure-key").replaceChildren();
+  byId("measure-key").append(make("option", "", { value: comparisons[0].primary }));
+  byId("measure-key").value = comparisons[0].primary;
   for (const id of ["measure-comparison", "measure-key", "measure-stratum"]) byId(id).addEventListener("change", drawMeasures);
   byId("measure-stratum").append(make("option", "", { value: comparisons[0].headline }));
   byId("measure-stratum").value = comparisons[0].headline;
@@ -131,12 +131,12 @@
     box.append(title);
     const ranked = query.top[strategy];
     if (ranked === null) {
-      box.append(make("p", "Its ranking is not kept with these records."));
+      box.append(make("p", "These records do not contain its ranking."));
       return box;
     }
     if (query.first) {
       const rank = query.first[strategy];
-      box.append(make("p", rank === null ? "No relevant document was found." : `First relevant document at rank ${rank}.`, { class: "note" }));
+      box.append(make("p", rank === null ? "No relevant document in the ranking." : `First relevant document at rank ${rank}.`, { class: "note" }));
     }
     const list = make("ol");
     for (const position of ranked) {
@@ -146,18 +146,18 @@
       if (docs[position][1]) item.append(make("span", docs[position][1], { class: "doc" }));
       list.append(item);
     }
-    box.append(ranked.length ? list : make("p", "Nothing was found."));
+    box.append(ranked.length ? list : make("p", "The ranking is empty."));
     return box;
   };
   const showQuery = (comparison, query, chosen) => {
     const { docs } = comparison.single;
     const detail = make("div", null, { class: "detail", tabindex: "-1" });
     detail.append(make("h3", query.text || `Query ${query.id}`));
-    const facts = [`Query ${query.id}`, query.seen ? "seen: a relevant document was a positive in training" : "unseen"];
+    const facts = [`Query ${query.id}`, query.seen ? "seen: a relevant document was a training positive" : "unseen"];
     if (query.group) facts.push(`group: ${query.group}`);
     detail.append(make("p", facts.join(" · "), { class: "note" }));
     if (query.relevant) {
-      detail.append(make("h4", "What was relevant"));
+      detail.append(make("h4", "Relevant documents"));
       const list = make("ul");
       for (const [position, grade] of query.relevant) {
         const item = make("li", `${docs[position][0]} (grade ${grade})`);
@@ -169,7 +169,7 @@
     const columns = make("div", null, { class: "columns" });
     const order = [...new Set([...chosen, ...comparison.strategies.keys()])];
     columns.append(...order.map((strategy) => hitsOf(comparison, query, strategy)));
-    detail.append(make("h4", "What each strategy ranked first"), columns);
+    detail.append(make("h4", "First documents of each strategy"), columns);
     byId("single-detail").replaceChildren(detail);
     detail.focus();
   };
@@ -180,11 +180,11 @@
     for (const id of ["single-strategy", "single-other"]) fill(byId(id), names);
     const [one, other] = [Number(byId("single-strategy").value), Number(byId("single-other").value)];
     byId("single-note").textContent =
-      `The ${single.queries.length} of ${single.of} test queries on which the strategies differ most. Scores are means over seeds; rankings are those of the first seed.` +
-      (single.reason ? ` Only ids are shown: ${single.reason}.` : "");
-    const wanted = byId("single-find").value.toLowerCase();
+      `The ${single.queries.length} of ${single.of} test queries on which the strategies differ most. Scores are means over seeds; rankings are from the first seed.` +
+      (single.reason ? ` Only ids are shown, because ${single.reason}.` : "");
+    const search = byId("single-find").value.toLowerCase();
     const found = single.queries
-      .filter((query) => !wanted || [query.text, query.id, query.group ?? ""].some((text) => text.toLowerCase().includes(wanted)))
+      .filter((query) => !search || [query.text, query.id, query.group ?? ""].some((text) => text.toLowerCase().includes(search)))
       .map((query) => ({ query, change: query.scores[one] - query.scores[other] }))
       .sort((a, b) => Math.abs(b.change) - Math.abs(a.change));
     singleTable.caption.textContent = `${found.length} ${found.length === 1 ? "query" : "queries"}: ${single.measure} of ${comparison.strategies[one]} and ${comparison.strategies[other]}`;

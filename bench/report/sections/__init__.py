@@ -1,1 +1,1 @@
-"""The sections of a report, one file each; `bench.report.build` puts them in order."""
+"""The sections of a report, one file per section. `bench.report.build` puts them in order."""

@@ -1,283 +1,389 @@
-"""The answer in words: what to take, how sure that is, what it costs and forgets, what would change it.
+"""The answer: which strategy to use, how certain that is, what it costs and forgets, what would change it.
 
-Every sentence is made from a statistic, and none says more than the test behind it supports.
+Every sentence follows from a statistic and claims no more than its test supports.
 """
 
 from __future__ import annotations
 
-from bench.records import PRIMARY_MEASURE
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
 from bench.report import numbers
-from bench.report.choice import Choice, choose
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of, is_composite
+from bench.report.decision import Decision, decide
 from bench.report.document import Block, Heading, Items, Paragraph, Section
-from bench.report.findings import Analysis, Finding, measure_name
-from bench.report.load import Run
-from bench.report.sections.answer_cheaper import for_less
-from bench.report.sections.answer_forgetting import forgotten, served_meanwhile
-from bench.report.sections.answer_gain import ceiling, concentration, memory, taken_back, unseen
-from bench.report.sections.cost import REINDEX
+from bench.report.findings import LARGEST_MARGIN, Finding
+from bench.report.old_index import old_index
+from bench.report.probes import ProbeChange
 from bench.report.text import code, strong
 
-_MEASURE = measure_name(PRIMARY_MEASURE)
+_SMALL_COST = 0.5
+"""A saving is named where a cost is below this share of the pick's. Smaller savings decide nothing, as times vary."""
+_SAVINGS = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
+_REINDEX = {
+    "none": "an existing index stays as it is",
+    "transform": "stored vectors must be transformed once",
+    "encode": "the corpus must be encoded again",
+}
+_COSTS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
+    ("fit_seconds", "{} of charged fitting time", numbers.seconds),
+    ("trainable_params", "{} trainable parameters", numbers.count),
+    ("peak_memory_bytes", "{} of peak memory", numbers.size),
+    ("artifact_bytes", "an artefact of {}", numbers.size),
+    ("query_ms_p50", "{} ms per query", numbers.plain),
+    ("usd", "{} USD", numbers.plain),
+)
 
 
-def section(run: Run, analysis: Analysis) -> Section:
+def section(analysis: Analysis) -> Section:
     """Return the first section."""
     blocks: list[Block] = []
-    for comparison in run.comparisons:
-        if len(run.comparisons) > 1:
+    comparisons = analysis.run.comparisons
+    for comparison in comparisons:
+        if len(comparisons) > 1:
             blocks.append(Heading(analysis.title(comparison), comparison.name))
-        if not comparison.scored:
-            blocks.append(
-                Paragraph(
-                    f"No strategy has a usable result on {code(comparison.dataset)}: see the last section.", "lead"
-                )
-            )
-            continue
-        if comparison.baseline not in comparison.scored:
-            blocks.append(
-                Paragraph(
-                    f"The baseline {code(comparison.baseline)} has no usable result on {code(comparison.dataset)}, so "
-                    "nothing can be said about gains.",
-                    "lead",
-                )
-            )
-            continue
-        choice = choose(run, analysis, comparison)
-        blocks.append(Paragraph(lead(comparison, choice, analysis), "lead"))
-        items = [
-            *_how_chosen(comparison, choice),
-            *_others(comparison, choice, analysis),
-            *for_less(run, comparison, choice, analysis),
-            *ceiling(comparison, analysis),
-            *unseen(comparison, choice, analysis),
-            *memory(comparison, analysis),
-            *taken_back(comparison, analysis),
-            *concentration(comparison, choice, analysis),
-            *_cost(run, comparison, choice),
-            *forgotten(comparison, choice, analysis),
-            *served_meanwhile(comparison, choice, analysis),
-            *(finding.sentence() for finding in analysis.luck(comparison)),
-            *_no_effect(comparison),
-            *_change(comparison, choice, analysis),
-        ]
-        blocks.append(Items(items))
-    for curve in analysis.budget_curves():
+        blocks += _answer(analysis, comparison)
+    for curve in analysis.budget_curves:
         if curve.unit == "examples" and curve.answers:
             blocks += [Heading(f"How many labels? {code(curve.dataset)}"), Items(curve.answers)]
     return Section("answer", "The answer", blocks)
 
 
-def lead(comparison: Comparison, choice: Choice, analysis: Analysis) -> str:
-    """Return the first sentence or two."""
-    where = f"On {code(comparison.dataset)}" + (f" under a budget of {comparison.budget}" if comparison.budget else "")
-    base = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
-    stay = strong(f"stay {comparison.baseline}")
-    if choice.finding is not None and choice.label != comparison.baseline:
-        score = numbers.score(comparison.mean(choice.label, stratum=comparison.headline))
+def _answer(analysis: Analysis, comparison: Comparison) -> list[Block]:
+    dataset = code(comparison.dataset)
+    if not comparison.scored:
+        return [Paragraph(f"No strategy has a usable result on {dataset}: see the last section.", "lead")]
+    if comparison.baseline not in comparison.scored:
+        text = f"The baseline {code(comparison.baseline)} has no usable result on {dataset}, so no gain can be shown."
+        return [Paragraph(text, "lead")]
+    decision = decide(analysis, comparison)
+    items = [
+        *_how_chosen(decision),
+        *_rivals(analysis, comparison, decision),
+        *_for_less(analysis, comparison, decision),
+        *_ceiling(analysis, comparison),
+        *_unseen(analysis, comparison, decision),
+        *_memory(analysis, comparison),
+        *_seed_variance(analysis, comparison),
+        *_groups(comparison, decision),
+        *_cost(analysis, comparison, decision),
+        *forgotten(analysis.probes(comparison), decision.picked),
+        *_old_index(analysis, comparison, decision),
+        *(outlier.sentence() for outlier in analysis.seed_outliers(comparison)),
+        *_no_effect(comparison),
+        *_limits(analysis, comparison, decision),
+    ]
+    return [Paragraph(lead(analysis, comparison, decision), "lead"), Items(items)]
+
+
+def lead(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
+    """Return the decision in a sentence or two."""
+    where = f"On {code(comparison.dataset)}" + (f" with a budget of {comparison.budget}" if comparison.budget else "")
+    base_score = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
+    base = f"{analysis.measure} {base_score} over {analysis.queries(comparison)}"
+    keep = strong(f"keep {code(comparison.baseline)}")
+    found = decision.finding
+    if found is not None and decision.label != comparison.baseline:
+        score = numbers.score(comparison.mean(decision.label, stratum=comparison.headline))
         return (
-            f"{where}, {strong(f'take {code(choice.label)}')}: {_MEASURE} {score} against {base} of "
-            f"{code(comparison.baseline)} ({choice.finding.figures}) over {analysis.queries(comparison)} and "
-            f"{_seeds(comparison, choice.label)}."
+            f"{where}, {strong(f'use {code(decision.label)}')}: {analysis.measure} {score} against {base_score} for "
+            f"{code(comparison.baseline)} ({found.figures}) over {analysis.queries(comparison)} and "
+            f"{_seeds(comparison, decision.label)}."
         )
-    if choice.by == "none":
-        return (
-            f"{where}, {stay}: nothing else within the budget has a usable result ({_MEASURE} {base}, "
-            f"{analysis.queries(comparison)})."
-        )
-    if choice.finding is None:
-        return (
-            f"{where}, {stay}: no strategy scored above the base model on development data. "
-            f"{code(comparison.baseline)} has {_MEASURE} {base} over {analysis.queries(comparison)}."
-        )
-    found = choice.finding
+    if decision.by == "none":
+        return f"{where}, {keep} ({base}): no other strategy within the budget has a usable result."
+    if found is None:
+        return f"{where}, {keep} ({base}): no strategy scored above the base model on development data."
     reason = {
         "worse": "is worse on the test set",
-        "equivalent": f"is equivalent to it within {numbers.score(found.test.margin)}",
-    }.get(found.verdict, "shows no gain that the test set can establish")
+        "equivalent": f"is equivalent to it within a margin of {numbers.score(found.test.margin)}",
+    }.get(found.verdict, "shows no established gain on the test set")
     return (
-        f"{where}, {stay}: {code(choice.picked)}, the best on {choice.by} data, {reason} ({found.figures}; {_MEASURE} "
-        f"{base} for {code(comparison.baseline)}, {analysis.queries(comparison)}, {_seeds(comparison, choice.picked)})."
+        f"{where}, {keep} ({base}): {code(decision.picked)}, the best strategy on {decision.by} data, {reason} "
+        f"({found.figures}; {_seeds(comparison, decision.picked)})."
     )
 
 
 def _seeds(comparison: Comparison, label: str) -> str:
     candidate = comparison.candidates[label]
-    return (
-        numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit, as nothing is trained by seed"
-    )
+    return numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit without a seed"
 
 
-def _how_chosen(comparison: Comparison, choice: Choice) -> list[str]:
-    if choice.by == "development":
-        ranked = sorted(choice.scores, key=lambda score: -score.gain)
-        shown = ", ".join(
+def _how_chosen(decision: Decision) -> list[str]:
+    if decision.by == "development":
+        ranked = sorted(decision.scores, key=lambda score: -score.gain)
+        gains = ", ".join(
             f"{code(score.label)} {numbers.signed(score.gain)}"
             + (f" (SE {numbers.score(score.noise)})" if score.noise is not None else "")
             for score in ranked[:4]
         )
         return [
-            f"Chosen on development data (gain over the base model in {_MEASURE}, mean over seeds): {shown}. Test "
-            "figures only report it."
+            f"Chosen on development data by the mean gain over the base model in nDCG@10: {gains}. Test data only "
+            "report the choice."
         ]
-    if choice.by == "test":
+    if decision.by == "test":
         return [
-            f"No strategy here has a development score, so {code(choice.picked)} was picked as the highest on test: "
-            "the best of several looks better than it is, and its gain should be confirmed on other queries."
+            f"No strategy here has a development score, so {code(decision.picked)} was picked by its test score. The "
+            "best of several looks better than it is: confirm its gain on other queries."
         ]
     return []
 
 
-def _others(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
-    """What else is established, what cannot be told from the pick, what loses."""
-    found = [finding for finding in analysis.against_baseline(comparison) if finding.label != choice.label]
-    within = [finding for finding in found if finding.ranked]
+def _list(findings: Sequence[Finding]) -> str:
+    """Return labels with their differences and intervals."""
+    return "; ".join(f"{code(f.label)} ({numbers.difference(f.difference, f.low, f.high)})" for f in findings)
+
+
+def _rivals(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what is established on the other strategies."""
+    baseline, pick = code(comparison.baseline), code(decision.label)
+    others = [finding for finding in analysis.against_baseline(comparison) if finding.label != decision.label]
+    ranked = [finding for finding in others if finding.ranked]
     sentences = []
-    better = [finding for finding in within if finding.verdict == "better"]
+    better = [finding for finding in ranked if finding.verdict == "better"]
     if better:
-        sentences.append(
-            f"Also better than {code(comparison.baseline)}: "
-            + "; ".join(f"{code(f.label)} ({f.figures})" for f in better)
-            + "."
-        )
-    if choice.label != comparison.baseline:
-        pairs = [(f, analysis.pair(comparison, choice.label, f.label)) for f in better]
-        ahead = [f for f, pair in pairs if pair and _sign(pair, f.label) == "better"]
-        untold = [(f, pair) for f, pair in pairs if pair and pair.verdict in ("inconclusive", "equivalent")]
+        names = "; ".join(f"{code(f.label)} ({f.figures})" for f in better)
+        sentences.append(f"Also better than {baseline}: {names}.")
+    if decision.label != comparison.baseline:
+        pairs = [(f, pair) for f in better if (pair := analysis.pair(comparison, decision.label, f.label))]
+        ahead = [f for f, pair in pairs if _verdict_on(pair, f.label) == "better"]
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
-            sentences.append(
-                f"On test {names} scored higher than {code(choice.label)}, by an established difference; development "
-                "data had not shown it."
-            )
-        even = [f for f, pair in untold if pair.low <= 0 <= pair.high]
+            sentences.append(f"Better than {pick} on test data, which development data did not show: {names}.")
+        open_pairs = [(f, pair) for f, pair in pairs if pair.verdict in ("inconclusive", "equivalent")]
+        even = [f for f, pair in open_pairs if not pair.excludes_zero]
         if even:
             names = ", ".join(code(f.label) for f in even)
             sentences.append(
-                f"Not told apart from {code(choice.label)} by these queries and seeds: {names}. The cheaper of them "
-                "is as defensible."
+                f"No difference from {pick} is established: {names}. The cheapest of these is an equally good choice."
             )
-        apart = [(f, pair) for f, pair in untold if not pair.low <= 0 <= pair.high]
+        apart = [(f, pair) for f, pair in open_pairs if pair.excludes_zero]
         if apart:
-            names = "; ".join(f"{code(f.label)} ({_away(pair, f.label)})" for f, pair in apart)
-            sentences.append(
-                f"Apart from {code(choice.label)} by their own interval, though not once all pairs are corrected for "
-                f"(Holm): {names}."
-            )
-    worse = [finding for finding in found if finding.verdict == "worse"]
+            names = "; ".join(f"{code(f.label)} ({numbers.difference(*pair.seen_from(f.label))})" for f, pair in apart)
+            sentences.append(f"Different from {pick} by its own interval; inconclusive after Holm correction: {names}.")
+    worse = [finding for finding in others if finding.verdict == "worse"]
     if worse:
-        sentences.append(
-            f"Worse than {code(comparison.baseline)}: "
-            + "; ".join(f"{code(f.label)} ({f.figures})" for f in worse)
-            + "."
+        sentences.append(f"Worse than {baseline}: " + "; ".join(f"{code(f.label)} ({f.figures})" for f in worse) + ".")
+    rest = [finding for finding in ranked if finding.label != decision.picked]
+    equivalent = [finding for finding in rest if finding.verdict == "equivalent"]
+    if equivalent:
+        names = "; ".join(
+            f"{code(f.label)} ({numbers.difference(f.difference, f.low, f.high)}, "
+            f"margin {numbers.score(f.test.margin)})"
+            for f in equivalent
         )
-    level = [finding for finding in within if finding.verdict == "equivalent" and finding.label != choice.picked]
-    if level:
-        sentences.append(
-            f"Equivalent to {code(comparison.baseline)} within the margin that the test set supports: "
-            + "; ".join(
-                f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}, margin "
-                f"{numbers.score(f.test.margin)})"
-                for f in level
-            )
-            + "."
-        )
-    inconclusive = [
-        finding for finding in within if finding.verdict == "inconclusive" and finding.label != choice.picked
-    ]
+        sentences.append(f"Equivalent to {baseline} within the margin that the test set supports: {names}.")
+    inconclusive = [finding for finding in rest if finding.verdict == "inconclusive"]
     few = [finding for finding in inconclusive if finding.too_few]
     if few:
+        names = ", ".join(code(f.label) for f in few)
         sentences.append(
-            f"As good as level with {code(comparison.baseline)}, though {analysis.queries(comparison)} are too few to "
-            f"call anything equal: {', '.join(code(f.label) for f in few)}."
+            f"Hardly different from {baseline}, but {analysis.queries(comparison)} are too few to show equivalence: "
+            f"{names}."
         )
-    inconclusive = [finding for finding in inconclusive if not finding.too_few]
-    if inconclusive:
-        sentences.append(
-            "Not settled, neither a difference nor its absence: "
-            + "; ".join(
-                f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)})"
-                for f in inconclusive
-            )
-            + "."
-        )
+    wide = [finding for finding in inconclusive if not finding.too_few]
+    if wide:
+        sentences.append(f"Inconclusive against {baseline}: {_list(wide)}.")
     over = [label for label in comparison.scored if comparison.candidates[label].over_budget]
     if over:
-        sentences.append(f"Over budget, so shown and not ranked: {', '.join(map(code, over))}.")
+        sentences.append(f"Over budget, so shown but not ranked: {', '.join(map(code, over))}.")
     return sentences
 
 
-def _away(pair: Finding, label: str) -> str:
-    """Return the difference of `label` from the other of a pair, with its interval."""
-    middle, low, high = pair.seen_from(label)
-    return f"{numbers.signed(middle)}, {numbers.interval(low, high)}"
-
-
-def _sign(pair: Finding, label: str) -> str:
-    """The verdict of a pair, seen from `label`."""
+def _verdict_on(pair: Finding, label: str) -> str:
+    """Return the verdict of a pair as seen from `label`."""
     if pair.label == label or pair.verdict not in ("better", "worse"):
         return pair.verdict
     return "worse" if pair.verdict == "better" else "better"
 
 
-def _cost(run: Run, comparison: Comparison, choice: Choice) -> list[str]:
-    candidate = comparison.candidates[choice.label]
-    if choice.label == comparison.baseline:
-        candidate = comparison.candidates.get(choice.picked, candidate)
-    facts = [
-        ("fit_seconds", "{} charged to the fit", numbers.seconds),
-        ("trainable_params", "{} trainable parameters", numbers.count),
-        ("peak_memory_bytes", "{} of memory at the peak", numbers.size),
-        ("artifact_bytes", "an artefact of {}", numbers.size),
-        ("query_ms_p50", "{} ms a query", numbers.plain),
-        ("usd", "{} USD", numbers.plain),
+def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what beats the baseline, costs less than the pick, and is at most `LARGEST_MARGIN` worse."""
+    if decision.label == comparison.baseline:
+        return []
+    close = []
+    for found in analysis.against_baseline(comparison):
+        pair = analysis.pair(comparison, decision.label, found.label)
+        if found.label == decision.label or found.verdict != "better" or not found.ranked or pair is None:
+            continue
+        behind = pair.seen_from(found.label)
+        savings = _savings(analysis, comparison, decision.label, found.label)
+        if savings and behind[1] >= -LARGEST_MARGIN:
+            close.append((behind, found.label, savings))
+    if not close:
+        return []
+    names = "; ".join(
+        f"{code(label)} ({numbers.difference(*behind)}; {', '.join(savings)})"
+        for behind, label, savings in sorted(close, key=lambda one: -one[0][0])
+    )
+    return [
+        f"At most {numbers.score(LARGEST_MARGIN)} worse than {code(decision.label)} by the 95% CI, at a lower cost: "
+        f"{names}."
     ]
-    said = [words.format(show(value)) for key, words, show in facts if (value := cost_of(candidate, key, run.fits))]
-    needed = next((str(cell.cost.get("reindex")) for cell in candidate.usable if cell.cost.get("reindex")), "")
-    if needed in REINDEX:
-        said.append(
-            {
-                "none": "an existing index stays as it is",
-                "transform": "stored vectors must be transformed once",
-                "encode": "the corpus must be encoded again",
-            }[needed]
+
+
+def _savings(analysis: Analysis, comparison: Comparison, pick: str, label: str) -> list[str]:
+    """Return what a candidate needs less of than the pick, in words."""
+    savings = []
+    picked, candidate = (comparison.candidates[one] for one in (pick, label))
+    for key, name in _SAVINGS:
+        whole, part = (cost_of(one, key, analysis.run.fits) for one in (picked, candidate))
+        if whole and part is not None and part < _SMALL_COST * whole:
+            savings.append(f"{numbers.percent(part / whole)} of its {name}")
+    if all(cell.cost.get("reindex") == "none" for cell in candidate.usable) and picked.reindex != "none":
+        savings.append("no change to the index")
+    return savings
+
+
+def _ceiling(analysis: Analysis, comparison: Comparison) -> list[str]:
+    base = comparison.mean(comparison.baseline, stratum=comparison.headline)
+    if 1 - base >= analysis.min_gain:
+        return []
+    return [
+        f"{code(comparison.baseline)} scores {numbers.score(base)}, so no strategy can gain more than "
+        f"{numbers.score(1 - base)} on these test queries. Only harder queries can distinguish strategies."
+    ]
+
+
+def _unseen(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the gain on unseen queries where the headline stratum has both seen and unseen ones."""
+    if comparison.headline != "all" or not 1 < comparison.n("unseen") < comparison.n():
+        return []
+    found = analysis.finding(comparison, decision.picked, "unseen")
+    if found is None:
+        return []
+    figures = numbers.difference(found.difference, found.low, found.high)
+    return [
+        f"On the {numbers.count(comparison.n('unseen'))} unseen queries, {code(found.label)} differs from "
+        f"{code(comparison.baseline)} by {figures}. A query is seen if a relevant document of it was a training "
+        "positive."
+    ]
+
+
+def _memory(analysis: Analysis, comparison: Comparison) -> list[str]:
+    """Return the strategies that gain on seen queries and not on unseen ones."""
+    if not 1 < comparison.n("seen") < comparison.n() - 1:
+        return []
+    sentences = []
+    for finding in analysis.against_baseline(comparison, "seen"):
+        unseen = analysis.finding(comparison, finding.label, "unseen")
+        gains = comparison.candidates[finding.label].trained and finding.verdict == "better"
+        if gains and unseen is not None and unseen.verdict != "better":
+            sentences.append(
+                f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the "
+                f"{numbers.count(comparison.n('seen'))} seen queries. On the {numbers.count(comparison.n('unseen'))} "
+                "unseen ones no gain is established "
+                f"({numbers.difference(unseen.difference, unseen.low, unseen.high)}): it remembers documents."
+            )
+    return sentences
+
+
+def _seed_variance(analysis: Analysis, comparison: Comparison) -> list[str]:
+    """Return the differences that a test over queries alone establishes and variance over seeds takes back."""
+    found = [finding for finding in analysis.against_baseline(comparison) if finding.test.seeds_decide]
+    if not found:
+        return []
+    names = "; ".join(
+        f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.p_words(f.test.t_p)} over queries, "
+        f"{numbers.p_words(f.test.p)} over queries and seeds)"
+        for f in found
+    )
+    return [f"Established for these trained models but not for other seeds, which vary too much: {names}."]
+
+
+def _groups(comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the macro-averaged gain, and the group that contributes most of the gain."""
+    if comparison.groups is None or decision.finding is None or decision.finding.verdict != "better":
+        return []
+    head = comparison.headline
+    groups = comparison.groups[comparison.mask(head)]
+    picked, base = (comparison.scores(one, stratum=head).mean(axis=0) for one in (decision.picked, comparison.baseline))
+    change = picked - base
+    sums = {str(group): float(change[groups == group].sum()) for group in np.unique(groups)}
+    top = max(sums, key=lambda group: sums[group])
+    share, size = sums[top] / change.sum(), float((groups == top).mean())
+    macro = comparison.macro(decision.picked, head) - comparison.macro(comparison.baseline, head)
+    text = f"Macro-averaged over {len(sums)} query groups, the gain is {numbers.signed(macro)}."
+    if share > 0.2 and share > 1.5 * size:
+        text += (
+            f" One group, {code(top)}, contributes {numbers.percent(share)} of the gain and has "
+            f"{numbers.percent(size)} of the queries."
         )
-    parts = ", its parts included" if is_composite(candidate, run.fits) else ""
-    return [f"What {code(candidate.label)} costs{parts}: {', '.join(said)}."] if said else []
+    return [text]
+
+
+def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    label = decision.picked if decision.label == comparison.baseline else decision.label
+    candidate, fits = comparison.candidates[label], analysis.run.fits
+    costs = [words.format(show(value)) for key, words, show in _COSTS if (value := cost_of(candidate, key, fits))]
+    if candidate.reindex in _REINDEX:
+        costs.append(_REINDEX[candidate.reindex])
+    components = ", components included" if is_composite(candidate, fits) else ""
+    return [f"Cost of {code(label)}{components}: {', '.join(costs)}."] if costs else []
+
+
+def forgotten(changes: Sequence[ProbeChange], pick: str) -> list[str]:
+    """Return every established loss of any strategy, and the other changes of the pick."""
+    if not changes:
+        return ["No probe was run, so forgetting outside the domain is unknown."]
+    sentences = [sentence for change in changes if (sentence := change.sentence())]
+    own = [change for change in changes if change.label == pick and not change.forgets]
+    suspected = [change for change in own if change.suspected]
+    if suspected:
+        sentences.append(
+            f"{code(pick)} loses by its own interval; inconclusive after Holm correction: {_on_probes(suspected)}."
+        )
+    if others := [change for change in own if not change.suspected]:
+        sentences.append(f"No loss of {code(pick)} is established on {_on_probes(others)}.")
+    return sentences
+
+
+def _on_probes(changes: Sequence[ProbeChange]) -> str:
+    return "; ".join(f"{code(change.probe)} ({change.figures}, n = {change.n:,})" for change in changes)
+
+
+def _old_index(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    old = old_index(analysis, comparison, decision.picked) if decision.picked in comparison.candidates else None
+    if old is None:
+        return []
+    again = f" Encoding the corpus again gives {numbers.score(old.encoded_again)}." if old.encoded_again else ""
+    figures = numbers.difference(old.mixed - old.frozen, old.low, old.high)
+    return [
+        f"On the old index, queries encoded by {code(old.label)} give {old.measure} {numbers.score(old.mixed)} against "
+        f"{numbers.score(old.frozen)} for the base model ({figures}, {old.queries}).{again}"
+    ]
 
 
 def _no_effect(comparison: Comparison) -> list[str]:
     return [
-        f"{code(label)} had {strong('no effect')}: after training its embeddings are still those of the base model. "
-        "It counts as not run, and its scores are not shown."
+        f"{code(label)} had {strong('no effect')}: after training its embeddings equal the base model's. It counts as "
+        "not run, and its scores are not shown."
         for label, candidate in comparison.candidates.items()
         if candidate.no_effect
     ]
 
 
-def _change(comparison: Comparison, choice: Choice, analysis: Analysis) -> list[str]:
-    """What would change the answer."""
-    reasons = []
-    sizes = [f.test.detectable for f in analysis.against_baseline(comparison) if f.test.detectable > 0]
-    if sizes:
-        reasons.append(
-            f"differences below some {numbers.score(max(sizes))}, which {analysis.queries(comparison)} and these seeds "
-            "cannot detect reliably"
-        )
-    trained = [candidate for candidate in comparison.candidates.values() if candidate.trained and candidate.usable]
-    if trained and max(len(candidate.usable) for candidate in trained) == 1:
-        reasons.append("other seeds: with one seed, the interval knows nothing of how much another would differ")
-    if choice.by == "development" and len(choice.scores) > 1:
-        first, second = sorted(choice.scores, key=lambda score: -score.gain)[:2]
+def _limits(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what this comparison cannot show, and what could change its answer."""
+    sentences = []
+    if sizes := analysis.detectable(comparison):
+        sentences.append(f"Minimum detectable difference: {numbers.score(sizes[-1])} ({analysis.sample(comparison)}).")
+    seeds = [len(candidate.usable) for candidate in comparison.candidates.values() if candidate.trained]
+    if max(seeds, default=0) == 1:
+        sentences.append("With one seed, the intervals do not account for variance over seeds.")
+    if decision.by == "development" and len(decision.scores) > 1:
+        first, second = sorted(decision.scores, key=lambda score: -score.gain)[:2]
         if first.noise is not None and first.best - second.best < 2 * first.noise:
-            reasons.append(
-                f"another development sample: {code(second.label)} is within two standard errors of "
-                f"{code(first.label)} there"
+            sentences.append(
+                f"Another development sample could change the choice: {code(second.label)} is within two standard "
+                f"errors of {code(first.label)}."
             )
     missing = [label for label, candidate in comparison.candidates.items() if not candidate.usable]
     if missing:
-        reasons.append(f"results of what has none here: {', '.join(map(code, missing))}")
+        sentences.append(f"Without a usable result, so not part of this answer: {', '.join(map(code, missing))}.")
     if comparison.headline == "seen":
-        reasons.append("test queries whose documents were not in training: there are none here")
-    return [f"What would change this answer: {'; '.join(reasons)}."] if reasons else []
+        sentences.append("Every test query is seen, so these data cannot distinguish adaptation from memory.")
+    return sentences

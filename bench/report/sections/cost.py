@@ -1,115 +1,83 @@
-"""What each strategy cost to fit, to keep and to serve."""
+"""The cost of fitting, keeping and serving each strategy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from bench.evaluation.cost import Contention
 from bench.records import FitRecord
 from bench.report import numbers
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
-from bench.report.costs import beyond, cost_of, is_composite, typical
+from bench.report.costs import COLUMNS, beyond, cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
-from bench.report.findings import Analysis
-from bench.report.load import Run, machine_class
+from bench.report.load import Run, machine_of
 from bench.report.text import code
 
-
-@dataclass(frozen=True)
-class CostColumn:
-    """How one key of `CellResult.cost` is shown."""
-
-    key: str
-    name: str
-    unit: str
-    show: Callable[[float | None], str]
-
-
-COLUMNS: tuple[CostColumn, ...] = (
-    CostColumn("fit_seconds", "fit", "charged time", numbers.seconds),
-    CostColumn("train_seconds", "of that, training", "time", numbers.seconds),
-    CostColumn("steps", "steps", "optimiser steps", numbers.count),
-    CostColumn("peak_memory_bytes", "peak memory", "bytes", numbers.size),
-    CostColumn("trainable_params", "trainable", "parameters", numbers.count),
-    CostColumn("train_flops", "training compute", "FLOPs", numbers.scaled),
-    CostColumn("artifact_bytes", "artefact", "bytes on disk", numbers.size),
-    CostColumn("usd", "price", "USD", numbers.plain),
-    CostColumn("index_seconds", "index", "time", numbers.seconds),
-    CostColumn("index_bytes", "index", "bytes", numbers.size),
-    CostColumn("encode_docs_per_second", "encoding", "documents/s", numbers.plain),
-    CostColumn("query_ms_p50", "query p50", "ms", numbers.plain),
-    CostColumn("query_ms_p95", "query p95", "ms", numbers.plain),
-    CostColumn("query_times_base", "query p50", "x the base model's encoding", numbers.plain),
-    CostColumn("query_flops", "query compute", "FLOPs", numbers.scaled),
-)
-REINDEX = {
+_REINDEX = {
     "none": "no: the index stays",
     "transform": "transform the stored vectors",
     "encode": "encode the corpus again",
 }
 
 
-CONTENDED = 0.1
-"""Slowdown above which times are flagged."""
+def section(analysis: Analysis) -> Section:
+    """Return the section on cost: one table per comparison, with plots of quality against cost."""
+    blocks: list[Block] = _warnings(analysis.run)
+    for number, comparison in enumerate(analysis.run.comparisons, start=1):
+        if not comparison.scored:
+            continue
+        dataset, sample = comparison.dataset, analysis.queries(comparison)
+        blocks += [
+            Heading(analysis.title(comparison), comparison.name),
+            _table(analysis.run, comparison, number),
+            Figure(
+                f"quality-cost-{number}",
+                f"Quality against cost on {code(dataset)}: mean {analysis.measure} over {sample}. The dotted line "
+                "joins the strategies that no other beats in both quality and cost (Pareto front). Bars are the 95% "
+                "CI of the difference from the baseline, drawn around the strategy's own score.",
+                f"Scatter plots of {analysis.measure} on {dataset} against each cost, one point per strategy.",
+            ),
+        ]
+    return Section("cost", "Cost", blocks)
+
+
+def _warnings(run: Run) -> list[Block]:
+    blocks: list[Block] = []
+    machines = sorted({name for cell in run.results if cell.usable and (name := machine_of(cell))})
+    if len(machines) > 1:
+        text = (
+            f"These costs were measured on {len(machines)} classes of machine ({', '.join(map(code, machines))}). "
+            "Compare seconds and latencies within one class only."
+        )
+        blocks.append(Paragraph(text, "warning"))
+    busy = sorted({cell.strategy for cell in run.results if _contention(cell.fit, run.fits) > Contention.THRESHOLD})
+    if busy:
+        text = (
+            f"Other work used the machine while {', '.join(map(code, busy))} ran (contention above "
+            f"{numbers.percent(Contention.THRESHOLD)}), so these times are too long."
+        )
+        blocks.append(Paragraph(text, "warning"))
+    return blocks
 
 
 def _contention(fit: str, fits: Mapping[str, FitRecord]) -> float:
-    """How much the machine had slowed down around a fit; 0 where it was not measured."""
+    """Return the slowdown of the machine around a fit; 0 where it was not measured."""
     measured = fits[fit].environment.get("contention") if fit in fits else None
     if isinstance(measured, Mapping):
         measured = measured.get("reference_slowdown")
-    return float(measured) if numbers.known(measured) else 0.0  # type: ignore[arg-type]
-
-
-def section(run: Run, analysis: Analysis) -> Section:
-    """Return the cost section: one table a comparison, plots of quality against cost."""
-    blocks: list[Block] = []
-    for number, comparison in enumerate(run.comparisons):
-        if not comparison.scored:
-            continue
-        blocks += [Heading(analysis.title(comparison), comparison.name), _table(run, comparison, number)]
-        blocks.append(
-            Figure(
-                f"quality-cost-{number + 1}",
-                f"Quality against cost on {code(comparison.dataset)}: mean nDCG, {analysis.queries(comparison)}. "
-                "The line joins what nothing beats on both axes (Pareto front). Bars are 95% intervals of the "
-                "difference from the baseline, drawn around the strategy's own score.",
-                _alt(comparison, run.fits),
-            )
-        )
-    warnings: list[Block] = []
-    classes = sorted({name for cell in run.results if cell.usable and (name := machine_class(cell))})
-    if len(classes) > 1:
-        warnings.append(
-            Paragraph(
-                f"These costs were measured on {len(classes)} classes of machine ({', '.join(map(code, classes))}): "
-                "compare seconds and latencies within one class only.",
-                "warning",
-            )
-        )
-    contended = sorted({cell.strategy for cell in run.results if _contention(cell.fit, run.fits) > CONTENDED})
-    if contended:
-        warnings.append(
-            Paragraph(
-                f"The machine was shared while {', '.join(map(code, contended))} ran (contention above 10%): their "
-                "times are too long by an unknown amount.",
-                "warning",
-            )
-        )
-    return Section("cost", "Cost", [*warnings, *blocks])
+    return float(measured) if measured is not None and numbers.is_measured(measured) else 0.0
 
 
 def _table(run: Run, comparison: Comparison, number: int) -> Table:
     candidates = [comparison.candidates[label] for label in comparison.scored]
-    shown = [
-        column for column in COLUMNS if any(typical(candidate, column.key) is not None for candidate in candidates)
-    ]
+    shown = [column for column in COLUMNS if any(typical(each, column.key) is not None for each in candidates)]
     composites = any(is_composite(candidate, run.fits) for candidate in candidates)
     columns = [Column("strategy", numeric=False)]
     columns += [Column(column.name, column.unit) for column in shown]
     if composites:
-        columns.insert(2, Column("with its parts", "charged time"))
-    columns.append(Column("corpus to re-encode?", numeric=False))
+        columns.insert(2, Column("fit with components", "charged time"))
+    columns.append(Column("index", "what must change", numeric=False))
     rows, over = [], dict[str, None]()
     for candidate in candidates:
         row = [Cell(code(candidate.label) + (" †" if candidate.over_budget else ""), candidate.label)]
@@ -122,44 +90,34 @@ def _table(run: Run, comparison: Comparison, number: int) -> Table:
             exceeded = beyond(candidate, comparison.limits, run.fits)
             over |= dict.fromkeys(exceeded)
             row.insert(2, Cell(numbers.seconds(total) + (" ‡" if exceeded else ""), total))
-        needed = next((str(cell.cost.get("reindex")) for cell in candidate.usable if cell.cost.get("reindex")), "")
-        row.append(Cell(REINDEX.get(needed, needed or numbers.MISSING)))
+        row.append(Cell(_REINDEX.get(candidate.reindex, candidate.reindex or numbers.MISSING)))
         rows.append(row)
     seeds = max(len(candidate.usable) for candidate in candidates)
     notes = [
-        f"Median over {numbers.plural(seeds, 'seed')} (one fit where nothing is trained). Charged time covers all "
-        "that a fit does, not loading, warm-up or the scheduled development evaluations. Memory is the peak of "
-        "fitting, net of the process before it. Work spared by a cache is charged at what it cost when it was done. "
-        "Query times are from text to ranking, one query at a time."
+        f"Medians over {numbers.plural(seeds, 'seed')} (one fit for untrained strategies). Charged time covers all "
+        "work of a fit except loading, warm-up and scheduled development evaluations. Memory is the peak of fitting, "
+        "net of what the process used before. Work that a cache saved is charged at its original cost. Query times run "
+        "from text to ranking, one query at a time."
     ]
     if any(column.key == "query_times_base" for column in shown):
         notes.append(
-            "While they were taken, the base model encoded the same queries in turn: the multiple of its time holds on "
-            "a machine that other work slows down."
+            "The base model encoded the same queries in turn. The multiple of its time therefore also holds on a "
+            "machine that other work slows down."
         )
     if any(candidate.over_budget for candidate in candidates):
-        notes.append("† over budget: it used more than was allowed, so it is shown and not ranked.")
+        notes.append("† Over budget: shown, not ranked.")
     if composites:
         notes.append(
-            "Parameters, memory, compute, artefact and price of what is made of parts are those of the whole; training "
-            "time and steps are its own."
+            "For a composite, parameters, memory, compute, artefact and price include its components. Training time "
+            "and steps are its own."
         )
     if over:
-        notes.append(f"‡ with the parts it is made of, it used more {', '.join(over)} than the budget that each had.")
-    whole = [cell.cost.get("total_params") for candidate in candidates for cell in candidate.usable]
-    sizes = {value for value in whole if numbers.known(value) and value}
+        notes.append(f"‡ With its components, it used more {', '.join(over)} than the budget, which each had alone.")
+    totals = [cell.cost.get("total_params") for candidate in candidates for cell in candidate.usable]
+    sizes = {value for value in totals if value and numbers.is_measured(value)}
     if len(sizes) == 1:
         notes.append(
-            f"The embedding model has {numbers.count(sizes.pop())} parameters. What is cheap on a model of this size "
-            "need not be on another: on small models an adapter's step can take longer than a full one."
+            f"The embedding model has {numbers.count(sizes.pop())} parameters. These costs do not transfer to other "
+            "sizes: on small models a step of an adapter can take longer than a step of full fine-tuning."
         )
-    return Table(f"cost-{number + 1}", f"Cost on {code(comparison.dataset)}", columns, rows, notes)
-
-
-def _alt(comparison: Comparison, fits: Mapping[str, FitRecord]) -> str:
-    points = [
-        f"{label} {numbers.score(comparison.mean(label, stratum=comparison.headline))} after "
-        f"{numbers.seconds(cost_of(comparison.candidates[label], 'fit_seconds', fits))} of fitting"
-        for label in comparison.scored
-    ]
-    return "Scatter of nDCG@10 against costs. " + "; ".join(points) + "."
+    return Table(f"cost-{number}", f"Cost on {code(comparison.dataset)}", columns, rows, notes)

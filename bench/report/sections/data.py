@@ -1,23 +1,24 @@
-"""The data: sizes, labels, and what test shares with training."""
+"""The data: sizes, labels, and what the test split shares with the training split."""
 
 from __future__ import annotations
 
+from bench.data.overlap import overlap
 from bench.report import numbers
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Items, Paragraph, Section, Table
-from bench.report.findings import Analysis
 from bench.report.load import Run
 from bench.report.text import clean, code
 
 
-def section(run: Run, analysis: Analysis) -> Section:
-    """Return the data section."""
-    rows, sentences = [], []
+def section(analysis: Analysis) -> Section:
+    """Return the section on data."""
+    run = analysis.run
+    rows, overlaps = [], dict[str, None]()
     for comparison in run.comparisons:
         if not comparison.queries:
             continue
         cell = next(cell for candidate in comparison.candidates.values() for cell in candidate.usable)
-        labels = _labels(run, comparison)
         seen = comparison.n("seen")
         groups = len(set(comparison.groups)) if comparison.groups is not None else None
         rows.append(
@@ -26,20 +27,20 @@ def section(run: Run, analysis: Analysis) -> Section:
                 Cell(comparison.budget or numbers.MISSING),
                 Cell(numbers.count(cell.n_docs), cell.n_docs),
                 Cell(numbers.count(comparison.n()), comparison.n()),
-                Cell(labels),
+                Cell(_labels(run, comparison)),
                 Cell(f"{numbers.count(seen)} ({numbers.percent(seen / comparison.n())})", seen),
                 Cell(numbers.count(groups), groups),
                 Cell(code(clean(cell.fingerprints.get("dataset", "")) or "not recorded")),
             ]
         )
-        sentences += analysis.detectable(comparison)
-        sentences += [said for said in _overlap(comparison, analysis) if said not in sentences]
+        if sentence := _overlap(analysis, comparison):
+            overlaps[sentence] = None
     columns = [
         Column("dataset", numeric=False),
         Column("budget", numeric=False),
         Column("corpus", "documents"),
         Column("test", "judged queries"),
-        Column("labels used", "pairs, development included"),
+        Column("labels used", "pairs with development"),
         Column("seen test queries", "number and share"),
         Column("groups", "templates, sources, modules"),
         Column("content fingerprint", numeric=False),
@@ -48,32 +49,26 @@ def section(run: Run, analysis: Analysis) -> Section:
     probes = [cell for cell in run.probes if cell.fit in run.fits]
     notes = sorted({clean(note) for cell in (*run.results, *probes) for note in cell.notes})
     blocks: list[Block] = [table] if rows else [Paragraph("No cell was scored.")]
-    if sentences:
-        blocks.append(Items(sentences))
+    if overlaps:
+        blocks.append(Items(list(overlaps)))
     if notes:
-        blocks += [Paragraph("Noted while running:"), Items(notes)]
+        blocks += [Paragraph("Notes of the run:"), Items(notes)]
     return Section("data", "Data", blocks)
 
 
-def _overlap(comparison: Comparison, analysis: Analysis) -> list[str]:
-    """What train and test share, where the dataset is at hand and has a train split."""
-    from bench.data.overlap import overlap
-
+def _overlap(analysis: Analysis, comparison: Comparison) -> str:
+    """Return what train and test share, or an empty string without the dataset or its train split."""
     dataset = analysis.texts(comparison).dataset
     if dataset is None or "train" not in dataset.splits or comparison.split == "train":
-        return []
-    return [f"{code(comparison.dataset)}: {overlap(dataset, test_split=comparison.split).sentence()}"]
+        return ""
+    return f"{code(comparison.dataset)}: {overlap(dataset, test_split=comparison.split).sentence()}"
 
 
 def _labels(run: Run, comparison: Comparison) -> str:
-    """How many labelled pairs the fits used, development pairs included."""
-    fits = [
-        run.fits[cell.fit]
-        for candidate in comparison.candidates.values()
-        for cell in candidate.usable
-        if cell.fit in run.fits
-    ]
+    """Return how many labelled pairs the fits used, development pairs included."""
+    fits = [fit for candidate in comparison.candidates.values() for fit in run.fits_of(candidate)]
     used = {int(record.report["examples"]) for record in fits if record.report.get("examples")}
     if not used:
         return "none"
-    return numbers.count(used.pop()) if len(used) == 1 else f"{numbers.count(min(used))} to {numbers.count(max(used))}"
+    low, high = numbers.count(min(used)), numbers.count(max(used))
+    return low if low == high else f"{low} to {high}"

@@ -1,117 +1,117 @@
-"""Which differences are real: against the baseline, between all pairs, by stratum, and which hang on one seed."""
+"""Which differences are established: against the baseline, between all pairs, by stratum, and over seeds."""
 
 from __future__ import annotations
 
-from bench.records import PRIMARY_MEASURE
 from bench.report import numbers
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
-from bench.report.findings import Analysis, Finding, measure_name
-from bench.report.load import Run
+from bench.report.findings import Finding
 from bench.report.text import code
 
 HOW = (
-    "Differences are means over queries and seeds. Intervals and p-values know both sources of chance: which queries "
-    "were asked and which seeds were drawn, with the degrees of freedom that few seeds leave; with one seed they "
-    "know the queries alone. The permutation test and the t-test over queries stand beside them. p-values are "
-    "Holm-adjusted within one dataset, budget and measure, for the comparisons with the baseline and for all pairs "
-    "apart."
+    "Differences are means over queries and seeds. Intervals and p-values account for variance over queries and over "
+    "seeds; few seeds leave few degrees of freedom. With one seed they account for queries only, as the permutation "
+    "test, the t-test and the bootstrap always do. p-values are Holm-adjusted within a dataset, budget and measure: "
+    "the tests against the baseline are one family, and all pairs are another."
 )
 
 
-def section(run: Run, analysis: Analysis) -> Section:
-    """Return the significance section."""
+def section(analysis: Analysis) -> Section:
+    """Return the section on significance."""
     blocks: list[Block] = [Paragraph(HOW, "note")]
-    for number, comparison in enumerate(run.comparisons):
-        found = analysis.against_baseline(comparison)
-        if not found:
-            if len(comparison.scored) > 1:
-                blocks += [
-                    Heading(analysis.title(comparison), comparison.name),
-                    Paragraph(f"The baseline {code(comparison.baseline)} has no result here."),
-                ]
-            continue
-        blocks += [Heading(analysis.title(comparison), comparison.name), _table(comparison, found, number, analysis)]
-        blocks.append(
-            Figure(
-                f"differences-{number + 1}",
-                f"Difference from {code(comparison.baseline)} on {code(comparison.dataset)} with 95% intervals"
-                + (", each stratum by itself." if comparison.headline != "all" else "."),
-                "Intervals of the difference in nDCG@10. "
-                + "; ".join(
-                    f"{f.label} {numbers.signed(f.difference)}, {numbers.interval(f.low, f.high)}" for f in found
-                )
-                + ".",
-            )
-        )
-        strata = _strata(comparison, analysis, number)
-        if strata:
-            blocks.append(strata)
-        if len(comparison.scored) > 2:
-            blocks.append(_pairs(comparison, analysis, number))
-        lucky = [finding.sentence() for finding in analysis.luck(comparison)]
-        if lucky:
-            blocks.append(Items(lucky))
-        blocks.append(
-            Figure(
-                f"wins-{number + 1}",
-                f"Queries won and lost against {code(comparison.baseline)} on {code(comparison.dataset)}, "
-                "mean over seeds.",
-                "Sorted differences per query. "
-                + "; ".join(f"{f.label} wins {f.test.wins}, ties {f.test.ties}, loses {f.test.losses}" for f in found),
-            )
-        )
+    for number, comparison in enumerate(analysis.run.comparisons, start=1):
+        findings = analysis.against_baseline(comparison)
+        if findings:
+            blocks.append(Heading(analysis.title(comparison), comparison.name))
+            blocks += _comparison(analysis, comparison, findings, number)
+        elif len(comparison.scored) > 1:
+            blocks += [
+                Heading(analysis.title(comparison), comparison.name),
+                Paragraph(f"The baseline {code(comparison.baseline)} has no result here."),
+            ]
     if len(blocks) == 1:
-        blocks.append(Paragraph("There are not two strategies with results to compare."))
+        blocks.append(Paragraph("There are no two strategies with results to compare."))
     return Section("significance", "Significance", blocks)
 
 
-def _table(comparison: Comparison, found: list[Finding], number: int, analysis: Analysis) -> Table:
+def _comparison(analysis: Analysis, comparison: Comparison, findings: list[Finding], number: int) -> list[Block]:
+    baseline, dataset = comparison.baseline, comparison.dataset
+    ordered = sorted(findings, key=lambda finding: finding.difference)
+    extremes = f"; {ordered[-1].label} is highest and {ordered[0].label} lowest" if len(ordered) > 1 else ""
+    blocks: list[Block] = [
+        _table(analysis, comparison, findings, number),
+        Figure(
+            f"differences-{number}",
+            f"Difference from {code(baseline)} on {code(dataset)} with 95% CI"
+            + (", each stratum by itself." if comparison.headline != "all" else "."),
+            f"Dot plot of each strategy's difference from {baseline} in {analysis.measure} on {dataset} with its 95% "
+            f"confidence interval{extremes}.",
+        ),
+    ]
+    if strata := _strata(analysis, comparison, number):
+        blocks.append(strata)
+    if len(comparison.scored) > 2:
+        blocks.append(_pairs(analysis, comparison, number))
+    if outliers := analysis.seed_outliers(comparison):
+        blocks.append(Items([outlier.sentence() for outlier in outliers]))
+    blocks.append(
+        Figure(
+            f"wins-{number}",
+            f"Queries won and lost against {code(baseline)} on {code(dataset)}, means over seeds.",
+            f"Line plot of the difference from {baseline} for each test query of {dataset}, sorted from the largest "
+            "gain to the largest loss, one line per strategy.",
+        )
+    )
+    return blocks
+
+
+def _table(analysis: Analysis, comparison: Comparison, findings: list[Finding], number: int) -> Table:
     columns = [
         Column("strategy", numeric=False),
-        Column("difference", f"{measure_name(PRIMARY_MEASURE)} over {comparison.baseline}"),
-        Column("95% interval", "queries and seeds"),
+        Column("difference", f"{analysis.measure}, from {comparison.baseline}"),
+        Column("95% CI", "queries and seeds"),
         Column("p", "Holm-adjusted"),
-        Column("p, permutation", "over queries"),
-        Column("p, t-test", "over queries"),
-        Column("95% interval", "bootstrap over queries"),
+        Column("p, permutation", "queries"),
+        Column("p, t-test", "queries"),
+        Column("95% CI, bootstrap", "queries"),
         Column("effect size", "mean / SD over queries"),
         Column("wins / ties / losses", "queries"),
-        Column("reading", numeric=False),
+        Column("conclusion", numeric=False),
     ]
     rows = []
-    for finding in found:
-        one = finding.test
-        best = finding.verdict == "better"
+    for finding in findings:
+        test = finding.test
+        effect = numbers.signed(test.effect_size, 2) if abs(test.effect_size) < 100 else numbers.MISSING
         rows.append(
             [
                 Cell(code(finding.label) + ("" if finding.ranked else " †"), finding.label),
-                Cell(numbers.signed(finding.difference), finding.difference, best=best),
+                Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
                 Cell(numbers.interval(finding.low, finding.high), finding.low),
                 Cell(numbers.p_value(finding.p), finding.p),
-                Cell(numbers.p_value(one.permutation_p), one.permutation_p),
-                Cell(numbers.p_value(one.t_p), one.t_p),
-                Cell(numbers.interval(one.bootstrap_low, one.bootstrap_high), one.bootstrap_low),
-                Cell(
-                    numbers.signed(one.effect_size, 2) if abs(one.effect_size) < 100 else numbers.MISSING,
-                    one.effect_size,
-                ),
-                Cell(f"{one.wins} / {one.ties} / {one.losses}", one.wins),
+                Cell(numbers.p_value(test.permutation_p), test.permutation_p),
+                Cell(numbers.p_value(test.t_p), test.t_p),
+                Cell(numbers.interval(test.bootstrap_low, test.bootstrap_high), test.bootstrap_low),
+                Cell(effect, test.effect_size),
+                Cell(f"{test.wins} / {test.ties} / {test.losses}", test.wins),
                 Cell(finding.words),
             ]
         )
     notes = [
-        *analysis.detectable(comparison),
-        "Bold: a gain that is established (adjusted p below 0.05). “Equivalent within m” means that a difference of "
-        "m or more is ruled out at the 5% level, m being the margin that this test set can support. “Not settled” is "
-        "neither a difference nor its absence.",
+        "Bold: an established gain (adjusted p below 0.05). Equivalent: a difference of the margin or more is ruled "
+        "out at the 5% level; the margin is the smallest that this test set supports. Inconclusive: neither a "
+        "difference nor equivalence is established."
     ]
+    if sizes := analysis.detectable(comparison):
+        low, high = numbers.score(sizes[0]), numbers.score(sizes[-1])
+        span = low if low == high else f"{low} to {high}, by strategy"
+        notes.insert(0, f"Minimum detectable difference with 80% power: {span} ({analysis.sample(comparison)}).")
     caption = f"Against {code(comparison.baseline)} on {code(comparison.dataset)}: {analysis.queries(comparison)}"
-    return Table(f"significance-{number + 1}", caption, columns, rows, notes)
+    return Table(f"significance-{number}", caption, columns, rows, notes)
 
 
-def _strata(comparison: Comparison, analysis: Analysis, number: int) -> Table | None:
-    """The same difference for seen and unseen queries, where there are both."""
+def _strata(analysis: Analysis, comparison: Comparison, number: int) -> Table | None:
+    """Return the differences on seen and unseen queries, where there are both."""
     if not 1 < comparison.n("seen") < comparison.n() - 1:
         return None
     shown = ("unseen", "seen", "all")
@@ -119,7 +119,7 @@ def _strata(comparison: Comparison, analysis: Analysis, number: int) -> Table | 
     for stratum in shown:
         columns += [
             Column(f"{stratum} queries", f"difference, n = {comparison.n(stratum):,}"),
-            Column("95% interval"),
+            Column("95% CI"),
             Column("p", "Holm-adjusted"),
         ]
     rows = []
@@ -135,34 +135,33 @@ def _strata(comparison: Comparison, analysis: Analysis, number: int) -> Table | 
                 ]
         rows.append(cells)
     caption = (
-        f"By stratum on {code(comparison.dataset)}: difference from {code(comparison.baseline)} in "
-        f"{measure_name(PRIMARY_MEASURE)}"
+        f"By stratum on {code(comparison.dataset)}: difference from {code(comparison.baseline)} in {analysis.measure}"
     )
-    notes = ["Seen: a relevant document of the query was a positive in training. Each stratum is a family of its own."]
-    return Table(f"strata-{number + 1}", caption, columns, rows, notes)
+    notes = ["Seen: a relevant document of the query was a training positive. Each stratum is a family of its own."]
+    return Table(f"strata-{number}", caption, columns, rows, notes)
 
 
-def _pairs(comparison: Comparison, analysis: Analysis, number: int) -> Table:
+def _pairs(analysis: Analysis, comparison: Comparison, number: int) -> Table:
     columns = [
         Column("strategy", numeric=False),
         Column("against", numeric=False),
-        Column("difference", measure_name(PRIMARY_MEASURE)),
-        Column("95% interval"),
+        Column("difference", analysis.measure),
+        Column("95% CI"),
         Column("p", "Holm-adjusted"),
         Column("wins / ties / losses", "queries"),
-        Column("reading", numeric=False),
+        Column("conclusion", numeric=False),
     ]
     rows = [
         [
-            Cell(code(found.label), found.label),
-            Cell(code(found.other), found.other),
-            Cell(numbers.signed(found.difference), found.difference, best=found.verdict in ("better", "worse")),
-            Cell(numbers.interval(found.low, found.high), found.low),
-            Cell(numbers.p_value(found.p), found.p),
-            Cell(f"{found.test.wins} / {found.test.ties} / {found.test.losses}", found.test.wins),
-            Cell(found.words),
+            Cell(code(pair.label), pair.label),
+            Cell(code(pair.other), pair.other),
+            Cell(numbers.signed(pair.difference), pair.difference, best=pair.verdict in ("better", "worse")),
+            Cell(numbers.interval(pair.low, pair.high), pair.low),
+            Cell(numbers.p_value(pair.p), pair.p),
+            Cell(f"{pair.test.wins} / {pair.test.ties} / {pair.test.losses}", pair.test.wins),
+            Cell(pair.words),
         ]
-        for found in analysis.pairs(comparison)
+        for pair in analysis.pairs(comparison)
     ]
     caption = f"All pairs on {code(comparison.dataset)}: {analysis.queries(comparison)}"
-    return Table(f"pairs-{number + 1}", caption, columns, rows, ["Bold: a difference that is established."], True)
+    return Table(f"pairs-{number}", caption, columns, rows, ["Bold: an established difference."], folded=True)

@@ -1,97 +1,89 @@
-"""Budgets and curves: how the fits went, whether they overfitted, how quality grows with the budget."""
+"""Training: learning curves and overfitting, gains over budgets, matched parameters, tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
 from bench.report import numbers
+from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
-from bench.report.findings import Analysis
 from bench.report.load import Run
-from bench.report.sections import matched, tuning
+from bench.report.sections import matched_parameters, tuning
 from bench.report.text import clean, code
 
 
-def section(run: Run, analysis: Analysis) -> Section:
-    """Return the section on training: overfitting, learning curves, budgets."""
+def section(analysis: Analysis) -> Section:
+    """Return the section on training."""
+    run = analysis.run
     blocks: list[Block] = []
-    for number, comparison in enumerate(run.comparisons):
+    for number, comparison in enumerate(run.comparisons, start=1):
         trained = [label for label in comparison.scored if _reports(run, comparison.candidates[label])]
         if not trained:
             continue
-        blocks += [Heading(analysis.title(comparison), comparison.name), _table(run, comparison, trained, number)]
-        blocks += _flags(run, comparison, trained)
-        if any(has_curve(run, comparison.candidates[label]) for label in trained):
+        blocks += [Heading(analysis.title(comparison), comparison.name)]
+        blocks += [_table(analysis, comparison, trained, number), *_flags(run, comparison, trained)]
+        if any(run.has_curve(comparison.candidates[label]) for label in trained):
+            dataset = comparison.dataset
             blocks.append(
                 Figure(
-                    f"curves-{number + 1}",
-                    f"Learning curves on {code(comparison.dataset)}: nDCG@10 on the fixed development pool and the "
-                    "training loss (nats) over optimiser steps; one line a seed.",
-                    "Line plot of development nDCG@10 and training loss over steps for " + ", ".join(trained) + ".",
+                    f"curves-{number}",
+                    f"Learning curves on {code(dataset)}: nDCG@10 on the fixed development pool, and the training loss "
+                    "(nats), by optimiser step. One line per seed.",
+                    f"Two line plots by optimiser step on {dataset}: development nDCG@10 and training loss of each "
+                    "strategy and seed.",
                 )
             )
-    curves = analysis.budget_curves()
-    for number, curve in enumerate(curves):
+    for number, curve in enumerate(analysis.budget_curves, start=1):
         blocks += [
-            Heading(f"{code(curve.dataset)} over {curve.unit.replace('_', ' ')}"),
+            Heading(f"{code(curve.dataset)} by {curve.unit_words}"),
             Figure(
-                f"budget-{number + 1}",
-                f"Gain over {code(run.baseline)} in nDCG@10 on {code(curve.dataset)} by budget of "
-                f"{curve.unit.replace('_', ' ')}, with 95% intervals.",
-                curve.alt,
+                f"budget-{number}",
+                f"Gain over {code(run.baseline)} in {analysis.measure} on {code(curve.dataset)} by budget of "
+                f"{curve.unit_words}, with 95% CI.",
+                f"Line plot of the gain over {run.baseline} on {curve.dataset} against the budget of "
+                f"{curve.unit_words}, one line per strategy with 95% confidence intervals.",
             ),
             Items(curve.answers),
         ]
-    blocks += matched.blocks(run, analysis)
+    blocks += matched_parameters.blocks(analysis)
     blocks += tuning.blocks(run)
     if not blocks:
         blocks.append(Paragraph("Nothing was trained in this run."))
     return Section("training", "Budgets and curves", blocks)
 
 
-def has_curve(run: Run, candidate: Candidate) -> bool:
-    """Whether a learning curve was recorded for a seed of the candidate."""
-    return any("curve.parquet" in run.fits[cell.fit].files for cell in candidate.usable if cell.fit in run.fits)
-
-
 def _reports(run: Run, candidate: Candidate) -> list[dict[str, Any]]:
-    """The fit reports of the candidate's usable cells that took an optimiser step."""
-    reports = [run.fits[cell.fit].report for cell in candidate.usable if cell.fit in run.fits]
+    """Return the reports of the candidate's fits that took an optimiser step or selected a checkpoint."""
+    reports = [fit.report for fit in run.fits_of(candidate)]
     return [report for report in reports if report.get("steps") or report.get("best_dev") is not None]
 
 
-def _mean(values: Sequence[Any]) -> float | None:
-    measured = [float(value) for value in values if numbers.known(value)]
+def _mean(values: Iterable[Any]) -> float | None:
+    measured = [float(value) for value in values if numbers.is_measured(value)]
     return fmean(measured) if measured else None
 
 
-def _table(run: Run, comparison: Comparison, labels: Sequence[str], number: int) -> Table:
+def _table(analysis: Analysis, comparison: Comparison, labels: Sequence[str], number: int) -> Table:
     rows = []
     for label in labels:
-        reports = _reports(run, comparison.candidates[label])
-        steps = [report["best_step"] for report in reports if report.get("best_step") is not None]
-        planned = {report.get("planned_steps") or report.get("steps") for report in reports}
+        reports = _reports(analysis.run, comparison.candidates[label])
         test = comparison.mean(label)
-        fields = [
-            _mean([report.get(key) for report in reports])
+        means = [
+            _mean(report.get(key) for report in reports)
             for key in ("train_measure", "base_dev", "best_dev", "last_dev")
         ]
-        row = [Cell(code(label), label), Cell(str(len(reports)), len(reports))]
-        row += [Cell(numbers.score(value), value) for value in fields]
-        row.append(Cell(numbers.score(test), test))
-        row.append(
-            Cell(
-                ", ".join(map(str, steps))
-                + f" of {'/'.join(numbers.count(value) for value in sorted(filter(None, planned)))}"
-                if steps
-                else "no selection",
-                _mean(steps),
-            )
+        rows.append(
+            [
+                Cell(code(label), label),
+                Cell(str(len(reports)), len(reports)),
+                *(Cell(numbers.score(value), value) for value in means),
+                Cell(numbers.score(test), test),
+                _best_step(reports),
+            ]
         )
-        rows.append(row)
     columns = [
         Column("strategy", numeric=False),
         Column("fits", "seeds"),
@@ -99,41 +91,44 @@ def _table(run: Run, comparison: Comparison, labels: Sequence[str], number: int)
         Column("development before", "nDCG@10, pool"),
         Column("development best", "nDCG@10, pool"),
         Column("development last", "nDCG@10, pool"),
-        Column("test", f"nDCG@10, n = {comparison.n():,}"),
-        Column("best step", "a seed"),
+        Column("test", f"{analysis.measure}, n = {comparison.n():,}"),
+        Column("best step", "per seed"),
     ]
     notes = [
-        "Train and development queries are ranked over a small fixed pool, test queries over the whole corpus: the "
-        "levels differ; what shows overfitting is a train score that rises while development falls."
+        "Train and development queries are ranked over a small fixed pool and test queries over the whole corpus, so "
+        "their levels differ. A train score that rises while the development score falls shows overfitting."
     ]
-    return Table(
-        f"overfitting-{number + 1}",
-        f"Overfitting on {code(comparison.dataset)}: train, development and test",
-        columns,
-        rows,
-        notes,
-    )
+    caption = f"Overfitting on {code(comparison.dataset)}: train, development and test"
+    return Table(f"overfitting-{number}", caption, columns, rows, notes)
+
+
+def _best_step(reports: Sequence[dict[str, Any]]) -> Cell:
+    steps = [report["best_step"] for report in reports if report.get("best_step") is not None]
+    if not steps:
+        return Cell("no selection")
+    planned = sorted({count for report in reports if (count := report.get("planned_steps") or report.get("steps"))})
+    return Cell(f"{', '.join(map(str, steps))} of {'/'.join(map(numbers.count, planned))}", _mean(steps))
 
 
 def _flags(run: Run, comparison: Comparison, labels: Sequence[str]) -> list[Block]:
     sentences = []
     for label in labels:
-        cells = [cell for cell in comparison.candidates[label].usable if cell.fit in run.fits]
-        preferring = [cell for cell in cells if _prefers_base(run.fits[cell.fit].report)]
+        fits = run.fits_of(comparison.candidates[label])
+        of_seeds = f"of {numbers.plural(len(fits), 'seed')}"
+        preferring = [fit for fit in fits if _prefers_base(fit.report)]
         if preferring:
-            seeds = ", ".join(str(cell.seed) for cell in preferring)
+            seeds = ", ".join(str(fit.seed) for fit in preferring)
             sentences.append(
-                f"{code(label)}: development preferred the base model in {len(preferring)} of "
-                f"{numbers.plural(len(cells), 'seed')} (seed {seeds}); step 0 is not eligible, so the best later "
-                "checkpoint was kept."
+                f"{code(label)}: development data preferred the base model in {len(preferring)} {of_seeds} (seed "
+                f"{seeds}). Step 0 cannot be selected, so the best later checkpoint was kept."
             )
-        fallen = [cell for cell in cells if _fell_back(run.fits[cell.fit].report)]
+        fallen = [fit for fit in fits if _fell_back(fit.report)]
         if fallen:
             sentences.append(
-                f"{code(label)}: in {len(fallen)} of {numbers.plural(len(cells), 'seed')} development fell back after "
-                "the best step, by more than two standard errors of a gain; selection kept that step."
+                f"{code(label)}: in {len(fallen)} {of_seeds} the development score fell after the best step by more "
+                "than two standard errors of a gain. Selection kept the best step."
             )
-        notes = {clean(note) for cell in cells for note in run.fits[cell.fit].report.get("notes") or []}
+        notes = {clean(note) for fit in fits for note in fit.report.get("notes") or []}
         sentences += [f"{code(label)}: {note}" for note in sorted(notes)]
     return [Items(sentences)] if sentences else []
 

@@ -1,4 +1,4 @@
-"""Tuning: what was tried, what it gained on development data, what it cost, and how sure the choice is."""
+"""Tuning: the trials, the gain on development data, its cost, and how certain the choice is."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Group = tuple[str, str, str]
 
 
 def groups(run: Run) -> dict[Group, list[Study]]:
-    """Return the studies whose choice a fit of this run took, as they were then, by dataset, model and budget."""
-    made = {study.study: study for study in run.store.studies()}
-    wanted = {
+    """Return the studies whose choice a fit of this run used, as they were then, by dataset, model and budget."""
+    studies = {study.study: study for study in run.store.studies()}
+    used = {
         (str(fit.tuning["study"]), int(fit.tuning["trials"]), fit.strategy) for fit in run.fits.values() if fit.tuning
     }
-    found: dict[Group, list[Study]] = {}
-    for name, trials, strategy in sorted(wanted):
-        study = made.get(name)
-        if study is not None and study.strategy == strategy:  # a part tuned with its composite is told there
+    grouped: dict[Group, list[Study]] = {}
+    for name, trials, strategy in sorted(used):
+        study = studies.get(name)
+        if study is not None and study.strategy == strategy:  # the study of a composite covers its components
             group = study.dataset, study.model, budget_label(study.budget)
-            found.setdefault(group, []).append(study.first(trials))
-    return found
+            grouped.setdefault(group, []).append(study.first(trials))
+    return grouped
 
 
 def blocks(run: Run) -> list[Block]:
@@ -41,18 +41,18 @@ def blocks(run: Run) -> list[Block]:
             found.append(
                 Figure(
                     f"tuning-{number}",
-                    f"Best development nDCG@10 so far after each trial on {code(dataset)}; trial 0 is the default.",
-                    _alt(studies),
+                    f"Best development nDCG@10 so far after each trial on {code(dataset)}. Trial 0 is the default.",
+                    f"Step plot of the best development nDCG@10 so far on {dataset} by trial, one line per strategy.",
                 )
             )
-        found.append(Items([_how_sure(study) for study in studies]))
+        found.append(Items([_certainty(study) for study in studies]))
     return found
 
 
 def _table(run: Run, dataset: str, studies: Sequence[Study], number: int) -> Table:
     rows = []
     for study in studies:
-        best, gain = study.best, study.gain
+        best = study.best
         default = study.trials[0].value if study.trials else None
         value = None if best is None else best.value
         fits = [
@@ -68,30 +68,30 @@ def _table(run: Run, dataset: str, studies: Sequence[Study], number: int) -> Tab
                 Cell(str(len(study.trials)), len(study.trials)),
                 Cell(numbers.score(default), default),
                 Cell(numbers.score(value), value),
-                _gain(gain),
+                _gain(study.gain),
                 Cell(_pairs(best.params if best is not None else {})),
                 Cell(numbers.seconds(study.seconds), study.seconds),
                 Cell(numbers.seconds(fit_seconds), fit_seconds),
             ]
         )
     folds, queries = max(study.folds for study in studies), max(study.queries for study in studies)
-    where = f"n = {numbers.count(queries)} queries" + (f" in {folds} folds" if folds > 1 else "")
+    sample = f"n = {numbers.count(queries)} queries" + (f" in {folds} folds" if folds > 1 else "")
     columns = [
         Column("strategy", numeric=False),
-        Column("trials", "default included"),
-        Column("default", f"development nDCG@10, {where}"),
+        Column("trials", "with the default"),
+        Column("default", f"development nDCG@10, {sample}"),
         Column("chosen", "development nDCG@10"),
         Column("gain", "± standard error"),
-        Column("hyperparameters chosen", numeric=False),
+        Column("chosen hyperparameters", numeric=False),
         Column("tuning", "time of all trials"),
-        Column("one fit", "charged time, parts included"),
+        Column("one fit", "charged time with components"),
     ]
     notes = [
-        "One study for all seeds, on development data alone. The gain is paired by query and too high as an estimate, "
-        "as the best of several is chosen on the very same queries; what tuning is worth shows on the test set. Time "
-        "is wall clock: fits and development evaluations."
+        "One study covers all seeds and uses development data only. The gain is paired by query. It is too high as an "
+        "estimate, because the best of several trials is chosen on the same queries; the test set shows what tuning "
+        "gains. Time is wall clock and covers fits and development evaluations."
     ]
-    return Table(f"tuning-{number}", f"What tuning chose on {code(dataset)}", columns, rows, notes)
+    return Table(f"tuning-{number}", f"Choices of tuning on {code(dataset)}", columns, rows, notes)
 
 
 def _gain(gain: tuple[float, float] | None) -> Cell:
@@ -100,21 +100,21 @@ def _gain(gain: tuple[float, float] | None) -> Cell:
     return Cell(f"{numbers.signed(gain[0])} ± {numbers.score(gain[1])}", gain[0])
 
 
-def _how_sure(study: Study) -> str:
-    """How many trials are as good as the best, and over which range."""
+def _certainty(study: Study) -> str:
+    """Return how many trials are as good as the best one, and the ranges of their values."""
     name, tied = code(study.strategy), study.tied
     if study.best is None:
-        return f"{name}: {clean(study.note) or 'no trial came to anything'}."
-    lost = [trial for trial in study.trials if trial.value is None]
-    ended = f" {numbers.plural(len(lost), 'trial')} diverged or failed." if lost else ""
+        return f"{name}: {clean(study.note) or 'no trial has a score'}."
+    failed = [trial for trial in study.trials if trial.value is None]
+    failures = f" {numbers.plural(len(failed), 'trial')} diverged or failed." if failed else ""
     tried = numbers.plural(len(study.trials), "trial")
     if len(tied) == 1:
-        return f"{name}: the best of {tried} is ahead of every other one by more than a standard error.{ended}"
-    default = ", the default among them," if any(trial.number == 0 for trial in tied) else ""
+        return f"{name}: the best of {tried} leads every other by more than one standard error.{failures}"
+    default = ", including the default," if any(trial.number == 0 for trial in tied) else ""
     ranges = "; ".join(f"{clean(option)} {_range(values)}" for option, values in tied_ranges(tied).items())
     return (
-        f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}): which of them "
-        f"is chosen is luck.{ended}"
+        f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}). The choice "
+        f"among them is chance.{failures}"
     )
 
 
@@ -127,12 +127,3 @@ def _range(values: Sequence[Any]) -> str:
 
 def _pairs(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{clean(name)} = {clean(value)}" for name, value in sorted(params.items())) or numbers.MISSING
-
-
-def _alt(studies: Sequence[Study]) -> str:
-    parts = []
-    for study in studies:
-        known = [value for value in study.best_so_far if value is not None]
-        if known:
-            parts.append(f"{study.strategy} from {numbers.score(known[0])} to {numbers.score(known[-1])}")
-    return "Best development score over trials: " + "; ".join(parts) + "."

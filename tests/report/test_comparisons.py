@@ -1,4 +1,4 @@
-"""What may stand in one table: comparisons, variants, strata, groups."""
+"""Which results share a table: comparisons, variants, strata, groups, budgets, probes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bench.errors import StoreError
-from bench.report.backward import backward_transfers
+from bench.report.analysis import Analysis
 from bench.report.build import build
-from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.report.plots import draw
+from bench.report.probes import transfers
 
 SLOW = {"machine_class": "Processor Y, 2 threads"}
 
@@ -26,7 +26,7 @@ def test_machine_classes_under_a_time_budget_never_share_a_table(planter, plant,
         "Processor Y, 2 threads",
     ]
     assert all(len(comparison.candidates["big"].cells) == 3 for comparison in run.comparisons)
-    assert "each class has its own tables" in build(run, Analysis(run)).words
+    assert "each machine class has its own tables" in build(Analysis(run)).words
 
 
 def test_machine_classes_under_a_budget_in_steps_share_a_table_and_costs_are_flagged(planter, plant, untrained):
@@ -34,10 +34,10 @@ def test_machine_classes_under_a_budget_in_steps_share_a_table_and_costs_are_fla
     planter.run({"small": plant()}, environment=SLOW)
     run = load_run(planter.store)
     assert len(run.comparisons) == 1
-    assert "2 classes of machine" in build(run, Analysis(run)).words
+    assert "2 classes of machine" in build(Analysis(run)).words
 
 
-def test_what_does_not_train_stands_in_every_budget_of_its_dataset_and_model(planter, plant, untrained):
+def test_an_untrained_strategy_joins_every_budget_of_its_dataset_and_model(planter, plant, untrained):
     planter.run({"base": untrained(), "big": plant()}, limits={"steps": 50})
     planter.run({"big": plant()}, limits={"steps": 150})
     planter.run({"base": untrained()}, model="other")
@@ -48,7 +48,7 @@ def test_what_does_not_train_stands_in_every_budget_of_its_dataset_and_model(pla
     assert all("base" in comparison.candidates for comparison in run.comparisons)
 
 
-def test_variants_of_a_strategy_are_told_apart_by_what_differs(planter, plant, untrained):
+def test_variants_of_a_strategy_are_named_by_their_differing_options(planter, plant, untrained):
     planter.run({"base": untrained(), "low": plant(hyperparameters={"r": 8, "alpha": 16})})
     planter.run({"low": plant(hyperparameters={"r": 64, "alpha": 16})}, tag="-r64")
     comparison = load_run(planter.store).comparisons[0]
@@ -56,7 +56,7 @@ def test_variants_of_a_strategy_are_told_apart_by_what_differs(planter, plant, u
     assert all(len(comparison.candidates[label].cells) == 3 for label in ("low [r=64]", "low [r=8]"))
 
 
-def test_a_query_is_seen_for_all_rows_once_any_fit_was_trained_on_its_document(planter, plant, untrained):
+def test_a_query_is_seen_for_all_candidates_if_any_fit_was_trained_on_its_document(planter, plant, untrained):
     comparison = load_run(planter.run({"base": untrained(), "big": plant()}, seen=0.25)).comparisons[0]
     assert comparison.n("seen") == 40 and comparison.n("unseen") == 120
     assert comparison.scores("base", stratum="unseen").shape == (1, 120)
@@ -89,76 +89,76 @@ def test_scores_of_different_queries_are_refused(planter, plant, untrained):
     whole = planter.frame
     planter.frame = lambda *args: whole(*args).iloc[:100]
     planter.run({"big": plant()})
-    with pytest.raises(StoreError, match="other queries"):
+    with pytest.raises(StoreError, match="different queries"):
         load_run(planter.store).comparisons[0].scored  # noqa: B018
 
 
-def test_labels_needed_are_the_fewest_whose_lower_bound_passes_the_gain(planter, plant, untrained):
+def test_labels_needed_are_the_smallest_amount_whose_lower_bound_exceeds_the_gain(planter, plant, untrained):
     for labels, gain in ((50, 0.0), (200, 0.06), (800, 0.1)):
         more = {"base": untrained()} if labels == 50 else {}
         planter.run({**more, "big": plant(gains=(gain,))}, limits={"examples": labels, "steps": 100})
     run = load_run(planter.store)
-    (curve,) = Analysis(run).budget_curves()
+    (curve,) = Analysis(run).budget_curves
     assert curve.unit == "examples" and [point.amount for point in curve.lines["big"]] == [50, 200, 800]
-    assert "200 labels are the fewest tried" in build(run, Analysis(run)).words
-    strict = Analysis(run, min_gain=0.3).budget_curves()[0]
+    assert "200 labels is the smallest amount tried" in build(Analysis(run)).words
+    strict = Analysis(run, min_gain=0.3).budget_curves[0]
     assert "no amount tried (up to 800 labels)" in strict.answers[0].replace("\ue000", "").replace("\ue001", "")
 
 
-def test_a_label_curve_is_over_the_labels_that_there_were(planter, plant, untrained):
-    """3,000 asked for and 800 used is a point at 800, and asking for more is not a point more."""
+def test_a_label_curve_uses_the_labels_that_exist(planter, plant, untrained):
+    """A request for 3,000 labels with 800 in the data is a point at 800, and a larger request adds no point."""
     planter.labels = 800
     for labels, gain in ((50, 0.0), (3_000, 0.1), (9_000, 0.1)):
         more = {"base": untrained()} if labels == 50 else {}
         planter.run({**more, "big": plant(gains=(gain,))}, limits={"examples": labels, "steps": 100})
-    (curve,) = Analysis(load_run(planter.store)).budget_curves()
+    (curve,) = Analysis(load_run(planter.store)).budget_curves
     assert [point.amount for point in curve.lines["big"]] == [50, 800]
-    assert "800 labels are the fewest tried" in curve.answers[0]
+    assert "800 labels is the smallest amount tried" in curve.answers[0]
 
 
-def test_a_point_over_its_budget_does_not_answer_what_is_needed(planter, plant, untrained):
+def test_a_point_over_its_budget_is_not_sufficient(planter, plant, untrained):
     for steps, status in ((20, "over_budget"), (40, "ok")):
         more = {"base": untrained()} if steps == 20 else {}
         planter.run({**more, "big": plant(gains=(0.1,), status=status)}, limits={"steps": steps})
-    (curve,) = Analysis(load_run(planter.store)).budget_curves()
+    (curve,) = Analysis(load_run(planter.store)).budget_curves
     assert [point.ranked for point in curve.lines["big"]] == [False, True]
-    assert "40 steps are the fewest tried" in curve.answers[0]
+    assert "40 steps is the smallest amount tried" in curve.answers[0]
 
 
 @pytest.mark.parametrize(
-    ("unit", "amounts", "said"),
+    ("unit", "amounts", "label"),
     [
-        ("trainable_params", (0.001, 0.02), "0.1% trainable params are"),
-        ("usd", (0.05, 0.5), "0.05 usd are"),
-        ("flops", (2e15, 4e16), "2 P flops are"),
-        ("steps", (2_000, 4_000), "2,000 steps are"),
+        ("trainable_params", (0.001, 0.02), "0.1% trainable params"),
+        ("usd", (0.05, 0.5), "0.05 usd"),
+        ("flops", (2e15, 4e16), "2 P flops"),
+        ("steps", (2_000, 4_000), "2,000 steps"),
     ],
 )
-def test_amounts_are_given_as_people_read_them(planter, plant, untrained, unit, amounts, said):
+def test_amounts_are_readable(planter, plant, untrained, unit, amounts, label):
     for amount in amounts:
         more = {"base": untrained()} if amount == amounts[0] else {}
         planter.run({**more, "big": plant(gains=(0.1,))}, limits={unit: amount})
     run = load_run(planter.store)
-    assert said in build(run, Analysis(run)).words
-    assert run.comparisons[0].budget == said.removesuffix(" are")
+    assert f"{label} is the smallest amount tried" in build(Analysis(run)).words
+    assert run.comparisons[0].budget == label
 
 
-def test_the_ticks_of_a_budget_curve_are_the_amounts_that_were_run(planter, plant, untrained):
+def test_the_ticks_of_a_budget_curve_are_its_amounts(planter, plant, untrained):
     for labels in (50, 150, 4_000):
         more = {"base": untrained()} if labels == 50 else {}
         planter.run({**more, "big": plant(), "small": plant()}, limits={"examples": labels, "steps": 100})
     run = load_run(planter.store)
-    (plot,) = (plot for plot in draw(run, Analysis(run)) if plot.name == "budget-1")
+    (plot,) = (plot for plot in draw(Analysis(run)) if plot.name == "budget-1")
     (axes,) = plot.figure.axes
     plot.figure.canvas.draw()
     assert [tick.get_text() for tick in axes.get_xticklabels(which="both")] == ["50", "150", "4,000"]
 
 
-def test_what_uses_under_four_fifths_of_a_parameter_budget_is_not_matched(planter, plant, untrained):
+def test_less_than_80_percent_of_a_parameter_budget_is_not_matched(planter, plant, untrained):
     plants = {"base": untrained(), "near": plant(params=9_000), "far": plant(params=2_000)}
     planter.run(plants, limits={"trainable_params": 10_000, "steps": 50})
     run = load_run(planter.store)
-    made = build(run, Analysis(run))
+    made = build(Analysis(run))
     table = next(table for table in made.tables if table.name == "matched-1")
     assert [row[0].value for row in table.rows] == ["near"] and table.rows[0][2].text == "90%"
     assert "far (2,000, 20%)" in made.words
@@ -171,12 +171,12 @@ def test_backward_transfer_is_the_mean_over_all_probes(planter, plant, untrained
     analysis = Analysis(run)
     deltas = [change.delta for change in analysis.probes(run.comparisons[0])]
     assert len(deltas) == 2
-    said = f"over the 2 probes (each in its own measure): big −{-sum(deltas) / 2:.3f}"
-    assert said in build(run, analysis).words
+    words = build(analysis).words
+    assert f"the mean change over 2 probes, each in its own measure: big −{-sum(deltas) / 2:.3f}" in words
 
 
 def test_backward_transfer_has_an_interval_over_queries_and_seeds(planter, plant, untrained):
-    """One seed: half the root of the summed squared errors of both probes. Seeds that differ widen it."""
+    """With one seed it is half the root of the summed squared errors of both probes. Differing seeds widen it."""
     both = {"web": 0.0, "general": 0.0}
     apart = [dict.fromkeys(both, change) for change in (-0.2, 0.0, 0.2)]
     planter.run({"base": untrained(probes=both), "one": plant(probes=both, seeds=(0,))})
@@ -185,13 +185,13 @@ def test_backward_transfer_has_an_interval_over_queries_and_seeds(planter, plant
     run = load_run(planter.store)
     comparison = run.comparisons[0]
     changes = Analysis(run).probes(comparison)
-    found = {each.label: each for each in backward_transfers(comparison, changes)}
+    found = {each.label: each for each in transfers(comparison, changes)}
     halves = [(change.high - change.low) / 2 for change in changes if change.label == "one"]
     assert (found["one"].high - found["one"].low) / 2 == pytest.approx(math.hypot(*halves) / 2, rel=0.02)
     assert found["wild"].low < -0.4 and found["wild"].high > 0.4
 
 
-def test_what_adaptation_cannot_touch_is_not_called_unchanged_nor_averaged(planter, plant, untrained):
+def test_a_probe_that_does_not_apply_is_neither_unchanged_nor_averaged(planter, plant, untrained):
     probes = {"stsb": 0.0, "web": 0.0}
     planter.run(
         {"base": untrained(probes=probes), "map": plant(probes=probes, reindex="none"), "big": plant(probes=probes)}
@@ -205,7 +205,7 @@ def test_what_adaptation_cannot_touch_is_not_called_unchanged_nor_averaged(plant
             planter.store.put_cell(cell)
     run = load_run(planter.store)
     analysis = Analysis(run)
-    readings = {(each.label, each.probe): each.reading for each in analysis.probes(run.comparisons[0])}
-    assert readings["map", "stsb"] == "not touched: documents stay as they are"
-    assert readings["big", "stsb"].startswith("not settled")
-    assert "Left out, as a probe is not to be asked of them: map." in build(run, analysis).words
+    conclusions = {(each.label, each.probe): each.words for each in analysis.probes(run.comparisons[0])}
+    assert conclusions["map", "stsb"] == "not applicable: documents do not change"
+    assert conclusions["big", "stsb"].startswith("inconclusive (95% CI ")
+    assert "leaves out strategies to which a probe does not apply: map." in build(analysis).words

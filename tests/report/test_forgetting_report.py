@@ -1,30 +1,28 @@
-"""What the report says on probes, drift and the old index."""
+"""The report on probes, drift and the old index."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
+from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.document import Report
-from bench.report.findings import Analysis
 from bench.report.load import load_run
 from bench.report.probes import ProbeChange
-from bench.report.sections.answer_forgetting import forgotten
+from bench.report.sections.answer import forgotten
 from bench.report.text import to_plain
 
 
 def report(store) -> Report:
     run = load_run(store)
-    return build(run, Analysis(run))
+    return build(Analysis(run))
 
 
 def answer(store) -> str:
     return report(store).words.split("Means over all judged")[0]
 
 
-def test_forgetting_is_called_out(planter, plant, untrained):
+def test_an_established_loss_on_a_probe_is_reported(planter, plant, untrained):
     probes = {"web": 0.0}
     store = planter.run(
         {
@@ -38,19 +36,18 @@ def test_forgetting_is_called_out(planter, plant, untrained):
     assert "kind forgets" not in said
 
 
-def test_a_loss_that_only_its_own_interval_shows_is_not_passed_over() -> None:
+def test_a_loss_by_its_own_interval_alone_is_inconclusive() -> None:
     losses = {"web": (-0.03, -0.01, 0.12), "news": (-0.02, 0.01, 0.4), "talk": (-0.05, -0.02, 0.01)}
     changes = [
         ProbeChange("big", probe, "ndcg@10", 400, 0.5, 0.48, low, high, p, seeds=3)
         for probe, (low, high, p) in losses.items()
     ]
-    analysis, choice = SimpleNamespace(probes=lambda comparison: changes), SimpleNamespace(picked="big")
-    established, suspected, none = map(to_plain, forgotten(None, choice, analysis))
+    established, suspected, none = map(to_plain, forgotten(changes, "big"))
     assert established.startswith("big forgets on talk")
-    assert "not once all strategies are corrected for (Holm), on web (−0.020" in suspected
+    assert "by its own interval; inconclusive after Holm correction: web (−0.020" in suspected
     assert none.startswith("No loss of big is established on news")
-    assert changes[0].reading.startswith("a loss by its own interval")
-    assert changes[1].reading == "not settled: a loss of up to 0.020 is possible"
+    assert changes[0].words == "a loss by its own interval; inconclusive after Holm correction"
+    assert changes[1].words == "inconclusive (95% CI −0.020 to +0.010)"
 
 
 def drift(after: float, low: float, high: float, again: float) -> dict[str, object]:
@@ -59,7 +56,7 @@ def drift(after: float, low: float, high: float, again: float) -> dict[str, obje
     return {**moved, "old_index": {**old, "stratum": "all", "encoded_again": again}}
 
 
-def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
+def test_the_use_of_the_old_index_is_reported(planter, plant, untrained):
     store = planter.run(
         {
             "base": untrained(),
@@ -72,19 +69,19 @@ def test_whether_the_old_index_still_serves_is_said(planter, plant, untrained):
     )
     made = report(store)
     table = next(table for table in made.tables if table.name == "drift-1")
-    readings = {row[0].value: to_plain(row[-1].text) for row in table.rows}
-    assert readings == {
-        "away": "encode again: worse than before on the old index",
-        "half": "serves, but most of the gain needs new vectors",
-        "near": "the old index serves",
-        "idle": "no gain shown until encoded",
-        "flat": "not settled",
+    conclusions = {row[0].value: to_plain(row[-1].text) for row in table.rows}
+    assert conclusions == {
+        "away": "encode again: worse than the base model on the old index",
+        "half": "usable, but most of the gain needs new vectors",
+        "near": "the old index is usable",
+        "idle": "no gain until the corpus is encoded again",
+        "flat": "inconclusive",
     }
     assert [cell.value for cell in table.rows[0][1:5]] == pytest.approx([0.7, 0.8, 0.6, 0.9])
-    assert "away's queries, the base model's document vectors): nDCG@10 0.300 against 0.500" in answer(store)
+    assert "On the old index, queries encoded by away give nDCG@10 0.300 against 0.500" in answer(store)
 
 
-def test_what_was_trained_on_stands_against_what_was_tested_on(planter, plant, untrained):
+def test_scores_are_tabulated_by_training_and_test_dataset(planter, plant, untrained):
     store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(gains=(0.1,), probes={"web": -0.06})})
     planter.run({"base": untrained(), "big": plant(gains=(0.1,))}, dataset="other")
     table = next(table for table in report(store).tables if table.name == "transfer-1")
@@ -96,7 +93,7 @@ def test_what_was_trained_on_stands_against_what_was_tested_on(planter, plant, u
     assert rows["big", "other, 150 steps"]["other"].value > 0.5
 
 
-def test_what_trains_nothing_has_its_place_among_what_was_tested_on(planter, plant, untrained):
+def test_an_untrained_strategy_has_scores_on_probes(planter, plant, untrained):
     """`bm25` forgets nothing, so its probes hold a score and no change."""
     store = planter.run(
         {"base": untrained(probes={"web": 0.0}), "bm25": untrained(probes={"web": -0.1}), "big": plant()}
@@ -113,7 +110,7 @@ def test_what_trains_nothing_has_its_place_among_what_was_tested_on(planter, pla
     assert rows["big"][-1].value is None
 
 
-def test_where_a_probe_was_searched_is_told(planter, plant, untrained):
+def test_a_note_on_the_corpus_of_a_probe_is_shown(planter, plant, untrained):
     store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(probes={"web": 0.0})})
     cell = next(cell for cell in store.cells() if cell.role == "probe")
     cell.notes = ["web is near its ceiling, so it is searched among 900 documents"]
@@ -123,7 +120,7 @@ def test_where_a_probe_was_searched_is_told(planter, plant, untrained):
     assert "it is searched among 900 documents" in report(store).words
 
 
-def test_the_old_index_is_given_with_the_queries_that_each_seed_was_asked(planter, plant, untrained):
+def test_the_old_index_is_given_with_the_queries_of_each_seed(planter, plant, untrained):
     for seed, n in ((0, 139), (1, 142)):
         found = drift(0.55, 0.01, 0.09, 0.6)
         found["old_index"] |= {"n": n, "stratum": "unseen"}
@@ -131,21 +128,21 @@ def test_the_old_index_is_given_with_the_queries_that_each_seed_was_asked(plante
     assert "n = 139 to 142" in answer(planter.store)
 
 
-def test_a_loss_of_one_seed_is_of_that_trained_model(planter, plant, untrained):
+def test_a_loss_of_one_seed_holds_for_that_trained_model(planter, plant, untrained):
     probes = {"web": 0.0}
     forgets = {"web": -0.06}
     store = planter.run(
         {"base": untrained(probes=probes), "big": plant(probes=forgets, seeds=(0,)), "two": plant(probes=forgets)}
     )
     lines = {line for line in answer(store).splitlines() if "forgets on web" in line}
-    assert [line.endswith("for this trained model.") for line in sorted(lines)] == [True, False]
+    assert [line.endswith("1 seed: this trained model only).") for line in sorted(lines)] == [True, False]
 
 
 def test_without_probes_the_answer_says_that_forgetting_is_unknown(planter, plant, untrained):
     assert "No probe was run" in answer(planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}))
 
 
-def test_the_interval_of_a_probe_knows_that_its_subjects_change_as_a_whole(planter, plant, untrained):
+def test_the_interval_of_a_probe_accounts_for_dependent_queries(planter, plant, untrained):
     planter.probe_groups = 25
     probes = {"general": 0.0}
     store = planter.run({"base": untrained(probes=probes), "big": plant(probes=probes)})

@@ -1,0 +1,142 @@
+"""Everything that the report derives from a run, each part computed once: tests, probes, seed outliers, curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bench.evaluation.measures import measure_name
+from bench.report import numbers
+from bench.report.budgets import BudgetCurve, budget_curves
+from bench.report.comparison import Comparison
+from bench.report.findings import Finding, design
+from bench.report.load import Run
+from bench.report.probes import ProbeChange, probe_changes
+from bench.report.seeds import SeedOutlier, seed_outliers
+from bench.report.text import code
+from bench.report.texts import Texts, find_texts
+from bench.statistics.significance import compare_all, compare_pairs
+
+
+@dataclass
+class Analysis:
+    """The findings of a run, each computed on first use."""
+
+    run: Run
+    min_gain: float = 0.02
+    """The gain that answers "how many labels?"."""
+    _findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict, repr=False)
+    _pairs: dict[str, list[Finding]] = field(default_factory=dict, repr=False)
+    _probes: dict[str, list[ProbeChange]] = field(default_factory=dict, repr=False)
+    _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
+
+    @property
+    def measure(self) -> str:
+        """The name of the measure that decides: `nDCG@10`."""
+        return measure_name(self.run.primary)
+
+    # --- tests ----------------------------------------------------------------------------------------------------
+
+    def against_baseline(self, comparison: Comparison, stratum: str = "") -> list[Finding]:
+        """Return every other candidate against the baseline, one family; empty without baseline or queries.
+
+        Args:
+            comparison: the comparison.
+            stratum: the queries to test on; an empty string is the headline stratum.
+        """
+        key = (comparison.name, stratum or comparison.headline)
+        if key not in self._findings:
+            self._findings[key] = self._baseline_family(comparison, key[1])
+        return self._findings[key]
+
+    def finding(self, comparison: Comparison, label: str, stratum: str = "") -> Finding | None:
+        """Return one candidate against the baseline, or None."""
+        return next((found for found in self.against_baseline(comparison, stratum) if found.label == label), None)
+
+    def pairs(self, comparison: Comparison) -> list[Finding]:
+        """Return all pairs of candidates on the headline stratum, one family."""
+        if comparison.name not in self._pairs:
+            head = comparison.headline
+            labels = sorted(comparison.scored, key=lambda label: comparison.mean(label, stratum=head))
+            labels = labels if comparison.n(head) > 1 else []
+            scores = {label: comparison.scores(label, stratum=head) for label in labels}
+            tests = compare_pairs(scores, design(comparison, labels, comparison.mask(head))) if len(labels) > 1 else []
+            self._pairs[comparison.name] = [Finding(test, head) for test in reversed(tests)]
+        return self._pairs[comparison.name]
+
+    def pair(self, comparison: Comparison, label: str, other: str) -> Finding | None:
+        """Return the finding on two candidates, in either order, or None."""
+        return next((found for found in self.pairs(comparison) if {found.label, found.other} == {label, other}), None)
+
+    def _baseline_family(self, comparison: Comparison, stratum: str) -> list[Finding]:
+        if comparison.baseline not in comparison.scored or comparison.n(stratum) < 2:
+            return []
+        scores = {label: comparison.scores(label, stratum=stratum) for label in comparison.scored}
+        known = design(comparison, comparison.scored, comparison.mask(stratum))
+        tests = compare_all(scores, comparison.baseline, known)
+        return [Finding(test, stratum, comparison.candidates[test.other].ranked) for test in tests]
+
+    # --- everything else ------------------------------------------------------------------------------------------
+
+    def probes(self, comparison: Comparison) -> list[ProbeChange]:
+        """Return the change of each strategy on each probe."""
+        if comparison.name not in self._probes:
+            self._probes[comparison.name] = probe_changes(self.run, comparison)
+        return self._probes[comparison.name]
+
+    def seed_outliers(self, comparison: Comparison) -> list[SeedOutlier]:
+        """Return the candidates whose result depends on one seed."""
+        return seed_outliers(comparison, self.against_baseline(comparison))
+
+    def texts(self, comparison: Comparison) -> Texts:
+        """Return the texts of a comparison's dataset, where they are available."""
+        key = f"{comparison.dataset} {comparison.split}"
+        if key not in self._texts:
+            self._texts[key] = find_texts(self.run, comparison)
+        return self._texts[key]
+
+    @cached_property
+    def budget_curves(self) -> list[BudgetCurve]:
+        """A curve for each dataset and model that was run under several amounts of one kind of budget."""
+        return budget_curves(self.run, self.min_gain)
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def title(self, comparison: Comparison) -> str:
+        """Return the comparison in words: `scifact`, 150 steps."""
+        parts = [code(comparison.dataset), comparison.budget]
+        if len({other.model for other in self.run.comparisons}) > 1:
+            parts.append(f"base model {code(comparison.model)}")
+        if comparison.machine:
+            parts.append(f"machine class {code(comparison.machine)}")
+        return ", ".join(part for part in parts if part)
+
+    def queries(self, comparison: Comparison) -> str:
+        """Return the size of the headline stratum: `104 unseen test queries`, `1,446 test queries`."""
+        stratum = "" if comparison.headline == "all" else f"{comparison.headline} "
+        return numbers.plural(comparison.n(comparison.headline), f"{stratum}test query", f"{stratum}test queries")
+
+    def sample(self, comparison: Comparison) -> str:
+        """Return the size of the headline stratum and the number of seeds: `1,446 queries, 3 seeds`."""
+        queries = self.queries(comparison).replace("test ", "")
+        seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
+        return f"{queries}, {numbers.plural(seeds, 'seed')}" if seeds else queries
+
+    def conditions(self, comparison: Comparison) -> str:
+        """Return the conditions of a comparison: base model, budget, queries, seeds, machine class."""
+        seeds = sorted(
+            {cell.seed for each in comparison.candidates.values() for cell in each.usable if cell.seed is not None}
+        )
+        parts = [
+            f"base model {code(comparison.model)}",
+            f"budget {comparison.budget}" if comparison.budget else "no budget",
+            numbers.plural(comparison.n(), "test query", "test queries"),
+            f"{numbers.plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))})" if seeds else "no training",
+        ]
+        if comparison.machine:
+            parts.append(f"machine class {code(comparison.machine)}")
+        return ", ".join(parts)
+
+    def detectable(self, comparison: Comparison) -> list[float]:
+        """Return the minimum detectable difference of each test against the baseline, ascending."""
+        return sorted(f.test.detectable for f in self.against_baseline(comparison) if f.test.detectable > 0)

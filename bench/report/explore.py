@@ -130,4 +130,4 @@ def _snippet(dataset: Dataset | None, doc: str) -> str:
 
 
 def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, 4)
+    return None if np.isnan(value) else round(value, 6)

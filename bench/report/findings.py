@@ -86,6 +86,11 @@ class Finding:
         return -self.difference, -self.high, -self.low
 
     @property
+    def wins(self) -> str:
+        """Queries won, tied and lost: `456 / 856 / 134`."""
+        return " / ".join(map(numbers.count, (self.test.wins, self.test.ties, self.test.losses)))
+
+    @property
     def words(self) -> str:
         """The conclusion in words."""
         if self.verdict == "equivalent":

@@ -14,7 +14,7 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.budgets import BudgetCurve
 from bench.report.canvas import Plot, canvas, cost_scale, legend, point
-from bench.report.colours import MUTED, Style, styles
+from bench.report.colours import MUTED, PAPER, Style, styles
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
 from bench.report.sections.tuning import Group, groups
@@ -78,15 +78,16 @@ def differences(name: str, analysis: Analysis, comparison: Comparison, look: Loo
                 width, alpha = (2.2, 1.0) if first else (1.2, 0.55)
                 axes.plot([here.low, here.high], [y, y], color=style.colour, linewidth=width, alpha=alpha)
                 point(plot, axes, here.difference, y, style, label, hint)
-                if not first:
+                if len(strata) > 1:
                     axes.annotate(
                         stratum,
                         (here.high, y),
-                        xytext=(4, 0),
+                        xytext=(6, 0),
                         textcoords="offset points",
                         va="center",
                         fontsize=7,
                         color=MUTED,
+                        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
                     )
         axes.set_yticks(range(len(findings)), [finding.label for finding in findings])
         axes.grid(visible=False, axis="y")
@@ -197,6 +198,8 @@ def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look
                 )
                 point(plot, axes, gain.difference, change.delta, style, change.label, hint)
             first = next(change for change in changes if change.probe == probe)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_locator(MaxNLocator(6))
             axes.set_title(f"{probe}, n = {first.n:,}")
             axes.set_xlabel(f"gain on {comparison.dataset}, {analysis.measure}")
             axes.set_ylabel(f"change, {measure_name(first.measure)}")

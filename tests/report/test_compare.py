@@ -63,7 +63,7 @@ def test_mistyped_names_get_a_suggestion(planter, plant, untrained, capsys):
     with pytest.raises(BenchError, match="with itself"):
         compare_strategies(load_run(planter.store), "big", "big")
     for arguments, message in (
-        (["compare", folder, "--strategies", "base,big", "--measure", "ndgc@10"], "did you mean 'nDCG'"),
+        (["compare", folder, "--strategies", "base,big", "--measure", "ndgc@10"], "did you mean 'ndcg@10'"),
         (["compare", folder], "two run folders, or one run folder with --strategies"),
         (["report", folder[:-1] + "m"], "did you mean 'run'"),
     ):

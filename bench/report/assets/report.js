@@ -11,6 +11,7 @@
     return element;
   };
   const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(3).replace("-", "−"));
+  const count = (value) => value.toLocaleString("en-GB");
   const signed = (value) => {
     if (value === null || value === undefined) return "–";
     const text = Math.abs(value).toFixed(3);
@@ -96,10 +97,10 @@
   const drawMeasures = () => {
     const comparison = comparisons[byId("measure-comparison").value];
     fill(byId("measure-key"), comparison.measures.map((measure) => [measure.key, measure.name]));
-    fill(byId("measure-stratum"), Object.keys(comparison.n).map((name) => [name, `${name} (n = ${comparison.n[name]})`]));
+    fill(byId("measure-stratum"), Object.keys(comparison.n).map((name) => [name, `${name} (n = ${count(comparison.n[name])})`]));
     const [key, stratum] = [byId("measure-key").value, byId("measure-stratum").value];
     const name = comparison.measures.find((measure) => measure.key === key).name;
-    measureTable.caption.textContent = `${name} on ${comparison.title}: ${comparison.n[stratum]} ${stratum === "all" ? "" : stratum + " "}test queries`;
+    measureTable.caption.textContent = `${name} on ${comparison.title}: ${count(comparison.n[stratum])} ${stratum === "all" ? "" : stratum + " "}test queries`;
     headed(measureTable, ["strategy", name, `difference from ${comparison.baseline}`, "95% CI, uncorrected"]);
     measureTable.tBodies[0].replaceChildren(...comparison.strategies.map((strategy, position) => {
       const [mean, difference, low, high] = comparison.table[key][stratum][position];
@@ -180,7 +181,7 @@
     for (const id of ["single-strategy", "single-other"]) fill(byId(id), names);
     const [one, other] = [Number(byId("single-strategy").value), Number(byId("single-other").value)];
     byId("single-note").textContent =
-      `The ${single.queries.length} of ${single.of} test queries on which the strategies differ most. Scores are means over seeds; rankings are from the first seed.` +
+      `The ${single.queries.length} of ${count(single.of)} test queries on which the strategies differ most. Scores are means over seeds; rankings are from the first seed.` +
       (single.reason ? ` Only ids are shown, because ${single.reason}.` : "");
     const search = byId("single-find").value.toLowerCase();
     const found = single.queries

@@ -255,10 +255,10 @@ def _unseen(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     found = analysis.finding(comparison, decision.picked, "unseen")
     if found is None:
         return []
-    figures = numbers.difference(found.difference, found.low, found.high)
     return [
         f"On the {numbers.count(comparison.n('unseen'))} unseen queries, {code(found.label)} differs from "
-        f"{code(comparison.baseline)} by {figures}. A query is seen if a relevant document of it was a training "
+        f"{code(comparison.baseline)} by {numbers.signed(found.difference)} (95% CI "
+        f"{numbers.interval(found.low, found.high)}). A query is seen if a relevant document of it was a training "
         "positive."
     ]
 
@@ -319,10 +319,9 @@ def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
     label = decision.picked if decision.label == comparison.baseline else decision.label
     candidate, fits = comparison.candidates[label], analysis.run.fits
     costs = [words.format(show(value)) for key, words, show in _COSTS if (value := cost_of(candidate, key, fits))]
-    if candidate.reindex in _REINDEX:
-        costs.append(_REINDEX[candidate.reindex])
     components = ", components included" if is_composite(candidate, fits) else ""
-    return [f"Cost of {code(label)}{components}: {', '.join(costs)}."] if costs else []
+    index = f"; {_REINDEX[candidate.reindex]}" if candidate.reindex in _REINDEX else ""
+    return [f"Cost of {code(label)}{components}: {', '.join(costs)}{index}."] if costs else []
 
 
 def forgotten(changes: Sequence[ProbeChange], pick: str) -> list[str]:

@@ -46,13 +46,14 @@ def section(analysis: Analysis) -> Section:
         Column("content fingerprint", numeric=False),
     ]
     table = Table("data", "The data of each comparison", columns, rows)
-    probes = [cell for cell in run.probes if cell.fit in run.fits]
-    notes = sorted({clean(note) for cell in (*run.results, *probes) for note in cell.notes})
+    cells = [cell for cell in (*run.results, *run.probes) if cell.fit in run.fits]
+    of_fits = {note for fit in run.fits.values() for note in fit.report.get("notes") or []}
+    notes = sorted({clean(note) for cell in cells for note in cell.notes if note not in of_fits})
     blocks: list[Block] = [table] if rows else [Paragraph("No cell was scored.")]
     if overlaps:
         blocks.append(Items(list(overlaps)))
     if notes:
-        blocks += [Paragraph("Notes of the run:"), Items(notes)]
+        blocks += [Paragraph("Notes on measuring:"), Items(notes)]
     return Section("data", "Data", blocks)
 
 

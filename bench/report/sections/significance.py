@@ -93,7 +93,7 @@ def _table(analysis: Analysis, comparison: Comparison, findings: list[Finding], 
                 Cell(numbers.p_value(test.t_p), test.t_p),
                 Cell(numbers.interval(test.bootstrap_low, test.bootstrap_high), test.bootstrap_low),
                 Cell(effect, test.effect_size),
-                Cell(f"{test.wins} / {test.ties} / {test.losses}", test.wins),
+                Cell(finding.wins, test.wins),
                 Cell(finding.words),
             ]
         )
@@ -158,7 +158,7 @@ def _pairs(analysis: Analysis, comparison: Comparison, number: int) -> Table:
             Cell(numbers.signed(pair.difference), pair.difference, best=pair.verdict in ("better", "worse")),
             Cell(numbers.interval(pair.low, pair.high), pair.low),
             Cell(numbers.p_value(pair.p), pair.p),
-            Cell(f"{pair.test.wins} / {pair.test.ties} / {pair.test.losses}", pair.test.wins),
+            Cell(pair.wins, pair.test.wins),
             Cell(pair.words),
         ]
         for pair in analysis.pairs(comparison)

@@ -112,6 +112,7 @@ def _best_step(reports: Sequence[dict[str, Any]]) -> Cell:
 
 def _flags(run: Run, comparison: Comparison, labels: Sequence[str]) -> list[Block]:
     sentences = []
+    notes: dict[str, dict[str, None]] = {}
     for label in labels:
         fits = run.fits_of(comparison.candidates[label])
         of_seeds = f"of {numbers.plural(len(fits), 'seed')}"
@@ -128,8 +129,12 @@ def _flags(run: Run, comparison: Comparison, labels: Sequence[str]) -> list[Bloc
                 f"{code(label)}: in {len(fallen)} {of_seeds} the development score fell after the best step by more "
                 "than two standard errors of a gain. Selection kept the best step."
             )
-        notes = {clean(note) for fit in fits for note in fit.report.get("notes") or []}
-        sentences += [f"{code(label)}: {note}" for note in sorted(notes)]
+        for fit in fits:
+            for note in fit.report.get("notes") or []:
+                notes.setdefault(clean(note), {})[label] = None
+    for note, noted in sorted(notes.items()):
+        names = "All strategies" if len(noted) == len(labels) > 1 else ", ".join(map(code, noted))
+        sentences.append(f"{names}: {note}")
     return [Items(sentences)] if sentences else []
 
 

@@ -39,14 +39,14 @@ def main(
     from bench.data.inspection import inspect
     from bench.data.locate import load_dataset
     from bench.retrieval.lexical import tokenize
-    from bench.tasks.baseline_scores import base_scores, lexical_scores, open_context, token_counter
+    from bench.tasks.baseline_scores import base_scores, lexical_scores, open_resources, token_counter
 
     loaded = load_dataset(dataset, data_dir)
     if not isinstance(loaded, Dataset):
         _show_similarity(loaded, as_json)
         return 0
     loaded.qrels(split)
-    resources = None if no_model else open_context(model, loaded.info.max_length)
+    resources = None if no_model else open_resources(model, loaded.info.max_length)
     count, limit = token_counter(resources) if resources else (None, None)
     facts = inspect(loaded, tokenize, count, limit, split)
     scores = {"BM25": lexical_scores(loaded, split)}

@@ -1,1 +1,1 @@
-"""Datasets: what they are, where they come from, how they are split, and what is wrong with them."""
+"""Datasets: reading, catalogue, downloads, import, splits, cleaning and inspection."""

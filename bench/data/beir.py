@@ -1,6 +1,6 @@
-"""The BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv` (Thakur et al., 2021, section 3).
+"""Reads BEIR folders: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv` (Thakur et al., 2021, section 3).
 
-A document's text is its title, a space and its text, as the published scores are made.
+The text of a document is its title, a space and its body, as for the published scores.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from bench.errors import DataError, did_you_mean
 
 HEADER = ("query-id", "corpus-id", "score")
 _SHOWN = 3
-"""Places that an error or a warning names before it only counts."""
+"""Number of lines that an error or a warning names. It counts the rest."""
 
 
 def is_beir(folder: Path) -> bool:
-    """Whether a folder looks like a BEIR dataset: it has a corpus."""
+    """Whether a folder has the form of a BEIR dataset, which means that it has a corpus."""
     return find_file(folder, "corpus.jsonl") is not None
 
 
 def split_names(folder: Path) -> list[str]:
-    """Return the names of the splits that a folder has qrels for, sorted."""
+    """Return the sorted names of the splits that have qrels in a folder."""
     qrels = folder / "qrels"
     if not qrels.is_dir():
         return []
@@ -36,33 +36,34 @@ def split_names(folder: Path) -> list[str]:
 
 
 def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = None) -> Dataset:
-    """Read and validate a BEIR folder. Each file may be gzipped, start with a byte-order mark, and have CRLF.
+    """Read and validate a BEIR folder. A file may be gzipped, start with a byte-order mark, and have CRLF.
 
-    Empty texts are kept, counted, and named in `Dataset.warnings`.
+    The dataset keeps empty texts. `Dataset.warnings` names and counts them.
 
     Args:
         folder: holds `corpus.jsonl`, `queries.jsonl` and `qrels/`.
-        info: what is known of the dataset.
-        splits: the splits to read; None reads all that are there.
+        info: the dataset's description.
+        splits: the splits to read. None reads all.
 
     Raises:
-        DataError: with file and line: malformed JSON, a missing or duplicate id, qrels that name an unknown query or
-            document, no documents, a missing split, a wrong header, a grade that is not an integer.
+        DataError: malformed JSON, a missing or duplicate id, qrels that name an unknown query or document, no
+            documents, a missing split, a wrong header, or a grade that is not an integer. The message names file and
+            line.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     corpus_file, query_file = _required(folder, "corpus.jsonl"), _required(folder, "queries.jsonl")
-    wanted = _wanted_splits(folder, splits)
+    names = _split_names(folder, splits)
     warnings: list[str] = []
     corpus = _read_corpus(corpus_file, warnings)
     queries, groups = _read_queries(query_file, warnings)
     reader = _QrelsReader(queries, corpus.positions, warnings)
-    found = {split: reader.read(_required(folder, f"qrels/{split}.tsv")) for split in wanted}
-    return Dataset(info, corpus, queries, found, tuple(warnings), groups)
+    qrels = {split: reader.read(_required(folder, f"qrels/{split}.tsv")) for split in names}
+    return Dataset(info, corpus, queries, qrels, tuple(warnings), groups)
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """Read the corpus of a folder that may have no queries.
+    """Read the corpus of a folder, which may have no queries.
 
     Raises:
         DataError: as `read_beir`.
@@ -79,7 +80,7 @@ def _required(folder: Path, name: str) -> Path:
     return path
 
 
-def _wanted_splits(folder: Path, splits: Sequence[str] | None) -> list[str]:
+def _split_names(folder: Path, splits: Sequence[str] | None) -> list[str]:
     present = split_names(folder)
     for split in splits or ():
         if split not in present:
@@ -88,7 +89,7 @@ def _wanted_splits(folder: Path, splits: Sequence[str] | None) -> list[str]:
                 f"Present: {', '.join(present) or 'none'}."
             )
     if not present:
-        raise DataError(f"{folder / 'qrels'}: no qrels; expected one <split>.tsv a split, such as test.tsv")
+        raise DataError(f"{folder / 'qrels'}: no qrels; expected a file <split>.tsv for each split, such as test.tsv")
     return list(splits) if splits is not None else present
 
 
@@ -102,7 +103,7 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
     for number, row in read_objects(path):
         ids.add(number, row)
         title, body = _text(path, number, row, "title", needed=False), _text(path, number, row, "text")
-        text = f"{title} {body}".strip() if title else body.strip()  # without a title no second copy in memory
+        text = f"{title} {body}".strip() if title else body.strip()  # without a title this makes no second copy
         if not text:
             empty.append(number)
         titles.append(title)
@@ -112,7 +113,7 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
     if not bodies:
         raise DataError(f"{path}: the corpus is empty")
     if empty:
-        warnings.append(f"{path.name}: {len(empty)} empty documents, kept ({_at_lines(empty)})")
+        warnings.append(f"{path.name}: {len(empty)} empty documents are kept ({_at_lines(empty)})")
     parts = (titles, bodies) if any(titles) else (None, None)
     return Corpus(list(ids.lines), Joined(titles, bodies) if large else texts, *parts)
 
@@ -131,14 +132,14 @@ def _read_queries(path: Path, warnings: list[str]) -> tuple[dict[str, str], dict
         if isinstance(metadata, dict) and isinstance(metadata.get("group"), str):
             groups[query] = metadata["group"]
     if not queries:
-        raise DataError(f"{path}: there are no queries")
+        raise DataError(f"{path}: the file has no queries")
     if empty:
-        warnings.append(f"{path.name}: {len(empty)} empty queries, kept ({_at_lines(empty)})")
+        warnings.append(f"{path.name}: {len(empty)} empty queries are kept ({_at_lines(empty)})")
     return queries, groups
 
 
 def _text(path: Path, number: int, row: Mapping[str, Any], key: str, needed: bool = True) -> str:
-    """Return a text field; null counts as empty."""
+    """Return a text field. A null counts as empty."""
     if key not in row and needed:
         hint = did_you_mean(key, row) or "."
         raise DataError(f"{path}:{number}: no {key!r}{hint} Fields: {', '.join(sorted(row)) or 'none'}.")
@@ -158,23 +159,23 @@ def _at_lines(numbers: Sequence[int]) -> str:
 
 @dataclass
 class _Ids:
-    """The ids of one file, in order, with the lines they stand on."""
+    """The ids of one file in order, each with its line."""
 
     path: Path
     lines: dict[str, int] = field(default_factory=dict)
 
     def add(self, number: int, row: Mapping[str, Any]) -> str:
-        """Take a row's `_id`. Whole numbers are taken as text, since qrels give them so."""
+        """Add and return a row's `_id`. A whole number becomes text, as it is in qrels."""
         value = row.get("_id")
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if value is None or value == "":
-            hint = "; the id belongs under '_id', not 'id'" if "id" in row else ""
+            hint = "; write it as '_id', not 'id'" if "id" in row else ""
             raise DataError(f"{self.path}:{number}: no '_id'{hint}")
         if not isinstance(value, str):
             raise DataError(f"{self.path}:{number}: '_id' is {type(value).__name__}, not a string")
         if "\t" in value or "\n" in value:
-            raise DataError(f"{self.path}:{number}: '_id' {value!r} has a tab or a line end, which qrels cannot name")
+            raise DataError(f"{self.path}:{number}: '_id' {value!r} has a tab or a line end, which qrels cannot hold")
         if value in self.lines:
             raise DataError(f"{self.path}:{number}: duplicate '_id' {value!r}, first on line {self.lines[value]}")
         self.lines[value] = number
@@ -183,14 +184,14 @@ class _Ids:
 
 @dataclass
 class _QrelsReader:
-    """Reads qrels files against the queries and documents that exist."""
+    """Reads qrels files and checks them against the queries and documents."""
 
     queries: Mapping[str, str]
     docs: Mapping[str, int]
     warnings: list[str]
 
     def read(self, path: Path) -> Qrels:
-        """Read one split."""
+        """Return the qrels of one split."""
         qrels: dict[str, dict[str, int]] = {}
         unknown: list[str] = []
         repeated: list[int] = []
@@ -200,15 +201,15 @@ class _QrelsReader:
         for number, line in rows:
             query, doc, grade = _qrels_row(path, number, line)
             if query not in self.queries:
-                unknown.append(f"{path}:{number}: names query {query!r}, which the queries do not have")
+                unknown.append(f"{path}:{number}: query {query!r} is not in queries.jsonl")
             elif doc not in self.docs:
-                unknown.append(f"{path}:{number}: names document {doc!r}, which the corpus does not have")
+                unknown.append(f"{path}:{number}: document {doc!r} is not in corpus.jsonl")
             elif (before := qrels.get(query, {}).get(doc)) is None:
                 qrels.setdefault(query, {})[doc] = grade
             elif before == grade:
                 repeated.append(number)
             else:
-                raise DataError(f"{path}:{number}: grades {query!r} {doc!r} {grade}, but before {before}")
+                raise DataError(f"{path}:{number}: grade {grade} for {query!r} {doc!r} contradicts an earlier {before}")
         if unknown:
             more = f"\n(and {len(unknown) - _SHOWN} more such lines)" if len(unknown) > _SHOWN else ""
             raise DataError("\n".join(unknown[:_SHOWN]) + more)
@@ -216,10 +217,10 @@ class _QrelsReader:
             raise DataError(f"{path}: the split has no judgements")
         if repeated:
             where = _at_lines(repeated)
-            self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows, counted once ({where})")
-        fruitless = sum(all(grade <= 0 for grade in docs.values()) for docs in qrels.values())
-        if fruitless:
-            self.warnings.append(f"qrels/{path.name}: {fruitless} queries have no relevant document, and score 0")
+            self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows are counted once ({where})")
+        unanswerable = sum(all(grade <= 0 for grade in docs.values()) for docs in qrels.values())
+        if unanswerable:
+            self.warnings.append(f"qrels/{path.name}: {unanswerable} queries have no relevant document and score 0")
         return qrels
 
 

@@ -122,11 +122,11 @@ def _front_matter(text: str) -> tuple[str, str]:
 
 def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
     """Return (line, number of lines, level, heading) of every heading outside code. Plain text has none."""
-    found: list[tuple[int, int, int, str]] = []
+    headings: list[tuple[int, int, int, str]] = []
     levels: dict[str, int] = {}
     fence = ""
     if suffix in (".txt", ".text"):
-        return found
+        return headings
     for number, line in enumerate(lines):
         if match := _FENCE.match(line):
             fence = "" if fence and match[1].startswith(fence) else fence or match[1]
@@ -134,11 +134,11 @@ def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
         if fence:
             continue
         if suffix != ".rst" and (match := _HEADING.match(line)):
-            found.append((number, 1, len(match[1]), _plain(match[2])))
+            headings.append((number, 1, len(match[1]), _plain(match[2])))
         elif number and (match := _UNDERLINE.match(line)) and _underlines(lines, number, suffix):
             level = levels.setdefault(match[1], len(levels) + 1) if suffix == ".rst" else 1 + (match[1] == "-")
-            found.append((number - 1, 2, level, _plain(lines[number - 1])))
-    return found
+            headings.append((number - 1, 2, level, _plain(lines[number - 1])))
+    return headings
 
 
 def _underlines(lines: list[str], number: int, suffix: str) -> bool:

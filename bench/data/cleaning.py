@@ -1,4 +1,4 @@
-"""Cleaning a dataset: texts tidied, copies merged, leaks between splits dropped, sources balanced; each drop said."""
+"""Cleans a dataset: tidies texts, merges copies, drops leaks between splits, balances groups, and lists each drop."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bench.data.text import normalise, words
 
 NEAR_DOCUMENT = 0.8
 NEAR_QUERY = 0.9
-"""Jaccard index from which documents (three-word shingles) and queries (words) are near-duplicates. Of two questions
-made from one template that differ in a name, most lie below."""
+"""Jaccard index from which documents (three-word shingles) and queries (words) are near-duplicates. Most questions of
+one template that differ in a name lie below it."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Something that was taken out, and why."""
+    """A removed item and the reason."""
 
     what: str
     """`document`, `query` or `judgement`."""
     id: str
     split: str
-    """Where it was taken from; empty for a document."""
+    """The split it was removed from. Empty for a document."""
     reason: str
     because: str = ""
-    """The id of what it repeats or resembles."""
+    """The id of the item that it repeats or resembles."""
 
     def to_dict(self) -> dict[str, str]:
         """Return the fields, for JSON."""
@@ -38,7 +38,7 @@ class Drop:
 
 @dataclass
 class _Cleaner:
-    """The state of one cleaning. Documents are (title, body)."""
+    """The dataset while it is cleaned. Documents are (title, body)."""
 
     documents: dict[str, tuple[str, str]]
     queries: dict[str, str]
@@ -83,7 +83,7 @@ class _Cleaner:
                 self.drops.append(Drop("document", doc, "", "is a copy, merged", kept))
         for qrels in self.splits.values():
             for query, docs in qrels.items():
-                qrels[query] = _merged((into.get(doc, doc), grade) for doc, grade in docs.items())
+                qrels[query] = _best_grades((into.get(doc, doc), grade) for doc, grade in docs.items())
 
     def merge_queries(self) -> None:
         for split, qrels in self.splits.items():
@@ -91,11 +91,11 @@ class _Cleaner:
             for query in sorted(qrels):
                 kept = first.setdefault(normalise(self.queries[query]), query)
                 if kept != query:
-                    qrels[kept] = _merged([*qrels[kept].items(), *qrels[query].items()])
+                    qrels[kept] = _best_grades([*qrels[kept].items(), *qrels[query].items()])
                     self._drop_query(split, query, "is a copy, merged", kept)
 
     def drop_query_leaks(self, order: Sequence[str], threshold: float) -> None:
-        """Drop queries that repeat or resemble one of an earlier split in `order`, and those that are in both."""
+        """Drop queries that repeat or resemble a query of an earlier split in `order`."""
         ids = [(split, query) for split in order for query in sorted(self.splits[split])]
         gone: set[int] = set()
         for pair in near_pairs([self.queries[query] for _, query in ids], threshold, size=1):
@@ -110,7 +110,7 @@ class _Cleaner:
                     self._drop_query(late, query, f"repeats a query of {early}", query)
 
     def drop_document_leaks(self, order: Sequence[str], threshold: float, shared: bool) -> None:
-        """Drop judgements of a later split whose relevant document resembles one of an earlier split."""
+        """Drop judgements whose relevant document resembles a relevant document of an earlier split."""
         relevant = {
             split: {doc for docs in self.splits[split].values() for doc, grade in docs.items() if grade > 0}
             for split in order
@@ -148,7 +148,7 @@ class _Cleaner:
 
     def _drop_judgement(self, split: str, query: str, doc: str, reason: str, because: str = "") -> None:
         judged = self.splits[split].get(query)
-        if judged is None:  # went with its last relevant document
+        if judged is None:  # the query went with its last relevant document
             return
         del judged[doc]
         self.drops.append(Drop("judgement", f"{query} {doc}", split, reason, because))
@@ -165,22 +165,26 @@ def clean(
     per_group: int | None = None,
     seed: int = 0,
 ) -> tuple[Dataset, list[Drop], int]:
-    """Clean a dataset; the given one is not changed.
+    """Return a cleaned copy of a dataset.
 
-    In this order: texts are tidied; what has no words is dropped; copies of documents, and of queries within a split,
-    are merged; queries that repeat or resemble one of a split that matters more (test, then dev, then train) are
-    dropped; so are judgements whose relevant document resembles one that is relevant there; groups are balanced.
+    The steps, in this order. The splits rank test, dev, train.
+
+    1. Tidy the texts, and drop documents and queries without words.
+    2. Merge copies of documents, and copies of queries within a split.
+    3. Drop queries that repeat or resemble a query of a higher split.
+    4. Drop judgements whose relevant document resembles a relevant document of a higher split.
+    5. Balance the groups.
 
     Args:
         dataset: the dataset.
         near_document: Jaccard index of three-word shingles from which documents are near-duplicates.
-        near_query: Jaccard index of words from which queries are.
-        drop_shared: drop training judgements of documents that are themselves relevant in the test.
-        per_group: most training queries a group may have; None for any number.
+        near_query: Jaccard index of words from which queries are near-duplicates.
+        drop_shared: drop training judgements of documents that are relevant in the test split too.
+        per_group: the largest number of training queries of a group. None sets no limit.
         seed: draws the queries of a group.
 
     Returns:
-        The cleaned dataset, what was dropped, and how many texts were tidied.
+        The cleaned dataset, the drops, and the number of tidied texts.
     """
     corpus = dataset.corpus
     titles, bodies = corpus.titles or [""] * len(corpus), corpus.bodies or corpus.texts
@@ -220,15 +224,16 @@ def clean(
 
 
 def tidy(text: str) -> str:
-    """Return a text in composed form (NFC), without control characters, runs of spaces, or more than one blank line."""
+    """Return a text in composed form (NFC), without control characters, runs of spaces and runs of blank lines."""
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     text = "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cs"))
     text = re.sub(r"[^\S\n]+", " ", text.replace("\ufeff", "").replace("\u200b", ""))
     return re.sub(r"\n{3,}", "\n\n", re.sub(r" ?\n ?", "\n", text)).strip()
 
 
-def _merged(judged: Iterable[tuple[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _best_grades(judged: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the highest grade of each document."""
+    grades: dict[str, int] = {}
     for doc, grade in judged:
-        found[doc] = max(grade, found.get(doc, grade))
-    return found
+        grades[doc] = max(grade, grades.get(doc, grade))
+    return grades

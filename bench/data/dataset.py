@@ -1,4 +1,4 @@
-"""What a dataset is once it has been read: corpus, queries, qrels by split, and what is known about it."""
+"""Datasets in memory: corpus, queries, qrels by split, and their description."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import pydantic
 import pydantic.dataclasses
 
 Qrels = Mapping[str, Mapping[str, int]]
-"""Query id -> document id -> grade (an integer; above 0 is relevant), as in a TREC qrels file."""
+"""Query id -> document id -> grade, as in a TREC qrels file. A grade is an integer; above 0 means relevant."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents in a fixed order. `texts[i]` is what an encoder sees: title, a space, text."""
+    """Documents in a fixed order. `texts[i]` is the input of an encoder: title, a space, body."""
 
     ids: Sequence[str]
     texts: Sequence[str]
     titles: Sequence[str] | None = None
     bodies: Sequence[str] | None = None
-    """The parts of `texts`, where a dataset has them (BM25 over two fields, pseudo-queries)."""
+    """The parts of `texts` if the dataset has titles, for pseudo-queries and BM25 over two fields."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Document id -> its position in `ids` and `texts`."""
+        """Document id -> position in `ids` and `texts`."""
         return {doc: position for position, doc in enumerate(self.ids)}
 
     def text_of(self, doc: str) -> str:
-        """Return the text of a document by id."""
+        """Return the text of a document."""
         return self.texts[self.positions[doc]]
 
     def subset(self, docs: Sequence[str]) -> Corpus:
@@ -45,16 +45,16 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled example: a query and one document relevant to it."""
+    """A labelled example: a query and a document that is relevant to it."""
 
     query_id: str
     query: str
     doc_id: str
     document: str
     negatives: tuple[str, ...] = ()
-    """Texts to compare the document with, as many for each example; empty leaves them to the training settings."""
+    """Texts to compare the document with, the same number in each pair. Empty leaves them to the training settings."""
     scores: tuple[float, ...] = ()
-    """A teacher's scores of the document and of each of `negatives`, for a loss that takes them."""
+    """A teacher's scores of the document and of each negative, for a loss that uses them."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(strict=True))
@@ -67,29 +67,27 @@ class DatasetInfo:
     licence: str = "unknown"
     source: str = ""
     drop_same_id: bool = False
-    """Drop a document whose id is the query's own before scoring (ArguAna, Quora)."""
+    """Whether to drop a document with the query's own id before scoring (ArguAna, Quora)."""
     max_length: int | None = None
-    """Tokens a text is cut to on this dataset, where it asks for fewer than the model takes."""
+    """Number of tokens that texts are cut to on this dataset. None means the model's limit."""
     pseudo: bool = False
-    """Training queries were made from the corpus, not labelled: a label count of 0."""
+    """Whether the training queries are pseudo-queries, which count as 0 labels."""
     expected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Strategy -> measure -> published score, which `bench check` measures again."""
+    """Strategy -> measure -> published score, which `bench check` reproduces."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A retrieval dataset in the BEIR sense.
-
-    `splits` maps a split's name to its qrels. Only the harness sees the test split; a strategy is given `TrainingData`.
-    """
+    """A retrieval dataset in BEIR's sense. A strategy gets `TrainingData` instead, without the test split."""
 
     info: DatasetInfo
     corpus: Corpus
     queries: Mapping[str, str]
     splits: Mapping[str, Qrels]
+    """Name of a split -> its qrels."""
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
-    """Query id -> source, template or module, where known: for stratified samples and averages over groups."""
+    """Query id -> group (source, template or module), for stratified samples and averages over groups."""
 
     @property
     def name(self) -> str:
@@ -100,7 +98,7 @@ class Dataset:
         """Return the qrels of a split.
 
         Raises:
-            DataError: there is no such split.
+            DataError: the dataset has no such split.
         """
         if split not in self.splits:
             from bench.errors import DataError, did_you_mean
@@ -112,18 +110,18 @@ class Dataset:
         return self.splits[split]
 
     def judged(self, split: str) -> list[str]:
-        """Return the ids of a split's judged queries, in a fixed order."""
+        """Return the sorted ids of a split's judged queries."""
         return sorted(self.qrels(split))
 
     def pairs(self, split: str) -> Iterator[Pair]:
-        """Yield the positive (query, document) pairs of a split, ordered by query and document id."""
+        """Yield the relevant (query, document) pairs of a split, ordered by query and document id."""
         yield from positive_pairs(self.qrels(split), self.queries, self.corpus)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hex digits over the content: corpus, queries and qrels, independent of file layout and order."""
+        """16 hex digits over corpus, queries and qrels, independent of the layout and order of files."""
         digest = hashlib.sha256()
-        ids, texts = self.corpus.ids, self.corpus.texts  # sorted by number, as the texts may not go into memory
+        ids, texts = self.corpus.ids, self.corpus.texts  # sorts numbers, as the texts may be too large for memory
         for position in sorted(range(len(ids)), key=ids.__getitem__):
             digest.update(json.dumps([ids[position], texts[position]]).encode())
         digest.update(json.dumps([sorted(self.queries.items()), self.info.drop_same_id]).encode())
@@ -135,7 +133,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class SimilarityDataset:
-    """Sentence pairs with a graded similarity (STS): a probe measured by Spearman's rho, not by retrieval."""
+    """Sentence pairs with a graded similarity (STS), measured by Spearman's rho."""
 
     info: DatasetInfo
     first: Sequence[str]
@@ -149,34 +147,32 @@ class SimilarityDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hex digits over the content."""
+        """16 hex digits over the content."""
         rows = list(zip(self.first, self.second, self.scores, strict=True))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a strategy's `fit` may see: training pairs, development queries, the corpus. Never a test query.
-
-    `corpus` is the target corpus without labels: methods that adapt to unlabelled text, or mine negatives, use it.
-    """
+    """The data that a strategy's `fit` gets: training pairs, development queries and the corpus, but no test query."""
 
     dataset: str
     pairs: Sequence[Pair]
     dev_queries: Mapping[str, str]
     dev_qrels: Qrels
     corpus: Corpus
+    """The target corpus without labels, for mining negatives and for adapting to unlabelled text."""
     seed: int = 0
     pseudo: bool = False
-    """The training pairs were made from the corpus: none of them is a label."""
+    """Whether the training queries are pseudo-queries, which are not labels."""
     repeats_removed: int = 0
-    """Training and development queries left out because they repeat a test query."""
+    """Number of training and development queries left out because they repeat a test query."""
     notes: tuple[str, ...] = ()
-    """Sentences for the report: what was left out, and how development queries were set apart."""
+    """Sentences for the report about queries left out and development queries held out."""
 
     @cached_property
     def train_qrels(self) -> Qrels:
-        """The training pairs as qrels of grade 1."""
+        """The training pairs as qrels with grade 1."""
         qrels: dict[str, dict[str, int]] = {}
         for pair in self.pairs:
             qrels.setdefault(pair.query_id, {})[pair.doc_id] = 1
@@ -189,14 +185,14 @@ class TrainingData:
 
     @property
     def labels(self) -> int:
-        """Labelled pairs, the development pairs included: what a budget of examples counts. Pseudo-pairs are none."""
+        """Number of labelled pairs, as a budget of examples counts them: with development pairs, not pseudo-pairs."""
         if self.pseudo:
             return 0
         return len(self.pairs) + sum(sum(grade > 0 for grade in docs.values()) for docs in self.dev_qrels.values())
 
     @property
     def train_relevant(self) -> set[str]:
-        """Documents that are a positive in training: they define the seen stratum of the test queries."""
+        """Documents of the training pairs. They define the seen stratum of the test queries."""
         return {pair.doc_id for pair in self.pairs}
 
 

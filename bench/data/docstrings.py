@@ -1,4 +1,4 @@
-"""Docstrings of installed packages, read with `ast` from their sources: nothing is imported or run."""
+"""Reads the docstrings of installed packages from their sources with `ast`, without importing or running them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.data.text import sentences, words
 from bench.errors import DataError
 
 MODULES = {"scikit-learn": "sklearn"}
-"""Distribution -> importable name, where they differ."""
+"""Distribution -> name of its module, where the names differ."""
 _SKIPPED = {"tests", "test", "testing", "conftest", "setup", "externals", "_vendor", "_examples", "benchmarks"}
 _QUERY_WORDS = range(4, 41)
 _DOCUMENT_WORDS = 20
-"""A summary outside this range is no question, and a document with fewer words has nothing to find."""
+"""Words that a summary must have to serve as a query, and words that a document must have at least."""
 _SIGNATURE_LIKE = re.compile(r"^[\w.,\s]*=?\s*[\w.]+\(.*\)$|^\.\. |^>>> |%\(\w+\)s")
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -26,17 +26,17 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True, order=True)
 class Docstring:
-    """A documented object: its summary sentence as the query, all else that is said of it as the document."""
+    """A documented object. Its summary sentence is the query, and the rest of its docstring is the document."""
 
     name: str
-    """Where it is defined: `scipy.stats._stats_py.ttest_ind`."""
+    """The full name at its definition: `scipy.stats._stats_py.ttest_ind`."""
     module: str
     query: str
     document: str
 
 
 def source_folder(distribution: str) -> Path:
-    """Return the folder of a package's sources, found without importing it.
+    """Return the folder of a package's sources, without importing the package.
 
     Raises:
         DataError: the package is not installed as a folder of Python files.
@@ -50,23 +50,23 @@ def source_folder(distribution: str) -> Path:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """Return the Python files of a package in a fixed order, tests and vendored code left out."""
-    found = []
+    """Return the Python files of a package in a fixed order, without tests and vendored code."""
+    files = []
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).parts):
         parts = (*path.relative_to(folder).parts[:-1], path.stem)
         if not any(part in _SKIPPED or part.startswith("test_") for part in parts):
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def read_package(folder: Path) -> Iterator[Docstring]:
-    """Yield the documented public functions, classes and methods of a package, each where it is defined.
+    """Yield the documented public functions, classes and methods of a package, each at its definition.
 
-    Private names are skipped, and so are re-exports, as only definitions are read. A name that is defined twice
-    (behind a condition, or with a setter) is read where it is first documented.
+    Private names and re-exports are skipped. A name that is defined twice (behind a condition, or with a setter)
+    counts at its first docstring.
 
     Raises:
-        DataError: a file cannot be parsed; with the line.
+        DataError: a file cannot be parsed. The message names the line.
     """
     for path in source_files(folder):
         relative = path.relative_to(folder.parent).with_suffix("")
@@ -94,7 +94,7 @@ def _public(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, _Defin
 
 
 def _entry(name: str, module: str, node: _Definition) -> Docstring | None:
-    """Turn a definition into a query and a document; None where its docstring is too thin to be either."""
+    """Return the query and document of a definition, or None if its docstring is too short."""
     docstring = ast.get_docstring(node, clean=False)
     if not docstring:
         return None

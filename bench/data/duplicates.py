@@ -1,7 +1,7 @@
-"""Near-duplicate texts: MinHash and locality-sensitive hashing find candidates, the exact Jaccard index decides.
+"""Finds near-duplicate texts. MinHash and locality-sensitive hashing find candidates; the Jaccard index decides.
 
-MinHash (Broder, 1997) alone accuses texts by chance and its verdict depends on the permutations; every pair that is
-returned here has been compared word by word.
+MinHash (Broder, 1997) alone gives false positives that depend on its permutations. So every candidate pair is compared
+exactly.
 """
 
 from __future__ import annotations
@@ -15,34 +15,33 @@ from bench.data.text import normalise, shingles
 PERMUTATIONS = 128
 _MARGIN = 0.75
 _WEIGHTS = (0.1, 0.9)
-"""Candidates are sought well below the threshold, a miss weighing nine times a false candidate: at 128 permutations a
-pair right at a threshold of .5 is missed with probability .004, at .8 with less than .0001."""
-
+"""The search for candidates begins below the threshold, and a miss weighs nine times a false candidate. With 128
+permutations it misses a pair at a threshold of 0.5 with probability 0.004, and at 0.8 with less than 0.0001."""
 _ESTIMATE_ERROR = 0.15
-"""Candidates whose estimate is this far below the threshold are not compared: more than three standard errors."""
+"""Candidates with an estimate this far below the threshold are not compared. It is over three standard errors."""
 
 
 class NearPair(NamedTuple):
-    """Two texts that resemble each other, by position, the first below the second."""
+    """The positions of two texts that resemble each other. The first position is the lower one."""
 
     first: int
     second: int
     similarity: float
     """Jaccard index of their shingles."""
     copy: bool = False
-    """Whether they are equal but for case, punctuation and spacing. The same words in another order are no copy."""
+    """Whether they differ only in case, punctuation and spacing. The same words in another order are not a copy."""
 
 
 def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> list[NearPair]:
-    """Find pairs of texts whose word shingles have a Jaccard index of `threshold` or more, in order of position.
+    """Return the pairs of texts whose word shingles have a Jaccard index of at least `threshold`, by position.
 
-    Copies (equal when normalised) are linked to the first of them, not to each other, so that a thousand copies are 999
-    pairs. Empty texts are no copies of each other.
+    Copies (equal when normalised) are paired with the first of them only, so that a thousand copies give 999 pairs.
+    Empty texts are not copies of each other.
 
     Args:
         texts: the texts.
         threshold: Jaccard index in (0, 1].
-        size: words a shingle; 3 suits passages, 1 suits questions.
+        size: number of words in a shingle. 3 suits passages, 1 suits questions.
     """
     import numpy as np
     from datasketch import MinHash, MinHashLSH
@@ -78,9 +77,9 @@ def near_pairs(texts: Sequence[str], threshold: float = 0.8, size: int = 3) -> l
         estimates = (sketches[candidates] == sketches[row]).mean(axis=1)
         for candidate in candidates[estimates >= threshold - _ESTIMATE_ERROR]:
             first = originals[candidate]
-            found, other = shingles_of(position), shingles_of(first)
-            shared = len(found & other)
-            similarity = shared / (len(found) + len(other) - shared)
+            these, others = shingles_of(position), shingles_of(first)
+            shared = len(these & others)
+            similarity = shared / (len(these) + len(others) - shared)
             if similarity >= threshold:
                 pairs.append(NearPair(first, position, similarity))
         index.insert(row, sketch, check_duplication=False)
@@ -109,14 +108,14 @@ class Groups:
 
     def members(self) -> dict[int, list[int]]:
         """Return smallest member -> all members, both ascending."""
-        found: dict[int, list[int]] = {}
+        sets: dict[int, list[int]] = {}
         for item in range(len(self._parent)):
-            found.setdefault(self.find(item), []).append(item)
-        return found
+            sets.setdefault(self.find(item), []).append(item)
+        return sets
 
 
 def clusters(count: int, pairs: Iterable[NearPair]) -> Groups:
-    """Join what resembles each other, directly or through others."""
+    """Return the groups of texts that resemble each other, directly or through other texts."""
     groups = Groups(count)
     for pair in pairs:
         groups.union(pair.first, pair.second)

@@ -1,4 +1,4 @@
-"""Dataset folders: recognised by their files, and made whole or not at all."""
+"""Recognises dataset folders, and makes new ones complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ DESCRIPTION = "dataset.toml"
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder has the form of a dataset, BEIR's or the similarity one."""
+    """Whether a folder holds a BEIR or a similarity dataset."""
     return folder.is_dir() and (is_beir(folder) or is_similarity(folder))
 
 
 def require_new(path: Path) -> None:
-    """Refuse a folder that could not be made: asked before the work, of which nothing would be left.
+    """Refuse a folder that cannot be made. Call it before long work, whose result would be lost.
 
     Raises:
-        BenchError: it is there already and is not an empty folder, or nothing can be written where it would be.
+        BenchError: the folder exists and is not empty, or cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(f"{path}: is there already; name a new folder, as nothing is changed in place")
+        raise DataError(f"{path}: already exists; name a new folder, as datasets are not changed in place")
     require_writable(path.parent)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` that becomes `path` when the block ends well, or else vanishes.
+    """Yield a temporary folder that becomes `path` when the block succeeds, and disappears when it fails.
 
     Raises:
-        BenchError: `path` is there already and is not an empty folder, or cannot be made.
+        BenchError: `path` exists and is not an empty folder, or cannot be made.
     """
     require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A user's own tables read into judged pairs: questions, passages and grades, or pointers into a corpus."""
+"""Reads a user's tables into judged pairs: questions with passages and grades, or with pointers into a corpus."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ NAMES = {
     "split": ("split", "fold", "subset"),
     "target": ("target", "id", "doc_id", "document_id", "corpus_id", "document", "file", "path", "page", "url"),
 }
-"""What the columns of a table are usually called; compared without case, spaces as underscores."""
+"""Usual names of the columns. Case does not count, and a space counts as an underscore."""
 _TEXTS = ("query", "positive", "negative", "target")
-"""Of these no two are the same column."""
+"""Kinds of columns that must be different columns."""
 _EXCERPT_NAMES = ("passage", "answer", "positive", "excerpt", "context")
-"""Names of the passage in a table that points into a corpus, where a column `document` or `text` may be a pointer."""
+"""Usual names of the passage in a table that points into a corpus. There, `document` or `text` may be a pointer."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a table holds what; None where there is none."""
+    """The names of a table's columns by kind. None means that the table has no such column."""
 
     query: str
     positive: str | None = None
@@ -44,16 +44,15 @@ class Columns:
 
     @classmethod
     def of(cls, table: Table, named: Mapping[str, str | None], pointing: bool = False) -> Columns:
-        """Find the columns: those that are named, the others by their usual names.
+        """Return the columns of a table: those that the user named, and the others by their usual names.
 
         Args:
             table: the table.
-            named: kind (a field of this class) -> the column's name.
-            pointing: the table points into a corpus: a target is needed, or a passage to be looked for in it.
+            named: kind (a field of this class) -> name of the column.
+            pointing: whether the table points into a corpus. It then needs a target, or a passage to search for.
 
         Raises:
-            DataError: a named column is not there or is named twice, or the question, the passage or the target is not
-                found.
+            DataError: a named column is missing or named twice, or no column holds the question, passage or target.
         """
         taken: dict[str, str] = {}
         for kind in _TEXTS:
@@ -62,14 +61,14 @@ class Columns:
                 raise DataError(f"{table.path}: column {column!r} cannot be both --{taken[column]} and --{kind}")
         query = table.column(named.get("query"), NAMES["query"], "question (--query)", True, taken)
         names = NAMES | ({"positive": _EXCERPT_NAMES} if pointing else {})
-        found = {
+        others = {
             kind: table.column(named.get(kind), names[kind], kind, False, taken) for kind in names if kind != "query"
         }
-        if pointing and found["target"] is None and found["positive"] is None:
+        if pointing and others["target"] is None and others["positive"] is None:
             table.column(None, NAMES["target"], "document's id or file (--target)", True, taken)
-        if not pointing and found["positive"] is None:
+        if not pointing and others["positive"] is None:
             table.column(None, NAMES["positive"], "passage (--positive)", True, taken)
-        return cls(str(query), **found)
+        return cls(str(query), **others)
 
 
 @dataclass
@@ -82,18 +81,18 @@ class Builder:
     judged: dict[str, dict[str, int]] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
-    """Query id -> the split that the table names."""
+    """Query id -> split, where the table names one."""
     notes: list[str] = field(default_factory=list)
     _ids: dict[tuple[str, str], str] = field(default_factory=dict)
     _queries: dict[str, str] = field(default_factory=dict)
 
     def read_pairs(self, table: Table, columns: Columns, relevant_from: float | None = None) -> None:
-        """Read rows of (question, passage[, score]) or (question, positive, negative); equal texts are one.
+        """Read rows of (question, passage[, score]) or (question, positive, negative). Equal texts become one.
 
-        Ids name the row on which a text first stands: `q7`, `d7`.
+        An id names the first row that has the text: `q7`, `d7`.
 
         Raises:
-            DataError: with the row: a score that is not a number, or not whole though no `relevant_from` is given.
+            DataError: a score is not a number, or is not whole and `relevant_from` is None. The message names the row.
         """
         skipped = 0
         for row in table.rows():
@@ -112,10 +111,10 @@ class Builder:
     def read_pointers(
         self, table: Table, columns: Columns, chunks: Sequence[Chunk], relevant_from: float | None
     ) -> None:
-        """Read rows of a question and where its answer stands: a chunk's id, a section, a file, or a passage of it.
+        """Read rows of a question and the place of its answer: a chunk's id, a section, a file, or a passage.
 
         Raises:
-            DataError: with the row: what it points at is not there.
+            DataError: the corpus does not have the place. The message names the row.
         """
         targets = _Targets(chunks)
         skipped = 0
@@ -140,7 +139,7 @@ class Builder:
             known = {"validation": "dev", "valid": "dev", "val": "dev"}
             before = self.splits.setdefault(query, known.get(split, split))
             if before != known.get(split, split):
-                raise DataError(f"{row.where}: the question is in split {split!r} here, and in {before!r} before")
+                raise DataError(f"{row.where}: the question is in split {split!r} here, but was in {before!r} before")
         return query
 
     def _document(self, row: Row, number: int, title: str, text: str) -> str:
@@ -159,7 +158,7 @@ class Builder:
             raise DataError(f"{table.path}: no row holds a question and a passage that is relevant to it")
 
     def corpus(self) -> Corpus:
-        """Return the documents in the order in which they came."""
+        """Return the documents in the order of their rows."""
         titles, bodies = [title for title, _ in self.documents.values()], [text for _, text in self.documents.values()]
         texts = [f"{title} {body}".strip() for title, body in zip(titles, bodies, strict=True)]
         titled = any(titles)
@@ -167,7 +166,7 @@ class Builder:
 
 
 def _grade(row: Row, column: str | None, relevant_from: float | None) -> int:
-    """Return the grade of a row: 1 without a score column or an entry in it."""
+    """Return the grade of a row. Without a score it is 1."""
     value = row.cells.get(column) if column is not None else None
     if value is None or value == "":
         return 1
@@ -178,13 +177,13 @@ def _grade(row: Row, column: str | None, relevant_from: float | None) -> int:
     if relevant_from is not None:
         return int(score >= relevant_from)
     if not math.isfinite(score) or score != int(score):
-        raise DataError(f"{row.where}: score {value!r} is not a whole grade; say from which score on a passage is "
+        raise DataError(f"{row.where}: score {value!r} is not a whole grade; set the score from which a passage is "
                         "relevant (--relevant-from)")  # fmt: skip
     return int(score)
 
 
 class _Targets:
-    """What a pair file may point at."""
+    """The places that a pair file may point at."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self._known: dict[str, list[str]] = {}
@@ -195,7 +194,7 @@ class _Targets:
                 self._known.setdefault(name, []).append(chunk.id)
 
     def find(self, row: Row, target: str, passages: Sequence[str]) -> list[str]:
-        """Return the chunks that a row points at. A passage narrows a file down to the chunks that hold it."""
+        """Return the chunks that a row points at. With a passage, only those chunks of a file that hold it."""
         places = list(self._text)
         if target:
             name = target.removeprefix("./").lstrip("/").replace("\\", "/")
@@ -204,15 +203,15 @@ class _Targets:
                 raise DataError(f"{row.where}: the corpus has no {target!r}{did_you_mean(name, self._known) or ''}")
         if not passages:
             return places
-        wanted = [normalise(passage) for passage in passages]
-        found = [place for place in places if any(f" {passage} " in self._text[place] for passage in wanted)]
-        if found:
-            return found
+        normalised = [normalise(passage) for passage in passages]
+        holding = [place for place in places if any(f" {passage} " in self._text[place] for passage in normalised)]
+        if holding:
+            return holding
         if target:
             return places
         raise DataError(f"{row.where}: no chunk of the corpus holds this passage: {passages[0][:60]!r}")
 
 
 def from_chunks(chunks: Sequence[Chunk]) -> dict[str, tuple[str, str]]:
-    """Return chunks as the documents of a `Builder`."""
+    """Return chunks in the form of `Builder.documents`."""
     return {chunk.id: (chunk.title, chunk.text) for chunk in chunks}

@@ -1,4 +1,4 @@
-"""What a dataset is like, from its texts alone: sizes, lengths, duplicates, leaks, overlap, templates, power."""
+"""Inspects a dataset's texts: sizes, lengths, duplicates, leaks, overlap and templates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of texts in some unit."""
+    """Lengths of texts."""
 
     unit: str
     """`words` or `tokens`."""
@@ -26,64 +26,65 @@ class Lengths:
     p95: float
     longest: int
     limit: int | None = None
-    """Units that the model takes of a text."""
+    """Number of tokens that the model takes of a text."""
     truncated: float | None = None
-    """Share of the texts that are longer than the limit."""
+    """Share of the texts that exceed the limit."""
 
 
 @dataclass(frozen=True)
-class SplitFacts:
-    """One split."""
+class SplitSummary:
+    """Counts of one split."""
 
     queries: int
     judgements: int
     relevant: int
-    """Judgements of a grade above 0."""
+    """Judgements with a grade above 0."""
     labels_per_query: float
     most_labels: int
     grades: dict[int, int]
     """Grade -> number of judgements."""
     pseudo: int = 0
-    """Queries that were made from the corpus."""
+    """Number of pseudo-queries."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Texts that two splits share or nearly share."""
+    """Queries or documents that two splits share, or that nearly agree."""
 
     first: str
     second: str
     kind: str
     """`queries` or `relevant documents`."""
     same: int
-    """Items of the second split that also are in the first: equal text (queries), or the same document."""
+    """Number of items of the second split that are in the first too: equal queries, or the same documents."""
     near: int
-    """Items of the second split that only resemble one of the first."""
+    """Number of items of the second split that only resemble one of the first."""
     examples: tuple[tuple[str, str], ...] = ()
     """Ids in the first and in the second split."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """All facts that need no model."""
+    """The summary of a dataset."""
 
     documents: int
-    splits: dict[str, SplitFacts]
+    splits: dict[str, SplitSummary]
     lengths: dict[str, Lengths]
-    """`documents` and `queries` -> lengths."""
+    """`documents` or `queries` -> their lengths."""
     copied_documents: int
-    """Documents whose normalised text an earlier one has."""
+    """Number of documents whose normalised text equals that of an earlier one."""
     near_clusters: int
+    """Number of groups of documents that resemble each other."""
     near_documents: int
-    """Groups of documents that resemble each other, and documents in them."""
+    """Number of documents in these groups."""
     leaks: tuple[Leak, ...]
     overlaps: dict[str, Overlap]
-    """Split -> its overlap with the test split."""
+    """Split -> overlap with the test split."""
     lexical_overlap: dict[str, float] = field(default_factory=dict)
-    """`mean`: mean share of a test query's terms that its best relevant document has; `none`: share of those with 0."""
+    """See `lexical_overlap`."""
     templates: tuple[Template, ...] = ()
     templated: float = 0.0
-    """Share of all questions that follow a template."""
+    """Share of the questions that follow a template."""
     warnings: tuple[str, ...] = ()
 
 
@@ -96,27 +97,27 @@ def inspect(
     near_document: float = NEAR_DOCUMENT,
     near_query: float = NEAR_QUERY,
 ) -> Inspection:
-    """Inspect a dataset.
+    """Return the summary of a dataset.
 
     Args:
         dataset: the dataset.
         tokenize: splits a text into the terms that lexical search compares.
-        count: counts the tokens of texts; None counts words.
-        limit: tokens that the model takes of a text.
-        test_split: the split that the others are compared with.
+        count: returns the numbers of tokens of texts. None counts words.
+        limit: number of tokens that the model takes of a text.
+        test_split: the split that the other splits are compared with.
         near_document: Jaccard index of three-word shingles from which documents resemble each other.
-        near_query: Jaccard index of words from which queries do.
+        near_query: Jaccard index of words from which queries resemble each other.
     """
     corpus, queries = dataset.corpus, dataset.queries
     judged = sorted({query for qrels in dataset.splits.values() for query in qrels})
     near_docs = near_pairs(corpus.texts, near_document)
-    resembling = [found for found in clusters(len(corpus), near_docs).members().values() if len(found) > 1]
+    resembling = [group for group in clusters(len(corpus), near_docs).members().values() if len(group) > 1]
     near_queries = near_pairs([queries[query] for query in judged], near_query, size=1)
     texts = [queries[query] for query in judged]
     templates = find_templates(texts)
     return Inspection(
         documents=len(corpus),
-        splits={split: _split_facts(dataset, split) for split in dataset.splits},
+        splits={split: _split_summary(dataset, split) for split in dataset.splits},
         lengths={
             "documents": _lengths(corpus.texts, count, limit),
             "queries": _lengths(texts, count, limit),
@@ -137,13 +138,13 @@ def inspect(
     )
 
 
-def _split_facts(dataset: Dataset, split: str) -> SplitFacts:
+def _split_summary(dataset: Dataset, split: str) -> SplitSummary:
     from bench.data.pseudo import is_pseudo
 
     qrels = dataset.qrels(split)
     grades = [grade for docs in qrels.values() for grade in docs.values()]
     labels = [sum(grade > 0 for grade in docs.values()) for docs in qrels.values()]
-    return SplitFacts(
+    return SplitSummary(
         queries=len(qrels),
         judgements=len(grades),
         relevant=sum(labels),
@@ -171,7 +172,7 @@ def _lengths(texts: Sequence[str], count: Callable[[Sequence[str]], list[int]] |
 def _leaks(
     dataset: Dataset, judged: Sequence[str], near_queries: Iterable[NearPair], near_docs: Iterable[NearPair]
 ) -> Iterable[Leak]:
-    """Yield the leaks between each two splits, those without any left out."""
+    """Yield the leaks between every two splits that have some."""
     alike_queries = _alike((judged[pair.first], judged[pair.second], pair.copy) for pair in near_queries)
     ids = dataset.corpus.ids
     alike_docs = _alike((ids[pair.first], ids[pair.second], pair.copy) for pair in near_docs)
@@ -197,25 +198,25 @@ def _leaks(
 
 
 def _alike(pairs: Iterable[tuple[str, str, bool]]) -> dict[str, dict[str, set[str]]]:
-    """Return id -> `same` (equal when normalised) and `near` ids. Copies are linked through the first of them."""
-    found: dict[str, dict[str, set[str]]] = {}
+    """Return id -> ids with the `same` normalised text and `near` ids. Copies are paired with the first of them."""
+    alike: dict[str, dict[str, set[str]]] = {}
     copies: dict[str, set[str]] = {}
     for first, second, copy in pairs:
         if copy:
             copies.setdefault(first, {first}).add(second)
         for one, other in ((first, second), (second, first)):
-            found.setdefault(one, {}).setdefault("near", set()).add(other)
+            alike.setdefault(one, {}).setdefault("near", set()).add(other)
     for members in copies.values():
         for member in members:
-            found.setdefault(member, {}).setdefault("same", set()).update(members - {member})
-    return found
+            alike.setdefault(member, {}).setdefault("same", set()).update(members - {member})
+    return alike
 
 
 def lexical_overlap(dataset: Dataset, split: str, tokenize: Callable[[str], list[str]]) -> dict[str, float]:
-    """Measure how many of a query's terms (English stems without stop words) its best relevant document has.
+    """Return the share of a query's terms that its best relevant document has.
 
     Returns:
-        `mean`: the mean share over the queries with terms; `none`: the share of them with no term in common.
+        `mean`: the mean share over the queries with terms. `none`: the share of these queries with no term in common.
     """
     cached: dict[str, set[str]] = {}
     shares: list[float] = []
@@ -223,12 +224,12 @@ def lexical_overlap(dataset: Dataset, split: str, tokenize: Callable[[str], list
         terms = set(tokenize(dataset.queries[query]))
         if not terms:
             continue
-        found = 0
+        shared = 0
         for doc in (doc for doc, grade in docs.items() if grade > 0):
             if doc not in cached:
                 cached[doc] = set(tokenize(dataset.corpus.text_of(doc)))
-            found = max(found, len(terms & cached[doc]))
-        shares.append(found / len(terms))
+            shared = max(shared, len(terms & cached[doc]))
+        shares.append(shared / len(terms))
     if not shares:
         return {}
     return {"mean": statistics.fmean(shares), "none": sum(share == 0 for share in shares) / len(shares)}

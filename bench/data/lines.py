@@ -1,4 +1,4 @@
-"""Text files as people leave them: gzipped or not, with a byte-order mark, with CRLF, in the wrong encoding."""
+"""Reads lines and JSON objects from text files, gzipped or not, with a byte-order mark or with CRLF."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.errors import DataError
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return `folder/name` or `folder/name.gz`, whichever is there; None where neither is."""
+    """Return `folder/name` or `folder/name.gz`, whichever exists, or None."""
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
@@ -21,10 +21,10 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line) for every line that is not blank, without its line end and byte-order mark.
+    """Yield (line number from 1, line) for every line that is not blank, without line end and byte-order mark.
 
     Raises:
-        DataError: the file is not UTF-8, or is a damaged gzip archive; with the line.
+        DataError: the file is not UTF-8, or is a damaged gzip file. The message names the line.
     """
     number = 0
     try:
@@ -45,7 +45,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for every line of a JSON Lines file.
 
     Raises:
-        DataError: a line is not a JSON object; with the line.
+        DataError: a line is not a JSON object. The message names the line.
     """
     for number, line in read_lines(path):
         try:
@@ -55,7 +55,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"{path}:{number}: not JSON: {error.msg} at column {error.colno}: {_excerpt(line, error.pos)}"
             ) from error
         except RecursionError as error:
-            raise DataError(f"{path}:{number}: not JSON that can be read: nested too deeply") from error
+            raise DataError(f"{path}:{number}: the JSON is nested too deeply") from error
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}: {_excerpt(line)}")
         yield number, value

@@ -1,4 +1,4 @@
-"""From a name to a dataset: where folders are looked for, what options mean, and what a folder says of itself."""
+"""Finds and loads a dataset by its name: folders, options, the catalogue, and downloads."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _OPTIONS = {"retrieval": ("max_length",), "similarity": ("max_length",), "pydocs
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a user wrote: `name[:variant][?option=value&...]`."""
+class DatasetName:
+    """A dataset's name as a user writes it: `name[:variant][?option=value&...]`."""
 
     name: str
     variant: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str) -> Spec:
-        """Split a dataset's name from its variant and options. What exists as a folder is a folder, whatever its name.
+    def parse(cls, text: str) -> DatasetName:
+        """Return a parsed name. The path of an existing folder has neither variant nor options.
 
         Raises:
-            DataError: an option has no value, or is given twice.
+            DataError: an option has no value, or is set twice.
         """
         if Path(text).is_dir():
             return cls(text)
@@ -46,7 +46,7 @@ class Spec:
             raise DataError(f"dataset {text!r}: options are written name?option=value&option=value") from error
         options = dict(pairs)
         if len(options) < len(pairs) or not all(options.values()):
-            raise DataError(f"dataset {text!r}: an option is empty or given twice")
+            raise DataError(f"dataset {text!r}: an option is empty or set twice")
         if _is_path(head) and not head.startswith("hub:"):
             return cls(head, options=options)
         name, _, variant = head.partition(":")
@@ -54,7 +54,7 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """The name in one fixed spelling: options sorted."""
+        """The canonical spelling, with sorted options."""
         variant = f":{self.variant}" if self.variant else ""
         options = "&".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.name}{variant}{'?' if options else ''}{options}"
@@ -71,7 +71,7 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
     Raises:
         DataError: no place holds the dataset (the message lists the places), or its files are malformed.
     """
-    spec = Spec.parse(name)
+    spec = DatasetName.parse(name)
     known = catalogue()
     if spec.name == "hub":
         return _load_folder(_fetch_hub(spec.variant), None, spec)
@@ -83,16 +83,16 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
     if spec.variant:
         raise DataError(f"dataset {name!r}: {spec.name} has no variants")
     places = search_places(spec.name, entry, data_dir)
-    found = next((place for place in places if is_dataset(place)), None)
-    if found:
-        return _load_folder(found, entry, spec)
+    folder = next((place for place in places if is_dataset(place)), None)
+    if folder:
+        return _load_folder(folder, entry, spec)
     if entry is None:
         raise _unknown(spec.name, known, places)
     return _load_folder(_fetch(entry, places), entry, spec)
 
 
 def search_places(name: str, entry: CatalogueEntry | None, data_dir: Path | None = None) -> list[Path]:
-    """Return the folders in which a dataset is looked for, in order, the network excepted."""
+    """Return the folders that may hold a dataset, in the order of the search."""
     bases = [data_dir, Path(env) if (env := os.environ.get("BENCH_DATA")) else None, Path("datasets").resolve()]
     bases += [*catalogue_folders(), cache_folder() / "datasets"]
     names = [name]
@@ -108,43 +108,43 @@ def _is_path(name: str) -> bool:
 def _unknown(name: str, known: Mapping[str, CatalogueEntry], places: list[Path]) -> DataError:
     return DataError(
         f"unknown dataset {name!r}{did_you_mean(name, known) or '.'} It is not in the catalogue, and no folder of that "
-        f"name holds a dataset. Looked in:\n{_listed(places)}\nKnown: {', '.join(known)}."
+        f"name holds a dataset. Searched:\n{_listed(places)}\nKnown: {', '.join(known)}."
     )
 
 
 def _listed(places: list[Path]) -> str:
-    return "\n".join(f"  {place}{'' if place.exists() else ' (not there)'}" for place in places)
+    return "\n".join(f"  {place}{'' if place.exists() else ' (does not exist)'}" for place in places)
 
 
 def _fetch(entry: CatalogueEntry, places: list[Path]) -> Path:
-    """Download what was found nowhere.
+    """Download a dataset and return its folder.
 
     Raises:
-        DataError: there is nowhere to download it from, or the download failed.
+        DataError: the catalogue knows no source, or the download failed.
     """
     if entry.archive is None and entry.hub is None:
         raise DataError(
             f"dataset {entry.name!r} is not on this machine, and the catalogue knows no address for it.\n"
-            f"Looked in:\n{_listed(places)}\nIts source: {entry.info.source or 'unknown'}"
+            f"Searched:\n{_listed(places)}\nIts source: {entry.info.source or 'unknown'}"
         )
     try:
         return fetch(entry, cache_folder() / "datasets")
     except DataError as error:
-        raise DataError(f"{error}\nLooked in, before the network:\n{_listed(places)}") from error
+        raise DataError(f"{error}\nSearched before the download:\n{_listed(places)}") from error
 
 
 def _fetch_hub(repo: str) -> Path:
     return fetch_hub(Hub(repo=repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
 
 
-def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: Spec) -> Dataset | SimilarityDataset:
-    """Read a folder; what it says of itself counts before the catalogue."""
+def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: DatasetName) -> Dataset | SimilarityDataset:
+    """Read a folder. Its own description has precedence over the catalogue's."""
     folder = folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"dataset {spec.text!r}: no such folder: {folder}")
     if not is_dataset(folder):
         raise DataError(
-            f"{folder}: not a dataset: neither corpus.jsonl (a BEIR folder) nor test.jsonl (sentence pairs) is there; "
+            f"{folder}: not a dataset: it has neither corpus.jsonl (a BEIR folder) nor test.jsonl (sentence pairs); "
             "`python -m bench import` makes a dataset folder from tables and documents"
         )
     name = folder.resolve().name
@@ -157,31 +157,31 @@ def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: Spec) -> Data
     if entry is None:
         return _recognised(dataset, spec)
     if entry.documents and len(dataset.corpus) != entry.documents:
-        warning = f"{folder}: the catalogue says {entry.documents} documents, found {len(dataset.corpus)}"
+        warning = f"{folder}: the catalogue has {entry.documents} documents, this copy {len(dataset.corpus)}"
         dataset = replace(dataset, warnings=(*dataset.warnings, warning))
     return dataset
 
 
 def _with_pseudo_warnings(dataset: Dataset) -> Dataset:
-    """Say of a dataset which of its queries were made from its documents."""
+    """Return a dataset with warnings about its pseudo-queries."""
     warnings = []
     if dataset.info.pseudo:
-        warnings.append("the training queries are pseudo-queries, made from the documents: none is a label")
+        warnings.append("the training queries are pseudo-queries, made from the documents; they are not labels")
     made = sum(is_pseudo(dataset.groups, query) for query in dataset.splits.get("test", ()))
     if made:
-        warnings.append(f"{made} test queries are pseudo-queries: scores say nothing of real questions")
+        warnings.append(f"{made} test queries are pseudo-queries: scores do not show how real questions fare")
     return replace(dataset, warnings=(*dataset.warnings, *warnings)) if warnings else dataset
 
 
-def _recognised(dataset: Dataset, spec: Spec) -> Dataset:
-    """Give a folder the facts of the catalogue where it has both the name and the size of a known dataset."""
+def _recognised(dataset: Dataset, spec: DatasetName) -> Dataset:
+    """Return a dataset with the catalogue's description if it has the name and the size of a known one."""
     entry = catalogue().get(dataset.name.partition("?")[0])
     if entry and entry.documents == len(dataset.corpus):
         return replace(dataset, info=_with_options(entry.info, spec, "retrieval"))
     return dataset
 
 
-def _with_options(info: DatasetInfo, spec: Spec, kind: str) -> DatasetInfo:
+def _with_options(info: DatasetInfo, spec: DatasetName, kind: str) -> DatasetInfo:
     for option in spec.options:
         if option not in _OPTIONS[kind]:
             known = _OPTIONS[kind]
@@ -192,7 +192,7 @@ def _with_options(info: DatasetInfo, spec: Spec, kind: str) -> DatasetInfo:
     return replace(info, name=name, max_length=length if length is not None else info.max_length)
 
 
-def _whole_number(spec: Spec, option: str) -> int | None:
+def _whole_number(spec: DatasetName, option: str) -> int | None:
     if option not in spec.options:
         return None
     value = spec.options[option]
@@ -201,7 +201,7 @@ def _whole_number(spec: Spec, option: str) -> int | None:
     return int(value)
 
 
-def _load_pydocs(entry: CatalogueEntry, spec: Spec) -> Dataset:
+def _load_pydocs(entry: CatalogueEntry, spec: DatasetName) -> Dataset:
     from bench.data.pydocs import read_pydocs
 
     info = _with_options(entry.info, spec, "pydocs")

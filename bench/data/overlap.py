@@ -1,4 +1,4 @@
-"""What train and test share: repeated queries, and relevant documents that training has already rewarded."""
+"""Measures what training and test splits share: repeated queries, and documents that are relevant in both."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bench.data.text import normalise
 
 
 def relevant(qrels: Qrels) -> set[str]:
-    """Return the documents that are relevant (grade above 0) to some query."""
+    """Return the documents that are relevant (grade above 0) to at least one query."""
     return {doc for docs in qrels.values() for doc, grade in docs.items() if grade > 0}
 
 
 def seen_queries(qrels: Qrels, train_relevant: Set[str]) -> set[str]:
-    """Return the queries of which a relevant document was a positive in training: the seen stratum."""
+    """Return the seen stratum: queries with a relevant document that was a positive in training."""
     return {
         query
         for query, docs in qrels.items()
@@ -24,32 +24,32 @@ def seen_queries(qrels: Qrels, train_relevant: Set[str]) -> set[str]:
 
 
 def repeated_queries(train: Iterable[str], test: Iterable[str], queries: Mapping[str, str]) -> set[str]:
-    """Return the ids among `train` whose text, normalised, is also the text of a query in `test`."""
+    """Return the ids in `train` whose normalised text equals that of a query in `test`."""
     known = {normalise(queries[query]) for query in test}
     return {query for query in train if normalise(queries[query]) in known}
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a test split appears in a training split. Counts of queries and of documents."""
+    """The overlap of a test split with a training split, as counts of queries and documents."""
 
     train_queries: int
     test_queries: int
     repeated_queries: int
-    """Train queries that repeat a test query, normalised."""
+    """Training queries whose normalised text repeats a test query."""
     test_relevant: int
     shared_relevant: int
-    """Test-relevant documents that are relevant to a train query too."""
+    """Documents relevant to a test query that are relevant to a training query too."""
     seen_queries: int
-    """Test queries with at least one such document."""
+    """Test queries with at least one shared relevant document."""
 
     @property
     def seen_share(self) -> float:
-        """Share of the test queries that are seen; above .05 the unseen stratum is the headline."""
+        """Share of the test queries that are seen. Above 0.05 the unseen stratum is the headline."""
         return self.seen_queries / self.test_queries if self.test_queries else 0.0
 
     def sentence(self, train: str = "train", test: str = "test") -> str:
-        """State the facts as a report does, the splits under their names."""
+        """Return the counts as a sentence that names the splits."""
         return (
             f"{self.shared_relevant} of {self.test_relevant} {test}-relevant documents are relevant in {train} too, "
             f"and {self.seen_queries} of {self.test_queries} {test} queries have one; "
@@ -58,7 +58,7 @@ class Overlap:
 
 
 def overlap(dataset: Dataset, train_split: str = "train", test_split: str = "test") -> Overlap:
-    """Measure the overlap of two splits.
+    """Return the overlap of two splits.
 
     Raises:
         DataError: the dataset lacks one of the splits.

@@ -1,4 +1,4 @@
-"""Splits of what a user imported: such that paraphrases do not cross, and pseudo-queries where nothing is labelled."""
+"""Splits a user's imported questions so that paraphrases stay together, or makes pseudo-queries for training."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Piece = TypeVar("Piece", bound=Sequence[object])
 
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 PARAPHRASE = 0.8
-"""Questions whose sets of words have this Jaccard index or more are kept in one split."""
+"""Questions whose sets of words have at least this Jaccard index stay in one split."""
 
 
 def assemble(
     info: DatasetInfo, builder: Builder, seed: int, shares: Mapping[str, float] | None = None, pseudo: bool = False
 ) -> Dataset:
-    """Make a dataset of what was read.
+    """Return the dataset of the rows that a builder has read.
 
-    With `pseudo`, training and development queries are made from the corpus, and all that is labelled is for the test;
-    where nothing is labelled the test queries are made from the corpus too, by document, and say so by their group.
+    With `pseudo`, the training and development queries are pseudo-queries, and all labelled questions go to the test
+    split. Without labelled questions the test queries are pseudo-queries too, of other documents. Their group tells.
 
     Raises:
-        DataError: a split that the table names is not train, dev or test; there is too little to split; no pseudo-query
-            could be made.
+        DataError: the table names a split other than train, dev and test, there are too few questions to split, or no
+            document gives a pseudo-query.
     """
     corpus = builder.corpus()
     notes = list(builder.notes)
@@ -47,7 +47,7 @@ def _with_pseudo(
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Qrels]]:
     made = pseudo_queries(corpus, seed)
     if not made:
-        raise DataError("no pseudo-query could be made: the documents have neither titles nor two sentences of text")
+        raise DataError("no pseudo-query can be made: the documents have neither titles nor two sentences of text")
     places = {"train": 0.9, "dev": 0.1} if builder.judged else SHARES
     by_doc: dict[str, list[PseudoQuery]] = {}
     for query in made:
@@ -60,25 +60,25 @@ def _with_pseudo(
     if builder.judged:
         splits["test"] = builder.judged
     else:
-        notes.append("the test queries are pseudo-queries: scores say nothing of real questions")
+        notes.append("the test queries are pseudo-queries: scores do not show how real questions fare")
     queries = {query.id: query.text for query in made} | builder.queries
     groups = {query.id: query.group for query in made} | builder.groups
     return queries, groups, splits
 
 
 def _deal(pieces: Sequence[Piece], shares: Mapping[str, float], what: str) -> dict[str, list[Piece]]:
-    """Deal pieces (lists of queries) out to splits, each in turn to the one furthest below its share; none stays empty.
+    """Return the pieces (lists of queries) of each split. Each piece goes to the split furthest below its share.
 
     Raises:
         DataError: there are fewer pieces than splits.
     """
-    wanted = {split: share for split, share in shares.items() if share > 0}
-    if len(pieces) < len(wanted):
-        raise DataError(f"{len(pieces)} {what} cannot be split into {', '.join(wanted)}")
-    dealt: dict[str, list[Piece]] = {split: [] for split in wanted}
-    sizes = dict.fromkeys(wanted, 0)
+    positive = {split: share for split, share in shares.items() if share > 0}
+    if len(pieces) < len(positive):
+        raise DataError(f"{len(pieces)} {what} cannot be split into {', '.join(positive)}")
+    dealt: dict[str, list[Piece]] = {split: [] for split in positive}
+    sizes = dict.fromkeys(positive, 0)
     for piece in pieces:
-        split = min(wanted, key=lambda name: (bool(dealt[name]), sizes[name] / wanted[name]))
+        split = min(positive, key=lambda name: (bool(dealt[name]), sizes[name] / positive[name]))
         dealt[split].append(piece)
         sizes[split] += len(piece)
     return dealt
@@ -95,10 +95,10 @@ def _named_splits(builder: Builder) -> dict[str, Qrels]:
 
 
 def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], notes: list[str]) -> dict[str, Qrels]:
-    """Split so that no question, paraphrase of it, or other question with the same answer is on two sides.
+    """Return the qrels of each split. A question, its paraphrases and questions with the same answer stay together.
 
-    Questions are tied by equal text (normalised), by a shared relevant passage, and by resemblance. A kind of tie that
-    would put more than half of the questions into one piece is let go, and said.
+    Questions are tied by equal normalised text, by a shared relevant passage, and by resemblance. A kind of tie that
+    would put more than half of the questions into one piece is dropped, with a note.
 
     Raises:
         DataError: there are fewer separate questions than splits.
@@ -117,7 +117,7 @@ def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], 
     for name, sets in ties.items():
         tried = _tie(Groups(len(ids)), [*same, *sets, *groups.members().values()])
         if max(map(len, tried.members().values())) * 2 > len(ids) and len(ids) > 2:
-            notes.append(f"{name} ties more than half of the questions together, and was let cross the splits")
+            notes.append(f"{name} ties more than half of the questions together, so it may cross the splits")
         else:
             groups = tried
     pieces = sorted(groups.members().values(), key=lambda piece: _drawn(seed, ids[piece[0]]))

@@ -1,7 +1,7 @@
-"""Training pairs without labels: queries made from the documents themselves.
+"""Makes pseudo-queries from documents, for training without labels. A pseudo-query never counts as a label.
 
-Titles and headings, first sentences, and cropped spans (the inverse cloze task of Lee et al., 2019, section 3.2, and
-the independent cropping of Izacard et al., 2022, section 3.1). A pseudo-query is never counted as a label.
+They are titles and headings, first sentences, and cropped spans. The spans follow the inverse cloze task of Lee et al.
+(2019, section 3.2) and the independent cropping of Izacard et al. (2022, section 3.1).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.data.dataset import Corpus
 from bench.data.text import normalise, sentences, words
 
 PREFIX = "pseudo:"
-"""Groups of pseudo-queries are named by their kind: `pseudo:title`, `pseudo:sentence`, `pseudo:span`."""
+"""Prefix of the groups of pseudo-queries: `pseudo:title`, `pseudo:sentence`, `pseudo:span`."""
 _TITLE_WORDS = range(2, 21)
 _SENTENCE_WORDS = range(5, 41)
 _SPAN_WORDS = (6, 16)
@@ -34,14 +34,14 @@ class PseudoQuery:
 
     @property
     def group(self) -> str:
-        """The group under which a dataset lists it."""
+        """The group of the query in a dataset."""
         return f"{PREFIX}{self.kind}"
 
 
 def pseudo_queries(corpus: Corpus, seed: int = 0) -> list[PseudoQuery]:
-    """Make at most one query of each kind from every document; what would be the query of two documents is left out.
+    """Return at most one query of each kind for every document. A query that two documents would share is left out.
 
-    Of a title that is a path of headings (`Guide > Install > Linux`) the last two are taken.
+    A title that is a path of headings (`Guide > Install > Linux`) gives its last two headings.
     """
     made = [query for doc in range(len(corpus)) for query in _of_document(corpus, doc, seed)]
     counts = Counter(normalise(query.text) for query in made)
@@ -49,7 +49,7 @@ def pseudo_queries(corpus: Corpus, seed: int = 0) -> list[PseudoQuery]:
 
 
 def is_pseudo(groups: Mapping[str, str], query: str) -> bool:
-    """Whether a query was made from the corpus, by its group."""
+    """Whether a query is a pseudo-query, according to its group."""
     return groups.get(query, "").startswith(PREFIX)
 
 

@@ -1,9 +1,8 @@
-"""`pydocs`: a real corpus on every machine that has this project's dependencies, made of their docstrings.
+"""The dataset `pydocs`: docstrings of this project's dependencies, a real corpus that needs no download.
 
-The query is an object's summary sentence; the document is its signature, without the name, and the rest of the
-docstring. Packages and their versions are fixed, never "whatever is installed". Near-duplicates collapse; train,
-development and test are split by module, and what resembles something in another split is dropped from the split that
-matters less.
+The query is an object's summary sentence. The document is its signature without the name, and the rest of the
+docstring. Packages and versions are fixed. Near-duplicates are merged. The splits are by module, and an entry that
+resembles one of a more important split is dropped.
 """
 
 from __future__ import annotations
@@ -21,17 +20,16 @@ from bench.data.duplicates import Groups, clusters, near_pairs
 from bench.errors import DataError
 
 EXTRACTION = 3
-"""Version of the extraction and the splits: raise it when either changes, since the cache is keyed by it."""
+"""Version of the extraction and the splits, which the cache's key holds. Raise it when either changes."""
 SHARES = {"test": 0.35, "dev": 0.15, "train": 0.5}
-"""Share of the pairs a split gets, in order of importance: a resemblance across splits costs the later one its pair."""
+"""Split -> share of the pairs. A pair that resembles one of an earlier split in this order is dropped."""
 COPY = 0.8
-"""Documents with this Jaccard index (three-word shingles) are copies: one is kept."""
+"""Jaccard index (three-word shingles) from which documents are copies. One of them is kept."""
 RESEMBLES_DOCUMENT = 0.5
 RESEMBLES_QUERY = 0.6
-"""Documents (three-word shingles) and summaries (words) this much alike must not lie in different splits."""
-
+"""Jaccard index of documents (three-word shingles) and summaries (words) from which both stay in one split."""
 SMALLEST = 20
-"""Fewest pairs that give each split some."""
+"""The smallest number of pairs that fills every split."""
 
 Split = dict[str, list[Docstring]]
 
@@ -41,35 +39,34 @@ def read_pydocs(info: DatasetInfo, packages: Mapping[str, str], size: int | None
 
     Args:
         info: name and settings of the dataset.
-        packages: distribution -> the version that scores are made with, or "" where none is fixed.
-        size: number of pairs, which is also the number of documents; smaller sizes are contained in larger ones. None
-            takes all there are.
-        cache: a folder for the parsed pairs, which take some seconds to make; None makes them anew.
+        packages: distribution -> version that the reference scores use, or "" for any version.
+        size: number of pairs and of documents. Smaller sizes are contained in larger ones. None takes all pairs.
+        cache: folder for the parsed pairs, which take some seconds to make. None makes them anew.
 
     Raises:
-        DataError: a package is missing, or the size is not between 20 and what there is.
+        DataError: a package is missing, or the size is below 20 or above the number of pairs.
     """
     splits = _cached(packages, cache)
     total = sum(map(len, splits.values()))
     if size is not None and not SMALLEST <= size <= total:
         raise DataError(f"dataset {info.name!r}: size {size} is not between {SMALLEST} and {total}")
     chosen = _sample(splits, size if size is not None else total)
-    entries = sorted((entry for found in chosen.values() for entry in found), key=lambda entry: entry.name)
+    entries = sorted((entry for members in chosen.values() for entry in members), key=lambda entry: entry.name)
     return Dataset(
         info,
         Corpus([entry.name for entry in entries], [entry.document for entry in entries]),
         {_query_id(entry): entry.query for entry in entries},
-        {split: {_query_id(entry): {entry.name: 1} for entry in found} for split, found in chosen.items()},
+        {split: {_query_id(entry): {entry.name: 1} for entry in members} for split, members in chosen.items()},
         tuple(_version_warnings(packages)),
         {_query_id(entry): entry.module for entry in entries},
     )
 
 
 def make_splits(entries: Sequence[Docstring]) -> Split:
-    """Collapse near-duplicates and split by module, such that nothing resembles an entry of another split.
+    """Return the splits, without near-duplicates and without entries that resemble one of another split.
 
-    Modules go, in an order drawn by a hash of their names, to the split that is furthest below its share. Each split's
-    entries come in an order drawn by hash too, so that any prefix is a sample of it.
+    Modules are ordered by a hash of their names. Each one goes to the split furthest below its share. The entries of a
+    split are ordered by hash too, so that any prefix is a sample.
     """
     kept, alike = _collapse(sorted(entries, key=lambda entry: entry.name))
     modules: dict[str, list[int]] = {}
@@ -81,15 +78,15 @@ def make_splits(entries: Sequence[Docstring]) -> Split:
         split = min(SHARES, key=lambda split: sizes[split] / SHARES[split])
         sizes[split] += len(modules[module])
         assigned.update(dict.fromkeys(modules[module], split))
-    found: Split = {split: [] for split in SHARES}
+    splits: Split = {split: [] for split in SHARES}
     for members in alike.members().values():
         first = min((assigned[member] for member in members), key=list(SHARES).index)
-        found[first].extend(kept[member] for member in members if assigned[member] == first)
-    return {split: sorted(found[split], key=lambda entry: _hash(entry.name)) for split in SHARES}
+        splits[first].extend(kept[member] for member in members if assigned[member] == first)
+    return {split: sorted(splits[split], key=lambda entry: _hash(entry.name)) for split in SHARES}
 
 
 def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
-    """Keep one of each set of copies (equal summaries, or nearly equal documents); say which of them are alike."""
+    """Return one entry of each set of copies (equal summaries, nearly equal documents), and groups of similar ones."""
     documents = near_pairs([entry.document for entry in entries], RESEMBLES_DOCUMENT)
     queries = near_pairs([entry.query for entry in entries], RESEMBLES_QUERY, size=1)
     copies = clusters(len(entries), (pair for pair in documents if pair.similarity >= COPY))
@@ -104,16 +101,16 @@ def _collapse(entries: Sequence[Docstring]) -> tuple[list[Docstring], Groups]:
 
 
 def _sample(splits: Split, size: int) -> Split:
-    """Return the first `size` pairs, drawn from each split in proportion to its share for as long as it lasts."""
+    """Return `size` pairs, from each split in proportion to its share while it has enough."""
     order = sorted(
         ((rank + 0.5) / SHARES[split], split, entry)
         for split, entries in splits.items()
         for rank, entry in enumerate(entries)
     )
-    found: Split = {split: [] for split in SHARES}
+    sample: Split = {split: [] for split in SHARES}
     for _, split, entry in order[:size]:
-        found[split].append(entry)
-    return found
+        sample[split].append(entry)
+    return sample
 
 
 def _query_id(entry: Docstring) -> str:
@@ -127,12 +124,12 @@ def _hash(name: str) -> str:
 def _version_warnings(packages: Mapping[str, str]) -> list[str]:
     warnings = []
     for package, pinned in packages.items():
-        found = importlib.metadata.version(package)
+        installed = importlib.metadata.version(package)
         if not pinned:
-            warnings.append(f"pydocs fixes no version of {package} (found {found}): scores hold for this version alone")
-        elif found != pinned:
+            warnings.append(f"pydocs fixes no version of {package}: these scores hold for {installed} alone")
+        elif installed != pinned:
             warnings.append(
-                f"pydocs is made from {package} {pinned}, found {found}: compare scores with no other machine's"
+                f"pydocs uses {package} {pinned}, but {installed} is installed: do not compare scores across machines"
             )
     return warnings
 
@@ -154,7 +151,7 @@ def _cached(packages: Mapping[str, str], cache: Path | None) -> Split:
 
 
 def _read_cache(path: Path) -> Split | None:
-    """Return what the cache holds; None where it holds nothing that can be used, and is then made again."""
+    """Return the cached splits, or None if the file is missing or damaged."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return {split: [Docstring(**entry) for entry in raw[split]] for split in SHARES}
@@ -165,8 +162,8 @@ def _read_cache(path: Path) -> Split | None:
 def _write_cache(path: Path, splits: Split) -> None:
     from bench.data.files import write_atomically
 
-    text = json.dumps({split: [dataclasses.asdict(entry) for entry in found] for split, found in splits.items()})
+    text = json.dumps({split: [dataclasses.asdict(entry) for entry in members] for split, members in splits.items()})
     try:
         write_atomically(path, text.encode())
     except OSError:
-        return  # a cache folder that cannot be written costs seconds next time, nothing else
+        return  # without a cache the next call takes some seconds more

@@ -1,4 +1,4 @@
-"""The similarity form (STS benchmark): JSON Lines of two sentences and a graded similarity."""
+"""Reads similarity datasets such as the STS benchmark: JSON Lines of two sentences and a graded similarity."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SPLITS = ("train", "dev", "test")
 
 
 def is_similarity(folder: Path) -> bool:
-    """Whether a folder looks like a similarity dataset: no corpus, but a split of pairs beside each other."""
+    """Whether a folder has the form of a similarity dataset: no corpus, but a split of sentence pairs."""
     return find_file(folder, "corpus.jsonl") is None and any(find_file(folder, f"{split}.jsonl") for split in SPLITS)
 
 
 def read_similarity(folder: Path, info: DatasetInfo, split: str = "test") -> SimilarityDataset:
-    """Read `<split>.jsonl` of objects with `s1`, `s2` (strings) and `score` (a number; 0 to 5 in STS).
+    """Read `<split>.jsonl`, whose objects have `s1`, `s2` (strings) and `score` (a number; 0 to 5 in STS).
 
     Raises:
-        DataError: with file and line: a missing split, malformed JSON, a missing field, a score that is not a number,
-            fewer than two pairs.
+        DataError: a missing split, malformed JSON, a missing field, a score that is not a number, or fewer than two
+            pairs. The message names file and line.
     """
     path = find_file(folder, f"{split}.jsonl")
     if path is None:

@@ -1,4 +1,4 @@
-"""From a dataset to what a fit may see: test queries kept out, labels sampled, development queries set apart."""
+"""Makes the training data of a fit from a dataset: no test queries, a sample of labels, and development queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.data.text import normalise
 
 DEV_SHARE = 0.2
 SELECTION_FLOOR = 100
-"""Labels below which nothing is set apart for development: shipped defaults and the last checkpoint are used."""
+"""With fewer labels no development queries are held out: the last checkpoint and the shipped defaults are used."""
 DEV_NAMES = ("dev", "validation", "valid", "val")
 
 
@@ -24,21 +24,23 @@ def training_data(
     *,
     remove_repeats: bool = True,
 ) -> TrainingData:
-    """Return the training pairs and development queries of a dataset. What was left out is said in `notes`.
+    """Return the training pairs and development queries of a dataset. Its `notes` list what was left out.
 
-    Without a budget of `examples` the dataset's own development split is used; where it has none, or the budget is
-    set, a fifth of the training pairs is set apart by seed: by query, and queries that share a relevant document or are
-    the same question stay on one side. A budget counts labelled pairs, development pairs included; a smaller sample of
-    the same seed is contained in a larger one, and every sample is drawn by query, in proportion to the groups if any.
+    Development queries come from the dataset's development split if it has one and `examples` is None. Otherwise a
+    fifth of the training pairs is held out by seed. Equal questions, and queries that share a relevant document, stay
+    on one side.
 
-    A dataset that has a development split but no train split (Quora) is trained on its development split.
+    `examples` counts labelled pairs, including development pairs. Samples of one seed are nested. A sample is drawn by
+    query, in proportion to the groups.
+
+    A dataset with a development split and no train split (Quora) is trained on its development split.
 
     Args:
         dataset: the dataset.
         seed: draws the sample and the development queries.
-        examples: labelled pairs to use; None uses all.
-        test_split: the split that is to be tested on, whose queries are never returned.
-        remove_repeats: leave out queries whose text repeats a test query's; those with a test query's id always are.
+        examples: number of labelled pairs to use. None uses all.
+        test_split: the split to be tested on. Its queries are never returned.
+        remove_repeats: leave out queries whose text repeats a test query. Ids of test queries are always left out.
     """
     notes: list[str] = []
     usable = {name: qrels for name, qrels in dataset.splits.items() if name != test_split}
@@ -49,7 +51,7 @@ def training_data(
     if train_name is None:
         notes.append(f"dataset {dataset.name!r} has no training split")
     elif train_name != "train":
-        notes.append(f"dataset {dataset.name!r} has no train split: its {train_name} split is trained on")
+        notes.append(f"dataset {dataset.name!r} has no train split, so its {train_name} split is used for training")
     train: Qrels = usable.get(train_name or "", {})
     dev: Qrels = usable.get(own_dev or "", {}) if examples is None else {}
 
@@ -66,13 +68,15 @@ def training_data(
     pairs = list(positive_pairs(train, dataset.queries, dataset.corpus))
     if examples is not None:
         if examples > len(pairs):
-            notes.append(f"{examples} labelled pairs were asked for, there are {len(pairs)}")
+            notes.append(f"{examples} labelled pairs were requested, but there are {len(pairs)}")
         pairs = sample_pairs(pairs, examples, seed, dataset.groups)
     if not dev and len(pairs) >= SELECTION_FLOOR:
         pairs, held_out, by_document = split_off(pairs, seed)
         dev = _qrels(held_out, train)
         if not by_document:
-            notes.append("training queries share too many documents: development queries were set apart by query alone")
+            notes.append(
+                "training queries share too many documents, so development queries were held out by query alone"
+            )
     dev = {query: docs for query, docs in dev.items() if any(grade > 0 for grade in docs.values())}
     return TrainingData(
         dataset=dataset.name,
@@ -88,9 +92,9 @@ def training_data(
 
 
 def sample_pairs(pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[str, str] | None = None) -> list[Pair]:
-    """Draw labelled pairs by seed and by query; a smaller sample of the same seed is contained in a larger one.
+    """Return a sample of labelled pairs, drawn by seed and by query. Samples of one seed are nested.
 
-    Groups (query id -> group) are drawn from in proportion to their size. Only the last query may keep a part of its
+    Each group (query id -> group) contributes in proportion to its size. Only the last query may lose some of its
     pairs.
 
     Returns:
@@ -113,10 +117,10 @@ def sample_pairs(pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[s
 
 
 def split_off(pairs: Sequence[Pair], seed: int, share: float = DEV_SHARE) -> tuple[list[Pair], list[Pair], bool]:
-    """Set a share of the labelled pairs apart for development.
+    """Hold out a share of the labelled pairs for development.
 
-    Queries that share a document, or are the same question once normalised, stay on one side. Where that ties more than
-    half of the pairs together (graded judgements over few documents), shared documents are let go.
+    Queries that share a document, and equal normalised questions, stay on one side. If this ties more than half of the
+    pairs together (graded judgements over few documents), shared documents may be on both sides.
 
     Returns:
         Training pairs, development pairs (at most the share), and whether no document is on both sides.
@@ -131,22 +135,22 @@ def split_off(pairs: Sequence[Pair], seed: int, share: float = DEV_SHARE) -> tup
         texts.append((position[pair.query_id], normalise(pair.query)))
         docs.append((position[pair.query_id], pair.doc_id))
     groups = _tied(len(queries), texts, docs)
-    by_document = 2 * max((_weight(found, counts) for found in groups.members().values()), default=0) <= len(pairs)
+    by_document = 2 * max((_weight(members, counts) for members in groups.members().values()), default=0) <= len(pairs)
     if not by_document:
         groups = _tied(len(queries), texts)
     room = round(share * len(pairs))
     chosen: set[str] = set()
-    parts = sorted(groups.members().values(), key=lambda found: _drawn(seed, "dev", queries[found[0]]))
-    for found in parts:
-        if (weight := _weight(found, counts)) <= room:
+    parts = sorted(groups.members().values(), key=lambda members: _drawn(seed, "dev", queries[members[0]]))
+    for members in parts:
+        if (weight := _weight(members, counts)) <= room:
             room -= weight
-            chosen.update(queries[member] for member in found)
+            chosen.update(queries[member] for member in members)
     train = [pair for pair in pairs if pair.query_id not in chosen]
     return train, [pair for pair in pairs if pair.query_id in chosen], by_document
 
 
 def _tied(count: int, *keyed: Iterable[tuple[int, str]]) -> Groups:
-    """Join the queries (by position) that have a key in common, within each kind of key."""
+    """Return groups of queries (by position) that share a key of the same kind."""
     groups = Groups(count)
     for items in keyed:
         first: dict[str, int] = {}
@@ -167,7 +171,7 @@ def _qrels(pairs: Iterable[Pair], graded: Qrels) -> Qrels:
 
 
 def _without_repeats(train: Qrels, other: Qrels, queries: Mapping[str, str], by_text: bool) -> tuple[Qrels, int]:
-    """Remove the queries of `train` that `other` has too: by id, and by normalised text if asked for."""
+    """Return `train` without the queries of `other`, by id and on request by normalised text, and their number."""
     removed = set(train) & set(other)
     if by_text:
         removed |= repeated_queries(train, other, queries)
@@ -175,5 +179,5 @@ def _without_repeats(train: Qrels, other: Qrels, queries: Mapping[str, str], by_
 
 
 def _drawn(seed: int, purpose: str, name: str) -> str:
-    """Return a key that orders names at random for a seed, independently of which other names there are."""
+    """Return a key that orders names at random for a seed, independently of the other names."""
     return hashlib.sha256(f"{seed}\0{purpose}\0{name}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Texts of corpora that do not go into memory: kept in a file, read when asked for."""
+"""Sequences of texts that are too large for memory: they lie in a file and are read on access."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import overload
 
 STORED_BYTES = 256 * 1024**2
-"""Size of a corpus file from which on its texts are kept in a file. A gzipped file counts four times."""
+"""Size of a corpus file above which its texts stay in a file. A gzipped file counts four times."""
 _GZIP_FACTOR = 4
-_GATHERED = 1024**2
+_BUFFER_BYTES = 1024**2
 
 
 class _Texts(Sequence[str]):
-    """Texts that are made when asked for; a slice of them is a list."""
+    """A sequence of texts that are made on access. A slice of it is a list."""
 
     @abstractmethod
     def _text(self, position: int) -> str:
@@ -34,16 +34,16 @@ class _Texts(Sequence[str]):
 
 
 class StoredTexts(_Texts):
-    """Texts in a file without a name, which goes with the object: appended to, then read; 8 bytes a text in memory.
+    """Texts in an unnamed temporary file, which disappears with the object. Each takes 8 bytes of memory.
 
     Args:
-        folder: where the file lies; None is the system's folder for temporary files.
+        folder: the folder of the file. None means the system's folder for temporary files.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=_GATHERED)  # noqa: SIM115 - lives as long as its texts
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115 - lives as long as its texts
         self._ends = array("Q", [0])
         self._map: mmap.mmap | None = None
 
@@ -72,7 +72,7 @@ class StoredTexts(_Texts):
 
 
 class Joined(_Texts):
-    """Titles and bodies put together when asked for: title, a space, body."""
+    """The texts of documents, joined on access: title, a space, body."""
 
     def __init__(self, titles: Sequence[str], bodies: Sequence[str]) -> None:
         self.titles, self.bodies = titles, bodies
@@ -85,5 +85,5 @@ class Joined(_Texts):
 
 
 def is_large(path: Path) -> bool:
-    """Whether the texts of a corpus file are to be kept in a file."""
+    """Whether a corpus file is so large that its texts should stay in a file."""
     return path.stat().st_size * (_GZIP_FACTOR if path.suffix == ".gz" else 1) > STORED_BYTES

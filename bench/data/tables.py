@@ -1,4 +1,4 @@
-"""Tables as people export them: CSV and TSV from spreadsheets, JSON Lines, Parquet."""
+"""Reads tables: CSV and TSV as spreadsheets export them, JSON Lines, and Parquet."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".parquet")
 _DELIMITERS = ",;\t|"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _FAULTS = {"#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"}
-"""What a spreadsheet writes into a cell whose formula failed: no text."""
+"""Cells of failed formulas in a spreadsheet. They count as empty."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it stands, and its cells by column. A cell holds text, a number, a list of texts, or None."""
+    """One row of a table. A cell holds text, a number, a list of texts, or None."""
 
     where: str
-    """`file:line`, or `file, row n` where a file has no lines."""
+    """`file:line`, or `file, row n` for a file without lines."""
     number: int
     cells: Mapping[str, Any]
 
     def texts(self, column: str | None) -> list[str]:
-        """Return the texts of a cell: none where it is empty or a formula's fault, several where it is a list."""
+        """Return the texts of a cell: none for an empty cell or a failed formula, several for a list."""
         value = self.cells.get(column) if column is not None else None
         values = value if isinstance(value, list | tuple) else [value]
-        found = [_clean(item) for item in values if item is not None]
-        return [text for text in found if text and text not in _FAULTS]
+        texts = [_clean(item) for item in values if item is not None]
+        return [text for text in texts if text and text not in _FAULTS]
 
     def text(self, column: str | None) -> str:
-        """Return the text of a cell, the first where it is a list; empty where there is none."""
+        """Return the text of a cell, the first one of a list. An empty cell gives an empty text."""
         return next(iter(self.texts(column)), "")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns, and a function that reads its rows from the beginning."""
+    """A table: its columns, and a function that reads all its rows."""
 
     path: Path
     columns: tuple[str, ...]
@@ -51,7 +51,7 @@ class Table:
 
     def column(
         self,
-        wanted: str | None,
+        named: str | None,
         names: Sequence[str],
         what: str,
         needed: bool = True,
@@ -60,20 +60,20 @@ class Table:
         """Return the column that a user named, or else the first whose name, in any case, is one of `names`.
 
         Args:
-            wanted: the column that a user named.
-            names: what such a column is usually called.
-            what: what it holds, for messages.
-            needed: whether there must be one.
-            taken: columns that a user named for something else, which are none of `names` then.
+            named: the column that a user named.
+            names: usual names of such a column.
+            what: content of the column, for messages.
+            needed: whether the table must have one.
+            taken: columns that a user named for another kind. They are not taken by their usual name.
 
         Raises:
-            DataError: the named column is not there, or none has one of the names though one is needed.
+            DataError: the named column is missing, or no column has a usual name and one is needed.
         """
-        if wanted is not None:
-            if wanted in self.columns:
-                return wanted
+        if named is not None:
+            if named in self.columns:
+                return named
             raise DataError(
-                f"{self.path}: no column {wanted!r}{did_you_mean(wanted, self.columns) or '.'} "
+                f"{self.path}: no column {named!r}{did_you_mean(named, self.columns) or '.'} "
                 f"Columns: {', '.join(self.columns)}."
             )
         plain = {
@@ -81,27 +81,28 @@ class Table:
             for column in self.columns
             if column not in taken
         }
-        found = next((plain[name] for name in names if name in plain), None)
-        if found is None and needed:
+        column = next((plain[name] for name in names if name in plain), None)
+        if column is None and needed:
             raise DataError(
-                f"{self.path}: which column holds the {what}? None is called {', '.join(names[:4])}; name it. "
+                f"{self.path}: no column for the {what}: none is called {', '.join(names[:4])}; name it. "
                 f"Columns: {', '.join(self.columns)}."
             )
-        return found
+        return column
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
     """Open a table.
 
-    A CSV or TSV file may be UTF-8 or, with a byte-order mark, UTF-16; its delimiter is the one that its header has most
-    of; a first line `sep=;` is understood. Quoted cells may hold line ends. Blank rows are skipped.
+    A CSV or TSV file is UTF-8, or UTF-16 with a byte-order mark. Its delimiter is the most frequent one in its header,
+    unless its first line is `sep=;`. Quoted cells may hold line ends. Blank rows are skipped.
 
     Args:
-        path: .csv, .tsv, .jsonl (or .ndjson) or .parquet.
-        encoding: of a CSV or TSV file; None for UTF-8 or what its byte-order mark says.
+        path: a .csv, .tsv, .jsonl (or .ndjson) or .parquet file.
+        encoding: encoding of a CSV or TSV file. None means UTF-8 or the encoding of its byte-order mark.
 
     Raises:
-        DataError: with file and line: it is none of these, empty, wrongly encoded, or a row has too many cells.
+        DataError: the file is missing, empty, of another kind or wrongly encoded, or a row has too many cells. The
+            message names file and line.
     """
     suffix = path.suffix.casefold()
     if not path.is_file():
@@ -113,7 +114,7 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     if suffix in SUFFIXES:
         return _delimited(path, encoding)
     hint = "; save the sheet as CSV" if suffix in (".xlsx", ".xls", ".ods") else ""
-    raise DataError(f"{path}: not a table that can be read ({', '.join(SUFFIXES)}){hint}")
+    raise DataError(f"{path}: not a table of a known kind ({', '.join(SUFFIXES)}){hint}")
 
 
 def _clean(value: Any) -> str:
@@ -140,13 +141,13 @@ def _delimited(path: Path, encoding: str | None) -> Table:
     _check_header(path, header)
 
     def rows() -> Iterator[Row]:
-        fresh = _records(path, text, delimiter, skipped, quotes)
-        next(fresh)
-        for number, (line, cells) in enumerate(fresh, start=1):
+        data = _records(path, text, delimiter, skipped, quotes)
+        next(data)
+        for number, (line, cells) in enumerate(data, start=1):
             if any(cell.strip() for cell in cells[len(header) :]):
                 raise DataError(
-                    f"{path}:{line}: {len(cells)} cells, but {len(header)} columns; a cell that holds "
-                    f"{delimiter!r} must stand in quotes"
+                    f"{path}:{line}: {len(cells)} cells, but {len(header)} columns; put a cell that holds "
+                    f"{delimiter!r} into quotes"
                 )
             padded = cells + [""] * (len(header) - len(cells))
             yield Row(f"{path}:{line}", number, dict(zip(header, padded, strict=False)))
@@ -173,7 +174,7 @@ def _outside_quotes(line: str) -> str:
 
 
 def _has_quotes(path: Path, text: str, delimiter: str) -> bool:
-    """Whether quotes enclose cells: in files separated by tabs they are often just signs."""
+    """Whether quotes enclose cells. In files with tabs they are often ordinary characters."""
     if delimiter == "\t":
         try:
             for _ in _records(path, text, delimiter, 0, quotes=True):
@@ -184,7 +185,7 @@ def _has_quotes(path: Path, text: str, delimiter: str) -> bool:
 
 
 def _records(path: Path, text: str, delimiter: str, skipped: int, quotes: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line on which it starts, cells) for every row that is not blank."""
+    """Yield (first line, cells) for every row that is not blank."""
     csv.field_size_limit(1 << 30)
     lines = io.StringIO(text, newline="")
     if quotes:

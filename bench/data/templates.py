@@ -1,4 +1,4 @@
-"""Templates among questions: "what are the symptoms of ...", asked of one name after another."""
+"""Finds templates among questions, such as "what are the symptoms of ..." with one name after another."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ GAP = "..."
 OTHER = "no template"
 _WORD_SHARE = 0.005
 _WORD_COUNT = 5
-"""A word belongs to a template if it is in at least this share, and this number, of the questions."""
+"""A word can be fixed in a template if at least this share and this number of the questions have it."""
 _TEMPLATE_SHARE = {3: 0.05, 4: 0.01}
 _TEMPLATE_COUNT = 10
-"""A template of three fixed words has at least this share of the questions, a longer one at least that, and each at
-least this number: many natural questions, too, begin with the same three words."""
+"""Number of fixed words -> least share of the questions, and the least number of questions. Short templates need a
+larger share, as many natural questions begin with the same three words."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,24 @@ class Template:
     """A pattern that several questions share."""
 
     pattern: str
-    """The fixed words; a run of others is `...`."""
+    """The fixed words, with `...` for a run of other words."""
     members: tuple[int, ...]
     """Positions of the questions."""
 
 
 def find_templates(questions: Sequence[str]) -> list[Template]:
-    """Find templates, the most frequent first: fixed words with a gap that holds what differs.
+    """Return the templates among questions, beginning with the most frequent one.
 
-    A word is fixed if many of the questions have it. Questions that begin with the same three fixed words or more,
-    up to the gap, share a template whatever follows; others if all their fixed words are the same, around one gap.
+    A template is a pattern of fixed words around a gap. A word is fixed if many of the questions have it. Questions
+    that begin with the same three or more fixed words share a template, whatever follows the gap. Other questions share
+    a template if all their fixed words are the same and surround one gap.
     """
     tokens = [words(question) for question in questions]
-    counts = Counter(word for found in tokens for word in set(found))
+    counts = Counter(word for question in tokens for word in set(question))
     floor = max(_WORD_COUNT, _WORD_SHARE * len(questions))
     members: dict[tuple[str, ...], list[int]] = {}
-    for position, found in enumerate(tokens):
-        if pattern := _pattern([word if counts[word] >= floor else GAP for word in found]):
+    for position, question in enumerate(tokens):
+        if pattern := _pattern([word if counts[word] >= floor else GAP for word in question]):
             members.setdefault(pattern, []).append(position)
     templates = [
         Template(" ".join(pattern), tuple(positions))
@@ -51,14 +52,14 @@ def find_templates(questions: Sequence[str]) -> list[Template]:
 
 
 def template_groups(questions: Mapping[str, str]) -> dict[str, str]:
-    """Group questions by their template, so that averages over groups show what one frequent template hides.
+    """Return the group of each question, named by its template. Averages over groups show what a frequent one hides.
 
     Args:
         questions: query id -> text.
 
     Returns:
-        Query id -> pattern, `OTHER` for what follows none; empty where fewer than two templates are found or where
-        they hold less than half of the questions.
+        Query id -> pattern, or `OTHER` for a question without a template. Empty if there are fewer than two templates,
+        or if they cover less than half of the questions.
     """
     ids = list(questions)
     templates = find_templates(list(questions.values()))
@@ -69,12 +70,12 @@ def template_groups(questions: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_template(label: str) -> bool:
-    """Return whether a group's label is one that `template_groups` gives."""
+    """Whether `template_groups` made this label of a group."""
     return label == OTHER or GAP in label.split(" ")
 
 
 def _pattern(masked: Sequence[str]) -> tuple[str, ...]:
-    """Return the pattern of a question whose other words are gaps; empty where it can have none."""
+    """Return the pattern of a question whose words are masked unless fixed, or an empty tuple."""
     if GAP not in masked:
         return ()
     start = masked.index(GAP)

@@ -1,4 +1,4 @@
-"""Texts made comparable: what counts as the same question."""
+"""Normalises texts for comparison, and splits them into words, shingles and sentences."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ _WORD = re.compile(r"\w+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, in compatibility form (NFKC) and case-folded."""
+    """Return the words of a text, case-folded and in compatibility form (NFKC)."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def normalise(text: str) -> str:
-    """Return a text without case, punctuation, compatibility forms and spacing: equal results count as repeats.
+    """Return a text without case, punctuation, compatibility forms and spacing. Texts with equal results are repeats.
 
-    A text that has no words (only symbols) is compared as it stands, less its outer spaces.
+    A text without words (only symbols) keeps everything but its outer spaces.
     """
     return " ".join(words(text)) or text.strip()
 
 
 def shingles(text: str, size: int = 3) -> set[str]:
-    """Return the set of runs of `size` words; a text that is shorter gives one, all its words."""
-    found = words(text)
-    if len(found) <= size:
-        return {" ".join(found)} if found else set()
-    return {" ".join(found[start : start + size]) for start in range(len(found) - size + 1)}
+    """Return the set of all runs of `size` words. A shorter text gives one run of all its words."""
+    all_words = words(text)
+    if len(all_words) <= size:
+        return {" ".join(all_words)} if all_words else set()
+    return {" ".join(all_words[start : start + size]) for start in range(len(all_words) - size + 1)}
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield sentences, split after `.`, `!` or `?` before a capital or a digit. Rough."""
+    """Yield the sentences of a text, split after `.`, `!` or `?` before a capital or a digit. This is a rough rule."""
     for part in _SENTENCE_END.split(text):
         if part.strip():
             yield part.strip()

@@ -1,4 +1,4 @@
-"""Writing datasets as BEIR folders: whole, or not at all."""
+"""Writes datasets as BEIR folders, complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Write a dataset as a BEIR folder with a `dataset.toml` that describes it.
 
     Raises:
-        DataError: the folder is there already.
+        BenchError: the folder exists and is not empty, or cannot be made.
     """
     with new_folder(folder) as temporary:
         write_files(dataset, temporary)
 
 
 def write_files(dataset: Dataset, folder: Path) -> None:
-    """Write the files of a dataset into a folder that exists: documents in order, queries and judgements sorted."""
+    """Write a dataset's files into an existing folder: documents in order, queries and judgements sorted."""
     corpus = dataset.corpus
     titles = corpus.titles or [""] * len(corpus)
     bodies = corpus.bodies or corpus.texts
@@ -43,7 +43,7 @@ def write_files(dataset: Dataset, folder: Path) -> None:
 
 
 def description(dataset: Dataset) -> str:
-    """Return what a dataset's folder says of itself, in the form of the catalogue's files."""
+    """Return the `dataset.toml` of a dataset, in the form of the catalogue's files."""
     info = dataset.info
     values: dict[str, object] = {
         "kind": "retrieval",
@@ -65,5 +65,5 @@ def description(dataset: Dataset) -> str:
 
 
 def _toml(value: object) -> str:
-    """Write a value as TOML; its strings, numbers, booleans and lists are JSON's, but for the delete character."""
+    """Return a value as TOML. Strings, numbers, booleans and lists are as in JSON, except the delete character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

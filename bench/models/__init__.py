@@ -1,1 +1,1 @@
-"""Base models: finding and loading them, their architectures, precision and device."""
+"""Base models: finding and loading them, their architectures, precision, devices and endpoints."""

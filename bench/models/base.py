@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""Files that determine embeddings: weights, configuration of all modules, vocabulary."""
+"""Files that determine embeddings: weights, configurations and vocabulary."""
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """An embedding model on disk. `load` gives a fresh copy each time, so that no strategy changes another's."""
+    """An embedding model on disk. `load` returns a fresh copy each time, so strategies cannot affect each other."""
 
     name: str
     path: Path
     pooling: str | None = None
-    """Overrides the model's own pooling: for showing that a wrong one is noticed."""
+    """Replaces the model's own pooling, to show that the checks notice a wrong one."""
     trust_remote_code: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over the content of all files that determine embeddings."""
+        """16 hex digits over all files that determine embeddings."""
         digest = hashlib.sha256((self.pooling or "").encode())
         files = {path for pattern in CONTENT for path in self.path.rglob(pattern) if path.is_file()}
         for path in sorted(files):
@@ -43,7 +43,7 @@ class BaseModel:
         return digest.hexdigest()[:16]
 
     def load(self, device: str = "cpu") -> SentenceTransformer:
-        """Load a fresh copy in fp32 and evaluation mode. Prompts, pooling and maximum length are the model's own.
+        """Return a fresh copy in fp32 and evaluation mode, with the model's own prompts, pooling and maximum length.
 
         Raises:
             ModelError: the folder holds no sentence-transformers model with safetensors weights.
@@ -86,7 +86,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def without_peft_warnings() -> Iterator[None]:
-    """Hide, while PEFT wraps a model, that it asks transformers for an attribute under the name it had before."""
+    """Hide PEFT's deprecation warning about an attribute of transformers while it wraps a model."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         yield

@@ -1,4 +1,4 @@
-"""Devices: the names that are understood, and whether this machine has the one that is asked for."""
+"""Checks the names of devices, and whether this machine has them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from bench.errors import BenchError, did_you_mean
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-"""`auto` is the fastest there is; `cuda:1` is the second of several."""
+"""`auto` is the fastest device of the machine; `cuda:1` is the second of several."""
 _NUMBERED = re.compile(r"cuda:\d+\Z")
 
 
 def check_name(device: str) -> None:
-    """Refuse what is not a device's name.
+    """Refuse an unknown name.
 
     Raises:
-        BenchError: it is not one.
+        BenchError: it is not the name of a device.
     """
     if device not in DEVICES and not _NUMBERED.match(device):
         hint = did_you_mean(device, DEVICES) or "."
@@ -23,10 +23,10 @@ def check_name(device: str) -> None:
 
 
 def require(device: str) -> None:
-    """Refuse a device that this machine does not have. Loads torch only where one is named that it may lack.
+    """Refuse a device that this machine does not have. This loads torch only for devices that may be missing.
 
     Raises:
-        BenchError: it is not a device's name, or there is none of it here.
+        BenchError: the name is unknown, or the machine has no such device.
     """
     check_name(device)
     if device in ("auto", "cpu"):
@@ -42,4 +42,4 @@ def require(device: str) -> None:
         raise BenchError(f"device {device!r}: torch finds no CUDA device here; use --device auto or cpu")
     number = int(device.partition(":")[2] or 0)
     if number >= count:
-        raise BenchError(f"device {device!r}: the last CUDA device here is cuda:{count - 1}")
+        raise BenchError(f"device {device!r}: the last CUDA device is cuda:{count - 1}")

@@ -1,4 +1,4 @@
-"""What the files of a base model say about it: dimension, length, parameters, licence. No model is loaded."""
+"""Reads dimension, length, parameters and licence from a base model's files, without loading the model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Sizes as the files state them; None where they do not."""
+    """Sizes and licence of a base model. None means that its files do not state a size."""
 
     dimension: int | None
     """Length of a vector."""
     max_length: int | None
-    """Tokens a text is cut to."""
+    """Number of tokens that texts are cut to."""
     parameters: int
     licence: str
-    """As an SPDX-like identifier in lower case, `unknown` where the model's card does not say."""
+    """The licence identifier of the model card in lower case, or `unknown`."""
 
 
 def model_info(model: BaseModel) -> ModelInfo:
-    """Read the facts of a base model from its files.
+    """Return the sizes and the licence of a base model, from its files.
 
     Raises:
-        ModelError: a file of it is not what it should be.
+        ModelError: a file is malformed.
     """
     from bench.models.base import DEFAULT_MODEL
 
@@ -58,7 +58,7 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
 
 
 def _dimension(folder: Path) -> int | None:
-    """Return the width of the last module that sets one: a projection, else the pooling, else the transformer."""
+    """Return the width of the last module that sets one: projection, pooling or transformer."""
     for module in reversed(_modules(folder)):
         config = _json(folder / module["path"] / "config.json") if module["path"] else {}
         for key in ("out_features", "embedding_dimension", "word_embedding_dimension"):
@@ -79,7 +79,7 @@ def _max_length(folder: Path) -> int | None:
 
 
 def _parameters(folder: Path) -> int:
-    """Count the floating-point scalars in all weight files, from their headers."""
+    """Return the number of floating-point scalars in all weight files, from their headers."""
     return sum(
         prod(tensor["shape"])
         for path in folder.rglob("*.safetensors")

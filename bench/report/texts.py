@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.data.catalogue import catalogue
 from bench.data.dataset import Dataset
 from bench.data.folders import is_dataset
-from bench.data.locate import Spec, load_dataset, search_places
+from bench.data.locate import DatasetName, load_dataset, search_places
 from bench.errors import BenchError
 from bench.report.comparison import Comparison
 from bench.report.load import Run
@@ -54,7 +54,7 @@ def find_texts(run: Run, comparison: Comparison) -> Texts:
 
 def is_local(name: str, data_dir: Path | None) -> bool:
     """Return whether a dataset can be read without the network."""
-    spec = Spec.parse(name)
+    spec = DatasetName.parse(name)
     if spec.name == "hub":
         return False
     entry = catalogue().get(spec.name)

@@ -1,1 +1,1 @@
-"""From texts to rankings: encoding (cached), indexes, search."""
+"""From texts to rankings: cached encoding, indexes and search."""

@@ -1,4 +1,4 @@
-"""Search in corpora too large for exact search: FAISS finds candidates, their scores are computed exactly."""
+"""Approximate search for large corpora: FAISS finds candidates, whose scores are then computed exactly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from bench.retrieval.exact import nearest
 
 TARGET_RECALL = 0.99
-"""Share of the exact best documents that must be found; lists are probed until it is reached."""
+"""Share of the exact best documents that the search must find. It probes more lists until it does."""
 _SAMPLE = 64
-_TRAINING_A_LIST = 64
+_TRAINING_PER_LIST = 64
 _FIRST_PROBES = 8
 _BLOCK = 65_536
 _RESCORED_QUERIES = 64
@@ -21,15 +21,15 @@ _CANDIDATES = 2
 
 
 class ApproximateSearch:
-    """Inverted lists of 8-bit codes (Jégou et al., 2011, section 4, with scalar quantisation), rescored exactly.
+    """An index of inverted lists of 8-bit codes (Jégou et al., 2011, section 4, with scalar quantisation).
 
-    The codes take a quarter of the vectors' memory; the vectors themselves are read for the candidates alone and may
-    stay on disk. Inner products of the original vectors decide the order: what is approximate is only which documents
-    are looked at. How many lists are probed is settled on the first queries, against exact search.
+    The codes take a quarter of the vectors' memory. The vectors may stay on disk: only those of candidates are read.
+    Inner products of the original vectors decide the order, so only the choice of candidates is approximate. The first
+    queries settle the number of probed lists, in comparison with exact search.
 
     Args:
-        vectors: (n, d) float32; may be a memory map.
-        seed: of the sample that the lists' centroids are made from.
+        vectors: (n, d) float32. It may be a memory map.
+        seed: draws the sample for the centroids of the lists.
     """
 
     def __init__(self, vectors: np.ndarray, seed: int = 0) -> None:
@@ -40,17 +40,17 @@ class ApproximateSearch:
         n, dimension = vectors.shape
         self.lists = 2 ** round(math.log2(max(math.sqrt(n), 2)))
         self.probes = 0
-        """Lists searched for a query; 0 until it is settled."""
+        """Number of lists searched for a query. 0 before the first search."""
         self.recall: float | None = None
-        """Mean share of the exact best k found, on a sample of the first queries; None before the first search."""
+        """Mean share of the exact k best found, on a sample of the first queries. None before the first search."""
         rng = np.random.default_rng(seed)
-        sample = np.sort(rng.choice(n, min(n, self.lists * _TRAINING_A_LIST), replace=False))
+        sample = np.sort(rng.choice(n, min(n, self.lists * _TRAINING_PER_LIST), replace=False))
         self._index: Any = faiss.index_factory(dimension, f"IVF{self.lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         self._index.train(np.ascontiguousarray(vectors[sample]))
         for begin in range(0, n, _BLOCK):
             self._index.add(np.ascontiguousarray(vectors[begin : begin + _BLOCK]))
         self.seconds = time.perf_counter() - start
-        """What building it took."""
+        """Seconds that building the index took."""
 
     @property
     def nbytes(self) -> int:
@@ -59,10 +59,10 @@ class ApproximateSearch:
         return n * (dimension + 8) + self.lists * dimension * 4
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the k best documents of each query (q, d).
+        """Return the k best documents of each query (q, d).
 
         Returns:
-            Scores and positions, both (q, k), best first; where fewer are found, score -inf and position -1 at the end.
+            Scores and positions, both (q, k), best first. Missing documents have score -inf and position -1.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         k = min(k, len(self.vectors))
@@ -71,13 +71,13 @@ class ApproximateSearch:
         return self._find(queries, k)
 
     def _settle(self, queries: np.ndarray, k: int) -> None:
-        """Double the lists probed until the recall is reached on a sample of queries."""
+        """Double the number of probed lists until a sample of queries reaches the recall."""
         sample = queries[:: max(1, len(queries) // _SAMPLE)][:_SAMPLE]
         _, exact = nearest(self.vectors, sample, k)
         self.probes = min(_FIRST_PROBES, self.lists)
         while True:
-            _, found = self._find(sample, k)
-            shares = [len(np.intersect1d(*pair)) / k for pair in zip(exact, found, strict=True)]
+            _, approximate = self._find(sample, k)
+            shares = [len(np.intersect1d(*pair)) / k for pair in zip(exact, approximate, strict=True)]
             self.recall = float(np.mean(shares))
             if self.recall >= TARGET_RECALL or self.probes == self.lists:
                 return
@@ -87,10 +87,10 @@ class ApproximateSearch:
         self._index.nprobe = self.probes
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         positions = np.full((len(queries), k), -1, dtype=np.int64)
-        wanted = min(_CANDIDATES * k, len(self.vectors))
+        count = min(_CANDIDATES * k, len(self.vectors))
         for begin in range(0, len(queries), _RESCORED_QUERIES):
             part = slice(begin, begin + _RESCORED_QUERIES)
-            _, candidates = self._index.search(queries[part], wanted)
+            _, candidates = self._index.search(queries[part], count)
             exact = np.einsum("qcd,qd->qc", self.vectors[np.maximum(candidates, 0)], queries[part])
             exact[candidates < 0] = -np.inf
             order = np.argsort(-exact, axis=1, kind="stable")[:, :k]

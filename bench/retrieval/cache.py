@@ -37,10 +37,10 @@ _HEADER = struct.Struct("<8sQQd")
 _FORMAT = 2
 """Part of a space's name. Raise it when a segment's form or the meaning of an identity changes."""
 _LOG = logging.getLogger("adaptbench")
-_LOOK_SHARE = 1 / 64
-"""Share of the bound that a writer may add before it looks again how much there is: a look takes time a file."""
+_RECOUNT_SHARE = 1 / 64
+"""Share of the size bound that a writer adds before it measures the folder again, which takes time for each file."""
 _ABANDONED_SECONDS = 3600.0
-"""Age at which a half-written segment belongs to a writer that is gone."""
+"""Age from which a partial segment belongs to a writer that no longer runs."""
 
 
 def default_folder() -> Path:
@@ -105,13 +105,13 @@ class VectorCache:
 class _Segment:
     path: Path
     begin: int
-    """Number of its first vector, counted over all segments of the space in the order in which they were met."""
+    """Number of its first vector, counted over the segments of the space in the order of reading."""
     seconds: float
-    """What encoding one of its texts took."""
+    """Seconds that encoding one of its texts took."""
 
 
 class VectorSpace:
-    """The vectors of one space. `put` adds to disk and to this reader; `refresh` finds what others have added."""
+    """The vectors of one space. `put` adds a segment; `refresh` reads the segments that others have added."""
 
     def __init__(self, folder: Path, cache: VectorCache, note: Callable[[str], None] = _LOG.warning) -> None:
         self.folder = folder
@@ -123,8 +123,8 @@ class VectorSpace:
         self._known: set[str] = set()
         self._dropped: set[str] = set()
         self._next = 0
-        self._bytes = 0  # of the space on disk, when last looked at, and what this writer has added since
-        self._unlooked: int | None = None  # bytes written since then; None before the first look
+        self._bytes = 0  # of the space on disk, as last measured, plus the segments added since
+        self._unmeasured: int | None = None  # bytes added since then; None before the first measurement
         self.refresh()
         if self._segments:
             with suppress(OSError):  # a cache that another user owns can be read
@@ -180,8 +180,8 @@ class VectorSpace:
 
     def _store(self, keys: Sequence[bytes], vectors: np.ndarray, seconds: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._unlooked is None or self._unlooked > self._cache.max_bytes * _LOOK_SHARE:
-            self._bytes, self._unlooked = self._own_bytes(), None
+        if self._unmeasured is None or self._unmeasured > self._cache.max_bytes * _RECOUNT_SHARE:
+            self._bytes, self._unmeasured = self._own_bytes(), None
         if self._bytes + vectors.nbytes > self._cache.max_bytes:
             return
         content = _segment_bytes(keys, vectors, seconds)
@@ -196,12 +196,12 @@ class VectorSpace:
             raise
         self._add(path, keys, seconds)
         self._bytes += len(content)
-        if self._unlooked is None:
+        if self._unmeasured is None:
             self._cache.shrink(keep=self.folder)
-        self._unlooked = (self._unlooked or 0) + len(content)
+        self._unmeasured = (self._unmeasured or 0) + len(content)
 
     def _own_bytes(self) -> int:
-        """Return the bytes of this space on disk, once what writers that are gone have left behind is cleared away."""
+        """Return the bytes of this space on disk, after deleting partial segments of writers that no longer run."""
         total = 0
         for file in self.folder.iterdir():
             if file.suffix == ".partial" and not _being_written(file):
@@ -210,7 +210,7 @@ class VectorSpace:
         return total
 
     def _by_segment(self, rows: np.ndarray) -> Iterator[tuple[_Segment, np.ndarray]]:
-        """Yield each segment that holds some of the rows (n,), and where these stand in `rows`."""
+        """Yield each segment that holds some of the rows (n,), and the positions of these in `rows`."""
         order = np.argsort(rows, kind="stable")
         order = order[np.searchsorted(rows[order], 0) :]
         begins = [segment.begin for segment in self._segments]
@@ -232,7 +232,7 @@ class VectorSpace:
                 header = _parsed(stream.read(_HEADER.size), os.fstat(stream.fileno()).st_size)
                 packed = stream.read(header[0] * _KEY_BYTES) if header is not None else b""
         except FileNotFoundError:
-            return  # deleted by another process
+            return  # another process deleted it
         except OSError as error:
             self._drop(path, error.strerror or str(error))
             return
@@ -300,12 +300,12 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 
 def _being_written(path: Path) -> bool:
-    """Whether a file is a segment that some process is at work on."""
+    """Whether a file is a segment that a process is writing."""
     return path.suffix == ".partial" and time.time() - _last_use(path) < _ABANDONED_SECONDS
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file; 0 where another process has just deleted it."""
+    """Return the bytes of a file, or 0 if another process has deleted it."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

@@ -23,13 +23,13 @@ def nearest(documents: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndar
     import torch
 
     k = min(k, len(documents))
-    wanted = torch.from_numpy(np.ascontiguousarray(queries))
+    query_vectors = torch.from_numpy(np.ascontiguousarray(queries))
     size = max(1, min(_BLOCK_DOCS, _BLOCK_SCORES // max(len(queries), 1)))
     best_scores = torch.empty((len(queries), 0))
     best_positions = torch.empty((len(queries), 0), dtype=torch.int64)
     for begin in range(0, len(documents), size):
         block = torch.from_numpy(_writable(documents[begin : begin + size]))
-        scores, positions = (wanted @ block.T).topk(min(k, len(block)), dim=1)
+        scores, positions = (query_vectors @ block.T).topk(min(k, len(block)), dim=1)
         best_scores = torch.cat([best_scores, scores], dim=1)
         best_positions = torch.cat([best_positions, positions + begin], dim=1)
         if begin:

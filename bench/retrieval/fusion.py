@@ -1,4 +1,4 @@
-"""Two rankings into one: a convex combination of scaled scores, or reciprocal ranks."""
+"""Fuses rankings: a convex combination of scaled scores, or reciprocal ranks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bench.retrieval.ranking import Hits, trec_order
 
 
 def reciprocal_rank(rankings: Sequence[Hits], k: int = 60) -> Hits:
-    """Sum 1 / (k + rank) over the rankings that hold a document (Cormack et al., 2009, section 2; k = 60 is theirs).
+    """Return documents by the sum of 1 / (k + rank) over the rankings (Cormack et al., 2009, section 2, with k = 60).
 
-    Ranks count from 1 in trec_eval's order, which parts equal scores by document id; so are equal sums.
+    Ranks count from 1 in trec_eval's order, so document ids break ties of scores and of sums.
     """
     sums: dict[str, float] = {}
     for hits in rankings:
@@ -23,11 +23,10 @@ def convex(first: Mapping[str, float], second: Mapping[str, float], weight: floa
     """Return weight x `first` + (1 - weight) x `second`, each scaled to 0..1 (Bruch et al., 2023, section 4.1, TM2C2).
 
     Args:
-        first: document id -> score; both hold the same documents.
-        second: likewise.
-        weight: of `first`, from 0 to 1.
-        floors: the least that the scores of each can be (-1 for a cosine, 0 for BM25), which becomes 0; the most that
-            was found becomes 1.
+        first: document id -> score.
+        second: document id -> score, for the same documents.
+        weight: weight of `first`, from 0 to 1.
+        floors: the least possible score of each (-1 for a cosine, 0 for BM25). It becomes 0, and the best score 1.
     """
     a, b = _scaled(first, floors[0]), _scaled(second, floors[1])
     return trec_order((doc, weight * a[doc] + (1.0 - weight) * b[doc]) for doc in a)

@@ -1,4 +1,4 @@
-"""BM25: tokens, an index, a ranking. Used by the strategy `bm25` and for hard negatives in development pools."""
+"""BM25: tokens, index and ranking, for the strategy `bm25` and for hard negatives."""
 
 from __future__ import annotations
 
@@ -29,56 +29,56 @@ def _english() -> tuple[Callable[[list[str]], list[str]], frozenset[str]]:
 
 
 def tokenize(text: str) -> list[str]:
-    """Split into lower-case words of two letters or more, without English stop words, Snowball-stemmed."""
+    """Return the Snowball stems of the lower-case words of two letters or more, without English stop words."""
     stem, stop = _english()
     return stem([word for word in _WORD.findall(text.lower()) if word not in stop])
 
 
 @dataclass(frozen=True)
 class LexicalIndex:
-    """A BM25 index over `ids`. `engine` is a `bm25s.BM25` or a `rank_bm25.BM25`."""
+    """A BM25 index over `ids`."""
 
     ids: Sequence[str]
     engine: Any
+    """A `bm25s.BM25` or a `rank_bm25.BM25`."""
     nbytes: int
     seconds: float
 
     def search(self, queries: Mapping[str, str], top_k: int) -> Ranking:
-        """Rank documents that share a term with the query; a document with score 0 is not found."""
+        """Rank the documents that share a term with a query. Documents with score 0 are left out."""
         return Ranking({query: self._hits(tokenize(text), top_k) for query, text in queries.items()})
 
     def _hits(self, terms: list[str], top_k: int) -> Hits:
         return best(self.ids, self.scores(terms), top_k)
 
     def scores(self, terms: list[str]) -> np.ndarray:
-        """Return the score of every document (n,) for a tokenised query."""
+        """Return the scores (n,) of all documents for a tokenised query."""
         if not terms:
             return np.zeros(len(self.ids), dtype=np.float32)
         return np.asarray(self.engine.get_scores(terms), dtype=np.float32)
 
 
 def best(ids: Sequence[str], scores: np.ndarray, top_k: int) -> Hits:
-    """Return the `top_k` best documents with a score above 0, given the score (n,) of each of `ids`."""
-    found = np.flatnonzero(scores > 0)
-    if len(found) > top_k:
-        floor = np.partition(scores[found], -top_k)[-top_k]
-        found = found[scores[found] >= floor]  # ties at the cut are kept, then ordered by id
-    return trec_order((ids[int(position)], float(scores[position])) for position in found)[:top_k]
+    """Return the `top_k` documents of `ids` with the best scores (n,) above 0."""
+    positions = np.flatnonzero(scores > 0)
+    if len(positions) > top_k:
+        floor = np.partition(scores[positions], -top_k)[-top_k]
+        positions = positions[scores[positions] >= floor]  # keeps ties at the cut, which the ids then order
+    return trec_order((ids[int(position)], float(scores[position])) for position in positions)[:top_k]
 
 
 def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str = "bm25s") -> LexicalIndex:
-    """Index a corpus.
+    """Return the BM25 index of a corpus.
 
     Args:
         corpus: the documents.
         k1: term-frequency saturation.
         b: length normalisation, 0 to 1.
         engine: `bm25s` (Lucene's formula, sparse matrices; Lù, 2024) or `rank_bm25` (Robertson's formula with idf
-            floored at a quarter of its mean; slow). Lucene's adds 1 inside the logarithm of the idf, so that none is
-            negative.
+            floored at a quarter of its mean; slow). Lucene's idf is never negative.
 
     Raises:
-        BenchError: an unknown engine.
+        BenchError: the engine is unknown.
     """
     if engine not in ENGINES:
         raise BenchError(f"bm25 engine {engine!r} is not one of {', '.join(ENGINES)}")

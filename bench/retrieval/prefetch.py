@@ -1,4 +1,4 @@
-"""Work done ahead of its use, in a thread of its own."""
+"""Prepares items in a thread before they are needed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _END = object()
 
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """Yield what `items` yields, made up to `depth` items ahead. What fails in the thread is raised here.
+    """Yield the items of `items`, which a thread makes up to `depth` items ahead. Its exceptions are raised here.
 
-    A caller that stops early ends the thread with the generator.
+    The thread ends with the generator.
     """
     ready: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -23,7 +23,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     def offer(item: object, error: BaseException | None = None) -> bool:
         while not stopped.is_set():
             try:
-                ready.put((item, error), timeout=_LOOK_SECONDS)
+                ready.put((item, error), timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return True
@@ -34,7 +34,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
             for item in items:
                 if not offer(item):
                     return
-        except BaseException as error:  # raised again where the items are used
+        except BaseException as error:  # raised again in the consuming thread
             offer(_END, error)
         else:
             offer(_END)

@@ -1,4 +1,4 @@
-"""A ranking (TREC run): for each query the documents found, best first, with their scores."""
+"""`Ranking` (a TREC run): for each query, documents with their scores, best first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from bench.errors import DataError
 
 _GZIP = b"\x1f\x8b"
-"""The first bytes of every gzipped file."""
+"""The first bytes of a gzipped file."""
 
 Hits = list[tuple[str, float]]
-"""(document id, score), by score descending, then by document id descending, as trec_eval orders them."""
+"""(document id, score) in trec_eval's order: score descending, then document id descending."""
 
 
 def trec_order(hits: Iterable[tuple[str, float]]) -> Hits:
-    """Sort by score descending, ties by document id descending: trec_eval's order, which every figure here follows."""
+    """Return hits in trec_eval's order: score descending, then document id descending. All scores here use it."""
     return sorted(hits, key=lambda hit: (hit[1], hit[0]), reverse=True)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Query id -> hits in trec_eval's order. A query that was searched and found nothing has an empty list."""
+    """Query id -> hits in trec_eval's order. A query without results has an empty list."""
 
     hits: Mapping[str, Hits] = field(default_factory=dict)
 
@@ -38,29 +38,29 @@ class Ranking:
         return self.hits[query]
 
     def top(self, k: int) -> Ranking:
-        """Return the ranking cut to its first k documents a query."""
+        """Return the ranking with the first k documents of each query."""
         return Ranking({query: hits[:k] for query, hits in self.hits.items()})
 
     def without_same_id(self) -> Ranking:
-        """Drop documents whose id is the query's own (`drop_same_id` datasets). Retrieve one more than needed first."""
+        """Return the ranking without documents that have the query's own id. Retrieve one more document for it."""
         return Ranking({query: [hit for hit in hits if hit[0] != query] for query, hits in self.hits.items()})
 
     def as_run(self) -> dict[str, dict[str, float]]:
-        """Return query id -> document id -> score, the form that trec_eval's bindings take."""
+        """Return query id -> document id -> score, the form of trec_eval's bindings."""
         return {query: dict(hits) for query, hits in self.hits.items()}
 
     @classmethod
     def from_run(cls, run: Mapping[str, Mapping[str, float]]) -> Ranking:
-        """Build a ranking from query id -> document id -> score, putting it into trec_eval's order."""
+        """Return the ranking of query id -> document id -> score, in trec_eval's order."""
         return cls(
             {query: trec_order((doc, float(score)) for doc, score in docs.items()) for query, docs in run.items()}
         )
 
 
 def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
-    """Write a gzipped TREC run: `query Q0 document rank score tag`. Bytes do not depend on the time of writing.
+    """Write a gzipped TREC run: `query Q0 document rank score tag`. The bytes do not depend on the time.
 
-    Columns are parted by tabs, which every TREC tool takes, so that ids with spaces survive; a tag loses its own.
+    Tabs separate the columns, which every TREC tool reads, so that ids may hold spaces. Spaces in the tag are removed.
     """
     tag = "".join(tag.split())
     with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as stream:
@@ -70,10 +70,10 @@ def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
 
 
 def read_trec(path: Path) -> Ranking:
-    """Read a TREC run, gzipped or plain, whatever its name.
+    """Read a TREC run, gzipped or plain, with any file name.
 
     Raises:
-        DataError: a line does not have six columns, its score is not a number, or the file is not text.
+        DataError: a line does not have six columns, a score is not a number, or the file is not text.
     """
     run: dict[str, dict[str, float]] = {}
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Tables of vectors: in memory, or mapped to a file where they are large."""
+"""Makes tables of vectors, in memory or as a memory map."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 IN_MEMORY = 256 * 1024**2
-"""Bytes of vectors that stay in memory: 175,000 of 384 dimensions."""
+"""Size of a table up to which it stays in memory: 175,000 vectors of 384 dimensions."""
 
 
 def vector_table(n: int, dimension: int, folder: Path | None) -> np.ndarray:
-    """Return an uninitialised table (n, dimension) of float32, a memory map where it has more than `IN_MEMORY` bytes.
+    """Return an uninitialised table (n, dimension) of float32. Above `IN_MEMORY` bytes it is a memory map.
 
-    The file of a memory map lies in `folder`, has no name, and goes with the array. Its blocks are reserved at once, so
-    that a full disk is noticed here and not while writing; the table is then in memory after all.
+    The map's unnamed file lies in `folder` and disappears with the array. Its blocks are reserved at once. If the disk
+    is too full for that, the table is in memory instead.
     """
     nbytes = n * dimension * 4
     if nbytes <= IN_MEMORY or not hasattr(os, "posix_fallocate"):

@@ -1,4 +1,4 @@
-"""What is reached without any training: BM25 and the untouched base model. The rest is what adaptation could gain."""
+"""Scores of BM25 and of the untouched base model, for `bench inspect`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _DEPTH = 100
 
 
 def lexical_scores(dataset: Dataset, split: str) -> dict[str, float]:
-    """Score BM25 (Lucene's formula, k1 1.5, b .75, English stems and stop words) on a split."""
+    """Return the scores of BM25 on a split (Lucene's formula, k1 1.5, b 0.75, English stems and stop words)."""
     from bench.retrieval.lexical import build_lexical
 
     return _scores(dataset, split, lambda corpus, queries, k: build_lexical(corpus).search(queries, k))
 
 
 def base_scores(dataset: Dataset, split: str, resources: Resources) -> dict[str, float]:
-    """Score the untouched base model on a split."""
+    """Return the scores of the untouched base model on a split."""
     from bench.encoders.base import BaseEncoder
 
     base = BaseEncoder(None, resources)
     return _scores(dataset, split, lambda corpus, queries, k: base.search(queries, base.index(corpus), k))
 
 
-def open_context(model: str | None, max_length: int | None, scratch: Path | None = None) -> Resources:
-    """Return a context around a base model (None: the default one), with the user's cache of vectors."""
+def open_resources(model: str | None, max_length: int | None, scratch: Path | None = None) -> Resources:
+    """Return the resources of a base model (None means the default one), with the user's vector cache."""
     import torch
 
     from bench.models.locate import base_model
@@ -50,7 +50,7 @@ def open_context(model: str | None, max_length: int | None, scratch: Path | None
 
 
 def token_counter(resources: Resources) -> tuple[Callable[[Sequence[str]], list[int]], int]:
-    """Return a function that counts the tokens of texts, special ones included, and how many the model takes."""
+    """Return a function that counts the tokens of texts, special ones included, and the model's limit."""
     model = resources.model.load("cpu")
     tokenizer = model.tokenizer
 

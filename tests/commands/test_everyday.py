@@ -39,7 +39,7 @@ def test_every_command_prints_its_result_as_json_on_request(name: str, capsys: A
         (["tune", "--out", "a-file"], "a-file is a file, not a folder"),
         (["import", "no.csv", "--out", "a-file/x"], "a-file is a file, not a folder"),
         (["report", "a-run", "--out", "a-file"], "a-file is a file, not a folder"),
-        (["import", "no.csv", "--out", "a-file"], "a-file: is there already"),
+        (["import", "no.csv", "--out", "a-file"], "a-file: already exists"),
         (["clean", "pydocs", "--out", "a-file/x"], "a-file is a file, not a folder"),
         (["run", "--config", "latin.yaml"], "latin.yaml:2: not UTF-8"),
         (["run", "--device", "tpu"], "unknown device 'tpu'"),

@@ -57,8 +57,8 @@ def test_empty_texts_are_kept_and_counted(write_folder: Callable[..., Path]) -> 
     dataset = read_beir(folder, INFO)
     assert len(dataset.corpus) == 3
     assert dataset.warnings == (
-        "corpus.jsonl: 2 empty documents, kept (lines 2, 3)",
-        "queries.jsonl: 1 empty queries, kept (line 1)",
+        "corpus.jsonl: 2 empty documents are kept (lines 2, 3)",
+        "queries.jsonl: 1 empty queries are kept (line 1)",
     )
 
 
@@ -83,7 +83,7 @@ def test_groups_come_from_the_queries_metadata(write_folder: Callable[..., Path]
         ({"corpus": f'{DOC}{{"_id": "d2", "text": "cut off\n'}, "corpus.jsonl:2", "not JSON"),
         ({"corpus": f'{DOC}["d2"]\n'}, "corpus.jsonl:2", "expected a JSON object, found list"),
         ({"corpus": f'{DOC}\n{{"text": "no id"}}\n'}, "corpus.jsonl:3", "no '_id'"),
-        ({"corpus": f'{DOC}{{"id": "d2", "text": ""}}\n'}, "corpus.jsonl:2", "belongs under '_id'"),
+        ({"corpus": f'{DOC}{{"id": "d2", "text": ""}}\n'}, "corpus.jsonl:2", "write it as '_id'"),
         ({"corpus": f'{DOC}{{"_id": "", "text": ""}}\n'}, "corpus.jsonl:2", "no '_id'"),
         ({"corpus": f'{DOC}{{"_id": 1.5, "text": ""}}\n'}, "corpus.jsonl:2", "'_id' is float"),
         ({"corpus": f'{DOC}{{"_id": "a\\tb", "text": ""}}\n'}, "corpus.jsonl:2", "has a tab"),
@@ -92,7 +92,7 @@ def test_groups_come_from_the_queries_metadata(write_folder: Callable[..., Path]
         ({"corpus": f'{DOC}{{"_id": "d2", "text": 3}}\n'}, "corpus.jsonl:2", "'text' is int"),
         ({"corpus": ""}, "corpus.jsonl", "the corpus is empty"),
         ({"corpus": DOC.encode() + b'{"_id": "\xff"}\n'}, "corpus.jsonl:2", "not UTF-8"),
-        ({"queries": "\n\n"}, "queries.jsonl", "there are no queries"),
+        ({"queries": "\n\n"}, "queries.jsonl", "the file has no queries"),
         ({"queries": '{"_id": "q1", "text": "a"}\n' * 2}, "queries.jsonl:2", "duplicate '_id' 'q1'"),
         ({"corpus": None}, "toy", "no corpus.jsonl"),
         ({"test": None}, "qrels", "no qrels"),
@@ -102,9 +102,9 @@ def test_groups_come_from_the_queries_metadata(write_folder: Callable[..., Path]
         ({"test": HEADER}, "test.tsv", "no judgements"),
         ({"test": f"{HEADER}q1\td1\n"}, "test.tsv:2", "expected 3 columns separated by tabs, found 2"),
         ({"test": f"{HEADER}q1\td1\t1\nq2\td2\t0.5\n"}, "test.tsv:3", "grade '0.5' is not an integer"),
-        ({"test": f"{HEADER}q1\td1\t1\nq9\td2\t1\n"}, "test.tsv:3", "names query 'q9'"),
-        ({"test": f"{HEADER}q1\td1\t1\nq2\td9\t1\n"}, "test.tsv:3", "names document 'd9'"),
-        ({"test": f"{HEADER}q1\td1\t1\nq1\td1\t2\n"}, "test.tsv:3", "but before 1"),
+        ({"test": f"{HEADER}q1\td1\t1\nq9\td2\t1\n"}, "test.tsv:3", "query 'q9' is not in queries.jsonl"),
+        ({"test": f"{HEADER}q1\td1\t1\nq2\td9\t1\n"}, "test.tsv:3", "document 'd9' is not in corpus.jsonl"),
+        ({"test": f"{HEADER}q1\td1\t1\nq1\td1\t2\n"}, "test.tsv:3", "contradicts an earlier 1"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_line(

@@ -9,7 +9,7 @@ import pytest
 from bench.data import catalogue as catalogue_module
 from bench.data.catalogue import catalogue, read_entry
 from bench.data.dataset import Dataset, SimilarityDataset
-from bench.data.locate import Spec, load_dataset
+from bench.data.locate import DatasetName, load_dataset
 from bench.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +81,7 @@ def test_options_are_checked_and_part_of_the_name(shared_data: Path) -> None:
     for text, message in {
         "scifact?maxlength=3": "unknown option 'maxlength', did you mean 'max_length'",
         "scifact?max_length=x": "not a whole number",
-        "scifact?max_length=": "empty or given twice",
+        "scifact?max_length=": "empty or set twice",
         "scifact?size=20": "unknown option 'size'",
         "scifact:tune": "has no variants",
         "pydocs:tuen": "did you mean 'tune'",
@@ -92,8 +92,11 @@ def test_options_are_checked_and_part_of_the_name(shared_data: Path) -> None:
 
 
 def test_one_spelling_for_the_same_options() -> None:
-    assert Spec.parse("pydocs?size=20&packages=numpy").text == Spec.parse("pydocs?packages=numpy&size=20").text
-    assert Spec.parse("pydocs:tune?size=20") == Spec("pydocs", "tune", {"size": "20"})
+    assert (
+        DatasetName.parse("pydocs?size=20&packages=numpy").text
+        == DatasetName.parse("pydocs?packages=numpy&size=20").text
+    )
+    assert DatasetName.parse("pydocs:tune?size=20") == DatasetName("pydocs", "tune", {"size": "20"})
 
 
 def test_pydocs_takes_packages_and_size() -> None:
@@ -122,7 +125,7 @@ def test_a_folder_of_the_same_name_but_another_size_does_not(write_folder: Calla
     assert load_dataset(str(folder)).info.expected == {}
     dataset = load_dataset("scifact", folder.parent)
     assert isinstance(dataset, Dataset)
-    assert "the catalogue says 5183 documents, found 2" in dataset.warnings[0]
+    assert "the catalogue has 5183 documents, this copy 2" in dataset.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_the_command_writes_a_copy_and_a_list(
     assert isinstance(dataset, Dataset)
     assert len(dataset.corpus) == 58
     assert main(["clean", str(tmp_path / "given"), "--out", str(tmp_path / "made")]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["clean", str(tmp_path / "given"), "--near-query", "1.5"]) == 2
 
 

@@ -267,7 +267,7 @@ def test_a_name_of_the_catalogue_is_downloaded_once_and_then_found(
     page.status = 404
     (tmp_path / "cache" / "datasets" / "toy" / "corpus.jsonl").unlink()
     (tmp_path / "cache" / "datasets" / "toy").rename(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"(?s)could not be downloaded.*404.*Looked in, before the network:.*cache"):
+    with pytest.raises(DataError, match=r"(?s)could not be downloaded.*404.*Searched before the download:.*cache"):
         load_dataset("toy")
 
 

@@ -179,7 +179,7 @@ def test_without_labels_the_test_is_pseudo_too_and_says_so(manual: Path, tmp_pat
     dataset = imported(manual, "--pseudo-queries", "--out", tmp_path / "made")
     assert set(dataset.splits) == {"train", "dev", "test"}
     assert all(dataset.groups[query].startswith("pseudo:") for query in dataset.splits["test"])
-    assert "scores say nothing of real questions" in capsys.readouterr().err
+    assert "scores do not show how real questions fare" in capsys.readouterr().err
     assert any("pseudo-queries" in warning for warning in dataset.warnings)
 
 
@@ -207,7 +207,7 @@ def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tm
         (["{table}", "--out", "{tmp}/x", "--query", "Qestion"], "did you mean 'Question'"),
         (["{table}", "--out", "{tmp}/x", "--shares", "80,20"], "expected three numbers"),
         (["{table}", "--out", "{tmp}/x", "--shares", "90,10,0"], "the share of the test split must be above 0"),
-        (["{table}", "--out", "{tmp}", "--seed", "1"], "is there already"),
+        (["{table}", "--out", "{tmp}", "--seed", "1"], "already exists"),
         (["{tmp}", "--out", "{tmp}/x"], "--pairs"),
         (["{tmp}/nowhere.csv", "--out", "{tmp}/x"], "no such file"),
         (["{table}", "--out", "{tmp}/x", "--pairs", "{table}"], "--pairs goes with a folder"),
@@ -218,7 +218,7 @@ def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tm
             ["{table}", "--out", "{tmp}/x", "--query", "Answer", "--positive", "Answer"],
             "column 'Answer' cannot be both --query and --positive",
         ),
-        (["{table}", "--out", "{tmp}/x", "--query", "Answer"], "which column holds the passage (--positive)?"),
+        (["{table}", "--out", "{tmp}/x", "--query", "Answer"], "no column for the passage (--positive)"),
     ],
 )
 def test_mistakes_are_said_and_leave_nothing(

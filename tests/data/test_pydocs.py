@@ -200,7 +200,7 @@ def test_sizes_are_nested_exact_and_in_proportion(small: tuple[Dataset, Path]) -
 def test_another_version_than_the_fixed_one_is_warned_about(small: tuple[Dataset, Path]) -> None:
     _, cache = small
     assert small[0].warnings == ()
-    assert "made from numpy 0.1, found" in read_pydocs(INFO, {"numpy": "0.1"}, 100, cache).warnings[0]
+    assert "pydocs uses numpy 0.1, but" in read_pydocs(INFO, {"numpy": "0.1"}, 100, cache).warnings[0]
     assert "no version of numpy" in read_pydocs(INFO, {"numpy": ""}, 100, cache).warnings[0]
 
 
@@ -231,5 +231,7 @@ def test_what_is_extracted_changes_with_its_version_alone(
     """Where this fails the extraction has changed: raise `EXTRACTION`, or caches go on giving the corpus of before."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     dataset = load_dataset(name)
-    assert not [warning for warning in dataset.warnings if "found" in warning], "made from other versions than fixed"
+    assert not [warning for warning in dataset.warnings if "installed" in warning], (
+        "made from other versions than fixed"
+    )
     assert (pydocs.EXTRACTION, dataset.fingerprint) == (3, fingerprint)

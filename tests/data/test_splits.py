@@ -125,7 +125,7 @@ def test_below_a_hundred_labels_nothing_is_set_apart(examples: int) -> None:
 def test_asking_for_more_labels_than_there_are_is_said() -> None:
     data = training_data(make({"train": one_each("a", 10), "test": one_each("b", 5)}), seed=0, examples=50)
     assert len(data.pairs) == 10
-    assert "50 labelled pairs were asked for, there are 10" in data.notes
+    assert "50 labelled pairs were requested, but there are 10" in data.notes
 
 
 def test_judgements_of_grade_0_are_no_pairs_and_no_labels() -> None:

@@ -115,5 +115,5 @@ def test_columns_are_found_by_name_or_by_their_usual_names(tmp_path: Path) -> No
     assert table.column("Best Answer", (), "answer") == "Best Answer"
     with pytest.raises(DataError, match=r"no column 'Best Anser', did you mean 'Best Answer'\?"):
         table.column("Best Anser", (), "answer")
-    with pytest.raises(DataError, match=r"which column holds the passage.*Columns: Best Answer, QUESTION"):
+    with pytest.raises(DataError, match=r"no column for the passage.*Columns: Best Answer, QUESTION"):
         table.column(None, ("passage",), "passage")

@@ -62,5 +62,5 @@ def test_weights_that_are_not_safetensors_are_not_loaded(tmp_path: Path, tiny_be
 def test_a_name_that_is_nowhere_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ModelError, match="does not exist"):
         base_model("./no/such/folder")
-    with pytest.raises(ModelError, match="without a network give a folder"):
+    with pytest.raises(ModelError, match="without a network, give a folder"):
         base_model("no-such-organisation/no-such-model")

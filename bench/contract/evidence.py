@@ -85,20 +85,23 @@ class Evidence:
     @cached_property
     def untrained(self) -> Strategy:
         """The strategy before its fit, around fitted components."""
-        components = [self.fit(component).strategy for component in self.blueprint.components]
+        components = self.fitted.strategy.components if self.blueprint.components else ()
         return self.blueprint.build(self.resources(), components)
 
-    @cached_property
+    @property
     def fitted(self) -> Fitted:
-        """The fit that most checks look at. It has indexed and searched once, as a fit has before a run measures it."""
-        fitted = self.fit()
-        answers_of(fitted.strategy, self.settings.dataset)
-        return fitted
+        """The fit that most checks look at. It has indexed and searched, as a fit has before a run measures it."""
+        return self._fit_and_answers[0]
 
-    @cached_property
+    @property
     def answers(self) -> np.ndarray:
         """What the fitted strategy answers."""
-        return answers_of(self.fitted.strategy, self.settings.dataset)
+        return self._fit_and_answers[1]
+
+    @cached_property
+    def _fit_and_answers(self) -> tuple[Fitted, np.ndarray]:
+        fitted = self.fit()
+        return fitted, answers_of(fitted.strategy, self.settings.dataset)
 
     @cached_property
     def untrained_answers(self) -> np.ndarray | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bench.models.base import BaseModel
     from bench.strategy.settings import TrainingSettings
 
+_REPRESENTED = 12
+"""Documents, and queries, whose representations are compared. The scores cover all of them."""
 Digests = dict[str, str]
 """Name of a tensor -> SHA-256 of its content."""
 
@@ -40,7 +42,7 @@ class CheckSettings:
 
 
 def answers_of(strategy: Strategy, dataset: Dataset, encoder: TextEncoder | None = None) -> np.ndarray:
-    """Return all that a strategy answers, as one vector: its scores, and the representations of all texts.
+    """Return what a strategy answers, as one vector: all its scores, and the representations of some texts.
 
     Args:
         strategy: fitted or loaded.
@@ -57,8 +59,13 @@ def answers_of(strategy: Strategy, dataset: Dataset, encoder: TextEncoder | None
         encoder = strategy.encoder
     if encoder is None:
         return scores.ravel()
-    vectors = [encoder.uncached(corpus.texts, "document"), encoder.uncached(list(queries.values()), "query")]
+    some_documents, some_queries = _spread(corpus.texts), _spread(list(queries.values()))
+    vectors = [encoder.uncached(some_documents, "document"), encoder.uncached(some_queries, "query")]
     return np.concatenate([scores.ravel(), *(matrix.ravel() for matrix in vectors)])
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    return list(texts[:: max(1, len(texts) // _REPRESENTED)])
 
 
 def represent(

@@ -55,7 +55,8 @@ def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadPr
 
 @pytest.mark.parametrize("strategy", [*COUNTED, "rerank(frozen)", "distill(lora, teacher=bm25)"])
 def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
-    _holds(strategy, base_model(), reload_process, names=("trains", "frozen", "batch", "detach", "budget"), steps=2)
+    names = ("trains", "frozen", "batch", "detach", "budget")
+    _holds(strategy, base_model(), reload_process, names=names, steps=2, dataset=sample_dataset(subjects=4))
 
 
 @pytest.mark.parametrize("strategy", COUNTED)

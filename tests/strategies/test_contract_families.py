@@ -6,6 +6,7 @@ import pytest
 
 from bench.contract import check
 from bench.contract.subprocess_reload import ReloadProcess
+from bench.data.sample import sample_dataset
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
 from bench.models.locate import base_model
@@ -42,7 +43,8 @@ def test_the_contract_holds(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
     names = ("trains", "frozen", "batch", "detach", "budget")
+    dataset = sample_dataset(subjects=4)
 
-    findings = check(strategy, base_model(), names=names, steps=2, reload_process=reload_process)
+    findings = check(strategy, base_model(), names=names, steps=2, dataset=dataset, reload_process=reload_process)
 
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))

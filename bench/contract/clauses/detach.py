@@ -15,7 +15,7 @@ def off_and_on(evidence: Evidence) -> str:
     strategy = evidence.fitted.strategy
     if not (isinstance(strategy, EncoderStrategy) and strategy.removable):
         return "not a removable attachment"
-    texts = evidence.sample_texts
+    texts = evidence.sample_texts[:-1]
     with torch.no_grad():
         adapted = embed(strategy.model.eval(), texts)
         with strategy.detached():

@@ -45,7 +45,7 @@ def gradients(evidence: Evidence) -> str:
         for parameter in trainable.values():
             noise = torch.randn(parameter.shape, generator=generator) * _NOISE
             parameter.add_(noise.to(parameter.device, parameter.dtype))  # no other check reads these values
-    kinds: tuple[Kind, ...] = ("query",) if strategy.representation.documents_by_base else ("query", "document")
+    kinds: tuple[Kind, ...] = ("query", "document") if strategy.representation.n_towers > 1 else ("query",)
     for kind in kinds:
         for tensor in represent(strategy.representation, strategy.model, evidence.sample_texts, kind):
             direction = torch.randn(tensor.shape, generator=generator).to(tensor.device)

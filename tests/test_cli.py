@@ -1,4 +1,4 @@
-"""The command line: what it answers at once, what it says of mistakes, what it returns."""
+"""The command line: how fast it answers, its error messages, its exit codes and its lists."""
 
 from __future__ import annotations
 

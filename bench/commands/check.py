@@ -94,20 +94,20 @@ def _on_this_machine(data_dir: Path | None, names: Sequence[str]) -> list[tuple[
     from bench.errors import unknown
 
     expecting = {name: entry for name, entry in catalogue().items() if entry.info.expected}
-    found = []
+    folders = []
     for name in names or expecting:
         if name not in expecting:
             raise unknown("dataset with expected scores", name, expecting)
         places = [data_dir / name] if data_dir else search_places(name, expecting[name])
         folder = next((place for place in places if is_dataset(place)), None)
         if folder is not None:
-            found.append((expecting[name], folder))
+            folders.append((expecting[name], folder))
         elif names:
             raise BenchError(f"dataset {name!r} is not in {', '.join(map(str, places))}")
-    if not found:
+    if not folders:
         where = data_dir or "$BENCH_DATA, ./datasets and the cache"
         raise BenchError(f"no dataset with expected scores in {where} (--data-dir). Known: {', '.join(expecting)}.")
-    return found
+    return folders
 
 
 def _measured(

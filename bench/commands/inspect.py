@@ -110,10 +110,10 @@ def _show(
 
     out = console()
 
-    def say(text: str) -> None:
+    def show(text: str) -> None:
         out.print(text, markup=False)
 
-    say(f"{dataset.name}: {facts.documents} documents. {dataset.info.title}".rstrip())
+    show(f"{dataset.name}: {facts.documents} documents. {dataset.info.title}".rstrip())
     splits = Table("split", "queries", "relevant", "per query", "most", "grades", "pseudo", box=None)
     for name, sizes in facts.splits.items():
         grades = ", ".join(f"{grade}: {n}" for grade, n in sizes.grades.items())
@@ -123,42 +123,42 @@ def _show(
     for kind, lengths in facts.lengths.items():
         cut = f"; {lengths.truncated:.1%} are over the limit of {lengths.limit}" if lengths.limit else ""
         spread = f"median {lengths.median:g} {lengths.unit}, 95% up to {lengths.p95:g}, longest {lengths.longest}"
-        say(f"{kind}: {spread}{cut}")
-    _show_scores(split, scores, say)
+        show(f"{kind}: {spread}{cut}")
+    _show_scores(split, scores, show)
     if facts.lexical_overlap:
         shared = facts.lexical_overlap
-        say(f"lexical overlap: on average a relevant document holds {shared['mean']:.0%} of a query's terms; "
+        show(f"lexical overlap: on average a relevant document holds {shared['mean']:.0%} of a query's terms; "
             f"{shared['none']:.1%} of the queries share no term with theirs")  # fmt: skip
-    say(f"power: {power['queries']} judged queries detect a difference of {power['detectable']:.3f} nDCG@10 "
+    show(f"power: {power['queries']} judged queries detect a difference of {power['detectable']:.3f} nDCG@10 "
         f"(80% power, alpha 0.05, standard deviation over queries {power['query_sd']:g}); "
         f"a difference of {power['gain']:g} needs {power['queries_needed']} queries")  # fmt: skip
-    _show_duplicates(split, facts, say)
+    _show_duplicates(split, facts, show)
     for warning in facts.warnings:
-        say(f"warning: {warning}")
+        show(f"warning: {warning}")
 
 
-def _show_scores(split: str, scores: dict[str, dict[str, float]], say: Any) -> None:
+def _show_scores(split: str, scores: dict[str, dict[str, float]], show: Any) -> None:
     for name, values in scores.items():
         shown = ", ".join(f"{measure} {value:.4f}" for measure, value in values.items())
         reachable = values["recall@100"] - values["recall@10"]
-        say(f"{name} on {split}: {shown}; a re-ranker of the first 100 can raise recall@10 by {reachable:.4f} at most")
+        show(f"{name} on {split}: {shown}; a re-ranker of the first 100 can raise recall@10 by {reachable:.4f} at most")
 
 
-def _show_duplicates(split: str, facts: Inspection, say: Any) -> None:
-    say(f"duplicates: {facts.copied_documents} documents are copies; {facts.near_documents} resemble another, in "
+def _show_duplicates(split: str, facts: Inspection, show: Any) -> None:
+    show(f"duplicates: {facts.copied_documents} documents are copies; {facts.near_documents} resemble another, in "
         f"{facts.near_clusters} groups")  # fmt: skip
     for other, shared in facts.overlaps.items():
-        say(f"overlap of {other} with {split}: {shared.sentence(other, split)}")
+        show(f"overlap of {other} with {split}: {shared.sentence(other, split)}")
     for leak in facts.leaks:
         example = ", ".join(f"{one} and {copy}" for one, copy in leak.examples[:2])
-        say(f"leak: {leak.same} {leak.kind} of {leak.second} are also in {leak.first}, and {leak.near} resemble one "
+        show(f"leak: {leak.same} {leak.kind} of {leak.second} are also in {leak.first}, and {leak.near} resemble one "
             f"there, such as {example}")  # fmt: skip
     if not facts.leaks and len(facts.splits) > 1:
-        say("leaks between splits: none found")
+        show("leaks between splits: none found")
     if facts.templates:
-        say(f"templates: {facts.templated:.0%} of the questions follow {len(facts.templates)} templates; report an "
+        show(f"templates: {facts.templated:.0%} of the questions follow {len(facts.templates)} templates; report an "
             "average over templates too")  # fmt: skip
         for template in facts.templates[:10]:
-            say(f"  {len(template.members):6d}  {template.pattern}")
+            show(f"  {len(template.members):6d}  {template.pattern}")
     else:
-        say("templates: none found")
+        show("templates: none found")

@@ -55,31 +55,31 @@ def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json
         raise unknown("dataset", dataset, datasets)
     analysis = Analysis(loaded)
     chosen = [comparison for comparison in loaded.comparisons if dataset in (None, comparison.dataset)]
-    found = [recommend(analysis, comparison, constraints, scale) for comparison in chosen]
+    recommendations = [recommend(analysis, comparison, constraints, scale) for comparison in chosen]
     if as_json:
-        emit_json({"recommendations": [plain(one) for one in found]})
+        emit_json({"recommendations": [plain(one) for one in recommendations]})
     else:
-        for one in found:
+        for one in recommendations:
             _show(one)
-    return 0 if all(one.label is not None for one in found) else 1
+    return 0 if all(one.label is not None for one in recommendations) else 1
 
 
-def _show(found: Recommendation) -> None:
+def _show(one: Recommendation) -> None:
     from rich.table import Table
 
     from bench.commands._console import console
     from bench.report.text import clean, to_plain
 
-    console().print(found.comparison, style="bold", markup=False)
-    console().print(to_plain(found.reason), markup=False)
-    if found.decision is not None and found.decision.by == "test":
+    console().print(one.comparison, style="bold", markup=False)
+    console().print(to_plain(one.reason), markup=False)
+    if one.decision is not None and one.decision.by == "test":
         console().print(
             "Chosen on the test queries, because no strategy has a development score: its gain is optimistic.",
             markup=False,
         )
-    for label, violated in found.excluded.items():
+    for label, violated in one.excluded.items():
         console().print(f"  excluded: {clean(label)}: {'; '.join(violated)}", markup=False)
-    for label, lines in found.projections.items():
+    for label, lines in one.projections.items():
         table = Table(title=f"Cost of {clean(label)} at your scale", title_justify="left")
         for name in ("", "amount", "USD", "measured rate"):
             table.add_column(name, overflow="fold")

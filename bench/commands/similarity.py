@@ -39,26 +39,26 @@ def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> in
         raise BenchError(f"similarity takes two texts, and a folder before them if needed; got {len(words)} arguments")
     *folder, first, second = words
     store = open_run(Path(folder[0]) if folder else None)
-    found: list[Similarity] = []
+    similarities: list[Similarity] = []
     refused: list[str] = []
     with JobEnvironment(store, execution_settings(store)) as environment:
         for record in matching_fits(store, fit_selection(given)):
             try:
-                found.append(similarity(environment, record, first, second, query))
+                similarities.append(similarity(environment, record, first, second, query))
             except NotApplicableError as error:
                 refused.append(str(error))
-    if not found:
+    if not similarities:
         raise BenchError("; ".join(dict.fromkeys(refused)))
     if as_json:
-        emit_json([asdict(each) | {"change": each.change} for each in found])
+        emit_json([asdict(each) | {"change": each.change} for each in similarities])
         return 0
-    _show(found)
+    _show(similarities)
     for text in dict.fromkeys(refused):
         err_console().print(text, style="dim", markup=False)
     return 0
 
 
-def _show(found: list[Similarity]) -> None:
+def _show(similarities: list[Similarity]) -> None:
     from rich.table import Table
 
     from bench.commands._console import console
@@ -66,7 +66,7 @@ def _show(found: list[Similarity]) -> None:
     table = Table("strategy", "dataset", "model", "budget", "seed", "before", "after", "change", box=None)
     for column in (4, 5, 6, 7):
         table.columns[column].justify = "right"
-    for each in found:
+    for each in similarities:
         seed = "-" if each.seed is None else str(each.seed)
         name = each.strategy.replace("[", "\\[")
         scores = f"{each.before:.4f}", f"{each.after:.4f}", f"{each.change:+.4f}"

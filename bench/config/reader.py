@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import yaml
 
 
-def read_settings(path: Path) -> tuple[Any, dict[str, int]]:
+def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
     """Return the content of a file, and key -> line for the keys at its top level.
 
     Raises:

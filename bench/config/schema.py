@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from bench.budget import SHAPES, STOPS, Budget
-from bench.config.reader import read_settings
+from bench.config.reader import read_yaml
 from bench.config.values import (
     Amount,
     Budgets,
@@ -303,7 +303,7 @@ def load(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, or holds a setting that a run does not take; with the line.
     """
     try:
-        raw, lines = read_settings(path)
+        raw, lines = read_yaml(path)
     except BenchError as error:
         raise ConfigError(str(error)) from error
     if isinstance(raw, Mapping) and isinstance(raw.get("invocations"), list):

@@ -81,21 +81,21 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     Path("a-run/run.json").write_text('{"invocations": []}')
     Path("latin.yaml").write_bytes(b"seeds: 0\nout: caf\xe9\n")
     assert main(arguments) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said and said.startswith("adaptbench: ") and "\n" not in said
+    printed = capsys.readouterr().err.strip()
+    assert message in printed and printed.startswith("adaptbench: ") and "\n" not in printed
     assert not (tmp_path / "results").exists()
 
 
 def test_a_file_that_cannot_be_used_is_one_line_wherever_it_is_met(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    for error, said in (
+    for error, printed in (
         (OSError(28, "No space left on device", "results/x"), "results/x: No space left on device"),
         (ConnectionError("no route\nto the host"), "ConnectionError: no route"),
     ):
         monkeypatch.setattr("bench.cli._dispatch", lambda arguments, error=error: (_ for _ in ()).throw(error))
         assert main(["list"]) == 2
-        assert capsys.readouterr().err == f"adaptbench: {said}\n"
+        assert capsys.readouterr().err == f"adaptbench: {printed}\n"
 
 
 def test_options_of_a_run_that_tuning_has_no_use_for_may_stand_in_its_file(tmp_path: Path, capsys: Any) -> None:
@@ -126,8 +126,8 @@ def test_a_folder_is_described_by_its_files(tiny_folder: Any, tmp_path: Path, ca
 
 def test_names_of_models_are_never_cut(capsys: Any) -> None:
     assert main(["list", "models"]) == 0
-    said = capsys.readouterr().out
-    assert "sentence-transformers/all-mpnet-base-v2" in said and "109M parameters" in said
+    printed = capsys.readouterr().out
+    assert "sentence-transformers/all-mpnet-base-v2" in printed and "109M parameters" in printed
 
 
 # --- completion -----------------------------------------------------------------------------------------------------

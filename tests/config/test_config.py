@@ -1,4 +1,4 @@
-"""What a run may be told, in YAML or on the command line, and what is said of mistakes."""
+"""The configuration of a run from YAML, the command line and Python, and its error messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_limits_as_people_write_them(tmp_path: Path, text: str, limits: dict[str
     assert from_mapping(merged(load(path), {})).budgets()[0].limits == pytest.approx(limits)
 
 
-def test_a_file_says_all_that_the_command_line_says(tmp_path: Path) -> None:
+def test_a_file_can_set_everything_that_the_command_line_sets(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(
         "strategies: [frozen, 'hybrid(lora, method=rrf)']\n"
@@ -199,7 +199,7 @@ def test_a_budget_given_from_python_is_laid_over_the_file_too() -> None:
     assert config.budgets() == [Budget(steps=5, trainable_params=7)] and config.model == ("b",)
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_a_file_that_does_not_exist() -> None:
     with pytest.raises(BenchError, match=r"nowhere\.yaml: No such file"):
         load(Path("nowhere.yaml"))
 
@@ -208,7 +208,7 @@ def test_every_field_is_documented() -> None:
     assert all(field.description for field in RunConfig.model_fields.values())
 
 
-def test_python_is_told_of_mistakes_in_one_sentence_too() -> None:
+def test_mistakes_in_python_are_one_sentence_too() -> None:
     with pytest.raises(ConfigError, match=r"^unknown setting 'strategis', did you mean 'strategies'\? Known: [^\n]*$"):
         RunConfig(strategis="lora")
     with pytest.raises(ConfigError, match=r"^top_k must be at least 100, got 5$"):

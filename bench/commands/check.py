@@ -14,6 +14,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.data.catalogue import CatalogueEntry
+    from bench.records import CellResult
     from bench.store.store import Store
 
 WITHIN = 0.002
@@ -35,6 +36,8 @@ class Golden:
     source: str
     reason: str = ""
     """Why there is no measurement."""
+    beir: float | None = None
+    """The score of the same ranking by the scorer of the `beir` library, for the measures that it has."""
 
     @property
     def verdict(self) -> str:
@@ -143,11 +146,14 @@ def _measured(
         store = Store(Path(scratch))
         with display(err_console(), len(jobs), quiet=quiet) as shown:
             executor("local").run(jobs, store, execution, shown)
-        return _rows(entry, store)
+        return _rows(entry, store, folder)
 
 
-def _rows(entry: CatalogueEntry, store: Store) -> list[Golden]:
+def _rows(entry: CatalogueEntry, store: Store, folder: Path) -> list[Golden]:
     cells = {cell.strategy: cell for cell in store.cells()}
+    opinions = {
+        strategy: _second_opinion(entry, store, cell, folder) for strategy, cell in cells.items() if cell.metrics
+    }
     return [
         Golden(
             dataset=entry.name,
@@ -158,10 +164,22 @@ def _rows(entry: CatalogueEntry, store: Store) -> list[Golden]:
             n=cells[strategy].n_queries,
             source=entry.expected_source.get(strategy, ""),
             reason=cells[strategy].reason,
+            beir=opinions.get(strategy, {}).get(measure),
         )
         for strategy, scores in entry.info.expected.items()
         for measure, score in scores.items()
     ]
+
+
+def _second_opinion(entry: CatalogueEntry, store: Store, cell: CellResult, folder: Path) -> dict[str, float]:
+    """Return measure -> score of a cell's ranking by beir's scorer. Empty for a similarity dataset."""
+    from bench.data.beir import is_beir, read_beir
+    from bench.evaluation.beir_scorer import beir_means
+
+    if not is_beir(folder):
+        return {}
+    qrels = read_beir(folder, entry.info, [cell.split]).qrels(cell.split)
+    return beir_means(store.ranking(cell.cell), qrels, list(cell.metrics), entry.info.drop_same_id)
 
 
 def _show(rows: Sequence[Golden]) -> None:
@@ -169,16 +187,17 @@ def _show(rows: Sequence[Golden]) -> None:
 
     from bench.commands._console import console
 
-    table = Table("dataset", "strategy", "measure", "expected", "measured", "difference", "n", "", box=None)
-    for column in (3, 4, 5, 6):
+    table = Table("dataset", "strategy", "measure", "expected", "measured", "difference", "beir", "n", "", box=None)
+    for column in (3, 4, 5, 6, 7):
         table.columns[column].justify = "right"
     colours = {"OK": "green", "close": "yellow", "FAIL": "bold red"}
     for row in rows:
         measured = "-" if row.measured is None else f"{row.measured:.4f}"
         difference = "-" if row.measured is None else f"{row.measured - row.expected:+.4f}"
         verdict = f"[{colours[row.verdict]}]{row.verdict}[/]"
-        cells = (row.dataset, row.strategy, row.measure, f"{row.expected:.4f}", measured, difference, f"{row.n:,}")
-        table.add_row(*cells, verdict)
+        beir = "-" if row.beir is None else f"{row.beir:.4f}"
+        cells = (row.dataset, row.strategy, row.measure, f"{row.expected:.4f}", measured, difference, beir)
+        table.add_row(*cells, f"{row.n:,}", verdict)
     screen = console()
     screen.print(table)
     for row in rows:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, DataError
+from bench.evaluation.beir_scorer import beir_means
 from bench.evaluation.measures import PerQuery, evaluate, parse_measure
 from bench.retrieval.ranking import Ranking
 
@@ -100,6 +101,19 @@ def test_agrees_with_beir_on_answered_queries(data, drop: bool) -> None:
         name = key.replace("precision", "p")
         assert ours.mean(key, among=answered) == pytest.approx(flat[name], abs=1e-6)
         assert ours.mean(key) * len(qrels) == pytest.approx(flat[name] * len(answered), abs=1e-6)
+
+
+def test_the_second_opinion_is_beirs_scaled_to_all_judged_queries() -> None:
+    qrels = {"q1": {"a": 1, "q1": 1}, "q2": {"b": 2}, "q3": {"b": 1}}
+    ranking = Ranking({"q1": [("q1", 3.0), ("c", 2.0), ("a", 1.0)], "q2": [("b", 1.0)], "q3": []})
+    names = ["ndcg@10", "map@10", "recall@1", "recall@10", "precision@10", "mrr@10", "Bpref"]
+    for drop in (False, True):
+        means = beir_means(ranking, qrels, names, drop)
+        assert list(means) == names[:5]
+        ours = evaluate(ranking, qrels, names[:5], drop)
+        assert means == {name: pytest.approx(ours.mean(name), abs=1e-5) for name in names[:5]}
+    assert ranking["q1"][0] == ("q1", 3.0), "beir drops documents from what it is given"
+    assert beir_means(Ranking({}), qrels, names) == {}
 
 
 def test_a_judged_query_without_results_counts_zero_and_beir_drops_it() -> None:

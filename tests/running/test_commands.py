@@ -125,7 +125,7 @@ def test_a_published_score_is_measured_again(
 ) -> None:
     assert golden("recall@100", expected, "--json") == code
     rows = json.loads(capsys.readouterr().out)
-    assert [(row["verdict"], row["measured"], row["n"]) for row in rows] == [(verdict, 1.0, 8)]
+    assert [(row["verdict"], row["measured"], row["beir"], row["n"]) for row in rows] == [(verdict, 1.0, 1.0, 8)]
 
 
 def test_a_score_that_could_not_be_measured_fails_with_its_reason(

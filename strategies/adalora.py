@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class AdaLora(PeftStrategy):
-    """Updates P x Lambda x Q of rank 1.5 r, pruned to r a layer on average: the layers that matter less keep fewer.
+    """Updates P x Lambda x Q of rank 1.5 r, pruned to an average of r. Less important layers keep fewer ranks.
 
-    Importance is read from the gradients after each step. Ranks stay whole for a tenth of the planned steps, fall along
-    a cubic curve until seven tenths, and then stay as they are (section 3.3).
+    The gradients after each step give the importance. No rank is pruned in the first tenth of the planned steps. Then
+    ranks fall along a cubic curve until seven tenths of the steps (section 3.3).
     """
 
     name = "adalora"
@@ -37,7 +37,7 @@ class AdaLora(PeftStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`r` is the rank left on average; `orthogonal` weighs the term that keeps P and Q orthogonal (eq. 4)."""
+        """`r` is the average rank after pruning; `orthogonal` weighs the term that keeps P and Q orthogonal (eq. 4)."""
 
         lr: float = 3.56e-3
         r: int = 4
@@ -48,7 +48,7 @@ class AdaLora(PeftStrategy):
         size: ClassVar[SizeParameter | None] = SizeParameter("r", most=lambda model: 2 * model.width // 3)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
-        """The schedule is laid out in `on_step`, when the number of steps is known."""
+        """Return PEFT's configuration. `on_step` sets the schedule, once the number of steps is known."""
         from peft import AdaLoraConfig
 
         if self.config.targets not in TARGETS:
@@ -73,13 +73,13 @@ class AdaLora(PeftStrategy):
         wrapped.base_model.update_and_allocate(step)
 
     def loss(self, settings: TrainingSettings) -> nn.Module:
-        """The shared loss plus the orthogonality term."""
+        """Return the objective's loss plus the orthogonality term."""
         from bench.encoders.orthogonality import WithOrthogonality
 
         return WithOrthogonality(super().loss(settings), self.model, self.config.orthogonal)
 
     def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
-        """Report the ranks that are left in each layer."""
+        """Return the ranks that remain in each layer, for the record."""
         ranks = {
             name.removeprefix("0.model.base_model.model.").removesuffix(".lora_E.default"): int((p != 0).sum())
             for name, p in self.model.named_parameters()

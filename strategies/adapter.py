@@ -32,7 +32,7 @@ class Adapter(EncoderStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`reduction` is the model's width over the network's; `width`, above 0, is the network's own."""
+        """`reduction` is the model's width divided by the network's. A `width` above 0 sets the network's."""
 
         lr: float = 1.78e-3
         reduction: int = 32
@@ -60,7 +60,7 @@ class Adapter(EncoderStrategy):
         return tower
 
     def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
-        """Pass the networks by."""
+        """Skip the networks for the length of a block."""
         from bench.encoders.hooks import switched_off
 
         return switched_off(tower)

@@ -1,4 +1,4 @@
-"""BitFit: the bias terms alone are trained (Ben Zaken et al., 2022, section 3)."""
+"""BitFit trains the bias terms alone (Ben Zaken et al., 2022, section 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BitFit(EncoderStrategy):
-    """Train every bias, those of layer norms included. Keys' biases cannot matter: softmax takes them out again."""
+    """Train every bias, also of layer norms. Biases of attention keys have no effect: softmax cancels them."""
 
     name = "bitfit"
     summary = "the bias terms alone are trained"

@@ -18,14 +18,14 @@ from bench.strategy.space import Param, Uniform
 
 
 class Bm25(Strategy):
-    """BM25 over English stems without stop words, in Lucene's variant; `engine=rank_bm25` is the classic library."""
+    """BM25 over English stems without stop words, in Lucene's variant. `engine=rank_bm25` uses the classic library."""
 
     name = "bm25"
     summary = "lexical retrieval: BM25 over English stems, no model"
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
-        """Defaults are those of BM25S; scores move by points between variants, so the report names them."""
+        """The defaults are those of BM25S. Variants of BM25 differ by whole points, so the report names the variant."""
 
         k1: float = 1.5
         b: float = 0.75
@@ -33,7 +33,7 @@ class Bm25(Strategy):
         space: ClassVar[Mapping[str, Param]] = {"k1": Uniform(0.6, 2.4), "b": Uniform(0.2, 1.0)}
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        """Do nothing: BM25 has no training; tuning sets k1 and b."""
+        """Do nothing. BM25 has no training; tuning sets k1 and b."""
         return FitReport()
 
     def index(self, corpus: Corpus) -> LexicalIndex:
@@ -45,7 +45,7 @@ class Bm25(Strategy):
         return index.search(queries, top_k)
 
     def save(self, folder: Path) -> None:
-        """Nothing to keep: the index is made from the corpus."""
+        """Write nothing: the corpus is enough to make the index."""
 
     def load(self, folder: Path) -> None:
-        """Nothing to read."""
+        """Read nothing."""

@@ -1,4 +1,4 @@
-"""DoRA: low-rank updates of a weight's direction, and its magnitude apart (Liu et al., 2024, section 4.1)."""
+"""DoRA: low-rank updates of a weight's direction, with its magnitude trained apart (Liu et al., 2024, section 4.1)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Dora(Lora):
-    """LoRA that trains the length of each weight row by itself. The start is the base model."""
+    """LoRA that also trains the length of each weight row. Training starts from the base model."""
 
     name = "dora"
     summary = "low-rank updates of directions, magnitudes apart"
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
-        """LoRA's configuration, with magnitudes."""
+        """Return LoRA's configuration with trained magnitudes."""
         config = super().peft_config(architecture)
         config.use_dora = True
         return config

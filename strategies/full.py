@@ -1,4 +1,4 @@
-"""Full fine-tuning: every parameter of the encoder is trained (Karpukhin et al., 2020, section 3)."""
+"""Full fine-tuning trains every parameter of the encoder (Karpukhin et al., 2020, section 3)."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ WITHOUT_SELECTION = 0.5
 
 
 class FullMerge(EncoderStrategy):
-    """Full fine-tuning, then (1 - share) x base + share x tuned: the cheap remedy against forgetting.
+    """Full fine-tuning, then the weights (1 - share) x base + share x tuned: a cheap remedy against forgetting.
 
-    The share is the best one on the development pool, the smaller one among equals; below the number of labels at which
-    checkpoints are selected it is one half.
+    The share with the best score on the development pool wins, the smallest one among equals. With too few labels for
+    selection the share is one half.
     """
 
     name = "full-merge"
@@ -47,11 +47,11 @@ class FullMerge(EncoderStrategy):
 
     @property
     def finish_evaluations(self) -> int:
-        """Mixtures that are scored after training, which the budget pays for: the checkpoint's own score is known."""
+        """Number of mixtures scored after training, at the budget's cost. The checkpoint's own score is known."""
         return len(SHARES) - 1 if self.config.share < 0 else 0
 
     def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
-        """Mix the weights. The time this takes is charged."""
+        """Mix the weights and return the chosen share. The time this takes is charged."""
         import torch
 
         model, resources = self.model, self.resources

@@ -35,11 +35,11 @@ DEFAULT_WEIGHT = 0.8
 
 
 class Hybrid(Strategy):
-    """The part's ranking and BM25's, fused.
+    """The component's ranking fused with BM25's.
 
-    `weighted` is weight x part + (1 - weight) x BM25, each scaled between the least that its scores can be (0 for BM25,
-    -1 for a cosine, else the least in the list) and the most in the list. A document that only the part found gets its
-    true BM25 score; one that only BM25 found gets the least in the part's list.
+    `weighted` is weight x component + (1 - weight) x BM25. Each score is scaled between its lowest possible value (0
+    for BM25, -1 for a cosine, else the lowest in the list) and the highest in the list. A document that only the
+    component ranks gets its true BM25 score. A document that only BM25 ranks gets the component's lowest score.
     """
 
     name = "hybrid"
@@ -50,7 +50,7 @@ class Hybrid(Strategy):
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
-        """`weight` is the part's, below 0 chosen on the development pool; `depth` documents of each list are fused."""
+        """`weight` is the component's; below 0 it is chosen on development data. `depth` documents a list are fused."""
 
         method: str = "weighted"
         weight: float = -1.0
@@ -67,11 +67,11 @@ class Hybrid(Strategy):
         if self.config.method not in METHODS:
             raise unknown("hybrid.method", self.config.method, METHODS)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
-        for part in self.components:
-            self.reindex = part.reindex
+        for component in self.components:
+            self.reindex = component.reindex
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        """Choose the weight: the best nDCG@10 on the development pool, with BM25's statistics of the whole corpus."""
+        """Choose the weight with the best nDCG@10 on the development pool. BM25 uses statistics of the whole corpus."""
         report = FitReport(examples=data.labels)
         weighted = self.config.method == "weighted"
         choose = weighted and self.config.weight < 0
@@ -102,7 +102,7 @@ class Hybrid(Strategy):
         return report
 
     def index(self, corpus: Corpus) -> HybridIndex:
-        """Index the corpus twice."""
+        """Index the corpus for BM25 and for the component."""
         return HybridIndex(Lexical(self._lexical(corpus), corpus.ids), self.components[0].index(corpus))
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
@@ -134,7 +134,7 @@ class Hybrid(Strategy):
         return Ranking(fused)
 
     def untrained_counterpart(self) -> Strategy | None:
-        """BM25 fused with the part's untouched base model, at the same weight."""
+        """Return BM25 fused with the component's untouched base model, at the same weight."""
         base = self.components[0].untrained_counterpart()
         if base is None:
             return None
@@ -152,7 +152,7 @@ class Hybrid(Strategy):
 
 
 class Lexical:
-    """BM25 scores of the documents `ids`, terms counted over all documents of `index`, which may be more."""
+    """BM25 scores of the documents `ids`. Term statistics come from all documents of `index`, which may be more."""
 
     def __init__(self, index: LexicalIndex, ids: Sequence[str]) -> None:
         self.index, self.ids = index, ids
@@ -165,31 +165,31 @@ class Lexical:
         return self.index.scores(tokenize(text))[self._rows]
 
     def score(self, scores: np.ndarray, doc: str) -> float:
-        """Return a document's score out of `scores`, 0 for one that is not in the corpus."""
+        """Return a document's score from `scores`; 0 for a document outside the corpus."""
         position = self._positions.get(doc)
         return 0.0 if position is None else float(scores[position])
 
 
 class HybridIndex:
-    """A corpus indexed for BM25 and for the part."""
+    """A corpus indexed for BM25 and for the component."""
 
     def __init__(self, lexical: Lexical, dense: Index) -> None:
         self.lexical, self.dense = lexical, dense
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both."""
+        """Bytes of both indexes."""
         return self.lexical.index.nbytes + self.dense.nbytes
 
     @property
     def seconds(self) -> float:
-        """Seconds that making both cost."""
+        """Seconds that building both indexes cost."""
         return self.lexical.index.seconds + self.dense.seconds
 
 
-def _floor(part: Strategy) -> float | None:
-    """Return the least that a part's scores can be: -1 where they are cosines; None where there is no such value."""
-    encodes = isinstance(part, EncoderStrategy | BaseEncoder)
-    if encodes and (part.resources.encoder.model.similarity_fn_name or "cosine") == "cosine":
+def _floor(component: Strategy) -> float | None:
+    """Return the lowest possible score of a component: -1 for cosines; None where there is no such value."""
+    encodes = isinstance(component, EncoderStrategy | BaseEncoder)
+    if encodes and (component.resources.encoder.model.similarity_fn_name or "cosine") == "cosine":
         return -1.0
     return None

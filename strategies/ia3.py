@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class IA3(EncoderStrategy):
-    """Scale keys, values and the inner activations of the feed-forward part; all scales start at one.
+    """Scales keys, values and the inner activations of the feed-forward part. All scales start at one.
 
-    Our own module, as PEFT's scales the queries too where a family keeps query, key and value in one layer
-    (ModernBERT). By default the input of attention's output layer is scaled as well, as PEFT does on BERT;
-    `attention_output=false` leaves the paper's three vectors a block.
+    This is our own module: where a family keeps query, key and value in one layer (ModernBERT), PEFT scales the queries
+    too. By default the input of attention's output layer is scaled as well, as PEFT does on BERT.
+    `attention_output=false` leaves the paper's three vectors per block.
     """
 
     name = "ia3"
@@ -55,14 +55,14 @@ class IA3(EncoderStrategy):
 
     @contextmanager
     def fold(self, tower: SentenceTransformer) -> Iterator[None]:
-        """Multiply the vectors into the weights while encoding: no extra work a token."""
+        """Multiply the vectors into the weights, so that encoding a token costs no extra work."""
         from bench.encoders.hooks import scales_folded
 
         with scales_folded(tower):
             yield
 
     def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
-        """Scale nothing."""
+        """Scale nothing for the length of a block."""
         from bench.encoders.hooks import switched_off
 
         return switched_off(tower)

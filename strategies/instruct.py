@@ -33,9 +33,9 @@ _BAR = "|"
 
 
 class Instruct(BaseEncoder):
-    """The frozen model with the prompt before its queries that ranks development data best. Nothing is trained.
+    """The frozen model with a prompt before each query: the one that ranks development data best. Nothing is trained.
 
-    The prompt stands after the model's own, where it has one. The empty prompt, always a candidate, changes nothing.
+    The prompt follows the model's own prompt, if it has one. The empty prompt is always a candidate.
     """
 
     name = "instruct"
@@ -44,14 +44,14 @@ class Instruct(BaseEncoder):
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
-        """`prompts` to choose from, parted by `|`; a space at the end of one counts."""
+        """`prompts` are the candidates, separated by `|`. A space at the end of a prompt counts."""
 
         prompts: str = _BAR.join(PROMPTS)
 
     prompt: str = ""
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        """Take the prompt with the best nDCG@10 on the development pool, the empty one where another is no better."""
+        """Choose the prompt with the best nDCG@10 on the development pool. Among equals the empty prompt wins."""
         prompts = list(dict.fromkeys(["", *self.config.prompts.split(_BAR)]))
         if len(prompts) < 2:
             raise BenchError("instruct.prompts holds no prompt: give some, parted by |")
@@ -74,11 +74,11 @@ class Instruct(BaseEncoder):
         return report
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
-        """Rank by the base model's similarity, the prompt before each query."""
+        """Rank by the base model's similarity, with the prompt before each query."""
         return super().search({query: self.prompt + text for query, text in queries.items()}, index, top_k)
 
     def added_query_flops(self, queries: Sequence[str], corpus: Corpus) -> float:
-        """Return what the prompt makes a query of mean length cost more."""
+        """Return the operations that the prompt adds to a query of mean length."""
         from bench.evaluation.flops import query_flops
 
         encoder = self.resources.encoder

@@ -1,4 +1,4 @@
-"""Layer norms alone are trained (Zhao et al., 2024, "Tuning LayerNorm in Attention": LayerNorm-simple)."""
+"""Trains layer norms alone (Zhao et al., 2024, "Tuning LayerNorm in Attention": LayerNorm-simple)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LayerNorm(EncoderStrategy):
-    """Train scale and shift of every layer norm, that of the embeddings included."""
+    """Train scale and shift of every layer norm, also of the embeddings' norm."""
 
     name = "layernorm"
     summary = "scale and shift of the layer norms are trained"

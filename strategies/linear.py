@@ -1,7 +1,7 @@
-"""A linear map of query vectors, the documents' left alone: the corpus need not be encoded again.
+"""A linear map of query vectors. Document vectors stay, so the corpus need not be encoded again.
 
-An affine map, trained with the encoder's own contrastive loss; with `rank`, a residual adapter, x + U V x + b, as
-Houlsby et al. (2019, section 2.1) place it in blocks, here after pooling.
+The map is affine and trained with the encoders' contrastive loss. With `rank` it is a residual adapter x + U V x + b.
+Houlsby et al. (2019, section 2.1) place such adapters in blocks; here it stands after pooling.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Linear(HeadStrategy):
-    """W x + b on the query's side, trained on cached vectors; at the start W is the identity and b is 0."""
+    """Maps query vectors x to W x + b and trains on cached vectors. At the start W is the identity and b is 0."""
 
     name = "linear"
     summary = "a linear map of query vectors; the index of the base model stays"
@@ -36,7 +36,7 @@ class Linear(HeadStrategy):
 
     @dataclass(frozen=True)
     class Config(TrainedConfig):
-        """`rank` 0 trains the whole matrix; above that, a residual of this rank."""
+        """`rank` 0 trains the whole matrix. A higher rank trains a residual of this rank."""
 
         lr: float = 5.81e-4
         rank: int = _WHOLE
@@ -46,7 +46,7 @@ class Linear(HeadStrategy):
         )
 
     def build(self, dimension: int) -> torch.nn.Module:
-        """Return the identity plus what is trained."""
+        """Return the untrained head: the identity plus the trained part."""
         from torch import nn
 
         rank = self.config.rank

@@ -21,9 +21,9 @@ TARGETS = {"all": ROLES, "attention": ("query", "key", "value", "attention_outpu
 
 
 class Lora(PeftStrategy):
-    """Low-rank matrices, by default on all linear layers of the blocks, alpha = 2r (Biderman et al., 2024, section 6).
+    """Low-rank matrices on all linear layers of the blocks, alpha = 2r by default (Biderman et al., 2024, section 6).
 
-    The second matrix of each pair starts at zero, so training starts from the base model.
+    The second matrix of each pair starts at zero: training starts from the base model.
     """
 
     name = "lora"
@@ -31,7 +31,7 @@ class Lora(PeftStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`alpha` is given in multiples of `r`, so that the update keeps its scale when the rank changes."""
+        """`alpha` is a multiple of `r`, so that the update keeps its scale when the rank changes."""
 
         lr: float = 5e-4
         r: int = 16
@@ -41,7 +41,7 @@ class Lora(PeftStrategy):
         size: ClassVar[SizeParameter | None] = SizeParameter("r", most=lambda model: model.width)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
-        """Matrices of rank r on the modules of `targets`."""
+        """Return PEFT's configuration: matrices of rank r on the modules of `targets`."""
         from peft import LoraConfig
 
         config = self.config

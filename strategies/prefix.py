@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Prefix(EncoderStrategy):
-    """Every block attends to `tokens` keys and values that are trained, and to nothing else that is new.
+    """Every block also attends to `tokens` trained keys and values.
 
-    Starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
-    With `reparametrise` the offsets come from a table through two layers (section 4.3 of the paper).
+    It starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
+    With `reparametrise` two layers compute the offsets from a table (section 4.3 of the paper).
     """
 
     name = "prefix"
@@ -45,11 +45,11 @@ class Prefix(EncoderStrategy):
 
         @classmethod
         def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-            """A network that makes the offsets breaks at the rate at which tables learn."""
+            """Return other defaults for the network: it breaks at the learning rate of tables."""
             return {"lr": 2.17e-4, "tokens": 100} if values.get("reparametrise") else {}
 
         def size_parameter(self) -> SizeParameter | None:
-            """The width of the network, where one makes the offsets: most of its parameters are not the tokens'."""
+            """Return `hidden` where a network makes the offsets, because it holds most of the parameters."""
             return SizeParameter("hidden", most=lambda model: model.width) if self.reparametrise else self.size
 
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
@@ -74,7 +74,7 @@ class Prefix(EncoderStrategy):
         return tower
 
     def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
-        """Attend to the text alone."""
+        """Attend to the text alone for the length of a block."""
         from bench.encoders.hooks import switched_off
 
         return switched_off(tower)

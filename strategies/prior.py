@@ -1,7 +1,7 @@
-"""A control without any learning: the frozen model plus a constant for documents that were a training positive.
+"""A control without any learning: the frozen model plus a constant for documents that were training positives.
 
 A benchmark whose test documents also occur in training rewards memory. This control shows how much of a gain memory
-alone explains: on BEIR's SciFact, nearly all.
+explains. On BEIR's SciFact it explains nearly all of it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _QUERIES = 500
 
 
 class Prior(BaseEncoder):
-    """Frozen scores plus `weight` for each training positive; nothing is trained.
+    """Adds `weight` to the frozen score of each training positive. Nothing is trained.
 
-    The weight is chosen on the labels of training and development by leaving one query out: a query's own positives
-    count as seen only if another query has them too. (The development split alone would not do: it is carved so that it
-    shares no document with training, and every weight but 0 would lose on it.)
+    The weight is chosen on training and development labels by leaving one query out: a query's own positives count as
+    seen only if another query has them too. The development split alone cannot choose it: it shares no document with
+    training, so every weight above 0 would lose.
     """
 
     name = "prior"
@@ -43,7 +43,7 @@ class Prior(BaseEncoder):
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
-        """`weight` below 0 chooses it on the labels."""
+        """A `weight` below 0 is chosen on the labels."""
 
         weight: float = -1.0
 
@@ -94,7 +94,7 @@ class Prior(BaseEncoder):
 
 
 def _others(uses: Mapping[str, int], own: Mapping[str, int]) -> Collection[str]:
-    """Return the documents that are a positive of another query than this one."""
+    """Return the documents that are positives of another query."""
     return {doc for doc, count in uses.items() if count > (own.get(doc, 0) > 0)}
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Prompt(EncoderStrategy):
-    """`tokens` trained embeddings stand before the text at the input, and are cut off before pooling.
+    """Puts `tokens` trained embeddings before the text at the input, and cuts them off before pooling.
 
-    Starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
+    It starts near the base model on every family and takes no position from the text (`bench.encoders.virtual_tokens`).
     """
 
     name = "prompt"
@@ -50,7 +50,7 @@ class Prompt(EncoderStrategy):
         return tower
 
     def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
-        """Leave the text alone."""
+        """Leave the text alone for the length of a block."""
         from bench.encoders.hooks import switched_off
 
         return switched_off(tower)

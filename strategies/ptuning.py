@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class PTuning(EncoderStrategy):
-    """Like `prompt`, but the virtual tokens depend on each other through three linear layers with ReLU between them.
+    """Like `prompt`, but three linear layers with ReLU compute the virtual tokens, so that they depend on each other.
 
-    The paper's network has an LSTM in front; this is the variant without it, which PEFT uses by default. The last layer
-    starts at zero: the start is exactly the base model.
+    The paper's network has an LSTM in front. This is the variant without it, PEFT's default. The last layer starts at
+    zero, so that training starts exactly from the base model.
     """
 
     name = "ptuning"
@@ -53,7 +53,7 @@ class PTuning(EncoderStrategy):
         return tower
 
     def detach(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
-        """Leave the text alone."""
+        """Leave the text alone for the length of a block."""
         from bench.encoders.hooks import switched_off
 
         return switched_off(tower)

@@ -6,7 +6,7 @@ from bench.strategy.preset import Preset
 
 
 class QueryLora(Preset):
-    """Low-rank matrices trained to bring queries near documents that stay where they are."""
+    """LoRA on the queries' side. Documents keep the base model's vectors."""
 
     name = "query-lora"
     summary = "LoRA for queries alone; the index of the base model stays"

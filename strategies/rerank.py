@@ -1,4 +1,4 @@
-"""A cross-encoder, fine-tuned on the domain, over the top of any first stage (Nogueira and Cho, 2019, section 3)."""
+"""A cross-encoder, fine-tuned on the domain, re-orders the top of a first stage (Nogueira and Cho, 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _NEGATIVES_FROM = 50
 
 
 class Rerank(Strategy):
-    """The first `depth` documents of the part, put into a new order by a cross-encoder; the rest follow as they were.
+    """A cross-encoder re-orders the first `depth` documents of the component. The others follow in their order.
 
-    The new order is by weight x cross-encoder + (1 - weight) x first stage, both scaled to 0..1 within these documents;
-    a weight of 1 is the paper's. Trained by binary cross-entropy on training pairs and negatives of the first stage.
+    The score is weight x cross-encoder + (1 - weight) x first stage, both scaled to 0..1 within these documents. The
+    paper's weight is 1. Training uses binary cross-entropy on training pairs and negatives of the first stage.
     """
 
     name = "rerank"
@@ -51,7 +51,7 @@ class Rerank(Strategy):
 
     @dataclass(frozen=True)
     class Config(TrainedConfig):
-        """`model` is a pretrained ranker (hub name or folder); empty starts from the base model with a fresh head."""
+        """`model` is a pretrained ranker: hub name or folder. Empty starts from the base model with a fresh head."""
 
         lr: float = 5e-5
         model: str = ""
@@ -67,12 +67,12 @@ class Rerank(Strategy):
         super().__init__(config, resources, components)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         self._ranker: Ranker | None = None
-        for part in self.components:
-            self.reindex = part.reindex
+        for component in self.components:
+            self.reindex = component.reindex
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
-        """The files of a ranker that is a folder."""
+        """Return the files of a ranker that is a folder."""
         from bench.models.cross_encoder import files_of
 
         assert isinstance(config, cls.Config)
@@ -80,7 +80,7 @@ class Rerank(Strategy):
 
     @property
     def ranker(self) -> Ranker:
-        """The cross-encoder; before `fit` or `load`, as it starts."""
+        """The cross-encoder. Before `fit` or `load` it is untrained."""
         if self._ranker is None:
             self._ranker = self._load(self._source)
         return self._ranker
@@ -146,11 +146,11 @@ class Rerank(Strategy):
         """Return (query, document) pairs and labels: each positive, and negatives of the first stage drawn by seed."""
         rng = np.random.default_rng([seed, 19])
         corpus, count = data.corpus, self.config.negatives
-        found = self.components[0].search(data.train_queries, self.components[0].index(corpus), _NEGATIVES_FROM)
+        ranking = self.components[0].search(data.train_queries, self.components[0].index(corpus), _NEGATIVES_FROM)
         pairs, labels = [], []
         for pair in data.pairs:
             relevant = data.train_qrels[pair.query_id]
-            hits = [doc for doc, _ in found[pair.query_id] if doc in corpus.positions]
+            hits = [doc for doc, _ in ranking[pair.query_id] if doc in corpus.positions]
             spare = [corpus.ids[int(row)] for row in rng.integers(len(corpus), size=4 * count)]  # where hits are few
             order = [hits[int(row)] for row in rng.permutation(len(hits))] + spare
             drawn = list(dict.fromkeys(doc for doc in order if doc not in relevant))[:count]
@@ -159,7 +159,7 @@ class Rerank(Strategy):
         return pairs, labels
 
     def _choose(self, pool: DevelopmentPool, first: Ranking) -> tuple[np.ndarray, dict[str, Any]]:
-        """Set the weight that is best on the pool, if it is to be chosen; return nDCG@10 a query and what was tried."""
+        """Set the best weight on the pool, unless it is fixed. Return nDCG@10 of each query, and what was tried."""
         scored = self._scored(pool.queries, first, pool.corpus)
         tried = {}
         for weight in WEIGHTS if self.config.weight < 0 else (self.weight,):
@@ -171,10 +171,10 @@ class Rerank(Strategy):
     def _scored(self, queries: Mapping[str, str], first: Ranking, corpus: Corpus) -> dict[str, dict[str, float]]:
         """Return query id -> document id -> score of the cross-encoder, for the first `depth` documents."""
         top = {query: [doc for doc, _ in first[query][: self.config.depth]] for query in queries}
-        wanted = [(query, doc) for query, docs in top.items() for doc in docs if doc in corpus.positions]
-        logits = self.ranker.logits([(queries[query], corpus.text_of(doc)) for query, doc in wanted])
+        pairs = [(query, doc) for query, docs in top.items() for doc in docs if doc in corpus.positions]
+        logits = self.ranker.logits([(queries[query], corpus.text_of(doc)) for query, doc in pairs])
         scored: dict[str, dict[str, float]] = {query: {} for query in queries}
-        for (query, doc), logit in zip(wanted, logits, strict=True):
+        for (query, doc), logit in zip(pairs, logits, strict=True):
             scored[query][doc] = float(logit)
         return scored
 
@@ -198,7 +198,7 @@ class Rerank(Strategy):
         return super().added_query_flops(queries, corpus) + min(self.config.depth, len(corpus)) * mean
 
     def untrained_counterpart(self) -> Strategy | None:
-        """The first stage around its untouched base model; under the ranker as it starts, if that was trained."""
+        """Return the first stage around its untouched base model, under the ranker if that came trained."""
         from bench.models.cross_encoder import is_ranker
 
         base = self.components[0].untrained_counterpart()
@@ -237,9 +237,9 @@ class RerankIndex:
 
 
 def _order(hits: Hits, scored: Mapping[str, float], weight: float) -> Hits:
-    """Return the scored hits in the order of weight x cross-encoder + (1 - weight) x first stage, then the others.
+    """Return the scored hits by weight x cross-encoder + (1 - weight) x first stage, then the other hits.
 
-    Scores are made so that they say this order: 1 to 2 for those scored, below 1 for the others, by rank.
+    The scores express this order: 1 to 2 for the scored hits, below 1 and by rank for the others.
     """
     own = {doc: score for doc, score in hits if doc in scored}
     floors = min(scored.values(), default=0.0), min(own.values(), default=0.0)

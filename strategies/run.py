@@ -1,4 +1,4 @@
-"""A TREC run of an existing search engine, in the table beside everything else: `run:FILE`."""
+"""A TREC run of an existing search engine, compared like a strategy: `run:FILE`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COPY = "run.trec.gz"
 
 
 class Run(Strategy):
-    """The rankings in a file (`query Q0 document rank score tag`, gzipped or not), ordered by score as trec_eval does.
+    """The rankings of a file (`query Q0 document rank score tag`, gzipped or not), ordered by score as trec_eval does.
 
-    A query that the file lacks found nothing. What answering costs cannot be known from a file, so it is not measured.
+    A query that the file lacks counts as one without results. A file cannot show what answering costs.
     """
 
     name = "run"
@@ -38,7 +38,7 @@ class Run(Strategy):
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
-        """The file: another content is another fit.
+        """Return the file: other content makes another fit.
 
         Raises:
             BenchError: none is named, or it is not there.
@@ -46,14 +46,14 @@ class Run(Strategy):
         return [_path(config)]
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        """Read the file; its copy is the artefact, so that a later cell does not depend on the original."""
+        """Read the file. A copy of it is the artefact, so that cells do not depend on the original."""
         self.ranking = read_trec(_path(self.config))
         if not len(self.ranking):
             raise BenchError(f"{self.config.file}: an empty run")
         return FitReport()
 
     def index(self, corpus: Corpus) -> RunIndex:
-        """Remember which documents there are."""
+        """Keep the corpus, to check documents against it."""
         return RunIndex(corpus)
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
@@ -83,7 +83,7 @@ class Run(Strategy):
 
 
 class RunIndex:
-    """The corpus that a run ranks; nothing is made and nothing kept in memory."""
+    """The corpus that a run ranks. Nothing is built."""
 
     nbytes: int = 0
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""The last blocks alone are trained (Lee et al., 2019, "What Would Elsa Do?", section 3)."""
+"""Trains the last blocks alone (Lee et al., 2019, "What Would Elsa Do?", section 3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TopLayers(EncoderStrategy):
-    """Train the `layers` blocks nearest the output, all of them where there are no more."""
+    """Train the `layers` blocks nearest the output, or all blocks where there are fewer."""
 
     name = "top-layers"
     summary = "the last blocks alone are trained"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Vera(PeftStrategy):
-    """One pair of frozen random matrices for all layers; each layer trains a vector of r and one of its output width.
+    """All layers share two frozen random matrices. Each layer trains a vector of length r and one of its output width.
 
-    The matrices are drawn anew from `key` when an artefact is loaded: only the vectors are saved.
+    Only the vectors are saved. Loading draws the matrices again from `key`.
     """
 
     name = "vera"
@@ -31,7 +31,7 @@ class Vera(PeftStrategy):
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
-        """`key` seeds the random matrices; it is no training seed."""
+        """`key` seeds the random matrices. It is not the training seed."""
 
         lr: float = 5.62e-2
         r: int = 256
@@ -41,7 +41,7 @@ class Vera(PeftStrategy):
         size: ClassVar[SizeParameter | None] = SizeParameter("r", most=1024)
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:
-        """Vectors on the modules of `targets`."""
+        """Return PEFT's configuration: vectors on the modules of `targets`."""
         from peft import VeraConfig
 
         if self.config.targets not in TARGETS:

@@ -1,4 +1,4 @@
-"""Whitening: vectors are centred, decorrelated and scaled to unit variance (Su et al., 2021, section 3.2)."""
+"""Whitening centres and decorrelates vectors and scales them to unit variance (Su et al., 2021, section 3.2)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FLATTEST = 1e-6
 
 
 class Whitening(HeadStrategy):
-    """A linear map in closed form, without labels or gradients, from the covariance of the corpus' vectors.
+    """A linear map in closed form from the covariance of the corpus's vectors. It needs no labels and no gradients.
 
-    It serves queries and documents alike; the base model's document vectors are transformed, not encoded again.
+    It maps queries and documents alike. The base model's document vectors are transformed, not encoded again.
     """
 
     name = "whitening"
@@ -38,14 +38,14 @@ class Whitening(HeadStrategy):
 
     @dataclass(frozen=True)
     class Config(BaseConfig):
-        """The `dimensions` of most variance are kept (the paper: 256), from a sample of `documents`."""
+        """Keeps the `dimensions` of highest variance (the paper: 256), estimated on a sample of `documents`."""
 
         dimensions: int = 192
         documents: int = 4096
         space: ClassVar[Mapping[str, Param]] = {"dimensions": Choice((32, 64, 128, 192, 256, 384, 512, 768))}
 
     def build(self, dimension: int) -> torch.nn.Module:
-        """Return a map that keeps the first dimensions as they are; `fit` and `load` fill it in."""
+        """Return a map that keeps the first dimensions. `fit` and `load` fill it in."""
         from torch import nn
 
         kept = min(self.config.dimensions, dimension)
@@ -77,8 +77,8 @@ class Whitening(HeadStrategy):
 def whiten(vectors: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (d,) of vectors (n, d), and the k <= `most` directions (k, d) that give x - mean unit variance.
 
-    Directions come in the order of falling variance, each divided by its standard deviation; those that do not vary are
-    left out.
+    Directions come in the order of falling variance, each divided by its standard deviation. Directions without
+    variance are left out.
     """
     exact = vectors.astype(np.float64)
     mean = exact.mean(axis=0)

@@ -1,4 +1,4 @@
-"""The trained parameters of a model on disk: safetensors, and nothing of the base model."""
+"""Writes and reads the trained parameters of a model: safetensors, and nothing of the base model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save_trained(model: SentenceTransformer, folder: Path) -> None:
 
 
 def load_trained(model: SentenceTransformer, folder: Path) -> str:
-    """Put the parameters back into a model with the same attachment; returns the SHA-256 of the file.
+    """Put the parameters back into a model with the same attachment. Returns the SHA-256 of the file.
 
     Raises:
         BenchError: the file lacks a trained parameter, or has one that the model does not.
@@ -33,11 +33,11 @@ def load_trained(model: SentenceTransformer, folder: Path) -> str:
 
     path = folder / FILE
     saved = load_file(path)
-    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if saved.keys() != wanted.keys():
-        odd = sorted(saved.keys() ^ wanted.keys())[:3]
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if saved.keys() != trainable.keys():
+        odd = sorted(saved.keys() ^ trainable.keys())[:3]
         raise BenchError(f"{folder}: not an artefact of this strategy on this model: {', '.join(odd)} ...")
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in trainable.items():
             parameter.copy_(saved[name])
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What heads share: a small module after pooling, applied to cached vectors of the base model."""
+"""Heads: small modules after pooling, applied to cached vectors of the base model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FILE = "head.safetensors"
 
 
 class HeadStrategy(BaseEncoder):
-    """The base model and a head on its vectors: queries' alone, or documents' too. Subclasses give `build`."""
+    """The base model with a head on its query vectors, or on all vectors. Subclasses implement `build`."""
 
     sides: ClassVar[tuple[Kind, ...]] = ("query",)
     """Whose vectors go through the head."""
@@ -40,7 +40,7 @@ class HeadStrategy(BaseEncoder):
 
     @abstractmethod
     def build(self, dimension: int) -> torch.nn.Module:
-        """Return the head for vectors (n, dimension), as it is before training or fitting."""
+        """Return the untrained head for vectors (n, dimension)."""
 
     def apply(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return the head's output for vectors (n, d)."""
@@ -73,7 +73,7 @@ class HeadStrategy(BaseEncoder):
         return sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
 
     def to_sentence_transformer(self) -> SentenceTransformer:
-        """Return the base model and the head as a `Dense` module, on a route of its own where it is for one side."""
+        """Return the base model and the head as a `Dense` module. A head for one side gets its own route."""
         return with_affine_head(self.resources, self.name, self.apply, self.sides)
 
     def save(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class HeadStrategy(BaseEncoder):
         """Build the head and put its tensors back.
 
         Raises:
-            BenchError: they are of another head, or of one for another model.
+            BenchError: the tensors belong to another head, or to a head for another model.
         """
         from safetensors.torch import load_file
 
@@ -120,7 +120,7 @@ class HeadEncoder:
         return self._base.ready()
 
     def documents(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
-        """Return vectors (n, d) of documents and the seconds this costs, those that the cache spared included."""
+        """Return vectors (n, d) of documents and the seconds they cost. Work that the cache spared counts."""
         return self._after(self._base.documents(texts), "document")
 
     def queries(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:

@@ -1,4 +1,4 @@
-"""Small modules on linear layers of a block, put there by hooks: nothing is wrapped, no name of the base model changes.
+"""Small modules that hooks put on linear layers. Nothing is wrapped and no parameter of the base model is renamed.
 
 Imports torch: strategies import this module inside their methods.
 """
@@ -45,7 +45,7 @@ class Scale(Switchable):
 
     Args:
         width: features of the input.
-        part: the features that are scaled; the others pass.
+        part: the features that are scaled. The other features stay.
     """
 
     def __init__(self, width: int, part: slice) -> None:
@@ -55,7 +55,7 @@ class Scale(Switchable):
 
     @property
     def whole(self) -> torch.Tensor:
-        """The vector over all features (width,): ones where nothing is scaled."""
+        """The vector over all features (width,), with ones where nothing is scaled."""
         before, after = self.part.start, self.width - self.part.stop
         return nn.functional.pad(self.vector, (before, after), value=1.0) if before or after else self.vector
 

@@ -11,7 +11,7 @@ from torch import nn
 class WithOrthogonality(nn.Module):
     """A loss plus weight x the mean over factors of ||F F^T - I||, F being P^T or Q (Zhang et al., 2023, eq. 4).
 
-    The paper squares the norms; PEFT does not, and adds this term to a model's own loss, which encoders do not have.
+    The paper squares the norms and PEFT does not. PEFT adds this term to a model's own loss, which encoders lack.
     """
 
     def __init__(self, loss: nn.Module, model: nn.Module, weight: float) -> None:

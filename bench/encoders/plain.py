@@ -1,4 +1,4 @@
-"""From a fitted strategy to a model that needs nothing of this project: weights merged, heads as library modules."""
+"""Plain sentence-transformers models of fitted strategies: weights folded, heads as library modules."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def with_affine_head(
         resources: the base model, and the length that texts are cut to.
         name: of the strategy, for messages.
         head: maps vectors (n, d) to (n, k).
-        sides: whose vectors it maps; with one side alone, the other passes through a route of its own.
+        sides: whose vectors it maps. With one side, the other side gets a route of its own.
 
     Raises:
         NotApplicableError: the head is not an affine map, and so not a `Dense` module.
@@ -116,7 +116,7 @@ def with_affine_head(
 def _affine(
     head: Callable[[torch.Tensor], torch.Tensor], dimension: int, name: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return weight (k, d) and bias (k,) of a head, read off what it does to the axes; checked on other vectors."""
+    """Return weight (k, d) and bias (k,) of a head, read from its output on the axes and checked on other vectors."""
     import torch
 
     with torch.no_grad():

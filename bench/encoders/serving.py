@@ -1,4 +1,4 @@
-"""Strategies as a server keeps them: attachments folded into the weights, encoders ready, no vector cache."""
+"""Keeps strategies as a server would: attachments folded into the weights, encoders ready, no vector cache."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def merged(strategy: Strategy) -> Iterator[None]:
 
 @contextmanager
 def serving(strategy: Strategy) -> Iterator[None]:
-    """Keep every encoder of a strategy ready between calls, as a server does; without the vector cache, and merged."""
+    """Keep every encoder of a strategy merged and ready between calls, without the vector cache."""
     with ExitStack() as stack:
         stack.enter_context(merged(strategy))
         stack.enter_context(uncached(strategy))
         stages = list(_with_components(strategy))
-        models = [*stages, *map(encoder_of, stages)]  # a re-ranker has a model beside its part's encoder
+        models = [*stages, *map(encoder_of, stages)]  # a re-ranker has a model beside its component's encoder
         for each in {id(each): each for each in models if hasattr(each, "ready")}.values():
             stack.enter_context(each.ready())
         yield
@@ -59,5 +59,5 @@ def uncached(strategy: Strategy) -> Iterator[None]:
 
 def _with_components(strategy: Strategy) -> Iterator[Strategy]:
     yield strategy
-    for part in strategy.serving_components:
-        yield from _with_components(part)
+    for component in strategy.serving_components:
+        yield from _with_components(component)

@@ -1,20 +1,20 @@
 """Virtual tokens: trained vectors that a text attends to, before its own tokens (prompts) or in each block (prefixes).
 
-Three things go wrong with virtual tokens as they are usually built, all of them silently:
+Three things go wrong silently in the usual implementations:
 
 - They start at random and wreck the model before the first step.
 - They take positions from the text, so that texts of full length fail or are cut.
-- They reach attention by ways that some architectures swallow (`past_key_values`), or are pooled into the embedding.
+- They reach attention through `past_key_values`, which some architectures ignore, or are pooled into the embedding.
 
-Here each of the p virtual tokens *stands beside the first token of the text*: it is a copy of it (its key and value in
-a block, or its input embedding) plus a trained offset, it has the first token's position, it is visible where the first
-token is, and p + 1 tokens share the attention that one had (log(p + 1) is subtracted from their scores). With offsets
-of zero this is the base model exactly, whatever the family's positions (a table, rotations, relative biases, windows).
-Offsets start as noise that sums to zero over the p tokens, so that it moves the start in second order only, but the
-tokens differ and each gets a gradient of its own.
+Here each of the p virtual tokens *stands beside the first token of the text*. It is a copy of that token (its key and
+value in a block, or its input embedding) plus a trained offset. It has the first token's position and visibility. The
+p + 1 tokens share the attention of one: log(p + 1) is subtracted from their scores. With offsets of zero this is the
+base model exactly, for every kind of positions: a table, rotations, relative biases, windows. Offsets start as noise
+that sums to zero over the p tokens. The noise changes the start only in second order, and each token gets a gradient
+of its own.
 
-Attention is reached through transformers' attention interface, and in MPNet, which does not use it, by replacing the
-forward pass of its attention. Imports torch: strategies import this module inside their methods.
+The tokens enter attention through transformers' attention interface. MPNet does not use it, so the forward pass of its
+attention is replaced. Imports torch: strategies import this module inside their methods.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def centred_noise(count: int, width: int, deviation: float) -> torch.Tensor:
 
 
 class Prefix(Switchable):
-    """Keys and values that one attention module attends to besides those of the text: offsets (count, 2 x width)."""
+    """Keys and values of one attention module beside those of the text: offsets (count, 2 x width)."""
 
     def __init__(self, offsets: nn.Module, count: int) -> None:
         super().__init__()
         self.offsets, self.count = offsets, count
 
     def extend(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put the virtual tokens before the others: (batch, heads, length, d) to (batch, heads, count + length, d)."""
+        """Put the virtual tokens before the text's: (batch, heads, length, d) to (batch, heads, count + length, d)."""
         batch, heads, _, size = key.shape
         offsets = self.offsets().to(key.dtype).view(self.count, 2, heads, size).permute(1, 2, 0, 3)
         extended = []
@@ -88,7 +88,7 @@ class Prompt(Switchable):
         return real.cumsum(1) * real + padding
 
     def _before(self, per_token: torch.Tensor) -> torch.Tensor:
-        """Give the virtual tokens what the first token has."""
+        """Repeat the first token's entry for the virtual tokens."""
         return torch.cat([per_token[:, :1].expand(-1, self.count), per_token], dim=1)
 
 
@@ -143,7 +143,7 @@ def attach_prefixes(model: SentenceTransformer, prefixes: list[Prefix]) -> None:
 def attach_prompt(model: SentenceTransformer, prompt: Prompt) -> None:
     """Put a prompt before the text's embeddings, and cut it off again before pooling.
 
-    Hooks go on the sentence-transformers module: it calls the transformer's `forward` past any hook on that.
+    The hooks go on the sentence-transformers module, because it calls the transformer's `forward` past hooks.
     """
     architecture, first = family(model), model[0]
     first.add_module("prompt", prompt)
@@ -193,7 +193,7 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend to the virtual tokens besides the others (transformers' attention interface).
+    """Attend to the virtual tokens and to the text (transformers' attention interface).
 
     Args:
         module: the attention module; its `virtual` is a `Prefix` or a `Prompt`.
@@ -203,7 +203,7 @@ def attend(
         attention_mask: (batch or 1, heads or 1, length or 1, length), boolean or added to the scores; None is all.
         dropout: of attention probabilities.
         scaling: of the scores; None is d^-1/2.
-        kwargs: what the interface passes besides, unused.
+        kwargs: further arguments of the interface, unused.
     """
     virtual = module.virtual
     if virtual.enabled:
@@ -217,7 +217,7 @@ def attend(
 
 
 def _shared(mask: torch.Tensor | None, virtual: Prefix | Prompt, key: torch.Tensor) -> torch.Tensor:
-    """Return the mask under which the virtual tokens share what the first token had: (..., length of `key`)."""
+    """Return the mask under which the virtual tokens share the first token's attention: (..., length of `key`)."""
     count, length = virtual.count, key.shape[2]
     bias = torch.zeros(length, dtype=key.dtype, device=key.device)
     bias[: count + 1] = -math.log(count + 1)

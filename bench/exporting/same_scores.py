@@ -34,12 +34,12 @@ def check_same(strategy: Strategy, model: SentenceTransformer) -> float:
     corpus, queries = sample.corpus.subset(ids), dict(sorted(sample.queries.items())[::3])
     with _exactly(strategy):
         ranking = strategy.search(queries, strategy.index(corpus), len(ids))
-    wanted = np.array([[dict(ranking[query])[doc] for doc in ids] for query in queries])
-    asked = model.encode_query(list(queries.values()), show_progress_bar=False)
-    texts = model.encode_document(list(corpus.texts), show_progress_bar=False)
-    found = model.similarity(asked, texts).numpy()
-    difference = float(np.abs(found - wanted).max())
-    scale = max(1.0, float(np.abs(wanted).max()))
+    expected = np.array([[dict(ranking[query])[doc] for doc in ids] for query in queries])
+    query_vectors = model.encode_query(list(queries.values()), show_progress_bar=False)
+    document_vectors = model.encode_document(list(corpus.texts), show_progress_bar=False)
+    exported = model.similarity(query_vectors, document_vectors).numpy()
+    difference = float(np.abs(exported - expected).max())
+    scale = max(1.0, float(np.abs(expected).max()))
     if not difference <= TOLERANCE * scale:
         raise NotApplicableError(
             f"{strategy.name} cannot be exported: a plain model made of its weights scores up to {difference:.2g} "

@@ -110,12 +110,12 @@ def components_of(expression: Expression, registry: Registry) -> tuple[list[Expr
     """
     expression = expand(expression, registry)
     kind = registry.get(expression.name)
-    components, wanted, model = list(expression.arguments), kind.n_components, None
-    if wanted == 0 and len(components) == 1 and components[0].is_name:
+    components, expected, model = list(expression.arguments), kind.n_components, None
+    if expected == 0 and len(components) == 1 and components[0].is_name:
         model = components.pop().name
-    if len(components) != wanted:
-        form = f"{expression.name}({', '.join(['STRATEGY'] * wanted)})" if wanted else expression.name
-        counted = "1 component" if wanted == 1 else f"{wanted or 'no'} components"
+    if len(components) != expected:
+        form = f"{expression.name}({', '.join(['STRATEGY'] * expected)})" if expected else expression.name
+        counted = "1 component" if expected == 1 else f"{expected or 'no'} components"
         raise ExpressionError(f"{expression}: {expression.name} takes {counted}: write {form}")
     options = dict(expression.options)
     components += _named(kind.component_options, options, registry)

@@ -1,4 +1,4 @@
-"""One vector a text, compared as the base model was trained: by cosine or by dot product. The default."""
+"""One vector per text, compared by cosine or dot product, as the base model was trained. The default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of a strategy: a frozen dataclass that reads text, knows its search space and what was changed."""
+"""Hyperparameters of a strategy: a frozen dataclass that reads text and knows its search space and its changes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no"
 
 @dataclass(frozen=True)
 class StrategyConfig:
-    """Hyperparameters of a strategy. Subclasses add fields with defaults; the defaults come from development data.
+    """Hyperparameters of a strategy. Subclasses add fields with defaults, which come from development data.
 
-    `space` names what tuning may vary; `size` is the field that makes the strategy larger or smaller, which is turned
-    to the largest value that fits when a budget limits trainable parameters.
+    `space` names the fields that tuning may vary. `size` names the field that sets the number of trainable parameters:
+    a budget of trainable parameters sets it to the largest value that fits.
     """
 
     space: ClassVar[Mapping[str, Param]] = {}
     size: ClassVar[SizeParameter | None] = None
     positive: ClassVar[tuple[str, ...]] = ()
-    """Options that must be above 0, besides those of which `space` or the size knob says so."""
+    """Options that must be above 0, besides those that `space` or the size parameter declares so."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Build a configuration from names and values, the values as text or already typed.
+        """Return a configuration from names and values. Values are text or already typed.
 
         Raises:
-            BenchError: a name is not a field, or a value is not of the field's type or makes no sense: not finite, or
-                lower than everything of its kind that is tried.
+            BenchError: a name is not a field, a value has another type than its field, is not finite, or is too low.
         """
         known = {field.name: field for field in fields(cls)}
         parsed = {}
@@ -47,15 +46,15 @@ class StrategyConfig:
 
     @classmethod
     def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the defaults that differ where other options have these values: a variant that learns at another rate.
+        """Return other defaults for a variant, which these values select and which learns at another rate.
 
         Args:
-            values: options by name; those that are missing have their own defaults.
+            values: options by name. Missing options have their defaults.
         """
         return {}
 
     def size_parameter(self) -> SizeParameter | None:
-        """Return the size knob: `size`, unless a variant is made larger or smaller by another field."""
+        """Return the size parameter. A variant may have another one."""
         return self.size
 
     def _refuse_nonsense(self, name: str, default: Any) -> None:
@@ -70,7 +69,7 @@ class StrategyConfig:
             raise BenchError(f"option {name} must be {'above' if lowest > 0 else 'at least'} 0, got {value}")
 
     def _lowest(self, name: str) -> float | None:
-        """Return 1 for an option that must be above 0, 0 for one that may be 0, None for one that may be anything."""
+        """Return 1 for an option that must be above 0, 0 for an option that may be 0, None without such a limit."""
         tried, size_parameter = self.space.get(name), self.size_parameter()
         if isinstance(tried, LogUniform) or name in self.positive:
             return 1
@@ -82,7 +81,7 @@ class StrategyConfig:
         return min(1, size_parameter.least) if size_parameter is not None and name == size_parameter.option else None
 
     def changed(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, or their variant's: the part that identifies a fit."""
+        """Return the fields that differ from the defaults (of the variant): the part that identifies a fit."""
         values = vars(self)
         defaults = {field.name: field.default for field in fields(self)} | dict(self.variant(values))
         return {name: value for name, value in values.items() if value != defaults[name]}
@@ -110,7 +109,7 @@ class EncoderConfig(TrainedConfig):
 
 
 def typed(value: Any, default: Any, name: str) -> Any:
-    """Return `value` as the type of `default`; a field whose default is None takes anything."""
+    """Return `value` as the type of `default`. A field whose default is None takes any value."""
     if default is None or default is MISSING:
         return value
     kind = type(default)

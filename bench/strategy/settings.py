@@ -9,29 +9,29 @@ from typing import Self
 from bench.errors import BenchError
 
 _ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")
-"""Training settings of which 0 is nothing; of the others it is without."""
+"""Settings that must be positive. For the others, 0 disables the feature."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings that all strategies of a comparison share. As requested, they are part of a fit's identity."""
+    """Settings that all strategies of a comparison share. The requested values are part of a fit's identity."""
 
     batch_size: int = 32
-    """Contrastive batch: it sets the number of in-batch negatives, so memory is never met by making it smaller."""
+    """Contrastive batch. It sets the number of in-batch negatives, so a budget of memory never shrinks it."""
     mini_batch: int = 0
-    """Texts a backward pass takes at once, by cached gradients (Gao et al., 2021); 0 is the whole batch.
+    """Texts per backward pass, with cached gradients (Gao et al., 2021); 0 is the whole batch.
 
-    Of a re-ranker, pairs of texts, whose gradients are added up.
+    For a re-ranker it counts pairs of texts, whose gradients are added up.
     """
     temperature: float = 0.05
     hard_negatives: int = 0
-    """Mined negatives a pair, from the base model's ranking of the training corpus."""
+    """Mined negatives per pair, from the base model's ranking of the training corpus."""
     warmup: float = 0.1
-    """Share of the planned steps over which the learning rate rises; it then falls linearly to 0."""
+    """Share of the planned steps over which the learning rate rises. It then falls linearly to 0."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     dropout: bool = False
-    """Off by default: attention with dropout leaves the fused kernel (some 2.5 times slower) and gained nothing."""
+    """Off by default: with dropout, attention leaves the fused kernel (about 2.5 times slower), without a gain."""
     precision: str = "auto"
     """`auto` (bf16 where the processor computes it faster), `bf16` or `fp32`."""
     max_length: int = 0
@@ -42,7 +42,7 @@ class TrainingSettings:
     dev_docs: int = 400
     """Size of the fixed development pool: relevant documents, hard negatives (BM25, base model), random ones."""
     selection_floor: int = 100
-    """Below this many labels there is no selection: the last checkpoint is kept."""
+    """With fewer labels there is no selection, and the last checkpoint is kept."""
 
     def checked(self) -> Self:
         """Return these settings.

@@ -1,6 +1,6 @@
-"""Search spaces: which values of a hyperparameter a tuning study may try; and the knob that sets a strategy's size.
+"""Search spaces, which say what values a tuning study may try, and the size parameter of a strategy.
 
-Declared beside a strategy's `Config`: tuning reads the spaces, a budget of trainable parameters turns the knob.
+A strategy's `Config` declares both. Tuning reads the spaces; a budget of trainable parameters sets the size.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ Param = Choice | LogUniform | Uniform
 class SizeParameter:
     """The option that makes a strategy larger or smaller: any whole number from `least` to `most`.
 
-    A budget of trainable parameters turns it to the largest value that fits, whatever values a study tries of it. As it
-    rises, the number of trainable parameters must not fall.
+    A budget of trainable parameters sets it to the largest value that fits. The number of trainable parameters must not
+    fall as it rises.
     """
 
     option: str
     most: int | Callable[[ModelSizes], int]
-    """The largest value that makes sense, which may depend on the base model: `lambda model: model.width`."""
+    """The largest useful value. It may depend on the base model: `lambda model: model.width`."""
     least: int = 1
     full: int | None = None
     """A value outside the range that stands for the full size. It is taken where it fits."""
     replaces: tuple[str, ...] = ()
-    """Options that say the same in another way: to set one of them is to set the size."""
+    """Options that set the same size in another way."""
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How far a trained encoder has moved from the base model, and whether the base model's index still serves it."""
+"""Drift: how far a trained encoder has moved from the base model, and how well the old index still serves it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def measure_drift(
     dataset: Dataset,
     settings: TaskSettings,
 ) -> dict[str, Any]:
-    """Return `CellResult.drift`: empty where no encoder was trained, or where it has its index in another form.
+    """Return `CellResult.drift`. It is empty where no encoder was trained, or where the index is no table of vectors.
 
-    The old index is the base model's document vectors, asked with the new query vectors: what a team gets that deploys
-    the new model and puts off encoding its corpus again. It is scored on the stratum that leads the report, so that
-    what was memorised does not pass for service.
+    The old index holds the base model's document vectors and is searched with the new query vectors. A team gets these
+    results if it deploys the new model before it encodes its corpus again. They are scored on the report's leading
+    stratum, so that memorised documents do not count as service.
 
     Args:
         strategy: as fitted.

@@ -1,4 +1,4 @@
-"""A probe's queries and what they are searched in: hard enough for a loss to show, few enough for a re-ranker."""
+"""Prepares a probe: hard enough for a loss to show, small enough for a re-ranker."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from bench.strategy.base import Strategy
 
 CEILING = 0.9
-"""Mean nDCG@10 before adaptation from which a probe is searched in a larger corpus: few queries are left to lose."""
+"""A probe is saturated from this mean nDCG@10 before adaptation on: a loss could hardly show."""
 _MOST_ADDED = 100_000
 
 
 def is_saturated(dataset: Dataset, before: PerQuery | None) -> bool:
     """Return whether a loss could hardly show among the probe's own documents.
 
-    What has no encoder has no `before`; the catalogue's figure for the frozen model then decides, so that all
-    strategies of a run are asked the same.
+    A strategy without an encoder has no `before`. The catalogue's figure for the frozen model then decides, so that all
+    strategies of a run search the same corpus.
     """
     if before is not None:
         return before.mean(PRIMARY_MEASURE) >= CEILING
@@ -31,10 +31,10 @@ def is_saturated(dataset: Dataset, before: PerQuery | None) -> bool:
 
 
 def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
-    """Return the probe, searched in the union of its documents and those of the target, which judge nothing.
+    """Return the probe with the target's documents added to its corpus, as documents that no query judges relevant.
 
-    The target's documents get ids of their own. Copies of a probe's document are left out, as they would compete with
-    it; of a very large target documents at equal steps are taken.
+    The added documents get ids of their own. Copies of a probe's document are left out, because they would compete with
+    it. Of a very large target, documents at equal steps are added.
     """
     own = set(probe.corpus.texts)
     step = max(1, -(-len(target.corpus) // _MOST_ADDED))
@@ -48,7 +48,7 @@ def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
 
 
 def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
-    """Return the probe with as many queries as a strategy and its parts can be asked, drawn by a hash of their ids."""
+    """Return the probe with as many queries as a strategy and its components can answer, drawn by a hash of their ids."""
     limits = _limits(strategy)
     qrels = probe.qrels(split)
     if not limits or len(qrels) <= min(limits):
@@ -58,6 +58,6 @@ def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset
 
 
 def _limits(strategy: Strategy) -> list[int]:
-    """Return the limits of a strategy and of the parts that it asks."""
+    """Return the limits of a strategy and of its serving components."""
     own = [strategy.probe_queries] if strategy.probe_queries is not None else []
-    return own + [limit for part in strategy.serving_components for limit in _limits(part)]
+    return own + [limit for component in strategy.serving_components for limit in _limits(component)]

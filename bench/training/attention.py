@@ -1,9 +1,9 @@
 """Attention with a fast backward pass in bf16 on a processor.
 
-torch's fused kernel answers in bf16 as fast as any, but on a processor its backward pass takes several times what the
-same matrix products take one by one (`docs/performance.md` has the figures): most of a training step. The forward pass
-stays torch's own, so a model computes what it computes without this; the gradient is that of Dao et al. (2022,
-appendix B.2), formed by batched matrix products over as many texts as fit into the cache.
+torch's fused kernel is fast in bf16, but on a processor its backward pass takes several times as long as the same
+matrix products one by one: most of a training step (`docs/performance.md` has the figures). The forward pass stays
+torch's own, so the outputs do not change. The gradient is that of Dao et al. (2022, appendix B.2), formed by batched
+matrix products over as many texts as fit into the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BLOCK_BYTES = 2**20
 
 
 class FastAttentionBackward(TorchFunctionMode):
-    """Within the block, attention in bf16 on a processor is differentiated by matrix products; all else is as ever."""
+    """Within the block, matrix products differentiate attention in bf16 on a processor. Nothing else changes."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -48,10 +48,10 @@ def attention(
         key: (texts, heads, m, d).
         value: (texts, heads, m, d).
         attn_mask: boolean, true where attended to, or added to the logits; broadcast to (texts, heads, n, m).
-        dropout_p: with dropout, torch's own backward pass is taken.
-        is_causal: likewise.
+        dropout_p: with dropout, torch's own backward pass is used.
+        is_causal: if true, torch's own backward pass is used.
         scale: of the logits; None is d ** -0.5.
-        others: likewise, where any says something other than its default.
+        others: if any differs from its default, torch's own backward pass is used.
     """
     if torch.is_autocast_enabled("cpu") and query.device.type == "cpu":  # as autocast would for torch's own
         kind = torch.get_autocast_dtype("cpu")
@@ -107,7 +107,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _added(mask: torch.Tensor) -> torch.Tensor:
-    """Return a mask as what is added to the logits. Finite: a row that attends to nothing has no gradient, not none."""
+    """Return a mask as a finite term of the logits, so that a row that attends to nothing gets a gradient of zero."""
     least = torch.finfo(torch.float32).min
     boolean = mask.dtype == torch.bool
     added = torch.zeros(mask.shape).masked_fill_(~mask, least) if boolean else mask.float().clamp(min=least)

@@ -1,4 +1,4 @@
-"""Which pairs are trained on together, and in which order: the same for every strategy of a seed."""
+"""Batches of training pairs: for a seed, the same for every strategy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bench.data.dataset import Pair
 def contrastive_batches(
     pairs: Sequence[Pair], relevant: Mapping[str, Mapping[str, int]], size: int, seed: int
 ) -> Iterator[list[int]]:
-    """Yield batches for ever, epoch after epoch in a new order, without false negatives.
+    """Yield batches without false negatives, for ever. Each epoch has a new order.
 
-    In a batch every other pair's document is a negative. So no two pairs of a batch share a query or a document text,
-    and no document is relevant to another pair's query. A pair that does not fit waits for the next batch, across the
-    end of an epoch too; thus all batches have `size` pairs, or as many as can stand together where there are fewer.
+    In a batch, every other pair's document is a negative. Therefore no two pairs of a batch share a query or a document
+    text, and no document is relevant to another pair's query. A pair that does not fit waits for the next batch, also
+    across the end of an epoch. All batches have `size` pairs, or as many as can stand together.
 
     Args:
         pairs: the training pairs.
         relevant: query id -> document ids that are relevant to it (qrels).
         size: pairs a batch.
-        seed: determines the order; nothing else does.
+        seed: it alone determines the order.
 
     Yields:
         Positions in `pairs`.
@@ -51,7 +51,7 @@ def contrastive_batches(
 
 
 class _Batch:
-    """A batch that takes a pair only where it makes no false negative."""
+    """A batch that refuses pairs which would make a false negative."""
 
     def __init__(self, pairs: Sequence[Pair], relevant: Mapping[str, Mapping[str, int]]) -> None:
         self.members: list[int] = []

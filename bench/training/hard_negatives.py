@@ -28,7 +28,7 @@ def with_hard_negatives(data: TrainingData, resources: Resources) -> Sequence[Pa
 def mine(data: TrainingData, pairs: Sequence[Pair], count: int, seed: int, resources: Resources) -> list[list[str]]:
     """Return `count` texts for each pair, drawn by seed from the base model's first 50 documents.
 
-    Where too few qualify, random documents of the corpus that are not relevant to the query fill up.
+    Where too few qualify, random documents that are not relevant to the query fill the rest.
     """
     rng = np.random.default_rng([seed, 7])
     corpus = data.corpus

@@ -1,4 +1,4 @@
-"""Operations of each step of the contrastive loop, from its batch's token counts and what its loss computes."""
+"""Operations of each training step, from the token counts of its batch and the passes of its loss."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FlopCounted(Protocol):
 
 
 class StepFlops:
-    """What a step costs under a strategy's loss.
+    """The operations of a step under a strategy's loss.
 
     Documents that keep the base model's representation are encoded once for the whole training.
 
@@ -87,18 +87,18 @@ class StepFlops:
             yield step
 
     def _once(self, lengths: np.ndarray) -> float:
-        """Return forward and backward pass of texts that are padded to the longest."""
+        """Return the operations of a forward and a backward pass of texts padded to the longest."""
         longest = float(lengths.max()) + self.trained.virtual_tokens
         return self.trained.training(len(lengths) * longest, longest)
 
     def _twice(self, lengths: np.ndarray, calls: int = 1) -> float:
-        """Return a forward pass without a gradient, one with it, and the backward pass, in so many calls each."""
+        """Return the operations of two forward passes, one of them with gradients, and a backward pass."""
         longest = float(lengths.max()) + self.trained.virtual_tokens
         tokens = len(lengths) * longest
         return self.trained.forward(tokens, longest, calls) + self.trained.training(tokens, longest, calls)
 
     def _untrained(self, name: str, batch: list[int], known: set[str]) -> float:
-        """Return the forward pass of the texts of a column that are not known yet. Afterwards they are."""
+        """Return the forward pass of a column's texts that are not in `known`, and add them to it."""
         texts = [self.columns[name][row] for row in batch]
         new = len(set(texts) - known)
         known.update(texts)

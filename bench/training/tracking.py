@@ -1,4 +1,4 @@
-"""Following a training from outside: the trackers that the trainer can report to. Never part of a fit's identity."""
+"""Trackers that the trainer can report to: TensorBoard, MLflow and others. Never part of a fit's identity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TENSORBOARD_FOLDER = "TENSORBOARD_LOGGING_DIR"
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where one training is reported to."""
+    """The trackers of one training."""
 
     to: tuple[str, ...]
     folder: Path
@@ -39,7 +39,7 @@ class Tracking:
     """What the training is called there: the fit's name."""
 
     def arguments(self, steps: int) -> dict[str, Any]:
-        """Return what the trainer is told, for a training of so many steps."""
+        """Return the trainer's arguments for a training of so many steps."""
         every = max(1, steps // _POINTS)
         return {
             "report_to": list(self.to),
@@ -50,7 +50,7 @@ class Tracking:
 
     @contextmanager
     def folders(self) -> Iterator[None]:
-        """Tell trackers that take their folder from the environment where it is, for the length of a block."""
+        """Set the folder for trackers that read it from the environment, for the length of a block."""
         before = os.environ.get(_TENSORBOARD_FOLDER)
         os.environ[_TENSORBOARD_FOLDER] = str(self.folder)
         try:
@@ -66,7 +66,7 @@ UNTRACKED: dict[str, Any] = {"report_to": "none", "logging_strategy": "no"}
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Refuse before anything is run. The names are among `TRACKERS`.
+    """Refuse trackers whose packages are not installed. The names are keys of `TRACKERS`.
 
     Raises:
         BenchError: a tracker's package is not installed.

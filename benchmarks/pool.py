@@ -26,7 +26,7 @@ from bench.report.canvas import save_png
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
-from bench.training.selection import Pool, pool_of
+from bench.training.selection import DevelopmentPools, Pool, pool_of
 
 TOP_K = 10
 FULL_DEV, FULL_TEST = "development, whole corpus", "test, whole corpus"
@@ -171,7 +171,7 @@ def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
                     dev_qrels={query: data.dev_qrels[query] for query in chosen},
                 )
             for strategy in options.strategies.split(","):
-                resources = Resources(base, options.device, settings, cache=cache)
+                resources = Resources(base, options.device, settings, cache=cache, pools=DevelopmentPools())
                 sys.stderr.write(f"{strategy} on {dataset.name}, seed {seed}\n")
                 rows = follow(
                     registry.get(strategy), resources, dataset, data, options.steps, options.pools, options.test_queries

@@ -22,6 +22,7 @@ from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
 from bench.training.batches import contrastive_batches
+from bench.training.selection import DevelopmentPools
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -84,7 +85,9 @@ class Workload:
     def resources(self, progress: Progress = silent, **settings: Any) -> Resources:
         """Return resources as a run has them, without a cache, and without selection by default."""
         training = TrainingSettings(**{"selection_floor": 10**9, "max_length": self.max_length, **settings})
-        return Resources(model=self.base, device=self.device, training=training, progress=progress)
+        return Resources(
+            model=self.base, device=self.device, training=training, progress=progress, pools=DevelopmentPools()
+        )
 
     def plain_model(self, bf16: bool = False) -> SentenceTransformer:
         """Load the model as a user's script would, with weights in bf16 on request."""

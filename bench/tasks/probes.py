@@ -48,7 +48,7 @@ def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
 
 
 def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
-    """Return the probe with as many queries as a strategy and its components can answer, drawn by a hash of their ids."""
+    """Return the probe with as many queries as a strategy can answer, drawn by a hash of their ids."""
     limits = _limits(strategy)
     qrels = probe.qrels(split)
     if not limits or len(qrels) <= min(limits):

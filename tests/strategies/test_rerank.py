@@ -14,9 +14,10 @@ from bench.budget import Budget
 from bench.data.dataset import Dataset, TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import serving
-from bench.errors import ModelError
+from bench.errors import ModelError, NotApplicableError
 from bench.models.base import BaseModel
 from bench.strategy.resources import Resources
+from bench.training.sizing import fit_to_parameter_budget
 from strategies.bm25 import Bm25
 from strategies.rerank import Rerank
 
@@ -132,7 +133,7 @@ def ranker_folder(tiny_bert: BaseModel, tmp_path: Path, tiny_resources: Contexts
 
     torch.manual_seed(3)
     folder = tmp_path / "ranker"
-    Ranker(tiny_bert, tiny_resources(tiny_bert), 64).save(folder)
+    Ranker(tiny_bert, 64, precision="fp32").save(folder)
     return folder
 
 
@@ -166,8 +167,16 @@ def test_what_a_ranker_must_be(tiny_bert: BaseModel, tiny_resources: Contexts, r
 
 def test_a_ranker_is_too_large_for_a_small_budget_of_parameters(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     resources = tiny_resources(tiny_bert)
-    assert Rerank.resize(Rerank.Config(), 100, resources) is None
-    assert Rerank.resize(Rerank.Config(), 10**6, resources) == Rerank.Config()
+
+    def fitted(limit: int) -> Any:
+        budget = Budget(trainable_params=limit, steps=1)
+        return fit_to_parameter_budget(
+            lambda config: Rerank(config, resources, (BaseEncoder(None, resources),)), Rerank.Config(), budget
+        )
+
+    assert fitted(10**6) == Rerank.Config()
+    with pytest.raises(NotApplicableError, match="no size"):
+        fitted(100)
 
 
 def test_what_a_query_costs_grows_with_the_depth(

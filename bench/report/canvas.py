@@ -60,9 +60,10 @@ class Plot:
         self.hints[gid] = hint
 
     def save(self, path: Path) -> None:
-        """Write the figure as a PNG."""
+        """Write the figure as a PNG, and keep its layout for any other format."""
         with mpl.rc_context(LOOK):
             save_png(self.figure, path)
+        self.figure.set_layout_engine("none")
 
 
 def save_png(figure: Figure, path: Path, dpi: int = 150) -> None:

@@ -136,7 +136,7 @@ class Comparison:
         """Return the groups of dependent queries among those in `mask`, or None (`bench.statistics.grouping`)."""
         return None if self.groups is None else dependent(self.groups[mask].tolist())
 
-    @property
+    @cached_property
     def headline(self) -> str:
         """The stratum that decides (`bench.evaluation.strata.headline`)."""
         return leading(self.seen)
@@ -191,7 +191,7 @@ class Comparison:
         groups, per_query = self.groups[self.mask(stratum)], values.mean(axis=0)
         return float(np.mean([per_query[groups == group].mean() for group in np.unique(groups)]))
 
-    @property
+    @cached_property
     def scored(self) -> list[str]:
         """The labels with scores: the baseline first, then by the headline score, highest first."""
         labels = [label for label, candidate in self.candidates.items() if candidate.usable]

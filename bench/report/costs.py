@@ -24,7 +24,7 @@ class CostColumn:
 
 COLUMNS: tuple[CostColumn, ...] = (
     CostColumn("fit_seconds", "fit", "charged time", numbers.seconds),
-    CostColumn("train_seconds", "training part of the fit", "time", numbers.seconds),
+    CostColumn("train_seconds", "training", "time in the fit", numbers.seconds),
     CostColumn("steps", "steps", "optimiser steps", numbers.count),
     CostColumn("peak_memory_bytes", "peak memory", "bytes", numbers.size),
     CostColumn("trainable_params", "trainable", "parameters", numbers.count),

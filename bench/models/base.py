@@ -1,4 +1,4 @@
-"""`BaseModel`: an embedding model on disk, of which every caller gets a fresh copy."""
+"""`BaseModel`: an embedding model on disk. Each caller gets a fresh copy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A cross-encoder: a transformer that reads query and document together and scores them (Nogueira and Cho, 2019).
+"""`Ranker`: a cross-encoder, which reads query and document together and scores them (Nogueira and Cho, 2019).
 
-Imports torch: strategies import this module inside their methods.
+Imports torch, so strategies import this module inside their methods.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class Ranker:
     """A cross-encoder with one output.
 
     Args:
-        source: where it is loaded from: a ranker, or an encoder, which then gets a fresh, random head.
-        context: device, precision.
-        max_length: tokens that query and document are cut to together.
+        source: the model: a ranker, or an encoder, which then gets a new random head.
+        max_length: number of tokens that query and document are cut to together.
+        device: where the model computes.
+        precision: `auto`, `bf16` or `fp32`.
 
     Raises:
-        ModelError: it cannot be loaded, or gives more than one score.
+        ModelError: the model cannot be loaded, or gives more than one score.
     """
 
     def __init__(self, source: BaseModel, max_length: int, device: str = "cpu", precision: str = "auto") -> None:
@@ -60,11 +61,11 @@ class Ranker:
 
     @property
     def trainable_params(self) -> int:
-        """Its parameters: all of them are trained."""
+        """Number of parameters. All of them are trained."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def logits(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Return the score of each pair (n,) float32, before any sigmoid."""
+        """Return the scores (n,) float32 of pairs, before any sigmoid."""
         if not pairs:
             return np.zeros(0, dtype=np.float32)
         with self.ready():
@@ -73,7 +74,7 @@ class Ranker:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Hold the weights in the encoder's precision. Around many small calls, the weights are converted once."""
+        """Convert the weights to the ranker's precision for the length of a block. Enter it once around many calls."""
         with weights_in(self.model, self.precision, keep=self._outputs):
             yield
 
@@ -89,7 +90,7 @@ class Ranker:
         return functional.binary_cross_entropy_with_logits(scores, torch.tensor(labels, device=scores.device))
 
     def lengths(self, pairs: Sequence[Pair]) -> list[int]:
-        """Return the tokens of each pair, as the model cuts it."""
+        """Return the number of tokens of each pair, after cutting."""
         queries, documents = zip(*pairs, strict=True)
         ids = self.model.tokenizer(
             list(queries), list(documents), truncation=True, max_length=self.model.max_seq_length
@@ -103,13 +104,13 @@ class Ranker:
 
 
 def files_of(name: str) -> Sequence[Path]:
-    """Return the files of a model given as a folder; none for a name on the hub."""
+    """Return the files of a model folder, or nothing for a hub name."""
     folder = Path(name).expanduser()
     return sorted(path for path in folder.rglob("*") if path.is_file()) if name and folder.is_dir() else ()
 
 
 def is_ranker(path: Path) -> bool:
-    """Whether a folder holds a trained cross-encoder, judging by the architecture that its configuration names."""
+    """Whether a folder holds a trained cross-encoder, according to the architecture in its configuration."""
     file = path / "config.json"
     if not file.is_file():
         return False
@@ -123,7 +124,7 @@ def _is_output(module: torch.nn.Module) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence reports about a head that is meant to be fresh, and progress bars."""
+    """Silence progress bars, and transformers' reports about the new head."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -107,7 +107,7 @@ def test_groups_come_from_the_queries_metadata(write_folder: Callable[..., Path]
         ({"test": f"{HEADER}q1\td1\t1\nq1\td1\t2\n"}, "test.tsv:3", "contradicts an earlier 1"),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_line(
+def test_errors_name_file_and_line(
     write_folder: Callable[..., Path], files: dict[str, str | bytes | None], where: str, what: str
 ) -> None:
     with pytest.raises(DataError) as caught:
@@ -122,7 +122,7 @@ def test_many_unknown_documents_are_named_and_counted(write_folder: Callable[...
         read_beir(write_folder(test=HEADER + rows), INFO)
 
 
-def test_a_missing_split_names_those_that_are_there(write_folder: Callable[..., Path]) -> None:
+def test_a_missing_split_names_the_present_ones(write_folder: Callable[..., Path]) -> None:
     folder = write_folder(train=f"{HEADER}q1\td1\t1\n")
     with pytest.raises(DataError, match=r"did you mean 'train'.*Present: test, train"):
         read_beir(folder, INFO, splits=["trian"])
@@ -137,7 +137,7 @@ def test_a_truncated_gzip_file_is_an_error(write_folder: Callable[..., Path]) ->
         read_beir(folder, INFO)
 
 
-def test_an_archive_unpacked_one_level_too_deep_is_pointed_at(write_folder: Callable[..., Path]) -> None:
+def test_the_error_names_a_nested_folder_that_holds_the_files(write_folder: Callable[..., Path]) -> None:
     outer = write_folder("outer/toy").parent
     with pytest.raises(DataError, match=r"no corpus.jsonl.*toy has one"):
         read_beir(outer, INFO, splits=[])

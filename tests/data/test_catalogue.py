@@ -47,7 +47,9 @@ def test_pydocs_is_fixed_to_the_locked_versions() -> None:
             assert importlib.metadata.version(package) == version
 
 
-def test_look_up_order(write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folders_are_searched_in_the_documented_order(
+    write_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folders = {}
     for place in ("given", "variable", "work/datasets", "cache/datasets"):
         one = f'{{"_id": "d1", "text": "{place}"}}\n{{"_id": "d2", "text": ""}}\n'
@@ -65,7 +67,7 @@ def test_look_up_order(write_folder: Callable[..., Path], monkeypatch: pytest.Mo
     assert positions == sorted(positions)
 
 
-def test_a_name_that_nobody_knows_gets_a_suggestion(tmp_path: Path) -> None:
+def test_an_unknown_name_gets_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"unknown dataset 'scifcat', did you mean 'scifact'\?"):
         load_dataset("scifcat")
     with pytest.raises(DataError, match="no such folder"):
@@ -115,7 +117,7 @@ def test_a_folder_describes_itself(write_folder: Callable[..., Path]) -> None:
     assert (dataset.name, dataset.info.pseudo, dataset.info.licence) == ("toy", True, "CC0")
 
 
-def test_a_known_dataset_by_path_gets_the_facts_of_the_catalogue(shared_data: Path) -> None:
+def test_a_known_dataset_by_path_gets_the_catalogues_description(shared_data: Path) -> None:
     assert load_dataset(str(shared_data / "boolq")).info.role == "probe"
     assert isinstance(load_dataset(str(shared_data / "stsb")), SimilarityDataset)
 
@@ -151,7 +153,7 @@ def test_a_folder_of_the_same_name_but_another_size_does_not(write_folder: Calla
         ('kind = "retrieval"\nname = "x"', "unknown key 'name'"),
     ],
 )
-def test_a_malformed_catalogue_file_is_said_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_of_a_malformed_catalogue_file_names_its_key(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "x.toml"
     path.write_text(text)
     with pytest.raises(DataError, match=rf"x.toml: .*{message}"):

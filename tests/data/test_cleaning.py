@@ -60,7 +60,7 @@ def planted(spotless: Dataset) -> Dataset:
     return make(documents, queries, splits)
 
 
-def test_spotless_data_is_not_accused(spotless: Dataset) -> None:
+def test_spotless_data_gives_no_findings(spotless: Dataset) -> None:
     cleaned, drops, tidied = clean(spotless, drop_shared=True)
     assert (drops, tidied) == ([], 0)
     assert cleaned.fingerprint == spotless.fingerprint
@@ -69,7 +69,7 @@ def test_spotless_data_is_not_accused(spotless: Dataset) -> None:
     assert (facts.copied_documents, facts.near_documents) == (0, 0)
 
 
-def test_each_planted_fault_is_found_and_its_reason_given(planted: Dataset) -> None:
+def test_each_planted_fault_is_dropped_with_its_reason(planted: Dataset) -> None:
     before = planted.fingerprint
     cleaned, drops, _ = clean(planted)
     assert set(drops) == {
@@ -91,7 +91,7 @@ def test_each_planted_fault_is_found_and_its_reason_given(planted: Dataset) -> N
     assert clean(cleaned)[1] == []
 
 
-def test_shared_documents_are_dropped_when_asked_for(planted: Dataset) -> None:
+def test_shared_documents_are_dropped_on_request(planted: Dataset) -> None:
     cleaned, drops, _ = clean(planted, drop_shared=True)
     assert Drop("judgement", "q8 d59", "train", "is relevant in test too", "d59") in drops
     assert cleaned.splits["train"]["q8"] == {"d8": 1}
@@ -117,7 +117,7 @@ def test_copied_queries_of_one_split_are_merged() -> None:
     assert drops == [Drop("query", "q2", "test", "is a copy, merged", "q1")]
 
 
-def test_the_same_words_in_another_order_are_another_query() -> None:
+def test_the_same_words_in_another_order_make_another_query() -> None:
     queries = {"q1": "increases the rise of a also cause b", "q2": "increases the rise of b also cause a"}
     dataset = make({"d1": "a b", "d2": "c d"}, queries, {"test": {"q1": {"d1": 1}}, "train": {"q2": {"d2": 1}}})
     (drop,) = clean(dataset)[1]
@@ -130,7 +130,7 @@ def test_texts_are_tidied() -> None:
     assert tidy("plain\n\ntext") == "plain\n\ntext"
 
 
-def test_inspection_finds_what_was_planted(planted: Dataset) -> None:
+def test_inspection_finds_the_planted_faults(planted: Dataset) -> None:
     facts = inspect(planted, tokenize)
     assert facts.copied_documents == 1
     assert facts.near_documents == 4
@@ -199,7 +199,7 @@ def test_the_command_writes_a_copy_and_a_list(
     assert main(["clean", str(tmp_path / "given"), "--near-query", "1.5"]) == 2
 
 
-def test_the_inspect_command_prints_what_is_found(
+def test_the_inspect_command_prints_its_findings(
     planted: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dataset(planted, tmp_path / "given")
@@ -233,7 +233,7 @@ def test_the_inspect_command_measures_a_model(
     assert all(0 <= value <= 1 for scores in facts["headroom"].values() for value in scores.values())
 
 
-def test_scifact_and_medquad_share_what_is_known_of_them(shared_data: Path) -> None:
+def test_the_known_overlap_of_scifact_is_found(shared_data: Path) -> None:
     scifact = load_dataset("scifact", shared_data)
     assert isinstance(scifact, Dataset)
     facts = inspect(scifact, tokenize)

@@ -43,14 +43,14 @@ MD5 = hashlib.md5(WHOLE).hexdigest()
 
 @dataclass
 class Behaviour:
-    """What a server does, and what it was asked."""
+    """What a server does, and the `Range` headers of the requests to it."""
 
     content: bytes = WHOLE
     stop_after: int | None = None
     """Bytes of an answer after which the connection is cut."""
     ranges: bool = True
     status: int = 200
-    asked: list[str | None] = field(default_factory=list)
+    requests: list[str | None] = field(default_factory=list)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = self.pages[self.path]
         wanted = self.headers.get("Range")
-        page.asked.append(wanted)
+        page.requests.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and page.ranges else 0
         if page.status != 200 or start >= len(page.content):
             self.send_error(page.status if page.status != 200 else 416)
@@ -107,51 +107,51 @@ def test_an_archive_becomes_a_dataset_folder(serve: Serve, tmp_path: Path) -> No
     assert not list(tmp_path.rglob("*.zip"))
 
 
-def test_what_is_there_is_not_asked_for_again(serve: Serve, tmp_path: Path) -> None:
+def test_an_existing_dataset_is_not_downloaded_again(serve: Serve, tmp_path: Path) -> None:
     url, page = serve()
     for _ in range(2):
         fetch_archive(archive(url), tmp_path)
-    assert len(page.asked) == 1
+    assert len(page.requests) == 1
 
 
-def test_a_server_that_stops_half_way_is_asked_to_go_on(serve: Serve, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes(serve: Serve, tmp_path: Path) -> None:
     url, page = serve(stop_after=6_000)
     fetch_archive(archive(url), tmp_path)
-    first, *others = page.asked
+    first, *others = page.requests
     begins = [int(str(found).removeprefix("bytes=").rstrip("-")) for found in others]
     assert first is None and len(begins) >= 2
     assert begins == sorted(set(begins)) and begins[0] > 0
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_stopped(serve: Serve, tmp_path: Path) -> None:
+def test_a_later_call_resumes_an_earlier_one(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     (tmp_path / ".parts" / "toy.part").write_bytes(WHOLE[:7000])
     url, page = serve()
     fetch_archive(archive(url), tmp_path)
-    assert page.asked == ["bytes=7000-"]
+    assert page.requests == ["bytes=7000-"]
 
 
-def test_a_server_without_ranges_sends_all_of_it_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     (tmp_path / ".parts" / "toy.part").write_bytes(b"left by another version" * 100)
     url, _ = serve(ranges=False)
     assert fetch_archive(archive(url), tmp_path).is_dir()
 
 
-def test_a_beginning_of_another_version_is_thrown_away_once(serve: Serve, tmp_path: Path) -> None:
+def test_a_part_of_another_version_is_discarded_once(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     (tmp_path / ".parts" / "toy.part").write_bytes(b"x" * 7000)
     url, page = serve()
     assert fetch_archive(archive(url), tmp_path).is_dir()
-    assert page.asked == ["bytes=7000-", None]
+    assert page.requests == ["bytes=7000-", None]
 
 
-def test_a_download_that_was_complete_is_only_checked(serve: Serve, tmp_path: Path) -> None:
+def test_a_complete_part_is_only_checked(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
     (tmp_path / ".parts" / "toy.part").write_bytes(WHOLE)
     url, page = serve()
     assert fetch_archive(archive(url), tmp_path).is_dir()
-    assert page.asked == [f"bytes={len(WHOLE)}-"]
+    assert page.requests == [f"bytes={len(WHOLE)}-"]
 
 
 def test_a_wrong_checksum_leaves_nothing(serve: Serve, tmp_path: Path) -> None:
@@ -179,11 +179,11 @@ def test_a_damaged_file_inside_is_refused(serve: Serve, tmp_path: Path) -> None:
     assert not (tmp_path / "toy").exists()
 
 
-def test_a_server_that_gives_nothing_is_given_up(serve: Serve, tmp_path: Path) -> None:
+def test_the_number_of_attempts_without_data_is_bounded(serve: Serve, tmp_path: Path) -> None:
     url, page = serve(stop_after=0)
     with pytest.raises(DataError, match=r"0 bytes read, \d+ more expected"):
         fetch_archive(archive(url), tmp_path)
-    assert len(page.asked) == ATTEMPTS
+    assert len(page.requests) == ATTEMPTS
 
 
 def test_mirrors_are_tried_in_order(serve: Serve, tmp_path: Path) -> None:
@@ -191,13 +191,13 @@ def test_mirrors_are_tried_in_order(serve: Serve, tmp_path: Path) -> None:
     wrong, _ = serve(content=b"not it")
     good, _ = serve()
     assert fetch_archive(archive(missing, wrong, good), tmp_path).is_dir()
-    assert len(first.asked) == 1
+    assert len(first.requests) == 1
     with pytest.raises(DataError) as caught:
         fetch_archive(archive(missing, wrong), tmp_path / "elsewhere")
     assert "404" in str(caught.value) and "does not match the known hash" in str(caught.value)
 
 
-def test_nobody_listening_is_an_error_of_the_network(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"127.0.0.1:1/x.zip: .*refused"):
         fetch_archive(archive("http://127.0.0.1:1/x.zip"), tmp_path)
     with pytest.raises(DataError, match="No connection adapters"):
@@ -231,13 +231,13 @@ def test_an_archive_without_the_dataset_is_refused(serve: Serve, tmp_path: Path)
         fetch_archive(archive(url, folder="other"), tmp_path)
 
 
-def test_a_damaged_folder_is_pointed_at_and_not_touched(serve: Serve, tmp_path: Path) -> None:
+def test_a_damaged_folder_is_named_and_not_changed(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "notes.txt").write_text("mine")
     url, page = serve()
     with pytest.raises(DataError, match="holds no dataset toy: remove it"):
         fetch_archive(archive(url), tmp_path)
-    assert (page.asked, (tmp_path / "toy" / "notes.txt").read_text()) == ([], "mine")
+    assert (page.requests, (tmp_path / "toy" / "notes.txt").read_text()) == ([], "mine")
 
 
 def test_an_archive_of_several_datasets_is_downloaded_once(serve: Serve, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_an_archive_of_several_datasets_is_downloaded_once(serve: Serve, tmp_pat
     url, page = serve(content=packed(files))
     for part in "ab":
         assert (fetch_archive(archive(url, md5="", folder=f"many/{part}"), tmp_path) / "corpus.jsonl").is_file()
-    assert len(page.asked) == 1
+    assert len(page.requests) == 1
 
 
 def test_a_name_of_the_catalogue_is_downloaded_once_and_then_found(
@@ -263,7 +263,7 @@ def test_a_name_of_the_catalogue_is_downloaded_once_and_then_found(
         dataset = load_dataset("toy")
         assert isinstance(dataset, Dataset)
         assert (len(dataset.corpus), dataset.warnings) == (400, ())
-    assert len(page.asked) == 1
+    assert len(page.requests) == 1
     page.status = 404
     (tmp_path / "cache" / "datasets" / "toy" / "corpus.jsonl").unlink()
     (tmp_path / "cache" / "datasets" / "toy").rename(tmp_path / "gone")
@@ -324,11 +324,13 @@ def test_the_hub_comes_before_the_archive_unless_its_copy_differs(
     entry = CatalogueEntry(info=DatasetInfo("nano"), splits=("test",), documents=2, archive=archive(url), hub=hub)
     assert fetch(entry, tmp_path / "cache") == tmp_path / "cache" / "nano"
     for number, other in enumerate(({"documents": 3}, {"splits": ("train", "test")})):
-        assert page.asked == [None] * number
+        assert page.requests == [None] * number
         assert fetch(entry.model_copy(update=other), tmp_path / f"cache{number}") == tmp_path / f"cache{number}" / "toy"
 
 
-def test_every_failure_is_told(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_failure_of_each_source(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BENCH_OFFLINE", raising=False)
     url, _ = serve(status=503)
     entry = CatalogueEntry(info=DatasetInfo("toy"), archive=archive(url), hub=Hub(repo=str(tmp_path / "nowhere")))

@@ -26,7 +26,7 @@ def test_shingles_of_a_short_text_are_its_words() -> None:
     assert shingles("...", 3) == set()
 
 
-def test_planted_near_duplicates_are_found_and_clean_texts_not_accused() -> None:
+def test_planted_near_duplicates_are_found_and_clean_texts_are_not() -> None:
     originals = [passage(seed) for seed in range(200)]
     planted = {position: 200 + number for number, position in enumerate(range(0, 200, 10))}
     copies = [[*originals[position][:30], "changed", *originals[position][31:]] for position in planted]
@@ -42,12 +42,12 @@ def test_similarity_is_the_exact_jaccard_index() -> None:
     assert near_pairs([one, two], 0.61) == []
 
 
-def test_copies_are_linked_to_the_first_of_them() -> None:
+def test_copies_are_paired_with_the_first_of_them() -> None:
     pairs = near_pairs(["same text here"] * 4, 0.8)
     assert [(pair.first, pair.second, pair.similarity) for pair in pairs] == [(0, n, 1.0) for n in (1, 2, 3)]
 
 
-def test_empty_texts_are_no_copies() -> None:
+def test_empty_texts_are_not_copies() -> None:
     assert near_pairs(["", "", "  "], 0.5) == []
 
 

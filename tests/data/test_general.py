@@ -53,7 +53,7 @@ def test_the_readme_states_its_size(general: Dataset) -> None:
     assert f"| groups | {len(set(general.groups.values()))}," in readme
 
 
-def test_every_question_is_judged_and_every_passage_is_asked_for(general: Dataset) -> None:
+def test_every_question_is_judged_and_every_passage_is_relevant_to_one(general: Dataset) -> None:
     qrels = general.qrels("test")
     assert set(qrels) == set(general.queries)
     assert {doc for docs in qrels.values() for doc in docs} == set(general.corpus.ids)
@@ -80,7 +80,7 @@ def test_no_text_occurs_twice(general: Dataset, bodies: dict[str, str]) -> None:
         assert [text for text, count in seen.items() if count > 1] == []
 
 
-def test_questions_do_not_open_all_alike(general: Dataset) -> None:
+def test_questions_begin_in_different_ways(general: Dataset) -> None:
     openings = Counter(" ".join(text.lower().split()[:2]) for text in general.queries.values())
     assert openings.most_common(1)[0][1] < 0.1 * len(general.queries)
 

@@ -98,7 +98,7 @@ def test_triplets_and_graded_pairs(tmp_path: Path) -> None:
     assert sorted(grades) == sorted(n % 3 for n in range(12))
 
 
-def test_scores_that_are_no_grades_need_a_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fractional_scores_need_a_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "\n".join(f'query {n} {TOPICS[n]},p{n},"0,{n}"' for n in range(9))
     (tmp_path / "a.csv").write_text(f"query,passage,score\n{rows}\n")
     assert main(["import", str(tmp_path / "a.csv"), "--out", str(tmp_path / "a")]) == 2
@@ -150,7 +150,7 @@ def test_a_folder_and_a_table_that_points_into_it(manual: Path, tmp_path: Path) 
     assert sides["q1"] == sides["q2"] == sides["q3"]
 
 
-def test_a_pointer_to_nowhere_is_said_with_its_row(manual: Path, tmp_path: Path, capsys: Any) -> None:
+def test_the_error_of_a_pointer_to_nowhere_names_its_row(manual: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "pairs.csv").write_text("question,file\nwhat is tea,tee/index.md\n")
     command = ["import", str(manual), "--pairs", str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "made")]
     assert main(command) == 2
@@ -175,7 +175,7 @@ def test_pseudo_queries_train_and_labels_test(manual: Path, tmp_path: Path) -> N
     assert not documents["train"] & documents["dev"]
 
 
-def test_without_labels_the_test_is_pseudo_too_and_says_so(manual: Path, tmp_path: Path, capsys: Any) -> None:
+def test_without_labels_the_test_split_is_pseudo_too_with_a_note(manual: Path, tmp_path: Path, capsys: Any) -> None:
     dataset = imported(manual, "--pseudo-queries", "--out", tmp_path / "made")
     assert set(dataset.splits) == {"train", "dev", "test"}
     assert all(dataset.groups[query].startswith("pseudo:") for query in dataset.splits["test"])
@@ -221,7 +221,7 @@ def test_a_bare_corpus_gets_pseudo_queries(write_folder: Callable[..., Path], tm
         (["{table}", "--out", "{tmp}/x", "--query", "Answer"], "no column for the passage (--positive)"),
     ],
 )
-def test_mistakes_are_said_and_leave_nothing(
+def test_mistakes_give_a_message_and_leave_nothing(
     table: Path, tmp_path: Path, capsys: Any, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "a.md").write_text("text")

@@ -134,7 +134,7 @@ def test_equal_summaries_and_nearly_equal_documents_collapse() -> None:
     assert kept == {first.name, third.name}
 
 
-def test_what_resembles_a_test_entry_leaves_the_other_splits() -> None:
+def test_entries_that_resemble_a_test_entry_leave_the_other_splits() -> None:
     plain = entries(100)
     target = plain[0]
     words = target.document.split()
@@ -225,7 +225,7 @@ def test_the_extraction_has_a_version_in_its_cache_key(
 
 
 @pytest.mark.parametrize(("name", "fingerprint"), [("pydocs", "d1361c8d0473ccd6"), ("pydocs:tune", "ecfa9588643556c7")])
-def test_what_is_extracted_changes_with_its_version_alone(
+def test_the_extraction_changes_only_with_its_version(
     name: str, fingerprint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where this fails the extraction has changed: raise `EXTRACTION`, or caches go on giving the corpus of before."""

@@ -38,7 +38,9 @@ many_to_many = st.dictionaries(
 
 @settings(max_examples=50, deadline=None)
 @given(many_to_many, st.integers(0, 3))
-def test_carved_sides_share_no_query_and_no_document(qrels: dict[str, dict[str, int]], seed: int) -> None:
+def test_held_out_pairs_share_no_query_and_no_document_with_the_others(
+    qrels: dict[str, dict[str, int]], seed: int
+) -> None:
     pairs = pairs_of(qrels)
     train, dev, by_document = split_off(pairs, seed)
     assert sorted(train + dev, key=str) == sorted(pairs, key=str)
@@ -55,7 +57,7 @@ def test_the_same_question_under_two_ids_stays_on_one_side() -> None:
     assert not {pair.query_id[:-1] for pair in train} & {pair.query_id[:-1] for pair in dev}
 
 
-def test_where_all_queries_share_documents_queries_alone_are_kept_apart() -> None:
+def test_if_all_queries_share_documents_only_queries_are_kept_apart() -> None:
     pairs = pairs_of({f"q{n}": {"hub": 1} for n in range(50)})
     train, dev, by_document = split_off(pairs, seed=0)
     assert (len(train), len(dev), by_document) == (40, 10, False)
@@ -96,7 +98,7 @@ def test_train_queries_that_repeat_test_queries_are_removed_and_counted() -> Non
     assert training_data(dataset, seed=0, remove_repeats=False).repeats_removed == 0
 
 
-def test_a_test_query_by_id_never_gets_in() -> None:
+def test_the_id_of_a_test_query_is_never_trained_on() -> None:
     splits = {"train": {**one_each("a", 3), "b0": {"d-a0": 1}}, "dev": {"b1": {"d-a0": 1}}, "test": one_each("b", 2)}
     data = training_data(make(splits), seed=0, remove_repeats=False)
     assert not {"b0", "b1"} & ({pair.query_id for pair in data.pairs} | set(data.dev_queries))
@@ -117,18 +119,18 @@ def test_a_budget_of_examples_contains_the_development_pairs() -> None:
 
 
 @pytest.mark.parametrize("examples", [50, 99])
-def test_below_a_hundred_labels_nothing_is_set_apart(examples: int) -> None:
+def test_below_a_hundred_labels_nothing_is_held_out(examples: int) -> None:
     data = training_data(make({"train": one_each("a", 300), "test": one_each("b", 5)}), seed=0, examples=examples)
     assert (len(data.pairs), data.dev_queries) == (examples, {})
 
 
-def test_asking_for_more_labels_than_there_are_is_said() -> None:
+def test_a_budget_of_more_labels_than_exist_gives_a_note() -> None:
     data = training_data(make({"train": one_each("a", 10), "test": one_each("b", 5)}), seed=0, examples=50)
     assert len(data.pairs) == 10
     assert "50 labelled pairs were requested, but there are 10" in data.notes
 
 
-def test_judgements_of_grade_0_are_no_pairs_and_no_labels() -> None:
+def test_judgements_of_grade_0_are_neither_pairs_nor_labels() -> None:
     train = {query: {**docs, "d-a0": docs.get("d-a0", 0)} for query, docs in one_each("a", 120).items()}
     data = training_data(make({"train": train, "test": one_each("b", 5)}), seed=0)
     assert data.labels == 120
@@ -142,7 +144,7 @@ def test_without_a_train_split_the_development_split_is_trained_on_or_nothing() 
     assert not data.pairs and data.notes == ("dataset 'toy' has no training split",)
 
 
-def test_pseudo_pairs_are_no_labels() -> None:
+def test_pseudo_pairs_are_not_labels() -> None:
     data = training_data(make({"train": one_each("a", 200), "test": one_each("b", 5)}, pseudo=True), seed=0)
     assert len(data.pairs) == 160
     assert data.labels == 0

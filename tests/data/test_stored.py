@@ -12,7 +12,7 @@ from bench.data.dataset import DatasetInfo
 from bench.data.stored import Joined, StoredTexts
 
 
-def test_texts_come_back_as_they_were_put_in(tmp_path: Path) -> None:
+def test_texts_are_read_back_unchanged(tmp_path: Path) -> None:
     texts = ["salt", "", "Brötchen, 面包, \U0001f956", "two\nlines", "half a pair: \ud83d", ""]
     found = StoredTexts(tmp_path)
     for text in texts:

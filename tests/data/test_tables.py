@@ -54,13 +54,13 @@ def test_excels_unicode_text_is_utf_16(tmp_path: Path) -> None:
     assert cells(path) == [{"q": "wörd", "a": "\u201cquoted\u201d"}]
 
 
-def test_stray_quotes_between_tabs_are_signs(tmp_path: Path) -> None:
+def test_stray_quotes_between_tabs_are_characters(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('q\ta\nhow long is 6" pipe\t"six" inches\n5" too\tyes\n')
     assert cells(path) == [{"q": 'how long is 6" pipe', "a": '"six" inches'}, {"q": '5" too', "a": "yes"}]
 
 
-def test_what_failed_in_the_sheet_is_no_text(tmp_path: Path) -> None:
+def test_failed_formulas_are_empty_cells(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("q,a\n#N/A,y\nx,_x000D_y\n")
     first, second = read_table(path).rows()
@@ -81,7 +81,7 @@ def test_what_failed_in_the_sheet_is_no_text(tmp_path: Path) -> None:
         ("a.xlsx", b"PK", "a.xlsx", "save the sheet as CSV"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_line(tmp_path: Path, name: str, content: bytes, where: str, what: str) -> None:
+def test_errors_name_the_line(tmp_path: Path, name: str, content: bytes, where: str, what: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:

@@ -28,7 +28,7 @@ def test_each_role_is_one_linear_layer_in_each_block(loaded: Any) -> None:
         assert all(isinstance(linear, nn.Linear) for linear in linears)
 
 
-def test_roles_together_are_all_linear_layers_of_the_blocks_and_no_other(loaded: Any) -> None:
+def test_roles_together_cover_exactly_the_linear_layers_of_the_blocks(loaded: Any) -> None:
     architecture = family(loaded)
     blocks = architecture.blocks(loaded)
     inside = {id(module) for block in blocks for module in block.modules() if isinstance(module, nn.Linear)}
@@ -37,7 +37,7 @@ def test_roles_together_are_all_linear_layers_of_the_blocks_and_no_other(loaded:
     assert named == inside
 
 
-def test_layer_norms_are_all_there_are(loaded: Any) -> None:
+def test_all_layer_norms_are_listed(loaded: Any) -> None:
     every = [module for module in transformer_of(loaded).modules() if isinstance(module, nn.LayerNorm)]
 
     assert {id(norm) for norm in family(loaded).layer_norms(loaded)} == {id(norm) for norm in every}
@@ -84,7 +84,7 @@ def test_pefts_prefix_tuning_does_what_the_table_says(name: str, tiny_base: Any)
     assert found == FAMILIES[name].peft_prefix
 
 
-def test_an_unknown_family_is_refused_with_those_that_are_known(tiny_bert: BaseModel) -> None:
+def test_the_error_of_an_unknown_family_lists_the_known_ones(tiny_bert: BaseModel) -> None:
     model = tiny_bert.load()
     transformer_of(model).config.model_type = "deberta-v2"
 

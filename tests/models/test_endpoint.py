@@ -96,7 +96,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 # --- the name -------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_says_where_and_what() -> None:
+def test_a_name_holds_address_and_model() -> None:
     assert Endpoint.parse("openai:http://127.0.0.1:8000/v1#some/model") == Endpoint(
         "http://127.0.0.1:8000/v1", "some/model"
     )
@@ -126,7 +126,7 @@ def test_the_name_survives_in_an_expression() -> None:
     assert parse(str(parse(text))).arguments[0].name == "openai:http://127.0.0.1:80/v1?tokens=512#a/b"
 
 
-def test_address_and_name_stand_for_the_weights() -> None:
+def test_address_and_name_identify_the_weights() -> None:
     names = ("http://a/v1#m", "http://a/v1/#m", "http://b/v1#m", "http://a/v1#n", "http://a/v1?dimensions=8#m")
     first, same, *others = (base_model(f"openai:{name}").fingerprint for name in names)
     assert first == same and len({first, *others}) == 4

@@ -30,14 +30,14 @@ def test_a_default_that_is_not_the_published_file_is_refused(monkeypatch: pytest
         base_model()
 
 
-def test_each_load_is_a_copy_of_its_own(tiny_bert: BaseModel) -> None:
+def test_each_load_gives_a_separate_copy(tiny_bert: BaseModel) -> None:
     one, other = tiny_bert.load(), tiny_bert.load()
     with torch.no_grad():
         next(one.parameters()).add_(1.0)
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
-def test_the_fingerprint_is_of_the_content(tiny_bert: BaseModel, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_content(tiny_bert: BaseModel, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_bert.path, tmp_path / "elsewhere"))
     assert base_model(str(copy)).fingerprint == tiny_bert.fingerprint
     config = copy / "config.json"
@@ -59,7 +59,7 @@ def test_weights_that_are_not_safetensors_are_not_loaded(tmp_path: Path, tiny_be
         base_model(str(copy))
 
 
-def test_a_name_that_is_nowhere_is_an_error_that_says_what_to_do() -> None:
+def test_the_error_of_an_unknown_name_says_what_to_do() -> None:
     with pytest.raises(ModelError, match="does not exist"):
         base_model("./no/such/folder")
     with pytest.raises(ModelError, match="without a network, give a folder"):

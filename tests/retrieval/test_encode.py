@@ -46,7 +46,7 @@ def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
     assert second.meter.seconds >= charged
 
 
-def test_an_interrupted_encoding_goes_on_where_it_was(
+def test_an_interrupted_encoding_resumes(
     tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.retrieval.encode._SEGMENT", 2)
@@ -153,7 +153,7 @@ def test_weights_come_back_when_a_block_fails(tiny_bert: BaseModel) -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_texts_are_cut_to_the_length_asked_for(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+def test_texts_are_cut_to_the_maximum_length(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     long = "river bread salt tool garden " * 20
     cut = tiny_resources(tiny_bert, max_length=8).encoder.uncached([long, long + " more"], "document")
     np.testing.assert_allclose(cut[0], cut[1], atol=1e-6)
@@ -169,7 +169,7 @@ def test_a_models_own_prompts_are_put_before_texts(tiny_bert: BaseModel, tiny_re
     assert encoder.prompt("document") == "passage: "
 
 
-def test_encoding_leaves_training_mode_and_length_as_they_were(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
+def test_encoding_restores_training_mode_and_length(tiny_bert: BaseModel, tiny_resources: Contexts) -> None:
     encoder = tiny_resources(tiny_bert, max_length=8).encoder
     encoder.model.train()
     length = encoder.model.max_seq_length

@@ -19,7 +19,7 @@ def test_equal_sums_of_reciprocal_ranks_are_ordered_as_trec_eval_orders_ties() -
     assert [doc for doc, _ in reciprocal_rank([[("a", 1.0), ("b", 0.5)], [("b", 1.0), ("a", 0.5)]])] == ["b", "a"]
 
 
-def test_scores_are_scaled_from_the_least_that_they_can_be_to_the_most_that_was_found() -> None:
+def test_scores_are_scaled_from_their_floor_to_the_best_score() -> None:
     # cosines from -1: .8 -> 1, .35 -> .75, -.1 -> .5; BM25 from 0: 4 -> 1, 2 -> .5, 0 -> 0
     cosine, bm25 = {"a": 0.8, "b": 0.35, "c": -0.1}, {"a": 0.0, "b": 4.0, "c": 2.0}
     fused = dict(convex(cosine, bm25, 0.8, (-1.0, 0.0)))
@@ -32,7 +32,7 @@ def test_all_the_weight_on_one_side_gives_its_order(weight: float, order: list[s
     assert [doc for doc, _ in convex(cosine, bm25, weight, (-1.0, 0.0))] == order
 
 
-def test_a_side_that_found_nothing_changes_no_order() -> None:
+def test_an_empty_side_changes_no_order() -> None:
     nothing = {"a": 0.0, "b": 0.0}
     assert convex({"a": 0.2, "b": 0.4}, nothing, 0.5, (-1.0, 0.0))[0][0] == "b"
     assert convex({}, {}, 0.5, (-1.0, 0.0)) == []

@@ -28,7 +28,7 @@ def clustered(n: int, seed: int = 0) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_approximate_search_reaches_the_recall_that_it_states_with_exact_scores() -> None:
+def test_approximate_search_reaches_its_stated_recall_with_exact_scores() -> None:
     documents, queries = clustered(4000), clustered(80, seed=1)
     search = ApproximateSearch(documents)
     scores, positions = search.search(queries, 10)
@@ -43,7 +43,7 @@ def test_approximate_search_reaches_the_recall_that_it_states_with_exact_scores(
     assert search.probes < search.lists
 
 
-def test_recall_is_bought_with_more_lists_where_few_do_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_lists_are_probed_until_the_recall_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.retrieval.approximate._FIRST_PROBES", 1)
     rng = np.random.default_rng(0)
     documents, queries = rng.normal(size=(3000, 16)).astype("f4"), rng.normal(size=(64, 16)).astype("f4")
@@ -72,16 +72,14 @@ def test_an_index_is_exact_below_its_size_and_approximate_above(monkeypatch: pyt
     assert all(len(found[name]) == 10 for name in names)
 
 
-def test_fewer_documents_than_asked_for_are_all_returned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_corpus_is_returned_whole_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "EXACT_BYTES", 0)
     documents = clustered(50)
     ranking = VectorIndex([str(number) for number in range(50)], documents).search(["q"], clustered(1, seed=3), 100)
     assert sorted(int(doc) for doc, _ in ranking["q"]) == list(range(50))
 
 
-def test_memory_maps_that_cannot_be_written_are_searched_without_a_copy_of_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_memory_maps_are_searched_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents, queries = clustered(500), clustered(4, seed=4)
     np.save(tmp_path / "vectors.npy", documents)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
@@ -109,7 +107,7 @@ def test_memory_grows_by_little_more_than_the_vectors_themselves() -> None:
     assert found["peak_bytes"] - found["base_bytes"] < 2 * vectors + 250e6, "two tables at once, and room to work"
 
 
-def test_growth_is_read_off_as_an_exponent(load_script: Callable[[str], ModuleType]) -> None:
+def test_growth_is_an_exponent(load_script: Callable[[str], ModuleType]) -> None:
     scale = load_script("benchmarks/scale.py")
     rows = [{"documents": 10, "s": 2.0}, {"documents": 1000, "s": 200.0}]
     assert scale.growth(rows, "s", "documents") == pytest.approx(1.0)

@@ -20,7 +20,7 @@ def test_ties_go_to_the_greater_document_id() -> None:
     ]  # fmt: skip
 
 
-def test_a_ranking_from_a_run_is_in_order_whatever_order_it_came_in() -> None:
+def test_a_ranking_from_a_run_is_sorted() -> None:
     ranking = Ranking.from_run({"q": {"a": 1, "c": 2, "b": 2}})
     assert ranking["q"] == [("c", 2.0), ("b", 2.0), ("a", 1.0)]
     assert ranking.as_run() == {"q": {"c": 2.0, "b": 2.0, "a": 1.0}}
@@ -91,7 +91,7 @@ def test_a_plain_run_of_another_engine_is_read_and_put_in_order(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("line", ["q1 Q0 b 2 lucene", "q1 Q0 b 2 high lucene", "q1 Q0 b 2 1.0 lucene extra"])
-def test_a_line_that_is_not_of_a_run_is_named(tmp_path: Path, line: str) -> None:
+def test_the_error_names_a_line_that_is_not_of_a_run(tmp_path: Path, line: str) -> None:
     path = tmp_path / "engine.run"
     path.write_text(f"q1 Q0 a 1 2.0 lucene\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"engine\.run:2: not a line of a TREC run"):

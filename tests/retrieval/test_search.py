@@ -28,7 +28,7 @@ CORPUS = Corpus(
 
 
 @pytest.mark.parametrize("block", [3, 64])
-def test_blocks_give_what_one_product_gives(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_blocks_give_the_result_of_one_product(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr("bench.retrieval.exact._BLOCK_DOCS", block)
     rng = np.random.default_rng(0)
     documents, queries = rng.normal(size=(50, 8)).astype("f4"), rng.normal(size=(7, 8)).astype("f4")

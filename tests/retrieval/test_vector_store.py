@@ -29,7 +29,7 @@ def fill(space: VectorSpace, numbers: range, seconds: float = 1.0) -> None:
     space.put([key(n) for n in numbers], np.array([[n, -n] for n in numbers], dtype=np.float32), seconds)
 
 
-def test_vectors_of_several_segments_come_in_the_order_asked_for_and_at_the_price_of_each(tmp_path: Path) -> None:
+def test_vectors_of_several_segments_come_in_order_with_their_costs(tmp_path: Path) -> None:
     space = VectorCache(tmp_path).space("w")
     fill(space, range(3), seconds=3.0)
     fill(space, range(3, 5), seconds=20.0)
@@ -55,7 +55,7 @@ def test_an_open_space_keeps_no_file_open(tmp_path: Path) -> None:
     assert not any(isinstance(value, np.ndarray) for value in vars(again).values())
 
 
-def test_what_another_writer_adds_is_seen_after_a_refresh(tmp_path: Path) -> None:
+def test_a_refresh_finds_vectors_of_other_writers(tmp_path: Path) -> None:
     reader, writer = VectorCache(tmp_path).space("w"), VectorCache(tmp_path).space("w")
     fill(writer, range(2))
     assert key(1) not in reader
@@ -63,7 +63,7 @@ def test_what_another_writer_adds_is_seen_after_a_refresh(tmp_path: Path) -> Non
     assert key(1) in reader
 
 
-def test_a_segment_that_another_process_has_deleted_is_missing_and_no_error(tmp_path: Path) -> None:
+def test_a_deleted_segment_is_missing_and_not_an_error(tmp_path: Path) -> None:
     space = VectorCache(tmp_path).space("w")
     fill(space, range(2))
     reader = VectorCache(tmp_path).space("w")
@@ -75,7 +75,7 @@ def test_a_segment_that_another_process_has_deleted_is_missing_and_no_error(tmp_
     assert reader.get([key(0), key(1)], np.empty((2, 2), dtype=np.float32))[0] == []
 
 
-def test_a_space_that_fills_the_cache_on_its_own_takes_no_more(tmp_path: Path) -> None:
+def test_a_space_that_fills_the_cache_takes_no_more(tmp_path: Path) -> None:
     space = VectorCache(tmp_path, max_bytes=5_000).space("w")
     for number in range(10):
         space.put([key(number)], np.zeros((1, 250), dtype=np.float32), 1.0)
@@ -84,7 +84,7 @@ def test_a_space_that_fills_the_cache_on_its_own_takes_no_more(tmp_path: Path) -
     assert key(9) not in space
 
 
-def test_half_a_segment_is_not_read_and_is_cleared_away_once_its_writer_must_be_gone(tmp_path: Path) -> None:
+def test_half_a_segment_is_not_read_and_is_deleted_after_an_hour(tmp_path: Path) -> None:
     space = VectorCache(tmp_path).space("w")
     fill(space, range(1))
     fresh, old = space.folder / "fresh.partial", space.folder / "old.partial"
@@ -131,7 +131,7 @@ def test_a_large_table_is_mapped_to_a_file_without_a_name(tmp_path: Path, monkey
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_where_the_disk_is_full_a_large_table_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_a_large_table_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -142,7 +142,7 @@ def test_where_the_disk_is_full_a_large_table_is_in_memory(tmp_path: Path, monke
     assert found.shape == (11, 25)
 
 
-def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
+def test_mapped_vectors_equal_those_in_memory_and_can_be_searched(
     tiny_bert: BaseModel, tiny_resources: Callable[..., Resources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.data.dataset import Corpus
@@ -161,7 +161,7 @@ def test_mapped_vectors_are_those_in_memory_and_can_be_searched(
     assert rankings[0] == rankings[1]
 
 
-def test_what_is_made_ahead_comes_in_order_and_no_further_ahead_than_asked() -> None:
+def test_prefetched_items_come_in_order_and_within_the_depth() -> None:
     made: list[int] = []
 
     def items() -> Iterator[int]:
@@ -179,7 +179,7 @@ def test_what_is_made_ahead_comes_in_order_and_no_further_ahead_than_asked() -> 
     assert list(found) == list(range(1, 10))
 
 
-def test_an_error_ahead_is_raised_where_the_item_is_wanted() -> None:
+def test_an_error_in_the_thread_is_raised_at_its_item() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ValueError("no more")

@@ -2,8 +2,8 @@
 
 from bench import run
 
-outcome = run(strategies="frozen,lora", datasets="pydocs", budget_steps=60)
-outcome.frame()[["strategy", "ndcg@10", "cost.fit_seconds"]]
+result = run(strategies="frozen,lora", datasets="pydocs", budget_steps=60)
+result.frame()[["strategy", "ndcg@10", "cost.fit_seconds"]]
 """
 
 from __future__ import annotations
@@ -18,33 +18,29 @@ __all__ = ["__version__", "run"]
 
 
 def run(config: str | None = None, *, quiet: bool = False, **settings: Any) -> RunResult:
-    """Run a comparison, as `adaptbench run` does, and return what it left: `.frame()` is a pandas DataFrame.
+    """Run a comparison, as `adaptbench run` does, and return its result. `.frame()` gives a pandas DataFrame.
 
     Args:
-        config: a YAML file, or the `run.json` of an earlier run, that says the rest.
-        quiet: show failures alone.
-        settings: fields of `bench.config.schema.RunConfig`, such as `strategies="frozen,lora"`, `seeds=[0, 1, 2]`;
-            limits as `budget_steps=150` or `budget={"steps": 150}`.
+        config: a YAML file, or the `run.json` of an earlier run, for all settings that are not given here.
+        quiet: show only failures.
+        settings: fields of `bench.config.schema.RunConfig`, such as `strategies="frozen,lora"` or `seeds=[0, 1, 2]`.
+            Limits are given as `budget_steps=150` or `budget={"steps": 150}`.
 
     Raises:
-        BenchError: a setting, strategy, dataset or model is not known, or does not go with the others.
+        BenchError: a setting, strategy, dataset or model is unknown, or settings contradict each other.
+        KeyboardInterrupt: the user stopped the run. Run the same again to resume.
     """
     from pathlib import Path
 
     from rich.console import Console
 
     from bench.config.schema import from_mapping, load, merged
-    from bench.planning.plan import plan
     from bench.running.progress import display
-    from bench.running.run import execute, pending
-    from bench.store.store import Store
+    from bench.running.run import Run
 
-    values = merged(load(Path(config)) if config else {}, settings)
-    found = from_mapping(values)
-    planned = plan(found)
-    fits, cells = pending(planned, Store(Path(found.out)), found.overwrite)
-    with display(Console(stderr=True), len(fits) + len(cells), quiet) as shown:
-        outcome = execute(found, shown, planned)
-    if outcome.interrupted:
+    run = Run.prepare(from_mapping(merged(load(Path(config)) if config else {}, settings)))
+    with display(Console(stderr=True), len(run.pending()), quiet) as shown:
+        result = run.execute(shown)
+    if result.interrupted:
         raise KeyboardInterrupt
-    return outcome
+    return result

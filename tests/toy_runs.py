@@ -13,9 +13,9 @@ import pytest
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
 from bench.planning.jobs import Job
+from bench.running.executors import Event, Handle
 from bench.running.job import run_job
-from bench.running.listener import Listener
-from bench.running.run import RunResult, execute
+from bench.running.run import Run, RunResult
 from bench.store.store import Store
 
 TOY = '''
@@ -159,26 +159,42 @@ class Silent:
     def __init__(self) -> None:
         self.started_jobs: list[str] = []
         self.ended_jobs: list[tuple[str, str, str]] = []
-        self.events: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str, dict[str, Any]]] = []
 
     def started(self, job: Job) -> None:
         self.started_jobs.append(job.name)
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        self.events.append((job.name, name))
+        self.events.append((job.name, name, values))
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
         self.ended_jobs.append((job.name, status, reason))
 
 
-class Inline:
-    """An executor without processes."""
+class InProcess:
+    """An executor without processes: it runs each job as it is submitted."""
 
-    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
-        for job in jobs:
-            listener.started(job)
-            record = run_job(job, store, execution)
-            listener.ended(job, record.status, record.reason, 0.0)
+    slots = 1
+
+    def __init__(self, store: Store, execution: ExecutionSettings) -> None:
+        self.store, self.execution = store, execution
+        self.events: list[Event] = []
+
+    def submit(self, job: Job) -> Handle:
+        self.events.append(Event(job.name, "started"))
+        status, reason = run_job(job, self.store, self.execution, lambda name, values: self.add(job, name, values))
+        self.add(job, "ended", {"status": status, "reason": reason})
+        return job.name
+
+    def add(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        self.events.append(Event(job.name, name, values))
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def kill(self, handle: Handle) -> None:
+        """Nothing runs between two calls."""
 
 
 @pytest.fixture
@@ -234,4 +250,4 @@ def toy_config(tmp_path: Path, toy_file: Path, fake_model: Path, beir_folder: Pa
 @pytest.fixture
 def run_inline() -> Callable[[RunConfig], RunResult]:
     """Return a function that runs a configuration in this process."""
-    return lambda config: execute(config, Silent(), workers=Inline())
+    return lambda config: Run.prepare(config).execute(Silent(), InProcess)

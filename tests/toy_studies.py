@@ -10,7 +10,6 @@ import pytest
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
-from bench.models.base import BaseModel
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
 from bench.running.environment import JobEnvironment
@@ -136,7 +135,13 @@ def dials(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def configure(tmp_path: Path, dials: Path, tiny_bert: BaseModel, beir_folder: Path) -> Callable[..., RunConfig]:
+def study_model(fake_model: Path) -> Path:
+    """The base model of studies that are only planned. Tests that run trials replace it by a real one."""
+    return fake_model
+
+
+@pytest.fixture
+def configure(tmp_path: Path, dials: Path, study_model: Path, beir_folder: Path) -> Callable[..., RunConfig]:
     """Return a function that makes a configuration: `dial` on the tiny dataset, six trials, unless told otherwise."""
 
     def config(**changes: Any) -> RunConfig:
@@ -144,7 +149,7 @@ def configure(tmp_path: Path, dials: Path, tiny_bert: BaseModel, beir_folder: Pa
             "strategies": "dial",
             "baseline": "plain",
             "datasets": str(beir_folder),
-            "model": str(tiny_bert.path),
+            "model": str(study_model),
             "strategy_files": [str(dials)],
             "budget": {"steps": 5},
             "set": ["train.selection_floor=20", f"dial.log={tmp_path / 'log.jsonl'}"],

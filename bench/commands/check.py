@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,35 +118,31 @@ def _measured(
 ) -> list[Golden]:
     """Measure one dataset as a run does: planned, fitted and scored in processes of their own."""
     from bench.commands._console import err_console
-    from bench.config.execution import ExecutionSettings
     from bench.config.schema import from_mapping
-    from bench.planning.jobs import jobs_of
-    from bench.planning.plan import plan
     from bench.records import MEASURES, PRIMARY_MEASURE
-    from bench.running.executors import executor
     from bench.running.progress import display
-    from bench.store.store import Store
+    from bench.running.run import Run
 
     expected = entry.info.expected
     expected_measures = {measure for scores in expected.values() for measure in scores if "@" in measure}
-    config = from_mapping(
-        {
-            "strategies": list(expected),
-            "baseline": next(iter(expected)),
-            "datasets": [str(folder)],
-            "model": model or "",
-            "measures": [measure for measure in MEASURES if measure in expected_measures | {PRIMARY_MEASURE}],
-            "precision": precision,
-        }
-    )
-    planned = plan(config, role="probe", pooling=pooling)
-    jobs = jobs_of(planned, [*(fit.name for fit in planned.fits), *(cell.name for cell in planned.cells)])
-    execution = replace(ExecutionSettings.of(config), pooling=pooling)
     with tempfile.TemporaryDirectory(prefix="adaptbench-check-") as scratch:
-        store = Store(Path(scratch))
-        with display(err_console(), len(jobs), quiet=quiet) as shown:
-            executor("local").run(jobs, store, execution, shown)
-        return _rows(entry, store, folder)
+        config = from_mapping(
+            {
+                "strategies": list(expected),
+                "baseline": next(iter(expected)),
+                "datasets": [str(folder)],
+                "model": model or "",
+                "measures": [measure for measure in MEASURES if measure in expected_measures | {PRIMARY_MEASURE}],
+                "precision": precision,
+                "out": scratch,
+            }
+        )
+        run = Run.prepare(config, role="probe", pooling=pooling)
+        with display(err_console(), len(run.pending()), quiet=quiet) as shown:
+            result = run.execute(shown)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return _rows(entry, result.store, folder)
 
 
 def _rows(entry: CatalogueEntry, store: Store, folder: Path) -> list[Golden]:

@@ -27,37 +27,27 @@ if TYPE_CHECKING:
 def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Run a comparison; returns the exit code."""
     from bench.commands._console import emit_json, err_console
-    from bench.planning.plan import plan
-    from bench.running.executors import executor
     from bench.running.progress import display
-    from bench.running.run import execute, pending, require_means
-    from bench.store.store import Store
+    from bench.running.run import Run
 
     config = read_settings(config_file, given)
-    require_means(config)
-    workers = executor(config.executor, config.jobs, config.timeout)
+    run = Run.prepare(config)
+    jobs = run.pending()
     screen = err_console()
-    planned = plan(config)
-    store = Store(Path(config.out))
-    fits, cells = pending(planned, store, config.overwrite)
     if not quiet:
-        warnings = [f"{facts.requested}: {text}" for facts in planned.datasets.values() for text in facts.warnings]
-        for note in [*planned.notes, *warnings, *store.problems()]:
+        for note in run.notes:
             screen.print(note, style="yellow", markup=False)
     if config.dry_run:
         from bench.commands._estimate import show
 
-        return show(config, planned, fits, cells, as_json)
+        return show(run, jobs, as_json)
     if not quiet:
-        complete = len(planned.fits) + len(planned.cells) - len(fits) - len(cells)
-        screen.print(
-            f"{len(fits)} fits and {len(cells)} measurements to run, {complete} already complete in {config.out}"
-        )
-    with display(screen, len(fits) + len(cells), quiet) as shown:
-        outcome = execute(config, shown, planned, workers, command=["python", "-m", "bench", *arguments])
+        screen.print(run.describe(jobs), markup=False)
+    with display(screen, len(jobs), quiet) as shown:
+        outcome = run.execute(shown, command=["python", "-m", "bench", *arguments])
     if outcome.interrupted:
-        again = shlex.join(["adaptbench", *arguments])
-        screen.print(f"interrupted. Completed work is kept in {config.out}. To resume: {again}", markup=False)
+        screen.print(f"Interrupted. Completed work is kept in {config.out}.", markup=False)
+        screen.print(f"Run the same command again to resume: {shlex.join(['adaptbench', *arguments])}", markup=False)
         return outcome.exit_code
     report = None if config.no_report else _report(outcome, config)
     if as_json:

@@ -5,7 +5,7 @@ It takes the settings of 'run', and makes the studies that 'run --tune-trials' w
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from bench.commands._options import command, json_flag
 from bench.commands._settings import read_settings, run_options
 
 if TYPE_CHECKING:
-    from bench.planning.study_spec import StudySpec
     from bench.store.studies import Study
 
 TRIALS = 8
@@ -30,53 +29,37 @@ _OF_A_RUN = ("executor", "timeout", "overwrite", "report_to", "min_gain", "equiv
 def main(arguments: list[str], config_file: Path | None, as_json: bool, **given: Any) -> int:
     """Run the studies; returns 1 where one of them failed."""
     from bench.commands._console import console, emit_json, err_console
-    from bench.config.execution import ExecutionSettings
-    from bench.data.files import require_writable
     from bench.errors import BenchError
-    from bench.models.device import require
-    from bench.planning.plan import plan
-    from bench.running.tuning.many import at_a_time, run_studies, studies_of
-    from bench.store.provenance import provenance
-    from bench.store.store import Store
+    from bench.running.progress import display
+    from bench.running.run import Run
+    from bench.running.tuning.study import load_completed
 
     config = read_settings(config_file, given)
     if given["tune_trials"] is not None and not config.tune_trials:
         raise BenchError(f"--tune-trials must be at least 1 here, got 0 (the default is {TRIALS})")
-    config = config if config.tune_trials else config.replace(tune_trials=TRIALS)
-    require(config.device)
-    require_writable(Path(config.out))
-    planned = plan(config)
-    wanted = studies_of(planned)
-    store, screen = Store(Path(config.out)), err_console()
-    width = at_a_time(wanted, config.jobs)
-    screen.print(f"{len(wanted)} studies of {config.tune_trials} trials, {width} at a time, into {config.out}")
+    run = Run.prepare(config if config.tune_trials else config.replace(tune_trials=TRIALS), studies_only=True)
+    config, jobs, screen = run.config, run.pending(), err_console()
+    screen.print(f"{run.describe(jobs)}; {config.tune_trials} trials each", markup=False)
     if config.dry_run:
         if as_json:
-            emit_json({"out": config.out, "trials": config.tune_trials, "studies": [spec.name for spec in wanted]})
+            names = [spec.name for spec in run.plan.studies]
+            emit_json({"out": config.out, "trials": config.tune_trials, "studies": names})
         return 0
-    invocation: dict[str, Any] = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["python", "-m", "bench", *arguments],
-        "config": config.to_dict(),
-        "datasets": {facts.name: {"fingerprint": facts.fingerprint} for facts in planned.datasets.values()},
-        **provenance(),
-    }
-    store.put_invocation(invocation)
-    failed: list[StudySpec] = []
-
-    def ended(spec: StudySpec, found: Study | Exception) -> None:
-        if isinstance(found, Exception):
-            failed.append(spec)
-            screen.print(f"{spec.name}: failed: {type(found).__name__}: {found}", style="red", markup=False)
-        else:
-            screen.print(_in_a_line(found), markup=False)
-
-    made = run_studies(wanted, config.tune_trials, store, ExecutionSettings.of(config), config.jobs, ended)
-    store.put_invocation(invocation | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}, replace_last=True)
+    with display(screen, len(jobs)) as shown:
+        result = run.execute(shown, command=["python", "-m", "bench", *arguments])
+    if result.interrupted:
+        screen.print(f"Interrupted. Completed trials are kept in {config.out}.", markup=False)
+        screen.print(f"Run the same command again to resume: {shlex.join(['adaptbench', *arguments])}", markup=False)
+        return result.exit_code
+    failed = {name for name, (status, _) in result.ended.items() if status != "ok"}
+    studies = [load_completed(spec, run.store) for spec in run.plan.studies if spec.name not in failed]
+    completed = [study for study in studies if study is not None]
+    for study in completed:
+        screen.print(_in_a_line(study), markup=False)
     if as_json:
-        emit_json({"out": config.out, "studies": [_as_json(study) for study in made]})
+        emit_json({"out": config.out, "studies": [_as_json(study) for study in completed]})
     else:
-        for line in settings_of(made):
+        for line in settings_of(completed):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     return 1 if failed else 0
 
@@ -90,18 +73,18 @@ def settings_of(studies: list[Study]) -> list[str]:
         named = best.params.items() if best is not None else ()
         pairs = [(name if "." in name else f"{owner}.{name}", value) for name, value in named]
         settings = " ".join(f"--set {'.'.join(name.split('.')[-2:])}={value}" for name, value in pairs)
-        lines.append(f"{study.strategy} on {study.dataset}: {settings or study.note or 'no trial came to anything'}")
+        lines.append(f"{study.strategy} on {study.dataset}: {settings or study.note or 'no trial has a score'}")
     return lines
 
 
 def _in_a_line(study: Study) -> str:
     best, gain = study.best, study.gain
     if best is None or best.value is None:
-        return f"{study.strategy} on {study.dataset}: {study.note or 'no trial came to anything'}"
-    told = f", {gain[0]:+.4f} over the default, standard error {gain[1]:.4f}" if gain else ""
+        return f"{study.strategy} on {study.dataset}: {study.note or 'no trial has a score'}"
+    gained = f", {gain[0]:+.4f} over the default, standard error {gain[1]:.4f}" if gain else ""
     return (
         f"{study.strategy} on {study.dataset}: trial {best.number} of {len(study.trials)}, development nDCG@10 "
-        f"{best.value:.4f} (n = {study.queries}){told}; {study.seconds:.0f} s"
+        f"{best.value:.4f} (n = {study.queries}){gained}; {study.seconds:.0f} s"
     )
 
 

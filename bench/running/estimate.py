@@ -1,8 +1,8 @@
-"""How long a plan will take, before it runs: from what this run folder has measured, else roughly by operations.
+"""How long pending jobs will take: as this run folder has measured, else roughly by counting operations.
 
-Rough means: the model's weights outside its embeddings, two operations a weight and token forward and four more
-backward, at a fifth of the rate that a large matrix product reaches here now. Encoding and training were seen to reach
-15 to 25% of it. Good to a factor of two or three, and worse where other work shares the machine.
+A rough estimate takes the model's weights outside its embeddings, two operations per weight and token forward and four
+more backward, at a fifth of the rate that a large matrix product reaches now. Encoding and training reached 15 to 25%
+of that rate. Such an estimate is good to a factor of two or three, and worse where other work shares the machine.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import json
 import math
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config.schema import RunConfig
+from bench.models.locate import base_model
+from bench.planning.jobs import Job
 from bench.planning.plan import Plan
 from bench.planning.specs import CellSpec, FitSpec
-from bench.planning.summary import DatasetSummary
+from bench.planning.study_spec import StudySpec
 from bench.records import USABLE
 from bench.running.tuning.objective import FOLDS
 from bench.store.store import Store
@@ -28,18 +30,18 @@ if TYPE_CHECKING:
     from bench.planning.registry import Registry
 
 ACHIEVED = 0.2
-"""Share of the matrix-product rate that encoding and training are taken to reach."""
-_CHARS_A_TOKEN = 4.5
+"""Share of the matrix-product rate that encoding and training are assumed to reach."""
+_CHARS_PER_TOKEN = 4.5
 _QUERY_TOKENS = 20
 _START_SECONDS = 1.0
-"""Of a process, its data and its model."""
+"""The time of starting a process and reading data and model."""
 _MODEL_LENGTH = 256
 _DEFAULT_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that one fit or cell may take, and where the figure comes from."""
+    """The seconds that one job may take, and where the figure comes from."""
 
     name: str
     kind: str
@@ -49,46 +51,50 @@ class Estimate:
 
 
 def estimate(
-    config: RunConfig, planned: Plan, fits: set[str], cells: set[str], registry: Registry, rate: float | None = None
+    plan: Plan,
+    jobs: Sequence[Job],
+    store: Store,
+    registry: Registry,
+    precision: str = "auto",
+    rate: float | None = None,
 ) -> list[Estimate]:
-    """Estimate the pending fits and cells of a plan, in its order.
+    """Return an estimate for each pending job, in the order of the jobs.
 
     Args:
-        config: the run.
-        planned: its plan.
-        fits: names of the fits to be made.
-        cells: names of the cells to be made.
+        plan: the plan of the run.
+        jobs: the pending jobs.
+        store: the store of the run, for what was measured before.
         registry: for what a strategy trains.
+        precision: the precision of the run.
         rate: operations/s of a large matrix product; None measures it.
     """
-    rate = (rate or matrix_rate(config.precision)) * ACHIEVED
-    estimator = _Estimator(config, planned, Store(Path(config.out)), registry, rate)
-    found = [estimator.fit(fit) for fit in planned.fits if fit.name in fits]
-    return found + [estimator.cell(cell) for cell in planned.cells if cell.name in cells]
+    estimator = _Estimator(plan, store, registry, (rate or matrix_rate(precision)) * ACHIEVED)
+    return [estimator.job(job) for job in jobs]
 
 
 class _Estimator:
-    def __init__(self, config: RunConfig, planned: Plan, store: Store, registry: Registry, rate: float) -> None:
-        self.config, self.registry, self.rate = config, registry, rate
-        self.facts: dict[str, DatasetSummary] = planned.datasets
-        self.specs = {fit.name: fit for fit in planned.fits}
+    def __init__(self, plan: Plan, store: Store, registry: Registry, rate: float) -> None:
+        self.registry, self.rate = registry, rate
+        self.datasets = plan.datasets
+        self.specs = {fit.name: fit for fit in plan.fits}
+        self.tuned = {fit.tuning.study.name: fit for fit in plan.fits if fit.tuning is not None}
         self.fits = [record for record in store.fits() if record.status in USABLE]
         self.cells = [record for record in store.cells() if record.status in USABLE]
-        self.studies = store.studies()
+        self.trials = {study.study: len(study.trials) for study in store.studies()}
         self._encoded: set[tuple[str, str]] = set()
-        self._tuned: set[str] = set()
+
+    def job(self, job: Job) -> Estimate:
+        spec = job.spec
+        if isinstance(spec, FitSpec):
+            return self.fit(spec)
+        return self.cell(spec) if isinstance(spec, CellSpec) else self.study(spec)
+
+    def study(self, spec: StudySpec) -> Estimate:
+        fit = self.fit(self.tuned[spec.name])
+        missing = max(spec.trials - self.trials.get(spec.name, 0), 0)
+        return Estimate(spec.name, "study", fit.seconds * missing * FOLDS, fit.how)
 
     def fit(self, spec: FitSpec) -> Estimate:
-        alone = self.without_tuning(spec)
-        if spec.tuning is None or spec.tuning.study.name in self._tuned:
-            return alone
-        self._tuned.add(spec.tuning.study.name)
-        made = [study for study in self.studies if study.study == spec.tuning.study.name]
-        missing = spec.tuning.study.trials - sum(len(study.trials) for study in made)
-        fits = 1 + max(missing, 0) * FOLDS
-        return Estimate(spec.name, "fit", alone.seconds * fits, alone.how)
-
-    def without_tuning(self, spec: FitSpec) -> Estimate:
         limit = spec.budget.max_seconds
         if limit is not None:
             return Estimate(spec.name, "fit", limit + _START_SECONDS, "budget")
@@ -115,24 +121,22 @@ class _Estimator:
         ]
         if earlier:
             return Estimate(spec.name, "cell", earlier[-1].cost["index_seconds"] + _START_SECONDS, "measured")
-        facts, fit = self.facts[spec.dataset], self.specs[spec.fit]
-        texts = facts.n_docs + facts.n_queries
+        dataset, fit = self.datasets[spec.dataset], self.specs[spec.fit]
+        texts = dataset.n_docs + dataset.n_queries
         place = (spec.dataset, fit.model)
         if self.registry.get(fit.root).trains == "none":
-            texts = 0 if place in self._encoded else texts  # the base model's vectors are in the cache by then
+            texts = 0 if place in self._encoded else texts  # the base model's vectors are in the cache then
             self._encoded.add(place)
         flops = 2.0 * self.weights(fit.model) * self.tokens(spec.dataset) * texts
         return Estimate(spec.name, "cell", flops / self.rate + _START_SECONDS, "rough")
 
     def tokens(self, dataset: str) -> float:
-        """Return the mean tokens of a document after cutting."""
-        facts = self.facts[dataset]
-        return min(facts.doc_chars / _CHARS_A_TOKEN + 2, facts.max_length or _MODEL_LENGTH)
+        """Return the mean number of tokens of a document, after cutting."""
+        summary = self.datasets[dataset]
+        return min(summary.doc_chars / _CHARS_PER_TOKEN + 2, summary.max_length or _MODEL_LENGTH)
 
     def weights(self, model: str) -> int:
-        """Return the scalars of a model outside its embeddings, read from the headers of its weight files."""
-        from bench.models.locate import base_model
-
+        """Return the number of weights of a model outside its embeddings, read from the headers of its weight files."""
         return _weights(base_model(model or None).path)
 
 
@@ -149,7 +153,7 @@ def _weights(folder: Path) -> int:
 
 
 def matrix_rate(precision: str = "auto", size: int = 1024) -> float:
-    """Return operations/s of a large matrix product in the precision in which texts would be encoded: best of five."""
+    """Return operations/s of a large matrix product in the precision that encodes texts: the best of five."""
     import torch
 
     from bench.models.precision import resolve

@@ -1,9 +1,9 @@
-"""One fit: what the budget allows, what was spent, whether anything came of it, and its place in the store."""
+"""One fit: it adapts a strategy within its budget, measures what that cost, and leaves artefact and record."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,11 @@ from bench.errors import BenchError, NotApplicableError
 from bench.planning.build import build, config_of
 from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
-from bench.records import USABLE, FitRecord, FitReport
+from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment
-from bench.running.status import ComponentFailedError, status_from_exception
+from bench.running.recording import fit_record, put_failed_fit
+from bench.running.status import status_from_exception
+from bench.running.tuning.study import with_chosen_options
 from bench.store.store import MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.training.sizing import fit_to_parameter_budget
@@ -32,52 +34,40 @@ if TYPE_CHECKING:
     from bench.strategy.base import Strategy
 
 _PROBE_TEXTS = 16
+"""Documents whose embeddings show whether training moved anything."""
 _MOVED = 1e-6
-"""Largest difference of two embeddings that counts as none."""
+"""Smallest difference of two embeddings that counts as a difference."""
 
 
 def run_fit(
-    spec: FitSpec, store: Store, execution: ExecutionSettings | None = None, report: Progress = silent
+    spec: FitSpec, store: Store, execution: ExecutionSettings | None = None, progress: Progress = silent
 ) -> FitRecord:
-    """Make one fit and put it into the store. A failure is a record too: its status says what happened.
+    """Run one fit, put it into the store and return its record. A failed fit has a record too, with its reason.
 
     Args:
         spec: the fit.
-        store: where it goes, and where its parts are.
+        store: the store of the run, which holds the fits of its components.
         execution: how the work is done.
-        report: called with what happens.
+        progress: is called with what happens.
     """
     try:
-        with JobEnvironment(store, execution or ExecutionSettings(), report, fit=spec.name) as environment:
-            if spec.tuning is not None:
-                from bench.running.tuning.process import tuned
-
-                spec, study = tuned(spec, environment)
-                return _make(spec, environment, study)
-            return _make(spec, environment)
-    except Exception as error:  # whatever a strategy raises: the other fits go on, and the reason is in the record
+        with JobEnvironment(store, execution or ExecutionSettings(), progress, fit=spec.name) as environment:
+            spec, study = with_chosen_options(spec, store)
+            return _fit(spec, environment, study)
+    except Exception as error:  # whatever a strategy raises: the record carries the reason, and the run continues
         status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
-def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> FitRecord:
-    """Record a fit of which nothing came."""
-    store.begin_fit(spec.name)
-    record = _record(spec, status, reason)
-    store.put_fit(record)
-    return record
-
-
-def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None) -> FitRecord:
+def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
 
     store, meter = environment.store, environment.meter
-    _check_components(spec, store)
     folder = store.begin_fit(spec.name)
     data = _data(spec, environment)
     resources = environment.resources(spec.model, spec.training)
-    components = [environment.strategy(part) for part in spec.components]
+    components = [environment.strategy(component) for component in spec.components]
     kind = environment.registry.get(spec.root)
 
     def made(config: StrategyConfig) -> Strategy:
@@ -95,7 +85,7 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
     environment.progress("stage", {"name": "save"})
     strategy.save(folder / MODEL)
 
-    record = _record(spec, "ok")
+    record = fit_record(spec, "ok")
     record.trains, record.reindex = strategy.trains, strategy.reindex
     record.hyperparameters = asdict(strategy.config)
     spent = {
@@ -106,7 +96,7 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
         "trainable_params": fitted.trainable_params,
         "memory": memory.bytes,
     }
-    total = meter.seconds + sum(store.fit(part).cost["fit_seconds"] for part in _closure(spec.components, store))
+    total = meter.seconds + sum(store.fit(fit).cost["fit_seconds"] for fit in _all_components(spec.components, store))
     price = spec.budget.usd_per_hour
     if price:
         spent["usd"] = meter.seconds / 3600 * price
@@ -129,7 +119,7 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
     if study is not None:
         record.tuning = study.summary()
         record.cost["tuning_seconds"] = study.seconds
-    lost = load["share" if environment.device == "cpu" else "slowed"]  # beside a GPU the processor waits in any case
+    lost = load["share" if environment.device == "cpu" else "slowed"]  # with a GPU, the processor waits in any case
     record.environment |= environment.description() | {"contention": lost}
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
     store.put_fit(record, fitted.curve, data.train_relevant)
@@ -138,6 +128,7 @@ def _make(spec: FitSpec, environment: JobEnvironment, study: Study | None = None
 
 @contextmanager
 def _counted(environment: JobEnvironment) -> Iterator[None]:
+    """Count the time of a block as time of the fit."""
     environment.meter.start()
     try:
         yield
@@ -145,42 +136,16 @@ def _counted(environment: JobEnvironment) -> Iterator[None]:
         environment.meter.stop()
 
 
-def _record(spec: FitSpec, status: Any, reason: str = "") -> FitRecord:
-    return FitRecord(
-        fit=spec.name,
-        strategy=spec.strategy,
-        dataset=spec.dataset_name,
-        model=spec.model_name,
-        seed=spec.seed,
-        status=status,
-        reason=reason,
-        components=list(spec.components),
-        strategy_version=spec.version,
-        hyperparameters=dict(spec.config),
-        training=asdict(spec.training),
-        budget={"limits": spec.budget.limits},
-        fingerprints=dict(spec.fingerprints or {}),
-        environment={"model_source": spec.model},
-    )
-
-
-def _check_components(spec: FitSpec, store: Store) -> None:
-    for part in spec.components:
-        record = store.fit(part)
-        if record.status not in USABLE:
-            raise ComponentFailedError(record)
-
-
-def _closure(components: tuple[str, ...] | list[str], store: Store) -> set[str]:
-    """Return the fits that something is composed of, theirs included, each once."""
-    found = set(components)
-    for part in components:
-        found |= _closure(store.fit(part).components, store)
-    return found
+def _all_components(components: Iterable[str], store: Store) -> set[str]:
+    """Return the fits of components, of their components and so on, each once."""
+    fits = set(components)
+    for component in list(fits):
+        fits |= _all_components(store.fit(component).components, store)
+    return fits
 
 
 def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
-    """Return what `fit` may see: nothing but the corpus for a strategy that declares no need of labels."""
+    """Return the data that `fit` may see: only the corpus for a strategy that declares no need of labels."""
     from bench.data.splits import training_data
 
     environment.progress("stage", {"name": "data"})
@@ -189,7 +154,7 @@ def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
         raise BenchError(f"dataset {spec.dataset} changed after the run was planned: run again")
     if not isinstance(dataset, Dataset):
         if spec.needs:
-            raise NotApplicableError(f"{spec.dataset} holds sentence pairs, not a corpus")
+            raise NotApplicableError(f"{spec.dataset} holds sentence pairs and no corpus")
         return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
     if "pairs" not in spec.needs:
         return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
@@ -197,6 +162,7 @@ def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
 
 
 def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:
+    """Return the report of a fit for its record, with the notes of its data."""
     report = fitted.model_dump(exclude={"curve"})
     report["notes"] = list(dict.fromkeys([*fitted.notes, *data.notes]))
     report["dev_prefers_base"] = fitted.dev_prefers_base
@@ -212,7 +178,7 @@ def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnviron
 def _verdict(
     strategy: Strategy, fitted: FitReport, spec: FitSpec, spent: dict[str, float], data: TrainingData
 ) -> tuple[Any, str]:
-    """Return status and reason."""
+    """Return the status of a fit that ran to its end, and the reason."""
     if fitted.diverged:
         return "diverged", fitted.diverged
     if strategy.trains != "none" and not moves(strategy, data.corpus.subset(data.corpus.ids[:_PROBE_TEXTS])):
@@ -222,9 +188,9 @@ def _verdict(
 
 
 def overrun(budget: Budget, spent: dict[str, float]) -> str:
-    """Return what was used beyond the budget, in words; empty where every limit holds.
+    """Return which limit a fit exceeded, in words; empty where every limit holds.
 
-    A budget in seconds is a plan, so it is overrun at 1.25 times; one in operations may end with the step that
+    A budget in seconds is a plan, so it is exceeded at 1.25 times. A budget in operations may end with the step that
     crosses it.
     """
     steps = max(spent["steps"], 1)
@@ -242,9 +208,9 @@ def overrun(budget: Budget, spent: dict[str, float]) -> str:
 
 
 def moves(strategy: Strategy, corpus: Corpus) -> bool:
-    """Whether a trained strategy's embeddings, or the scores made of them, differ from the base model's.
+    """Return whether a trained strategy's embeddings, or its scores, differ from the base model's.
 
-    The vector cache is out of play: the same texts in the same batches give the same bits where nothing has changed.
+    The vector cache is not used. The same texts in the same batches give the same bits where nothing has changed.
     """
     texts = list(corpus.texts)
     base = strategy.untrained_counterpart()

@@ -1,4 +1,4 @@
-"""One job in this process, and the record of a job whose process could not leave one."""
+"""One job in this process: what every executor's process calls."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
 from bench.planning.specs import CellSpec, FitSpec
 from bench.progress import Progress, silent
-from bench.records import CellResult, FitRecord
-from bench.running.cell import put_failed_cell, run_cell
-from bench.running.fit import put_failed_fit, run_fit
+from bench.running.cell import run_cell
+from bench.running.fit import run_fit
+from bench.running.tuning.study import run_study
 from bench.store.store import Store
 
 
-def run_job(
-    job: Job, store: Store, execution: ExecutionSettings, progress: Progress = silent
-) -> FitRecord | CellResult:
-    """Do a job in this process."""
-    if isinstance(job.spec, FitSpec):
-        return run_fit(job.spec, store, execution, progress)
-    assert isinstance(job.spec, CellSpec)
-    return run_cell(job.spec, store, execution, progress)
+def run_job(job: Job, store: Store, execution: ExecutionSettings, progress: Progress = silent) -> tuple[str, str]:
+    """Run a study, fit or cell, and return its status and reason. Its record is in the store.
 
-
-def put_failure(job: Job, store: Store, status: str, reason: str) -> None:
-    """Record that a job came to nothing, when its process cannot do so itself."""
+    Args:
+        job: what to run.
+        store: the store of the run.
+        execution: how the work is done.
+        progress: is called with what happens.
+    """
     if isinstance(job.spec, FitSpec):
-        put_failed_fit(job.spec, store, status, reason)
-    elif isinstance(job.spec, CellSpec):
-        put_failed_cell(job.spec, store, status, reason)
+        fit = run_fit(job.spec, store, execution, progress)
+        return fit.status, fit.reason
+    if isinstance(job.spec, CellSpec):
+        cell = run_cell(job.spec, store, execution, progress)
+        return cell.status, cell.reason
+    return run_study(job.spec, store, execution, progress)

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live display on a terminal, plain lines elsewhere."""
+"""The progress of a run on the console: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _MARKS = {"ok": "[green]done[/]", "over_budget": "[yellow]over budget[/]", "not_
 
 
 class Display(Listener, Protocol):
-    """A listener that is shown for the length of a `with` block."""
+    """A listener that shows the run for the length of a `with` block."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> None: ...
 
 
 def display(console: Console, jobs: int, quiet: bool = False) -> Display:
-    """Return a live display where the console is a terminal, else plain lines; nothing but failures where quiet."""
+    """Return a live display where the console is a terminal, else plain lines; only failures where `quiet`."""
     if quiet:
         return Quiet(console, jobs)
     return Live(console, jobs) if console.is_terminal else Lines(console, jobs)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: `4.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a duration for people: `4.2 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -45,12 +45,12 @@ def duration(seconds: float) -> str:
 
 
 class Lines:
-    """One line when a job starts and when it ends, and one every half minute of training between."""
+    """Prints a line when a job starts and when it ends, and every half minute of training and encoding between."""
 
     def __init__(self, console: Console, jobs: int) -> None:
         self.console, self.jobs, self.done = console, jobs, 0
         self._began = time.monotonic()
-        self._said: dict[str, float] = {}
+        self._printed: dict[str, float] = {}
         self._dev: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -62,48 +62,49 @@ class Lines:
         return None
 
     def started(self, job: Job) -> None:
-        """Say what begins."""
-        self._said[job.name] = time.monotonic()
+        """Print which job begins."""
+        self._printed[job.name] = time.monotonic()
         self.console.print(f"\\[{self.done + 1}/{self.jobs}] {escape(job.title)}")
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """Say now and then how training goes."""
+        """Print the progress of a job, at most twice a minute."""
         if name == "dev" and values.get("dev") is not None:
             self._dev[job.name] = values["dev"]
         now = time.monotonic()
-        if name in ("step", "encode") and now - self._said.get(job.name, 0.0) >= _LINE_SECONDS:
-            self._said[job.name] = now
-            self.console.print(f"      {escape(in_words(name, values, self._dev.get(job.name)))}")
+        shown = name in ("step", "encode") or (name == "stage" and job.kind == "study")
+        if shown and now - self._printed.get(job.name, 0.0) >= _LINE_SECONDS:
+            self._printed[job.name] = now
+            self.console.print(f"      {escape(event_text(name, values, self._dev.get(job.name)))}")
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """Say how it ended, and how long the rest may take."""
+        """Print how the job ended, and how long the remaining jobs may take."""
         self.done += 1
-        self.console.print(f"      {closing(job, status, reason, seconds, title=False)}{self._left()}")
+        self.console.print(f"      {ending_text(job, status, reason, seconds, title=False)}{self._left()}")
 
     def _left(self) -> str:
-        rest = self.jobs - self.done
-        spent = time.monotonic() - self._began
-        return f", about {duration(spent / self.done * rest)} left" if rest and self.done else ""
+        remaining = self.jobs - self.done
+        elapsed = time.monotonic() - self._began
+        return f", about {duration(elapsed / self.done * remaining)} left" if remaining > 0 and self.done else ""
 
 
 class Quiet(Lines):
-    """Failures alone."""
+    """Prints only failures."""
 
     def started(self, job: Job) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """Say what failed."""
+        """Print the job if it failed."""
         self.done += 1
         if status not in USABLE:
-            self.console.print(closing(job, status, reason, seconds))
+            self.console.print(ending_text(job, status, reason, seconds))
 
 
 class Live:
-    """A bar for the run and one for each job at work: stage, step, loss, development score, time left."""
+    """Shows a bar for the run and one for each running job: stage, step, loss, development score, time left."""
 
     def __init__(self, console: Console, jobs: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -137,14 +138,14 @@ class Live:
         self._tasks[job.name] = self.progress.add_task(escape(job.title), total=None, note="starting")
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """Move its bar."""
+        """Move the bar of the job."""
         task = self._tasks.get(job.name)
         if task is None:
             return
         if name == "dev" and values.get("dev") is not None:
             self._dev[job.name] = values["dev"]
             return
-        note = in_words(name, values, self._dev.get(job.name))
+        note = event_text(name, values, self._dev.get(job.name))
         if name in ("step", "encode"):
             self.progress.update(
                 task, total=values.get("total"), completed=values.get("step", values.get("done")), note=note
@@ -153,15 +154,15 @@ class Live:
             self.progress.reset(task, total=None, note=note, start=True)
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """Take its bar away and leave a line."""
+        """Replace the bar of the job by a line."""
         self._done += 1
         self.progress.remove_task(self._tasks.pop(job.name))
         self.progress.update(self._all, completed=self._done, note=f"{self._done}/{self._jobs}")
-        self.progress.console.print(closing(job, status, reason, seconds))
+        self.progress.console.print(ending_text(job, status, reason, seconds))
 
 
-def in_words(name: str, values: dict[str, Any], dev: float | None) -> str:
-    """Return an event as a few words: `step 40/60, loss 0.412, dev .583`."""
+def event_text(name: str, values: dict[str, Any], dev: float | None) -> str:
+    """Return an event in a few words: `step 40/60, loss 0.412, dev 0.583`."""
     if name == "step":
         loss, total = values.get("loss"), values.get("total")
         parts = [f"step {values.get('step')}" + (f"/{total}" if total else "")]
@@ -173,9 +174,9 @@ def in_words(name: str, values: dict[str, Any], dev: float | None) -> str:
     return str(values.get("name") or values.get("text") or "")
 
 
-def closing(job: Job, status: str, reason: str, seconds: float, title: bool = True) -> str:
+def ending_text(job: Job, status: str, reason: str, seconds: float, title: bool = True) -> str:
     """Return the line for a job that has ended, as rich markup."""
     mark = _MARKS.get(status, f"[red]{status.replace('_', ' ')}[/]")
-    what = f"{escape(job.title)}: " if title else ""
-    why = f": {escape(reason)}" if reason else ""
-    return f"{what}{mark} in {duration(seconds)}{why}"
+    prefix = f"{escape(job.title)}: " if title else ""
+    suffix = f": {escape(reason)}" if reason else ""
+    return f"{prefix}{mark} in {duration(seconds)}{suffix}"

@@ -1,4 +1,8 @@
-"""A run from configuration to results: what stands already, what is to be done, who does it, what it left."""
+"""A run: `Run.prepare` plans it and says what is complete, `Run.execute` runs what is pending.
+
+run = Run.prepare(config)
+result = run.execute(listener)
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,25 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.data.files import require_writable
-from bench.errors import BenchError
+from bench.errors import BenchError, StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
+from bench.planning.study_spec import StudySpec
 from bench.records import USABLE
-from bench.running.executors import Executor, executor
+from bench.running.executors import ExecutorFactory, executor_factory
 from bench.running.listener import Listener
+from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
-from bench.running.tuning.study import discard
+from bench.running.tuning.study import discard, load_completed
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
 from bench.store.store import Store
@@ -34,41 +40,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RETRIED = frozenset({"failed", "oom", "timeout"})
-"""Statuses that `--overwrite failed` runs again. The others would end the same way."""
+"""Statuses that `--overwrite failed` runs again. Fits of any other status would end the same way."""
 INTERRUPTED = 130
 SOME_FAILED = 1
 
 
 @dataclass
 class RunResult:
-    """What a run left. `frame()` gives the results as a table."""
+    """What a run left in its store. `frame()` gives the results as a table."""
 
     store: Store
     plan: Plan
     statuses: Counter[str] = field(default_factory=Counter)
-    """Cells of the plan by status, those that stood already included."""
+    """The number of cells of the plan by status, those of earlier invocations included."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Name, status and reason of the cells that did not end as usable."""
-    done: int = 0
-    """Fits and cells that this invocation made."""
+    """Name, status and reason of each cell that has no usable scores."""
+    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Name -> status and reason of each study, fit and cell that this invocation ran."""
     seconds: float = 0.0
     interrupted: bool = False
 
     @property
+    def done(self) -> int:
+        """The number of studies, fits and cells that this invocation ran."""
+        return len(self.ended)
+
+    @property
     def exit_code(self) -> int:
-        """0 where every cell is usable or not applicable, 1 where some failed, 130 where the user stopped it."""
+        """0 where every cell is usable or not applicable, 1 where some failed, 130 where the user stopped the run."""
         if self.interrupted:
             return INTERRUPTED
         return SOME_FAILED if any(status not in (*USABLE, "not_applicable") for status in self.statuses) else 0
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`."""
+        """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`."""
         import pandas as pd
 
-        wanted, price = {cell.name for cell in self.plan.cells}, price_of(self.store.invocations())
+        planned, price = {cell.name for cell in self.plan.cells}, price_of(self.store.invocations())
         rows = []
         for cell in self.store.results():
-            if cell.cell not in wanted:
+            if cell.cell not in planned:
                 continue
             set_price(cell, price)
             row: dict[str, Any] = {
@@ -84,140 +95,185 @@ class RunResult:
         return pd.DataFrame(rows)
 
 
-def require_means(config: RunConfig) -> None:
-    """Refuse a run that would fail at its first fit, before anything is read.
+@dataclass(frozen=True)
+class Run:
+    """A planned run. Nothing is written before `execute`."""
 
-    Raises:
-        BenchError: the device is not here, a tracker is not installed, or the folder of the run cannot be written.
-    """
-    require(config.device)
-    require_trackers(config.report_to)
-    require_writable(Path(config.out))
-    if config.tune_trials:
-        check_installed()
+    config: RunConfig
+    plan: Plan
+    store: Store
+    execution: ExecutionSettings
+    studies_only: bool = False
 
+    @classmethod
+    def prepare(
+        cls, config: RunConfig, studies_only: bool = False, role: str = "target", pooling: str | None = None
+    ) -> Self:
+        """Return the planned run of a configuration, after checking that it can start.
 
-def execute(
-    config: RunConfig,
-    listen: Listener,
-    planned: Plan | None = None,
-    workers: Executor | None = None,
-    command: Sequence[str] = (),
-) -> RunResult:
-    """Do what a configuration asks for and what does not stand yet.
+        Reads every dataset once and hashes every model, but loads no model and writes nothing.
 
-    Args:
-        config: the run.
-        listen: is told what happens.
-        planned: the plan of this configuration, where it is known already.
-        workers: the executor; None takes the configured one.
-        command: the command line, for the record.
+        Args:
+            config: the run.
+            studies_only: leave out fits and cells, so that no test query is read.
+            role: the role of the cells on target datasets; `probe` leaves out the cost of serving.
+            pooling: overrides the pooling of the base models.
 
-    Raises:
-        BenchError: the configuration cannot be planned, or another run is writing into the same folder.
-    """
-    require_means(config)
-    store = Store(Path(config.out))
-    found = planned or plan(config)
-    workers = workers or executor(config.executor, config.jobs, config.timeout)
-    outcome = RunResult(store, found)
-    began = time.perf_counter()
-    with _locked(store.folder):
-        fits, cells = pending(found, store, config.overwrite)
-        if config.overwrite == "always":
-            discard(found, store)
-        jobs = jobs_of(found, fits | cells)
-        invocation = _invocation(config, found, jobs, command)
-        store.put_invocation(invocation)
-        counter = _Counter(listen)
-        try:
-            with _terminated_as_interrupted():
-                workers.run(jobs, store, ExecutionSettings.of(config), counter)
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        outcome.done, outcome.seconds = counter.done, time.perf_counter() - began
-        _count(outcome)
-        ended = {"ended": _now(), "seconds": outcome.seconds, "exit_code": outcome.exit_code, "jobs_done": counter.done}
-        store.put_invocation(invocation | ended, replace_last=True)
-    return outcome
+        Raises:
+            BenchError: the configuration cannot be planned, the device, executor or a library is missing, or the folder
+                of the run cannot be written.
+        """
+        require(config.device)
+        require_trackers(config.report_to)
+        require_writable(Path(config.out))
+        if config.tune_trials:
+            check_installed()
+        executor_factory(config.executor)
+        execution = replace(ExecutionSettings.of(config), pooling=pooling)
+        return cls(config, plan(config, role, pooling), Store(Path(config.out)), execution, studies_only)
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the user: of the plan, of the datasets, and on damaged records."""
+        warnings = [f"{data.requested}: {text}" for data in self.plan.datasets.values() for text in data.warnings]
+        return [*self.plan.notes, *warnings, *self.store.problems()]
 
-def pending(found: Plan, store: Store, overwrite: str = "never") -> tuple[set[str], set[str]]:
-    """Return the fits and cells of a plan that are to be made.
+    @property
+    def size(self) -> int:
+        """The number of studies, fits and cells, complete ones included."""
+        return len(self.plan.studies) + (0 if self.studies_only else len(self.plan.fits) + len(self.plan.cells))
 
-    A fit whose artefact is missing or damaged is made again only where a pending cell or composite needs it; cells that
-    stand are not measured again for that.
-    """
-    if overwrite == "always":
-        return {fit.name for fit in found.fits}, {cell.name for cell in found.cells}
-    retried = RETRIED if overwrite == "failed" else frozenset[str]()
-    cells = {
-        cell.name for cell in found.cells if not store.has_cell(cell.name) or store.cell(cell.name).status in retried
-    }
-    needed = {cell.fit for cell in found.cells if cell.name in cells}
-    fits: set[str] = set()
-    for fit in reversed(found.fits):  # composites come after their parts
-        status = store.fit(fit.name).status if store.has_fit(fit.name) else None
-        lost = fit.name in needed and status in USABLE and not store.has_artefact(fit.name)
-        if status is None or status in retried or lost:
-            fits.add(fit.name)
-            needed |= set(fit.components)
-    return fits, cells
+    def pending(self) -> list[Job]:
+        """Return the jobs for what is not complete, in their order.
 
+        A fit whose artefact is missing or damaged runs again only where a pending cell or composite needs it. Complete
+        cells are not measured again for that.
+        """
+        always = self.config.overwrite == "always"
+        if self.studies_only:
+            studies = {study.name for study in self.plan.studies if always or not self._has_study(study)}
+            return jobs_of(self.plan, studies)
+        if always:
+            plan = self.plan
+            return jobs_of(plan, {spec.name for specs in (plan.studies, plan.fits, plan.cells) for spec in specs})
+        fits, cells = self._pending_fits_and_cells()
+        studies = {
+            fit.tuning.study.name
+            for fit in self.plan.fits
+            if fit.name in fits and fit.tuning is not None and not self._has_study(fit.tuning.study)
+        }
+        return jobs_of(self.plan, studies | fits | cells)
 
-def _count(outcome: RunResult) -> None:
-    for cell in outcome.plan.cells:
-        if not outcome.store.has_cell(cell.name):
-            continue
-        record = outcome.store.cell(cell.name)
-        outcome.statuses[record.status] += 1
-        if record.status not in USABLE:
-            outcome.failed.append((cell.name, record.status, record.reason))
+    def describe(self, jobs: Sequence[Job]) -> str:
+        """Return in words how much there is to run: `5 fits and 5 cells to run, 4 already complete in DIR`."""
+        counts = Counter[str](job.kind for job in jobs)
+        plurals = {"study": "studies", "fit": "fits", "cell": "cells"}
+        parts = [f"{counts[kind]} {kind if counts[kind] == 1 else plural}" for kind, plural in plurals.items()]
+        kinds = parts[:1] if self.studies_only else parts if counts["study"] else parts[1:]
+        to_run = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
+        return f"{to_run} to run, {self.size - len(jobs)} already complete in {self.config.out}"
 
+    def execute(
+        self, listener: Listener, executor: ExecutorFactory | None = None, command: Sequence[str] = ()
+    ) -> RunResult:
+        """Run what is pending, and return the result of the whole run.
 
-def _invocation(config: RunConfig, found: Plan, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
-    return {
-        "started": _now(),
-        "command": list(command),
-        "config": config.to_dict(),
-        "plan": {"fits": len(found.fits), "cells": len(found.cells), "to_do": len(jobs)},
-        "datasets": {
-            facts.name: {
-                "fingerprint": facts.fingerprint,
-                "documents": facts.n_docs,
-                "queries": facts.n_queries,
-                "warnings": list(facts.warnings),
+        Args:
+            listener: is told what happens.
+            executor: makes the executor; None takes the configured one.
+            command: the command line, for the record.
+
+        Raises:
+            BenchError: another run is writing into the same folder.
+        """
+        config, store = self.config, self.store
+        result = RunResult(store, self.plan)
+        began = time.perf_counter()
+        with _locked(store.folder):
+            jobs = self.pending()
+            if config.overwrite == "always":
+                discard(self.plan.studies, store)
+            invocation = self._invocation(jobs, command)
+            store.put_invocation(invocation)
+            place = (executor or executor_factory(config.executor))(store, self.execution)
+            scheduler = Scheduler(place, store, listener, config.timeout)
+            try:
+                with _terminated_as_interrupted():
+                    scheduler.run(jobs)
+            except KeyboardInterrupt:
+                result.interrupted = True
+            result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
+            self._count(result)
+            ended = {
+                "ended": _now(),
+                "seconds": result.seconds,
+                "exit_code": result.exit_code,
+                "jobs_done": result.done,
             }
-            for facts in found.datasets.values()
-        },
-        **provenance(),
-    }
+            store.put_invocation(invocation | ended, replace_last=True)
+        return result
+
+    def _has_study(self, spec: StudySpec) -> bool:
+        """Return whether a study is complete. A damaged one is not: its job fails with the reason."""
+        try:
+            return load_completed(spec, self.store) is not None
+        except StoreError:
+            return False
+
+    def _pending_fits_and_cells(self) -> tuple[set[str], set[str]]:
+        store = self.store
+        retried = RETRIED if self.config.overwrite == "failed" else frozenset[str]()
+        cells = {
+            cell.name
+            for cell in self.plan.cells
+            if not store.has_cell(cell.name) or store.cell(cell.name).status in retried
+        }
+        needed = {cell.fit for cell in self.plan.cells if cell.name in cells}
+        fits: set[str] = set()
+        for fit in reversed(self.plan.fits):  # composites come after their components
+            status = store.fit(fit.name).status if store.has_fit(fit.name) else None
+            lost = fit.name in needed and status in USABLE and not store.has_artefact(fit.name)
+            if status is None or status in retried or lost:
+                fits.add(fit.name)
+                needed |= set(fit.components)
+        return fits, cells
+
+    def _count(self, result: RunResult) -> None:
+        """Count the cells of the plan by status."""
+        for cell in self.plan.cells:
+            if not self.store.has_cell(cell.name):
+                continue
+            record = self.store.cell(cell.name)
+            result.statuses[record.status] += 1
+            if record.status not in USABLE:
+                result.failed.append((cell.name, record.status, record.reason))
+
+    def _invocation(self, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
+        return {
+            "started": _now(),
+            "command": list(command),
+            "config": self.config.to_dict(),
+            "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(jobs)},
+            "datasets": {
+                dataset.name: {
+                    "fingerprint": dataset.fingerprint,
+                    "documents": dataset.n_docs,
+                    "queries": dataset.n_queries,
+                    "warnings": list(dataset.warnings),
+                }
+                for dataset in self.plan.datasets.values()
+            },
+            **provenance(),
+        }
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class _Counter:
-    """Passes everything on and counts what has ended."""
-
-    def __init__(self, inner: Listener) -> None:
-        self.inner, self.done = inner, 0
-
-    def started(self, job: Job) -> None:
-        self.inner.started(job)
-
-    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        self.inner.event(job, name, values)
-
-    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        self.done += 1
-        self.inner.ended(job, status, reason, seconds)
-
-
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second run out of the folder, where the file system can lock. The lock goes with its process."""
+    """Keep a second run out of the folder, where the file system has locks. The lock ends with its process."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -236,7 +292,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Treat a request to end (SIGTERM: a scheduler, `timeout`) as Ctrl-C: children end, what stands is kept."""
+    """Treat SIGTERM (from `timeout` or a cluster) as Ctrl-C: children end, and completed work is kept."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The process of one job: its threads, its log, its messages to the parent, and its end when the parent is gone."""
+"""The process of one job: its threads, its log, its messages to the parent, and its end with the parent."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from threadpoolctl import threadpool_limits
 
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
-from bench.running.job import run_job
 from bench.store.store import Store
 
 _MESSAGE_SECONDS = 0.1
-"""Steps are reported at most this often, so that a display never slows down what it shows."""
+"""The least time between two reported steps, so that reporting never slows training down."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a process inherits from whoever starts it, which for a forked one is the server: as it was then, not now."""
+    """The working folder and variables of the parent. A forked process has those of the fork server when it started."""
 
     folder: str
     variables: dict[str, str]
 
     @classmethod
     def here(cls) -> Surroundings:
-        """Return those of this process."""
+        """Return the surroundings of this process."""
         return cls(str(Path.cwd()), dict(os.environ))
 
     def enter(self) -> None:
-        """Make them those of this process."""
+        """Apply the surroundings to this process."""
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.variables)
@@ -48,31 +47,33 @@ class Surroundings:
 def main(
     connection: Connection, job: Job, folder: Path, execution: ExecutionSettings, log: Path, surroundings: Surroundings
 ) -> None:
-    """Do one job; the last message is `ended` with the record's status and reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    """Run one job. The last message is `ended`, with status and reason."""
+    from bench.running.job import run_job  # loads torch, which the parent does not need
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     surroundings.enter()
     end_with_parent()
     _write_to(log)
     set_threads(execution.threads)
-    record = run_job(job, Store(folder), execution, _Messages(connection))
-    connection.send(("ended", {"status": record.status, "reason": record.reason}))
+    status, reason = run_job(job, Store(folder), execution, _Messages(connection))
+    connection.send(("ended", {"status": status, "reason": reason}))
     connection.close()
 
 
 def set_threads(threads: int) -> None:
-    """Limit the threads of every library that has some of its own; 0 leaves them alone."""
+    """Limit the threads of every library that has its own pool; 0 leaves them as they are."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads != 1 else "false"
     if not threads:
         return
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = str(threads)
-    threadpool_limits(threads)  # of what the fork server has loaded, which read no variable of ours
+    threadpool_limits(threads)  # libraries that the fork server has loaded do not read the variables again
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 
 
 class _Messages:
-    """Sends events to the parent; of the steps only so many a second."""
+    """Sends events to the parent, and only some of the steps."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -87,7 +88,7 @@ class _Messages:
 
 
 def _write_to(log: Path) -> None:
-    """Send what libraries print into the job's log: the terminal belongs to the parent."""
+    """Redirect what libraries print into the job's log: the terminal belongs to the parent."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     sys.stdout.flush()
@@ -102,7 +103,7 @@ def _write_to(log: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """Watch the parent from a thread of its own: a job whose parent was killed must not go on writing."""
+    """End this process when its parent ends: a job whose parent was killed must not keep writing."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -68,10 +68,9 @@ def _add(spent: dict[str, float], kind: str, seconds: float) -> None:
 def main(settings: dict[str, Any]) -> dict[str, Any]:
     """Do the job and return nDCG@10 by strategy, seconds by kind of work (`phases`, `own`), and the number of jobs."""
     from bench.config.schema import from_mapping
-    from bench.planning.plan import plan
     from bench.records import PRIMARY_MEASURE, USABLE
     from bench.report import write_report
-    from bench.running.run import execute
+    from bench.running.run import Run
 
     strategies: Sequence[str] = settings["strategies"]
     config = from_mapping(
@@ -90,9 +89,9 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     )
     stages = Stages()
     start = time.perf_counter()
-    planned = plan(config)
+    run = Run.prepare(config)
     stages.own["planning"] = time.perf_counter() - start
-    outcome = execute(config, stages, planned)
+    outcome = run.execute(stages)
     start = time.perf_counter()
     write_report(outcome.store, outcome.store.folder, config.baseline)
     stages.own["report"] = time.perf_counter() - start

@@ -102,7 +102,7 @@ def test_options_of_a_run_that_tuning_has_no_use_for_may_stand_in_its_file(tmp_p
     (tmp_path / "run.yaml").write_text("strategies: bm25\nno_report: true\ntune_trials: 0\ndry_run: true\n")
     assert main(["tune", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "out"), "--json"]) == 0
     captured = capsys.readouterr()
-    assert "1 studies of 8 trials" in captured.err.replace("\n", " ")
+    assert "1 study to run, 0 already complete" in captured.err.replace("\n", " ") and "8 trials each" in captured.err
     assert json.loads(captured.out)["trials"] == 8
     assert not (tmp_path / "out").exists(), "a dry run makes nothing"
 

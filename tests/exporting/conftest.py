@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
-from bench.running.job import run_job
-from bench.running.run import execute
+from bench.running.run import Run
 from bench.store.store import Store
-
-
-class Inline:
-    """Runs jobs in this process, and hears nothing of them."""
-
-    def run(self, jobs: Any, store: Store, execution: Any, listener: Any) -> None:
-        for job in jobs:
-            run_job(job, store, execution)
-
-    def started(self, job: Any) -> None: ...
-
-    def event(self, job: Any, name: str, values: Any) -> None: ...
-
-    def ended(self, job: Any, status: str, reason: str, seconds: float) -> None: ...
+from tests.toy_runs import InProcess, Silent
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +43,6 @@ def finished_run(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(root / "cache"))
-        outcome = execute(config, Inline(), workers=Inline())
+        outcome = Run.prepare(config).execute(Silent(), InProcess)
     assert set(outcome.statuses) == {"ok"}, outcome.failed
     return outcome.store

@@ -293,10 +293,9 @@ def test_texts_are_cut_at_four_characters_a_token(service: Service) -> None:
 def test_it_is_compared_untouched_and_cannot_be_trained(
     service: Service, tmp_path: Path, beir_folder: Path, tiny_folder: Callable[[str], Path], monkeypatch: Any
 ) -> None:
-    from bench.config.execution import ExecutionSettings
     from bench.config.schema import from_mapping
-    from bench.planning.plan import plan
-    from bench.store.store import Store
+    from bench.running.run import Run
+    from tests.toy_runs import InProcess, Silent
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     name = f"openai:{service.url}#words"
@@ -308,16 +307,8 @@ def test_it_is_compared_untouched_and_cannot_be_trained(
     trained = from_mapping({**shared, "strategies": "lora", "baseline": "lora", "model": name})
     found = {}
     for config in (compared, trained):
-        store = Store(tmp_path / "run")
-        planned = plan(config)
-        for fit in planned.fits:
-            from bench.running.fit import run_fit
-
-            run_fit(fit, store, ExecutionSettings.of(config))
-        for cell in planned.cells:
-            from bench.running.cell import run_cell
-
-            found[cell.strategy] = run_cell(cell, store, ExecutionSettings.of(config))
+        result = Run.prepare(config.replace(out=str(tmp_path / "run"))).execute(Silent(), InProcess)
+        found |= {cell.strategy: cell for cell in result.store.cells()}
     theirs = found[f"frozen({name})"]
     assert theirs.status == "ok" and theirs.model == "tiny-bert", theirs.reason
     assert theirs.metrics["ndcg@10"] > found["frozen"].metrics["ndcg@10"]

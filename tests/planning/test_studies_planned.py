@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.config.execution import ExecutionSettings
 from bench.config.schema import ConfigError, RunConfig
 from bench.planning.jobs import jobs_of
 from bench.planning.plan import Plan, plan
+from bench.planning.registry import Registry
 from bench.planning.specs import FitSpec
-from bench.planning.study_spec import StudySpec
-from bench.running.tuning import many as driver
+from bench.running.estimate import estimate
 from bench.store.store import Store
 
 Configure = Callable[..., RunConfig]
@@ -126,47 +124,13 @@ def test_a_negative_number_of_trials_is_refused(configure: Configure) -> None:
         configure(tune_trials=-1)
 
 
-def test_the_estimate_counts_a_study_once_and_only_what_it_lacks(configure: Configure) -> None:
-    from bench.planning.registry import Registry
-    from bench.running.estimate import estimate
-
+def test_the_estimate_counts_a_study_once_and_only_the_trials_it_lacks(configure: Configure, tmp_path: Path) -> None:
     config = configure(seeds="0,1")
     found = plan(config)
-    fits = {fit.name for fit in fits_of(found)}
-    first, second = estimate(config, found, fits, set(), Registry(config.strategy_files), rate=1e12)
-    assert first.seconds == pytest.approx(second.seconds * (1 + 6 * 3))
-
-
-@pytest.mark.parametrize(("budget", "width"), [({"seconds": 5}, 1), ({"usd": 5}, 1), ({"steps": 5}, 2)])
-def test_studies_under_a_budget_of_time_are_made_one_at_a_time(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, budget: dict[str, float], width: int
-) -> None:
-    config = configure(strategies="dial,lexicon,both(dial, plain)", budget=budget, jobs=2, usd_per_hour=3600)
-    wanted, widths = driver.studies_of(plan(config)), list[int]()
-
-    class Inline:
-        """A pool that remembers how wide it was meant to be, and makes nothing."""
-
-        def __init__(self, workers: int, *args: Any) -> None:
-            widths.append(workers)
-
-        def __enter__(self) -> Inline:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-        def submit(self, work: Any, spec: StudySpec, trials: int) -> Future[str]:
-            done: Future[str] = Future()
-            done.set_result(spec.name)
-            return done
-
-    monkeypatch.setattr(driver, "ProcessPoolExecutor", Inline)
-    made = driver.run_studies(
-        wanted, 2, Store(tmp_path), ExecutionSettings.of(config), config.jobs, lambda spec, found: None
-    )
-    assert list(made) == [spec.name for spec in wanted] and len(made) > 2
-    assert widths == [width]
+    jobs = jobs_of(found, [found.studies[0].name, *(fit.name for fit in fits_of(found))])
+    estimates = estimate(found, jobs, Store(tmp_path), Registry(config.strategy_files), rate=1e12)
+    assert [each.kind for each in estimates] == ["study", "fit", "fit"]
+    assert estimates[0].seconds == pytest.approx(estimates[1].seconds * 6 * 3)
 
 
 def test_a_timed_study_runs_alone_and_an_untimed_component_beside_other_jobs(configure: Configure) -> None:

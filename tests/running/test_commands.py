@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,14 @@ import pytest
 
 from bench import run as run_api
 from bench.cli import main
-from bench.config.execution import ExecutionSettings
-from bench.planning.jobs import Job
-from bench.running import executors
-from bench.running.job import run_job
-from bench.running.listener import Listener
+from bench.running.executors import local
 from bench.store.store import Store
-
-
-class InProcess:
-    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
-        for job in jobs:
-            listener.started(job)
-            record = run_job(job, store, execution)
-            listener.ended(job, record.status, record.reason, 0.0)
+from tests.toy_runs import InProcess
 
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(executors.EXECUTORS, "local", lambda jobs, timeout: InProcess())
+    monkeypatch.setattr(local, "EXECUTOR", InProcess)
 
 
 @pytest.fixture
@@ -48,11 +36,11 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert main(line) == 0
     captured = capsys.readouterr()
     assert "toy" in captured.out and "5 steps" in captured.out and "report.md" in captured.out
-    assert "2 fits and 2 measurements to run, 0 already complete" in captured.err.replace("\n", " ")
+    assert "2 fits and 2 cells to run, 0 already complete" in captured.err.replace("\n", " ")
     assert "words" in (tmp_path / "out" / "report.md").read_text()
     assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
     assert main(line) == 0
-    assert "0 fits and 0 measurements to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
+    assert "0 fits and 0 cells to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,14 +61,14 @@ def test_some_failed_is_exit_code_1(line: list[str], capsys: pytest.CaptureFixtu
 def test_a_dry_run_runs_nothing(line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["kind"] for row in found["to_run"]] == ["fit", "fit", "cell", "cell"]
+    assert [row["kind"] for row in found["to_run"]] == ["fit", "cell", "fit", "cell"]
     assert {row["how"] for row in found["to_run"]} == {"rough"} and found["seconds"] > 0
     assert not (tmp_path / "out").exists()
     main([*line, "--quiet", "--no-report"])
     capsys.readouterr()
     main([*line, "--dry-run", "--seeds", "0,1"])
     text = capsys.readouterr().out
-    assert "measured" in text and "2 to run" in text and "4 already complete" in text
+    assert "measured" in text and "1 fit and 1 cell to run, 4 already complete" in text
 
 
 def test_a_run_json_says_the_same_as_the_command_line(

@@ -1,9 +1,12 @@
-"""Real strategies on a tiny model, each in its own process: scored, repeated to the bit, put back from the store."""
+"""Real strategies on a tiny model, each in its own process: scored, repeated to the bit, read back from the store."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,63 +15,77 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.records import CellResult
 from bench.running.environment import JobEnvironment
 from bench.running.executors.local import LocalExecutor
-from bench.running.progress import Quiet
-from bench.running.run import execute
-from bench.store.store import Store
+from bench.running.run import Run, RunResult
+from tests.toy_runs import Silent
 
 PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.encoder_task", "bench.running.worker")
 
 
 @pytest.fixture
-def config(
+def run_in(
     tiny_folder: Callable[[str], Path], beir_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], RunConfig]:
-    """Return a function from a name to a configuration that writes into a folder, with a cache, of that name."""
+) -> Callable[..., RunResult]:
+    """Return a function that runs into a folder of its own, with a cache of its own: only the inputs are shared."""
 
-    def named(name: str) -> RunConfig:
+    def run(name: str, **changes: Any) -> RunResult:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / f"cache-{name}"))
-        return from_mapping(
+        config: RunConfig = from_mapping(
             {
                 "strategies": "bm25,frozen,lora",
                 "datasets": str(beir_folder),
                 "model": str(tiny_folder("bert")),
-                "budget_steps": 4,
-                "set": ["train.batch_size=8", "lora.lr=0.01"],
+                "budget_steps": 8,
+                "set": ["train.batch_size=8", "train.selection_floor=20", "train.warmup=0", "lora.lr=0.01"],
                 "precision": "fp32",
                 "device": "cpu",
                 "threads": 1,
                 "out": str(tmp_path / name),
+                **changes,
             }
         )
+        result = Run.prepare(config).execute(Silent(), partial(LocalExecutor, preload=PRELOAD))
+        assert set(result.statuses) == {"ok"}, result.failed
+        return result
 
-    return named
+    return run
 
 
-def comparable(cell: CellResult) -> object:
-    return cell.strategy, cell.status, cell.reason, cell.metrics, cell.strata, cell.files["ranking.trec.gz"].sha256
+def cells_of(result: RunResult) -> dict[str, CellResult]:
+    return {cell.strategy: cell for cell in result.store.results()}
 
 
-def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callable[[str], RunConfig]) -> None:
-    from rich.console import Console
+def content(result: RunResult, cell: CellResult, name: str) -> bytes:
+    return (result.store.cell_folder(cell.cell) / name).read_bytes()
 
-    runs: list[Store] = []
-    for name in ("first", "second"):
-        workers = LocalExecutor(preload=PRELOAD)
-        outcome = execute(config(name), Quiet(Console(stderr=True), 6), workers=workers)
-        assert outcome.statuses == {"ok": 3}, outcome.failed
-        runs.append(outcome.store)
-    first, second = ({cell.strategy: cell for cell in store.results()} for store in runs)
-    assert [comparable(first[name]) for name in first] == [comparable(second[name]) for name in first]
+
+@pytest.mark.timeout(900)  # fourteen processes
+def test_a_run_is_scored_and_repeated_to_the_byte_and_threads_move_only_last_digits(
+    run_in: Callable[..., RunResult],
+) -> None:
+    run, repeated = run_in("first"), run_in("again")
+    assert run.statuses == Counter(ok=3)
+    first, again = cells_of(run), cells_of(repeated)
+    for name, cell in first.items():
+        other = again[name]
+        assert (cell.metrics, cell.strata, cell.cell) == (other.metrics, other.strata, other.cell)
+        for file in ("ranking.trec.gz", "per_query.parquet"):
+            assert content(run, cell, file) == content(repeated, other, file)
+    curve, same = (result.store.curve(cells_of(result)["lora"].fit) for result in (run, repeated))
+    assert list(curve["loss"]) == list(same["loss"]) and list(curve["dev"]) == list(same["dev"])
+    assert curve["step"].iloc[-1] == 8 and curve["loss"].notna().all()
+
+    threaded = cells_of(run_in("threaded", strategies="lora", baseline="lora", threads=2))["lora"]
+    assert threaded.cell == first["lora"].cell, "neither the folder nor the threads are part of the identity"
+    assert threaded.metrics == pytest.approx(first["lora"].metrics, abs=0.02)
+
     assert first["lora"].metrics != first["frozen"].metrics, "training changed the ranking"
     for name in ("frozen", "lora"):
         cost = first[name].cost
         assert all(cost[key] > 0 for key in ("total_params", "query_flops", "encode_docs_per_second", "index_bytes"))
-    assert (
-        first["lora"].cost["total_params"] - first["frozen"].cost["total_params"]
-        == first["lora"].cost["trainable_params"]
-    )
+    added = first["lora"].cost["total_params"] - first["frozen"].cost["total_params"]
+    assert added == first["lora"].cost["trainable_params"]
     assert first["bm25"].cost["encode_docs_per_second"] is None
-    assert first["lora"].cost["query_flops"] == first["frozen"].cost["query_flops"], "folded in while it serves"
+    assert first["lora"].cost["query_flops"] == first["frozen"].cost["query_flops"], "merged while it serves"
 
     drift = first["lora"].drift
     assert 0 < drift["documents_cka"] < 1 and drift["documents_cosine"] < 1 and drift["queries_cosine"] < 1
@@ -79,14 +96,12 @@ def test_a_run_is_scored_and_its_repetition_gives_the_same_bytes(config: Callabl
     )
     assert old["ci_low"] <= old["delta"] <= old["ci_high"] and old["n"] == 8 and old["stratum"] == "all"
 
-    curve = runs[0].curve(first["lora"].fit)
-    assert curve["step"].iloc[-1] == 4 and curve["loss"].notna().all()
-    with JobEnvironment(runs[0], ExecutionSettings(device="cpu")) as environment:
+    with JobEnvironment(run.store, ExecutionSettings(device="cpu")) as environment:
         strategy = environment.strategy(first["lora"].fit)
-        dataset = environment.dataset(config("first").datasets[0])
-        queries = {query: dataset.queries[query] for query in dataset.judged("test")}  # type: ignore[union-attr]
-        again = strategy.search(queries, strategy.index(dataset.corpus), 100)  # type: ignore[union-attr]
-    kept = runs[0].ranking(first["lora"].cell)
-    assert {query: [doc for doc, _ in hits[:5]] for query, hits in again.hits.items()} == {
+        dataset: Any = environment.dataset(run.store.invocations()[-1]["config"]["datasets"][0])
+        queries = {query: dataset.queries[query] for query in dataset.judged("test")}
+        found = strategy.search(queries, strategy.index(dataset.corpus), 100)
+    kept = run.store.ranking(first["lora"].cell)
+    assert {query: [doc for doc, _ in hits[:5]] for query, hits in found.hits.items()} == {
         query: [doc for doc, _ in hits[:5]] for query, hits in kept.hits.items()
     }

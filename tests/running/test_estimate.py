@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +11,17 @@ from bench.config.schema import RunConfig
 from bench.planning.plan import plan
 from bench.planning.registry import Registry
 from bench.running.estimate import ACHIEVED, Estimate, estimate, matrix_rate
-from bench.running.run import RunResult, pending
-from bench.store.store import Store
+from bench.running.run import Run, RunResult
 
 Configure = Callable[..., RunConfig]
 RATE = 1e6
 
 
 def estimates(config: RunConfig) -> dict[tuple[str, str], Estimate]:
-    found = plan(config)
-    fits, cells = pending(found, Store(Path(config.out)))
-    names = {spec.name: spec.strategy for spec in (*found.fits, *found.cells)}
-    rows = estimate(config, found, fits, cells, Registry(config.strategy_files), RATE)
+    run = Run.prepare(config)
+    jobs = run.pending()
+    names = {job.name: job.spec.strategy for job in jobs}
+    rows = estimate(run.plan, jobs, run.store, Registry(config.strategy_files), rate=RATE)
     return {(row.kind, names[row.name]): row for row in rows}
 
 

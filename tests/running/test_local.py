@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ import pytest
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
-from bench.errors import BenchError
 from bench.planning.jobs import Job
-from bench.running.executors import executor
-from bench.running.executors.local import LocalExecutor, start_method
-from bench.running.run import RunResult, execute
+from bench.running.executors.local import LocalExecutor, best_start_method
+from bench.running.run import Run, RunResult
 from bench.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +51,8 @@ class Watch:
         self.outcomes[job.name] = (status, reason)
 
 
-def local(jobs: int = 1, timeout: float | None = None) -> LocalExecutor:
-    return LocalExecutor(jobs, timeout, preload=PRELOAD)
-
-
-def run(config: RunConfig, watch: Watch | None = None, workers: LocalExecutor | None = None) -> RunResult:
-    return execute(config, watch or Watch(), workers=workers or local())
+def run(config: RunConfig, watch: Watch | None = None) -> RunResult:
+    return Run.prepare(config).execute(watch or Watch(), partial(LocalExecutor, preload=PRELOAD))
 
 
 def test_every_job_has_a_process_of_its_own_and_reports(toy_config: Configure, tmp_path: Path) -> None:
@@ -90,31 +85,9 @@ def test_an_unforeseen_error_leaves_its_traceback_in_the_log(toy_config: Configu
 
 
 def test_a_job_that_takes_too_long_is_ended(toy_config: Configure) -> None:
-    outcome = run(toy_config(set="toy.does=wait"), workers=local(timeout=2))
+    outcome = run(toy_config(set="toy.does=wait", timeout=2))
     fit = outcome.store.fits()[0]
     assert fit.status == "timeout" and "2 s" in fit.reason
-
-
-def test_a_composite_waits_for_its_parts(toy_config: Configure) -> None:
-    watch = Watch()
-    outcome = run(toy_config(strategies="both(both(toy)),words", baseline="words"), watch, local(jobs=3))
-    fits = {fit.strategy: fit.fit for fit in outcome.store.fits()}
-    spans = watch.spans
-    assert spans[fits["toy"]][1] <= spans[fits["both(toy)"]][0]
-    assert spans[fits["both(toy)"]][1] <= spans[fits["both(both(toy))"]][0]
-    assert spans[fits["words"]][0] < spans[fits["toy"]][1], "what depends on nothing does not wait"
-
-
-def test_fits_under_a_budget_of_time_run_alone(toy_config: Configure) -> None:
-    watch = Watch()
-    strategies = ",".join(f"toy(bonus={number})" for number in range(3))
-    outcome = run(
-        toy_config(strategies=strategies, baseline="toy(bonus=0)", budget={"seconds": 60}), watch, local(jobs=3)
-    )
-    for fit in outcome.plan.fits:
-        begin, end = watch.spans[fit.name]
-        others = [span for name, span in watch.spans.items() if name != fit.name]
-        assert all(other[1] <= begin or other[0] >= end for other in others)
 
 
 @pytest.fixture
@@ -156,14 +129,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_
     config = toy_config(strategies="toy,head(does=wait)", baseline="toy", set=f"head.marker={marker}")
     values = config.to_dict()
     program = (
-        "import sys\n"
+        "from functools import partial\n"
+        "from rich.console import Console\n"
         "from bench.config.schema import from_mapping\n"
-        "from bench.running.run import execute\n"
         "from bench.running.executors.local import LocalExecutor\n"
         "from bench.running.progress import Quiet\n"
-        "from rich.console import Console\n"
+        "from bench.running.run import Run\n"
         "if __name__ == '__main__':\n"
-        f"    execute(from_mapping({values!r}), Quiet(Console(), 0), workers=LocalExecutor(preload={PRELOAD!r}))\n"
+        f"    run = Run.prepare(from_mapping({values!r}))\n"
+        f"    run.execute(Quiet(Console(), 0), partial(LocalExecutor, preload={PRELOAD!r}))\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(program)
@@ -195,8 +169,8 @@ def test_a_process_works_where_its_parent_does_now(
 
 
 def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
-    assert start_method(ExecutionSettings(device="cuda")) == "spawn"
-    assert start_method(ExecutionSettings(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
+    assert best_start_method(ExecutionSettings(device="cuda")) == "spawn"
+    assert best_start_method(ExecutionSettings(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
 
 
 def test_libraries_that_are_loaded_already_keep_to_the_threads_of_the_job() -> None:
@@ -209,14 +183,6 @@ def test_libraries_that_are_loaded_already_keep_to_the_threads_of_the_job() -> N
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert len(said.split()) > 3 and set(said.split()) == {"1"}
-
-
-def test_executors_are_named_and_what_is_planned_is_not_promised() -> None:
-    with pytest.raises(BenchError, match="did you mean 'local'"):
-        executor("lokal")
-    for name in ("ray", "slurm"):
-        with pytest.raises(BenchError, match=f"'{name}' is planned and not part of this version: use --executor local"):
-            executor(name)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:

@@ -11,15 +11,18 @@ import pytest
 
 from bench.config.schema import RunConfig, from_mapping, load
 from bench.errors import BenchError, StoreError
+from bench.planning.jobs import Job
 from bench.planning.plan import plan
-from bench.running.run import RunResult, execute, pending
+from bench.running.executors import Handle
+from bench.running.run import Run, RunResult
 from bench.store.store import Store
+from tests.toy_runs import InProcess, Silent
 
 Configure = Callable[..., RunConfig]
-Run = Callable[[RunConfig], RunResult]
+RunInline = Callable[[RunConfig], RunResult]
 
 
-def test_a_second_run_does_nothing(toy_config: Configure, run_inline: Run, probe_folder: Path) -> None:
+def test_a_second_run_does_nothing(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
     config = toy_config(strategies="words,both(toy)", baseline="words", seeds="0,1", probes=str(probe_folder))
     first = run_inline(config)
     assert first.done == len(first.plan.fits) + len(first.plan.cells) == 5 + 6
@@ -29,7 +32,7 @@ def test_a_second_run_does_nothing(toy_config: Configure, run_inline: Run, probe
 
 
 def test_a_new_probe_dataset_or_composite_trains_nothing_again(
-    toy_config: Configure, run_inline: Run, probe_folder: Path, tmp_path: Path
+    toy_config: Configure, run_inline: RunInline, probe_folder: Path, tmp_path: Path
 ) -> None:
     marker = tmp_path / "fits"
     shared = {"set": f"toy.marker={marker}"}
@@ -41,7 +44,7 @@ def test_a_new_probe_dataset_or_composite_trains_nothing_again(
     assert len(marker.read_text().splitlines()) == 2
 
 
-def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inline: Run, tmp_path: Path) -> None:
+def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inline: RunInline, tmp_path: Path) -> None:
     marker = tmp_path / "fits"
     config = toy_config(strategies="toy,words", set=f"toy.does=raise,toy.marker={marker}".split(","))
     assert run_inline(config).exit_code == 1
@@ -52,20 +55,20 @@ def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inli
     assert retried.done == 2 and len(marker.read_text().splitlines()) == 2
 
 
-def test_what_cannot_go_better_is_not_retried(toy_config: Configure, run_inline: Run) -> None:
+def test_what_cannot_go_better_is_not_retried(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config(strategies="toy,words", set="toy.does=refuse")
     run_inline(config)
     assert run_inline(config.replace(overwrite="failed")).done == 0
 
 
-def test_always_makes_everything_again(toy_config: Configure, run_inline: Run) -> None:
+def test_always_makes_everything_again(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config()
     run_inline(config)
     assert run_inline(config.replace(overwrite="always")).done == 2
 
 
 def test_a_missing_artefact_is_made_again_where_it_is_needed(
-    toy_config: Configure, run_inline: Run, probe_folder: Path
+    toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     config = toy_config()
     store = run_inline(config).store
@@ -76,7 +79,7 @@ def test_a_missing_artefact_is_made_again_where_it_is_needed(
     assert outcome.statuses == {"ok": 2}
 
 
-def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure, run_inline: Run) -> None:
+def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config()
     store = run_inline(config).store
     fit = store.fits()[0].fit
@@ -90,7 +93,7 @@ def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure
 
 
 def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refused_before_the_work(
-    toy_config: Configure, run_inline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_config: Configure, run_inline: RunInline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match="file is a file, not a folder"):
@@ -101,7 +104,7 @@ def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refus
 
 
 def test_a_damaged_artefact_is_made_again_where_it_is_needed(
-    toy_config: Configure, run_inline: Run, probe_folder: Path
+    toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     store = run_inline(toy_config()).store
     path = store.fit_folder(store.fits()[0].fit) / "model" / "seen.json"
@@ -109,7 +112,7 @@ def test_a_damaged_artefact_is_made_again_where_it_is_needed(
     assert run_inline(toy_config(probes=str(probe_folder))).statuses == {"ok": 2}
 
 
-def test_a_damaged_record_is_made_again(toy_config: Configure, run_inline: Run) -> None:
+def test_a_damaged_record_is_made_again(toy_config: Configure, run_inline: RunInline) -> None:
     store = run_inline(toy_config()).store
     (store.cell_folder(store.cells()[0].cell) / "result.json").write_text("{")
     assert len(store.problems()) == 1
@@ -117,7 +120,7 @@ def test_a_damaged_record_is_made_again(toy_config: Configure, run_inline: Run) 
 
 
 def test_a_lost_part_is_made_again_for_its_composite(
-    toy_config: Configure, run_inline: Run, probe_folder: Path
+    toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     config = toy_config(strategies="both(toy),words", baseline="words")
     store = run_inline(config).store
@@ -125,11 +128,10 @@ def test_a_lost_part_is_made_again_for_its_composite(
     composite = next(fit for fit in store.fits() if fit.strategy == "both(toy)")
     shutil.rmtree(store.fit_folder(part.fit))
     shutil.rmtree(store.fit_folder(composite.fit))
-    fits, cells = pending(plan(config), store)
-    assert fits == {part.fit, composite.fit} and cells == set()
+    assert [job.name for job in Run.prepare(config).pending()] == [part.fit, composite.fit]
 
 
-def test_a_run_leaves_its_configuration_so_that_it_can_be_given_back(toy_config: Configure, run_inline: Run) -> None:
+def test_a_run_leaves_its_configuration_to_be_given_back(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config(strategies="toy,both(words, weight=0.3)", seeds="0,1", set="toy.bonus=1", max_length=32)
     store = run_inline(config).store
     call = store.invocations()[-1]
@@ -145,17 +147,16 @@ def test_two_runs_do_not_write_into_one_folder(toy_config: Configure) -> None:
     pytest.importorskip("fcntl")
     config = toy_config()
 
-    class Nested:
-        def run(self, *arguments: object) -> None:
-            execute(config, arguments[3], workers=self)  # type: ignore[arg-type]
-
-    from bench.running.progress import Quiet
+    class Nested(InProcess):
+        def submit(self, job: Job) -> Handle:
+            Run.prepare(config).execute(Silent(), InProcess)
+            return job.name
 
     with pytest.raises(BenchError, match="another run is writing"):
-        execute(config, Quiet(None, 0), workers=Nested())  # type: ignore[arg-type]
+        Run.prepare(config).execute(Silent(), Nested)
 
 
-def test_results_are_a_table_away(toy_config: Configure, run_inline: Run, probe_folder: Path) -> None:
+def test_results_are_a_table_away(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
     frame = run_inline(toy_config(seeds="0,1", probes=str(probe_folder))).frame()
     assert frame["seed"].tolist() == [0, 1]
     assert {"strategy", "ndcg@10", "ndcg@10/unseen", "cost.fit_seconds", "forgetting.elsewhere"} <= set(frame.columns)

@@ -17,7 +17,7 @@ from bench.planning.plan import plan
 from bench.planning.study_spec import StudySpec
 from bench.running.tuning import objective as module
 from bench.running.tuning.objective import LoadedOnce, Objective, folds_of
-from bench.running.tuning.study import folder_of, load_completed, run_study
+from bench.running.tuning.study import folder_of, load_completed, run_trials
 from bench.store.studies import TRIALS_FILE
 
 
@@ -79,31 +79,32 @@ def test_a_trial_that_fails_is_recorded_and_a_default_that_fails_ends_the_study(
         objective(0, {"quality": 0.5, "kind": "never"})
 
 
-def test_a_study_is_conducted_resumed_and_extended(study: StudySpec, environment: Any, tmp_path: Path) -> None:
-    whole = run_study(study, 4, environment)
+def test_a_study_is_run_resumed_and_extended(study: StudySpec, environment: Any, tmp_path: Path) -> None:
+    study = replace(study, trials=4)
+    whole = run_trials(study, environment)
     assert [trial.number for trial in whole.trials] == [0, 1, 2, 3]
     assert whole.trials[0].params == {"quality": 0.1}
     assert whole.best is not None and whole.best.value == max(trial.value or 0 for trial in whole.trials)
-    assert load_completed(study, 4, environment.store, environment.registry) == whole
+    assert load_completed(study, environment.store) == whole
 
     path = folder_of(environment.store, study.name) / TRIALS_FILE
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:2]) + lines[2][:40])  # the process was killed while it wrote
-    assert load_completed(study, 4, environment.store, environment.registry) is None
+    assert load_completed(study, environment.store) is None
     fitted = len(logged(tmp_path))
-    again = run_study(study, 5, environment)
+    again = run_trials(replace(study, trials=5), environment)
     assert len(logged(tmp_path)) - fitted <= 3 * 3, "the first two trials are not made again"
     assert [trial.params for trial in again.trials[:4]] == [trial.params for trial in whole.trials]
     assert [trial.value for trial in again.trials[:4]] == [trial.value for trial in whole.trials]
-    assert load_completed(study, 4, environment.store, environment.registry) == again.first(4)
+    assert load_completed(study, environment.store) == again.first(4)
 
 
 def test_too_few_labels_leave_the_defaults_and_say_so(study: StudySpec, environment: Any) -> None:
     study = replace(study, training=replace(study.training, selection_floor=100))
-    found = run_study(study, 4, environment)
+    found = run_trials(study, environment)
     assert found.trials == () and found.best is None
     assert found.note == "40 labels, fewer than 100: shipped defaults"
-    assert run_study(study, 4, environment) == found
+    assert run_trials(study, environment) == found
 
 
 def test_a_composite_and_its_parts_are_tried_together(
@@ -135,7 +136,7 @@ def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, environment: A
     folder.mkdir()
     (folder / "test.jsonl").write_text('{"s1": "a b", "s2": "a c", "score": 3.0}\n{"s1": "x", "s2": "y", "score": 1}\n')
     with pytest.raises(BenchError):
-        run_study(replace(study, dataset=str(folder), name="other"), 2, environment)
+        run_trials(replace(study, dataset=str(folder), name="other"), environment)
 
 
 def test_no_fit_of_a_study_inherits_the_settings_of_another(

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.cli import main
 from bench.config.schema import RunConfig
-from bench.planning.jobs import Job
-from bench.running.run import execute
+from bench.running.executors.local import LocalExecutor
+from bench.running.run import Run
 from bench.store.store import Store
 from bench.store.studies import studies
+from tests.toy_runs import InProcess, Silent
 
 Configure = Callable[..., RunConfig]
-
-
-class Keeping:
-    """A listener that keeps the names of stages."""
-
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-
-    def started(self, job: Job) -> None:
-        """Nothing."""
-
-    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        if name == "stage":
-            self.stages.append(values["name"])
-
-    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
-        """Nothing."""
+LOCAL = partial(LocalExecutor, preload=("torch", "pandas", "scipy.stats", "optuna", "bench.running.job"))
 
 
 @pytest.fixture
@@ -47,8 +32,8 @@ def test_fits_take_what_their_study_chose_and_the_same_again_makes_nothing(
     configure: Configure, tmp_path: Path
 ) -> None:
     config = configure(tune_trials=3, seeds="0,1", set=["train.selection_floor=20", "dial.kind=plain"])
-    listener = Keeping()
-    outcome = execute(config, listener)
+    listener = Silent()
+    outcome = Run.prepare(config).execute(listener, LOCAL)
     assert set(outcome.statuses) == {"ok"}, outcome.failed
     (study,) = studies(tmp_path / "run")
     assert len(study.trials) == 3 and study.best is not None
@@ -60,13 +45,15 @@ def test_fits_take_what_their_study_chose_and_the_same_again_makes_nothing(
         assert fit.cost["tuning_seconds"] == study.seconds > 0
     for cell in outcome.store.results():
         assert cell.cost.get("tuning_seconds") == (study.seconds if cell.strategy == "dial" else None)
-    assert len([stage for stage in listener.stages if stage.startswith("tuning: trial")]) == 3
-    assert execute(config, Keeping()).done == 0
+    stages = [values["name"] for job, name, values in listener.events if job == study.study and name == "stage"]
+    assert [stage.partition(",")[0] for stage in stages] == ["data", "trial 1/3", "trial 2/3", "trial 3/3"]
+    assert Run.prepare(config).execute(Silent(), LOCAL).done == 0
 
 
 @pytest.mark.usefixtures("cache")
 def test_a_default_that_fails_fails_the_fit_with_its_reason(configure: Configure) -> None:
-    outcome = execute(configure(tune_trials=2, set=["train.selection_floor=20", "dial.kind=never"]), Keeping())
+    config = configure(tune_trials=2, set=["train.selection_floor=20", "dial.kind=never"])
+    outcome = Run.prepare(config).execute(Silent(), InProcess)
     failed = {fit.strategy: (fit.status, fit.reason) for fit in outcome.store.fits()}
     assert failed["dial"] == ("failed", "RuntimeError: this kind never works")
     assert failed["plain"][0] == "ok"
@@ -89,9 +76,8 @@ def test_tune_makes_the_studies_alone_and_a_run_finds_them(
     assert len(store.invocations()) == 1
 
     before = studies(tmp_path / "run")
-    listener = Keeping()
-    outcome = execute(config, listener)
-    assert not [stage for stage in listener.stages if stage.startswith("tuning")]
+    outcome = Run.prepare(config).execute(Silent(), InProcess)
+    assert not {study.study for study in before} & outcome.ended.keys()
     assert studies(tmp_path / "run") == before
     quality = next(each["params"]["quality"] for each in told if each["strategy"] == "dial")
     assert next(fit for fit in outcome.store.fits() if fit.strategy == "dial").hyperparameters["quality"] == quality

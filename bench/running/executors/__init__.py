@@ -1,52 +1,79 @@
-"""Executors place jobs: on this machine; a Ray cluster and Slurm are planned. They know nothing of what a job does.
+"""Executors place jobs somewhere. Each is one module of this package, named as `--executor` names it.
 
-An executor starts a job only once the fits in `Job.after` have ended, runs a job that is `alone` beside nothing else,
-and leaves a record in the store for every job, also for one whose process died.
+An executor knows nothing of dependencies, order, timeouts or retries: those belong to `bench.running.scheduler`. Its
+module holds one class with this interface, assigned to `EXECUTOR`. The process that an executor starts calls
+`bench.running.job.run_job`, which does the job and leaves a record in the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import importlib
+import pkgutil
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
 from bench.planning.jobs import Job
-from bench.running.listener import Listener
 from bench.store.store import Store
 
-
-class Executor(Protocol):
-    """Runs jobs."""
-
-    def run(self, jobs: Sequence[Job], store: Store, execution: ExecutionSettings, listener: Listener) -> None:
-        """Run all jobs, in their order where there is a choice.
-
-        Raises:
-            KeyboardInterrupt: the user stopped it; every process is gone, and what had ended is in the store.
-        """
-        ...
-
-
-def _local(jobs: int, timeout: float | None) -> Executor:
-    from bench.running.executors.local import LocalExecutor
-
-    return LocalExecutor(jobs, timeout)
-
-
-EXECUTORS: dict[str, Callable[[int, float | None], Executor]] = {"local": _local}
-"""Name -> what makes one from the number of jobs at a time and the seconds after which a job is ended."""
+Handle = Hashable
+"""What an executor calls a job that was submitted to it."""
 PLANNED = ("ray", "slurm")
 
 
-def executor(name: str, jobs: int = 1, timeout: float | None = None) -> Executor:
-    """Return an executor by name.
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a submitted job.
+
+    Every job has one `started`, then any progress, then exactly one `ended` or `lost`, also after `kill`.
+    """
+
+    handle: Handle
+    name: str
+    """`started`, `ended`, `lost`, or what the job itself reports: `stage`, `step`, `dev`, `encode`.
+
+    - `ended`: the job left a record; `status` and `reason` are those of the record.
+    - `lost`: the job left no record. `status` and `reason` say why. `retry` is true where the machine failed and not
+      the job, so that the scheduler submits it again.
+    """
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Places jobs."""
+
+    slots: int
+    """The number of jobs that it takes at a time."""
+
+    def submit(self, job: Job) -> Handle:
+        """Place a job and return a handle for it, without waiting for the job."""
+        ...
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        """Return what happened since the last call; wait up to `timeout` seconds where nothing did."""
+        ...
+
+    def kill(self, handle: Handle) -> None:
+        """End a job without waiting. Its `ended` or `lost` follows, once the job is gone for certain."""
+        ...
+
+
+ExecutorFactory = Callable[[Store, ExecutionSettings], Executor]
+"""Makes an executor for the store of a run and the settings of its jobs."""
+
+
+def executor_factory(name: str) -> ExecutorFactory:
+    """Return what makes the executor of a name.
 
     Raises:
-        BenchError: there is none of that name in this version.
+        BenchError: this version has no such executor.
     """
+    known = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name in known:
+        factory: ExecutorFactory = importlib.import_module(f"{__name__}.{name}").EXECUTOR
+        return factory
     if name in PLANNED:
         raise BenchError(f"the executor {name!r} is planned and not part of this version: use --executor local")
-    if name not in EXECUTORS:
-        raise unknown("executor", name, EXECUTORS)
-    return EXECUTORS[name](jobs, timeout)
+    raise unknown("executor", name, known)

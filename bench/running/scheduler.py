@@ -1,0 +1,181 @@
+"""The scheduler decides which job runs when; an executor runs it.
+
+A job waits for the jobs that it depends on. A job whose result depends on the speed of the machine runs alone. A job
+that takes too long is killed. A job is submitted again where the machine under it failed. A job gets a record of its
+failure where its process could not leave one, and without a process where something it depends on has failed.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import StoreError
+from bench.planning.jobs import Job
+from bench.planning.specs import CellSpec, FitSpec
+from bench.records import USABLE
+from bench.running.executors import Event, Executor, Handle
+from bench.running.listener import Listener
+from bench.running.recording import put_failure
+from bench.store.store import Store
+
+ATTEMPTS = 3
+"""How often a job is submitted at most, where the machine under it fails each time."""
+_POLL_SECONDS = 0.5
+
+
+@dataclass
+class _Submitted:
+    job: Job
+    began: float | None = None
+    """None while the executor keeps the job in a queue."""
+    overdue: bool = False
+
+
+class Scheduler:
+    """Runs jobs on an executor, in their order where there is a choice.
+
+    Args:
+        executor: places the jobs.
+        store: the store of the run.
+        listener: is told what happens.
+        timeout: seconds after which a job is killed; None never does so.
+    """
+
+    def __init__(self, executor: Executor, store: Store, listener: Listener, timeout: float | None = None) -> None:
+        self.executor, self.store, self.listener, self.timeout = executor, store, listener, timeout
+        self.ended: dict[str, tuple[str, str]] = {}
+        """Name -> status and reason of each job that has ended."""
+        self._waiting: list[Job] = []
+        self._submitted: dict[Handle, _Submitted] = {}
+        self._unfinished: set[str] = set()
+        self._attempts: Counter[str] = Counter()
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run all jobs, and leave a record in the store for every fit and cell.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it. Every process is gone, and what had ended is in the store.
+        """
+        self._waiting = list(jobs)
+        self._unfinished = {job.name for job in jobs}
+        try:
+            while self._waiting or self._submitted:
+                self._submit_ready_jobs()
+                if self._submitted:
+                    for event in self.executor.poll(_POLL_SECONDS):
+                        self._handle(event)
+                    self._kill_overdue_jobs()
+        finally:
+            with _ignoring_interrupts():
+                self._withdraw()
+
+    def _submit_ready_jobs(self) -> None:
+        while (job := self._next()) is not None:
+            self._waiting.remove(job)
+            if (obstacle := self._obstacle(job)) is not None:
+                put_failure(job.spec, self.store, *obstacle)
+                self.listener.started(job)
+                self._end(job, *obstacle, seconds=0.0)
+            else:
+                self._attempts[job.name] += 1
+                self._submitted[self.executor.submit(job)] = _Submitted(job)
+
+    def _next(self) -> Job | None:
+        """Return the first job that may start now."""
+        running = [each.job for each in self._submitted.values()]
+        if len(running) >= self.executor.slots or any(job.alone for job in running):
+            return None
+        job = next((job for job in self._waiting if not job.after & self._unfinished), None)
+        return None if job is not None and job.alone and running else job
+
+    def _obstacle(self, job: Job) -> tuple[str, str] | None:
+        """Return the status and reason that a job inherits from a failed job it depends on; None where it can run."""
+        if isinstance(job.spec, FitSpec) and job.spec.tuning is not None:
+            status, reason = self.ended.get(job.spec.tuning.study.name, ("ok", ""))
+            if status != "ok":
+                return status, reason
+        try:
+            if isinstance(job.spec, CellSpec):
+                fit = self.store.fit(job.spec.fit)
+                if fit.status not in USABLE:
+                    return fit.status, fit.reason or f"its fit ended as {fit.status}"
+            elif isinstance(job.spec, FitSpec):
+                for component in map(self.store.fit, job.spec.components):
+                    if component.status not in USABLE:
+                        status = component.status if component.status == "not_applicable" else "failed"
+                        reason = component.reason or "no reason recorded"
+                        return status, f"its component {component.strategy} ended as {component.status}: {reason}"
+        except StoreError as error:
+            return "failed", str(error)
+        return None
+
+    def _handle(self, event: Event) -> None:
+        submitted = self._submitted[event.handle]
+        job, values = submitted.job, event.values
+        if event.name == "started":
+            submitted.began = time.monotonic()
+            if self._attempts[job.name] == 1:
+                self.listener.started(job)
+        elif event.name not in ("ended", "lost"):
+            self.listener.event(job, event.name, values)
+        else:
+            del self._submitted[event.handle]
+            seconds = 0.0 if submitted.began is None else time.monotonic() - submitted.began
+            if event.name == "ended":
+                self._end(job, values["status"], values["reason"], seconds)
+            else:
+                self._lost(submitted, values, seconds)
+
+    def _lost(self, submitted: _Submitted, values: dict[str, Any], seconds: float) -> None:
+        """Submit a job again that left no record, or record its failure."""
+        job, status, reason = submitted.job, values["status"], values["reason"]
+        if submitted.overdue:
+            status, reason = "timeout", f"killed after {self.timeout:g} s (--timeout)"
+        elif values["retry"] and self._attempts[job.name] < ATTEMPTS:
+            self.listener.event(job, "stage", {"name": f"submitted again: {reason}"})
+            self._waiting.insert(0, job)
+            return
+        put_failure(job.spec, self.store, status, reason)
+        self._end(job, status, reason, seconds)
+
+    def _end(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        self._unfinished.discard(job.name)
+        self.ended[job.name] = status, reason
+        self.listener.ended(job, status, reason, seconds)
+
+    def _kill_overdue_jobs(self) -> None:
+        if self.timeout is None:
+            return
+        for handle, each in self._submitted.items():
+            if each.began is not None and not each.overdue and time.monotonic() - each.began > self.timeout:
+                each.overdue = True
+                self.executor.kill(handle)
+
+    def _withdraw(self) -> None:
+        """Kill the jobs that still run, and wait until they are gone."""
+        for handle in self._submitted:
+            self.executor.kill(handle)
+        while self._submitted:
+            for event in self.executor.poll(_POLL_SECONDS):
+                if event.name in ("ended", "lost"):
+                    del self._submitted[event.handle]
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C for the length of a block: pressed twice, it must not leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

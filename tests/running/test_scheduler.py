@@ -1,0 +1,256 @@
+"""The scheduler: dependencies, jobs that run alone, timeouts, retries and failures, on executors that run nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from bench.config.schema import RunConfig
+from bench.errors import BenchError
+from bench.planning.jobs import Job, jobs_of
+from bench.planning.plan import plan
+from bench.running import executors
+from bench.running.executors import Event, Handle, executor_factory
+from bench.running.recording import put_failure
+from bench.running.scheduler import ATTEMPTS, Scheduler
+from bench.store.store import Store
+from tests.toy_runs import Silent
+
+Configure = Callable[..., RunConfig]
+Ended = dict[str, tuple[str, str]]
+OK = Event("", "ended", {"status": "ok", "reason": ""})
+
+
+class Scripted:
+    """An executor that runs nothing: at each poll its oldest job ends as the script says, or goes on if it says None.
+
+    Args:
+        store: where it leaves the records of jobs that end.
+        slots: how many jobs it takes.
+        script: strategy -> how its fits end, one entry per attempt; `ok` without one.
+    """
+
+    def __init__(self, store: Store, slots: int = 1, script: dict[str, list[Event | None]] | None = None) -> None:
+        self.store, self.slots, self.script = store, slots, script or {}
+        self.running: dict[Handle, Job] = {}
+        self.started: list[Handle] = []
+        self.beside: list[tuple[Job, list[Job]]] = []
+        self.killed: list[Handle] = []
+
+    def submit(self, job: Job) -> Handle:
+        self.beside.append((job, list(self.running.values())))
+        self.running[job.name] = job
+        self.started.append(job.name)
+        return job.name
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        events = [Event(handle, "started") for handle in self.started]
+        self.started = []
+        for handle, job in list(self.running.items()):
+            if handle in self.killed:
+                events.append(
+                    self.end(handle, Event(handle, "lost", {"status": "failed", "reason": "", "retry": False}))
+                )
+            elif handle == next(iter(self.running)):
+                outcomes = self.script.get(job.spec.strategy, []) if job.kind != "cell" else []
+                outcome = outcomes.pop(0) if outcomes else OK
+                events += [self.end(handle, outcome)] if outcome is not None else []
+        return events
+
+    def end(self, handle: Handle, outcome: Event) -> Event:
+        job = self.running.pop(handle)
+        if outcome.name == "ended":
+            put_failure(job.spec, self.store, outcome.values["status"], outcome.values["reason"])
+        return Event(handle, outcome.name, outcome.values)
+
+    def kill(self, handle: Handle) -> None:
+        self.killed.append(handle)
+
+
+def lost(reason: str = "gone", retry: bool = False) -> Event:
+    return Event("", "lost", {"status": "failed", "reason": reason, "retry": retry})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "run")
+
+
+def jobs_for(config: RunConfig) -> list[Job]:
+    planned = plan(config)
+    specs = [*planned.studies, *planned.fits, *planned.cells]
+    return jobs_of(planned, [spec.name for spec in specs])
+
+
+def run(
+    config: RunConfig, executor: Scripted, timeout: float | None = None
+) -> tuple[Silent, dict[str, tuple[str, str]]]:
+    """Run all jobs of a configuration; return the listener, and `kind strategy` -> how it ended."""
+    jobs, listener = jobs_for(config), Silent()
+    scheduler = Scheduler(executor, executor.store, listener, timeout)
+    scheduler.run(jobs)
+    assert [name for name, _, _ in listener.ended_jobs] == list(scheduler.ended)
+    assert sorted(listener.started_jobs) == sorted(scheduler.ended), "every job is started once and ended once"
+    return listener, {f"{job.kind} {job.spec.strategy}": scheduler.ended[job.name] for job in jobs}
+
+
+def test_a_job_waits_for_the_jobs_it_depends_on_and_for_no_other(toy_config: Configure, store: Store) -> None:
+    executor = Scripted(store, slots=9)
+    run(toy_config(strategies="both(both(toy)),words", baseline="words"), executor)
+    titles = [f"{job.kind} {job.spec.strategy}" for job, _ in executor.beside]
+    assert titles[:2] == ["fit toy", "fit words"], "both start at once"
+    assert titles.index("fit toy") < titles.index("fit both(toy)") < titles.index("fit both(both(toy))")
+
+
+def test_no_more_jobs_run_than_the_executor_takes(toy_config: Configure, store: Store) -> None:
+    strategies = ",".join(f"toy(bonus={number})" for number in range(5))
+    executor = Scripted(store, slots=2)
+    run(toy_config(strategies=strategies, baseline="toy(bonus=0)"), executor)
+    assert max(len(beside) for _, beside in executor.beside) == 1
+
+
+def test_jobs_under_a_budget_of_time_run_alone(toy_config: Configure, store: Store) -> None:
+    strategies = ",".join(f"toy(bonus={number})" for number in range(3))
+    executor = Scripted(store, slots=3)
+    run(toy_config(strategies=f"{strategies},words", baseline="words", budget={"seconds": 60}), executor)
+    assert all(not beside for job, beside in executor.beside if job.alone)
+    assert not any(other.alone for _, beside in executor.beside for other in beside)
+
+
+def test_a_job_that_takes_too_long_is_killed(toy_config: Configure, store: Store) -> None:
+    executor = Scripted(store, script={"toy": [None] * 3})
+    _, ended = run(toy_config(), executor, timeout=1e-9)
+    assert ended["fit toy"] == ended["cell toy"] == ("timeout", "killed after 1e-09 s (--timeout)")
+    assert store.fits()[0].status == "timeout"
+
+
+def test_a_job_is_submitted_again_where_the_machine_failed_and_only_there(toy_config: Configure, store: Store) -> None:
+    script: dict[str, list[Event | None]] = {
+        "toy": [lost("node 3 is gone", retry=True), OK],
+        "head": [lost("node 3 is gone", retry=True)] * ATTEMPTS,
+        "words": [lost("its process died")],
+    }
+    listener, ended = run(toy_config(strategies="toy,head,words"), Scripted(store, script=script))
+    assert ended["fit toy"] == ("ok", "")
+    assert ended["fit head"] == ended["cell head"] == ("failed", "node 3 is gone")
+    assert ended["fit words"] == ("failed", "its process died")
+    stages = [values["name"] for _, name, values in listener.events if name == "stage"]
+    assert stages == ["submitted again: node 3 is gone"] * (1 + ATTEMPTS - 1)
+
+
+def test_what_depends_on_a_failed_job_fails_with_its_reason_and_without_a_process(
+    toy_config: Configure, store: Store
+) -> None:
+    executor = Scripted(store, script={"toy": [lost("broken")]})
+    _, ended = run(toy_config(strategies="both(both(toy)),words", baseline="words"), executor)
+    assert {job.spec.strategy for job, _ in executor.beside} == {"words", "toy"}
+    first = "its component toy ended as failed: broken"
+    assert ended["fit both(toy)"] == ("failed", first)
+    assert ended["fit both(both(toy))"] == ("failed", f"its component both(toy) ended as failed: {first}")
+    assert ended["cell both(both(toy))"] == ended["fit both(both(toy))"]
+    assert ended["cell words"] == ("ok", "")
+    assert {cell.strategy: cell.status for cell in store.cells()} == {"both(both(toy))": "failed", "words": "ok"}
+
+
+def test_a_study_that_fails_fails_its_fits_with_the_reason(configure: Configure, store: Store) -> None:
+    config = configure(seeds="0,1", set=["train.selection_floor=20", "dial.kind=never"])
+    executor = Scripted(store, script={"dial": [lost("the study broke")]})
+    _, ended = run(config, executor)
+    assert ended["study dial"] == ended["fit dial"] == ended["cell dial"] == ("failed", "the study broke")
+    assert [(fit.status, fit.reason) for fit in store.fits() if fit.strategy == "dial"] == [
+        ("failed", "the study broke")
+    ] * 2
+
+
+def test_an_interruption_kills_what_runs_and_records_nothing(toy_config: Configure, store: Store) -> None:
+    class Interrupted(Scripted):
+        def poll(self, timeout: float) -> Sequence[Event]:
+            if not self.killed:
+                raise KeyboardInterrupt
+            return super().poll(timeout)
+
+    executor = Interrupted(store)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy_config(), executor)
+    assert len(executor.killed) == 1 and executor.running == {} and store.fits() == []
+
+
+TOY_EXECUTOR = '''
+"""An executor that runs each job in a thread."""
+
+import queue
+import threading
+
+from bench.running.executors import Event
+from bench.running.job import run_job
+
+
+class Threads:
+    slots = 2
+
+    def __init__(self, store, execution):
+        self.store, self.execution, self.events = store, execution, queue.Queue()
+
+    def submit(self, job):
+        threading.Thread(target=self.run, args=(job,)).start()
+        return job.name
+
+    def run(self, job):
+        self.events.put(Event(job.name, "started"))
+        report = lambda name, values: self.events.put(Event(job.name, name, values))
+        status, reason = run_job(job, self.store, self.execution, report)
+        self.events.put(Event(job.name, "ended", {"status": status, "reason": reason}))
+
+    def poll(self, timeout):
+        try:
+            return [self.events.get(timeout=timeout)]
+        except queue.Empty:
+            return []
+
+    def kill(self, handle):
+        pass
+
+
+EXECUTOR = Threads
+'''
+
+
+@pytest.fixture
+def threads_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executor named `threads`: one file in the package."""
+    folder = tmp_path / "executors"
+    folder.mkdir()
+    (folder / "threads.py").write_text(TOY_EXECUTOR, encoding="utf-8")
+    monkeypatch.setattr(executors, "__path__", [*executors.__path__, str(folder)])
+
+
+@pytest.mark.usefixtures("threads_executor")
+def test_an_executor_is_one_file_that_the_command_line_names(
+    toy_file: Path, fake_model: Path, beir_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--executor", "threads", "--strategy-file", str(toy_file), "--strategies", "words,both(toy)"]
+    command += ["--baseline", "words", "--device", "cpu", "--model", str(fake_model), "--datasets", str(beir_folder)]
+    assert main([*command, "--budget-steps", "5", "--no-report", "--out", str(tmp_path / "run")]) == 0
+    assert {fit.strategy: fit.status for fit in Store(tmp_path / "run").fits()} == {
+        "words": "ok", "toy": "ok", "both(toy)": "ok",
+    }  # fmt: skip
+
+
+def test_executors_are_named_and_what_is_planned_is_not_promised() -> None:
+    with pytest.raises(BenchError, match="did you mean 'local'"):
+        executor_factory("lokal")
+    for name in ("ray", "slurm"):
+        with pytest.raises(BenchError, match=f"'{name}' is planned and not part of this version: use --executor local"):
+            executor_factory(name)
+
+
+def test_an_unknown_executor_is_refused_before_anything_is_read(toy_config: Configure) -> None:
+    from bench.running.run import Run
+
+    config: Any = toy_config(executor="lokal", datasets="nowhere/at-all")
+    with pytest.raises(BenchError, match="did you mean 'local'"):
+        Run.prepare(config)

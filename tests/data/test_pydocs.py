@@ -175,13 +175,27 @@ def test_a_document_does_not_name_its_object_in_its_signature(small: tuple[Datas
     assert all(len(docs) == 1 for qrels in dataset.splits.values() for docs in qrels.values())
 
 
-def test_the_cache_changes_nothing_and_is_made_again_when_damaged(small: tuple[Dataset, Path]) -> None:
-    dataset, cache = small
-    packages = {"numpy": importlib.metadata.version("numpy")}
-    (file,) = cache.iterdir()
-    assert read_pydocs(INFO, packages, None, cache).fingerprint == dataset.fingerprint
+@pytest.fixture
+def extractions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Put a hundred made-up entries in the place of a package's, and list the packages that are read."""
+    read: list[Path] = []
+
+    def read_package(folder: Path) -> list[Docstring]:
+        read.append(folder)
+        return entries(100)
+
+    monkeypatch.setattr(pydocs, "read_package", read_package)
+    return read
+
+
+def test_the_cache_changes_nothing_and_is_made_again_when_damaged(extractions: list[Path], tmp_path: Path) -> None:
+    first = read_pydocs(INFO, {"numpy": ""}, None, tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert read_pydocs(INFO, {"numpy": ""}, None, tmp_path).fingerprint == first.fingerprint
+    assert len(extractions) == 1
     file.write_text("{")
-    assert read_pydocs(INFO, packages, None, cache).fingerprint == dataset.fingerprint
+    assert read_pydocs(INFO, {"numpy": ""}, None, tmp_path).fingerprint == first.fingerprint
+    assert len(extractions) == 2
     assert file.stat().st_size > 1000
 
 
@@ -216,12 +230,12 @@ def test_sources_are_found_without_importing_the_package() -> None:
 
 
 def test_the_extraction_has_a_version_in_its_cache_key(
-    small: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+    extractions: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, cache = small
+    read_pydocs(INFO, {"numpy": ""}, None, tmp_path)
     monkeypatch.setattr(pydocs, "EXTRACTION", pydocs.EXTRACTION + 1)
-    read_pydocs(INFO, {"numpy": ""}, 100, cache)
-    assert len(list(cache.iterdir())) == 2
+    read_pydocs(INFO, {"numpy": ""}, None, tmp_path)
+    assert len(extractions) == len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(("name", "fingerprint"), [("pydocs", "d1361c8d0473ccd6"), ("pydocs:tune", "ecfa9588643556c7")])

@@ -10,7 +10,7 @@ import click
 from bench.commands._options import DIR, STRATEGIES, command, json_flag, option
 
 if TYPE_CHECKING:
-    from bench.report.compare import Pair
+    from bench.report.compare import CandidatePair
 
 
 @command(__doc__)
@@ -55,7 +55,7 @@ def _titles(first: Path, second: Path) -> tuple[str, str]:
     return str(first), str(second)
 
 
-def _show(pair: Pair) -> None:
+def _show(pair: CandidatePair) -> None:
     from rich.table import Table
 
     from bench.commands._console import console

@@ -10,7 +10,7 @@ from bench.report import numbers
 from bench.report.budgets import BudgetCurve, budget_curves
 from bench.report.comparison import Comparison
 from bench.report.findings import Finding, design
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.probes import ProbeChange, probe_changes
 from bench.report.seeds import SeedOutlier, seed_outliers
 from bench.report.text import code
@@ -22,7 +22,7 @@ from bench.statistics.significance import compare_all, compare_pairs
 class Analysis:
     """The findings of a run, each computed on first use."""
 
-    run: Run
+    run: LoadedRun
     min_gain: float = 0.02
     """The gain that answers "how many labels?"."""
     _findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict, repr=False)
@@ -51,7 +51,8 @@ class Analysis:
 
     def finding(self, comparison: Comparison, label: str, stratum: str = "") -> Finding | None:
         """Return one candidate against the baseline, or None."""
-        return next((found for found in self.against_baseline(comparison, stratum) if found.label == label), None)
+        findings = self.against_baseline(comparison, stratum)
+        return next((finding for finding in findings if finding.label == label), None)
 
     def pairs(self, comparison: Comparison) -> list[Finding]:
         """Return all pairs of candidates on the headline stratum, one family."""
@@ -66,7 +67,7 @@ class Analysis:
 
     def pair(self, comparison: Comparison, label: str, other: str) -> Finding | None:
         """Return the finding on two candidates, in either order, or None."""
-        return next((found for found in self.pairs(comparison) if {found.label, found.other} == {label, other}), None)
+        return next((pair for pair in self.pairs(comparison) if {pair.label, pair.other} == {label, other}), None)
 
     def _baseline_family(self, comparison: Comparison, stratum: str) -> list[Finding]:
         if comparison.baseline not in comparison.scored or comparison.n(stratum) < 2:

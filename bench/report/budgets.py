@@ -11,7 +11,7 @@ from bench.evaluation.measures import measure_name
 from bench.report import numbers
 from bench.report.comparison import Candidate, Comparison
 from bench.report.findings import difference
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.text import code
 
 
@@ -46,7 +46,7 @@ class BudgetCurve:
         return self.unit.replace("_", " ")
 
 
-def budget_curves(run: Run, min_gain: float) -> list[BudgetCurve]:
+def budget_curves(run: LoadedRun, min_gain: float) -> list[BudgetCurve]:
     """Return a curve for each unit that varies between comparisons of the same dataset, model and machine.
 
     Args:
@@ -69,7 +69,7 @@ def budget_curves(run: Run, min_gain: float) -> list[BudgetCurve]:
     return curves
 
 
-def _curve(run: Run, comparisons: Sequence[Comparison], unit: str, min_gain: float) -> BudgetCurve:
+def _curve(run: LoadedRun, comparisons: Sequence[Comparison], unit: str, min_gain: float) -> BudgetCurve:
     """Return a curve on the same queries for all points: those unseen under every budget, if one budget requires it."""
     first = comparisons[0]
     mask = np.ones(first.n(), dtype=bool)
@@ -98,7 +98,7 @@ def _curve(run: Run, comparisons: Sequence[Comparison], unit: str, min_gain: flo
     return curve
 
 
-def _used(run: Run, candidate: Candidate, requested: float) -> float:
+def _used(run: LoadedRun, candidate: Candidate, requested: float) -> float:
     """Return the labelled pairs that the fits used: a dataset may have fewer than the budget requests."""
     used = [fit.report.get("examples") for fit in run.fits_of(candidate)]
     return float(max((examples for examples in used if examples), default=requested))

@@ -13,7 +13,7 @@ from bench.records import FitRecord
 from bench.report.comparison import Comparison, leading, masks_of
 from bench.report.costs import COLUMNS, cost_of
 from bench.report.findings import Finding, design
-from bench.report.load import Run, machine_of
+from bench.report.load import LoadedRun, machine_of
 from bench.statistics.significance import Design, compare, holm
 
 
@@ -29,7 +29,7 @@ class CostPair:
 
 
 @dataclass(frozen=True)
-class Pair:
+class CandidatePair:
     """Two candidates and the tests between them; a difference is `second - first`."""
 
     comparison: str
@@ -44,7 +44,7 @@ class Pair:
     """The machine classes of the costs. With more than one, seconds cannot be compared."""
 
 
-def compare_strategies(run: Run, first: str, second: str, measure: str | None = None) -> list[Pair]:
+def compare_strategies(run: LoadedRun, first: str, second: str, measure: str | None = None) -> list[CandidatePair]:
     """Return the tests of two strategies in every comparison of a run that has both.
 
     Args:
@@ -75,7 +75,9 @@ def compare_strategies(run: Run, first: str, second: str, measure: str | None = 
     return pairs
 
 
-def compare_runs(first: Run, second: Run, names: tuple[str, str], measure: str | None = None) -> list[Pair]:
+def compare_runs(
+    first: LoadedRun, second: LoadedRun, names: tuple[str, str], measure: str | None = None
+) -> list[CandidatePair]:
     """Return the tests of every strategy that two runs have in common, on the same data.
 
     Each comparison and stratum is one Holm-adjusted family. A query is seen if any fit of either run has seen it.
@@ -126,7 +128,7 @@ def strata(seen: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return sorted(usable, key=lambda each: each[0] != leading(seen))
 
 
-def _matched(first: Run, second: Run) -> list[tuple[Comparison, Comparison]]:
+def _matched(first: LoadedRun, second: LoadedRun) -> list[tuple[Comparison, Comparison]]:
     matched = []
     for comparison in first.comparisons:
         key = (comparison.dataset, comparison.split, comparison.model)
@@ -145,7 +147,7 @@ def _pair(
     findings: list[Finding],
     measure: str,
     fits: Mapping[str, FitRecord],
-) -> Pair:
+) -> CandidatePair:
     candidates = comparison.candidates[labels[0]], other.candidates[labels[1]]
     costs = []
     for column in COLUMNS:
@@ -154,10 +156,10 @@ def _pair(
             costs.append(CostPair(column.name, column.unit, one, two, column.show))
     machines = {machine_of(cell) for candidate in candidates for cell in candidate.usable} - {""}
     title = comparison.name if comparison.name == other.name else f"{comparison.name} and {other.name}"
-    return Pair(title, *names, findings, costs, measure, tuple(sorted(machines)))
+    return CandidatePair(title, *names, findings, costs, measure, tuple(sorted(machines)))
 
 
-def as_json(pair: Pair) -> dict[str, Any]:
+def as_json(pair: CandidatePair) -> dict[str, Any]:
     """Return a pair as plain values."""
     return {
         "comparison": pair.comparison,

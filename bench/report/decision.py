@@ -14,7 +14,7 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
 from bench.report.findings import Finding
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Decision:
     scores: tuple[DevScore, ...] = ()
 
 
-def dev_score(run: Run, candidate: Candidate) -> DevScore | None:
+def dev_score(run: LoadedRun, candidate: Candidate) -> DevScore | None:
     """Return a candidate's development scores, or None where a seed has none."""
     reports = [fit.report for fit in run.fits_of(candidate)]
     keys = ("best_dev", "base_dev")

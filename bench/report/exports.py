@@ -13,7 +13,7 @@ import pandas as pd
 from bench.errors import unknown
 from bench.records import CellResult
 from bench.report.document import Report, Table
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.text import to_plain
 from bench.store.store import RANKING
 
@@ -28,7 +28,7 @@ MTEB_TASKS: Mapping[str, str] = {
 """Our name of a dataset -> MTEB's name."""
 
 
-def export(run: Run, report: Report, formats: Sequence[str], out: Path) -> list[Path]:
+def export(run: LoadedRun, report: Report, formats: Sequence[str], out: Path) -> list[Path]:
     """Write the run in each format (see `FORMATS`) under `out`, and return the files.
 
     Raises:
@@ -46,20 +46,20 @@ def check_formats(formats: Sequence[str]) -> None:
             raise unknown("export format", name, FORMATS)
 
 
-def results_frame(run: Run) -> pd.DataFrame:
+def results_frame(run: LoadedRun) -> pd.DataFrame:
     """Return one row per target cell; nested values become columns such as `metrics.ndcg@10`."""
     left_out = {"files", "environment", "notes", "schema_version", "digest"}
     rows = [{name: value for name, value in cell.to_dict().items() if name not in left_out} for cell in run.results]
     return pd.json_normalize(rows).map(lambda value: json.dumps(value) if isinstance(value, list) else value)
 
 
-def _csv(run: Run, report: Report, out: Path) -> list[Path]:
+def _csv(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     path = out / "results.csv"
     results_frame(run).to_csv(path, index=False)
     return [path]
 
 
-def _parquet(run: Run, report: Report, out: Path) -> list[Path]:
+def _parquet(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     """Write the results, and every value per query in one long table."""
     paths = [out / "results.parquet", out / "per_query.parquet"]
     frame = results_frame(run)
@@ -81,7 +81,7 @@ def _parquet(run: Run, report: Report, out: Path) -> list[Path]:
     return paths
 
 
-def _latex(run: Run, report: Report, out: Path) -> list[Path]:
+def _latex(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     folder = out / "latex"
     folder.mkdir(exist_ok=True)
     paths = []
@@ -118,7 +118,7 @@ def _tex(text: str) -> str:
     return to_plain(text).translate(_TEX)
 
 
-def _trec(run: Run, report: Report, out: Path) -> list[Path]:
+def _trec(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     """Write one plain TREC run per cell, named after the cell."""
     folder = out / "trec"
     folder.mkdir(exist_ok=True)
@@ -135,7 +135,7 @@ def _trec(run: Run, report: Report, out: Path) -> list[Path]:
     return paths
 
 
-def _mteb(run: Run, report: Report, out: Path) -> list[Path]:
+def _mteb(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     """Write `mteb/results/<org>__<model>/<revision>/<Task>.json`, which the `mteb` library's result cache reads."""
     paths = []
     for cell in run.results:
@@ -175,7 +175,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_") or "unnamed"
 
 
-FORMATS: dict[str, Callable[[Run, Report, Path], list[Path]]] = {
+FORMATS: dict[str, Callable[[LoadedRun, Report, Path], list[Path]]] = {
     "csv": _csv,
     "parquet": _parquet,
     "latex": _latex,

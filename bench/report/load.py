@@ -23,7 +23,7 @@ from bench.store.store import CURVE, Store
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """The content of a store, arranged for the report."""
 
     store: Store = field(repr=False)
@@ -54,7 +54,7 @@ class Run:
         return any(CURVE in fit.files for fit in self.fits_of(candidate))
 
 
-def load_run(store: Store, baseline: str | None = None) -> Run:
+def load_run(store: Store, baseline: str | None = None) -> LoadedRun:
     """Return the records of a store, arranged into comparisons.
 
     Args:
@@ -94,7 +94,7 @@ def load_run(store: Store, baseline: str | None = None) -> Run:
         )
         for key, candidates in _comparisons(results, fits).items()
     ]
-    return Run(store, results, fits, comparisons, invocations, baseline, primary)
+    return LoadedRun(store, results, fits, comparisons, invocations, baseline, primary)
 
 
 def budget_label(limits: Mapping[str, float]) -> str:

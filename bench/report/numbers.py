@@ -63,10 +63,10 @@ def seconds(value: float | None) -> str:
         return f"{value * 1000:.3g} ms"
     if value < 60:
         return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+    rounded = round(value)
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600:,} h {rounded % 3600 // 60:02d} min"
 
 
 def size(value: float | None) -> str:

@@ -16,7 +16,7 @@ from bench.evaluation.measures import measure_name
 from bench.records import CellResult
 from bench.report import numbers
 from bench.report.comparison import Candidate, Comparison
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.text import code, strong
 from bench.statistics.grouping import dependent
 from bench.statistics.power import ALPHA
@@ -97,7 +97,7 @@ class ProbeChange:
         )
 
 
-def probe_changes(run: Run, comparison: Comparison) -> list[ProbeChange]:
+def probe_changes(run: LoadedRun, comparison: Comparison) -> list[ProbeChange]:
     """Return the change of every strategy on every probe, by probe, the largest loss first.
 
     Seeds and queries are compared as in the significance section, where values per query exist and "before" is the
@@ -151,7 +151,9 @@ def _widest(label: str, probe: str, rows: Sequence[Mapping[str, Any]]) -> ProbeC
     )
 
 
-def _crossed(run: Run, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]) -> ProbeChange:
+def _crossed(
+    run: LoadedRun, change: ProbeChange, before: Sequence[CellResult], after: Sequence[CellResult]
+) -> ProbeChange:
     """Return the change with interval and p-value over seeds and queries, where the cells have the values for it."""
     if len(before) != 1 or len(after) != change.seeds:
         return change
@@ -220,12 +222,12 @@ def _transfer(candidate: Candidate, probes: Sequence[str]) -> Transfer:
 def transfer_sentences(comparison: Comparison, changes: Sequence[ProbeChange]) -> list[str]:
     """Return a sentence on backward transfer where there are several probes."""
     probes = {change.probe for change in changes}
-    found = transfers(comparison, changes)
-    if len(probes) < 2 or not found:
+    means = transfers(comparison, changes)
+    if len(probes) < 2 or not means:
         return []
-    means = "; ".join(f"{code(each.label)} {numbers.difference(each.mean, each.low, each.high)}" for each in found)
-    left_out = sorted({change.label for change in changes} - {each.label for each in found})
-    sentences = [f"Backward transfer, the mean change over {len(probes)} probes, each in its own measure: {means}."]
+    figures = "; ".join(f"{code(each.label)} {numbers.difference(each.mean, each.low, each.high)}" for each in means)
+    left_out = sorted({change.label for change in changes} - {each.label for each in means})
+    sentences = [f"Backward transfer, the mean change over {len(probes)} probes, each in its own measure: {figures}."]
     if left_out:
         sentences.append(
             "Backward transfer leaves out strategies to which a probe does not apply: "

@@ -17,7 +17,7 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
 from bench.report.costs import cost_of, typical
 from bench.report.decision import Decision, decide
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.sections.answer import lead
 from bench.report.text import code, strong, to_plain
 
@@ -153,7 +153,7 @@ def violations(analysis: Analysis, comparison: Comparison, label: str, constrain
     return violated
 
 
-def project(run: Run, candidate: Candidate, scale: Scale) -> list[Projection]:
+def project(run: LoadedRun, candidate: Candidate, scale: Scale) -> list[Projection]:
     """Return the costs of a candidate at the reader's scale, where rates were measured and numbers given."""
     projections = [
         _labels(run, candidate, scale),
@@ -165,7 +165,7 @@ def project(run: Run, candidate: Candidate, scale: Scale) -> list[Projection]:
     return [projection for projection in projections if projection is not None]
 
 
-def _labels(run: Run, candidate: Candidate, scale: Scale) -> Projection | None:
+def _labels(run: LoadedRun, candidate: Candidate, scale: Scale) -> Projection | None:
     used = [fit.report.get("examples") for fit in run.fits_of(candidate)]
     labels = max((int(examples) for examples in used if examples), default=0)
     if scale.label_usd is None:
@@ -174,7 +174,7 @@ def _labels(run: Run, candidate: Candidate, scale: Scale) -> Projection | None:
     return Projection("labels", f"{labels:,} labelled pairs", labels * scale.label_usd, True, rate)
 
 
-def _training(run: Run, candidate: Candidate, scale: Scale) -> Projection | None:
+def _training(run: LoadedRun, candidate: Candidate, scale: Scale) -> Projection | None:
     seconds = cost_of(candidate, "fit_seconds", run.fits)
     if seconds is None:
         return None
@@ -199,7 +199,7 @@ def _encoding(candidate: Candidate, scale: Scale) -> Projection | None:
     return Projection("re-encoding", f"{numbers.seconds(monthly)} per month", _price(monthly, scale), False, rate)
 
 
-def _storage(run: Run, candidate: Candidate, scale: Scale) -> Projection | None:
+def _storage(run: LoadedRun, candidate: Candidate, scale: Scale) -> Projection | None:
     size, docs = typical(candidate, "index_bytes"), max((cell.n_docs for cell in candidate.usable), default=0)
     if scale.corpus_docs is None or size is None or not docs:
         return None

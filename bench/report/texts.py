@@ -12,7 +12,7 @@ from bench.data.folders import is_dataset
 from bench.data.locate import DatasetName, load_dataset, search_places
 from bench.errors import BenchError
 from bench.report.comparison import Comparison
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 
 LARGEST_CORPUS = 250_000
 """A report does not read a corpus of more documents than this to show some of them."""
@@ -26,7 +26,7 @@ class Texts:
     reason: str = ""
 
 
-def find_texts(run: Run, comparison: Comparison) -> Texts:
+def find_texts(run: LoadedRun, comparison: Comparison) -> Texts:
     """Return the dataset of a comparison, read from where its run found it and never from the network.
 
     A dataset whose content has changed since the run is not used, because other texts may have been ranked.
@@ -64,7 +64,7 @@ def is_local(name: str, data_dir: Path | None) -> bool:
     return any(is_dataset(place) for place in places)
 
 
-def _places(run: Run, dataset: str) -> list[tuple[str, Path | None]]:
+def _places(run: LoadedRun, dataset: str) -> list[tuple[str, Path | None]]:
     """Return the names and data folders in the run's commands, the latest command first."""
     places: list[tuple[str, Path | None]] = []
     for call in reversed(run.invocations):

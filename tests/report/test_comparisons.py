@@ -154,16 +154,6 @@ def test_the_ticks_of_a_budget_curve_are_its_amounts(planter, plant, untrained):
     assert [tick.get_text() for tick in axes.get_xticklabels(which="both")] == ["50", "150", "4,000"]
 
 
-def test_less_than_80_percent_of_a_parameter_budget_is_not_matched(planter, plant, untrained):
-    plants = {"base": untrained(), "near": plant(params=9_000), "far": plant(params=2_000)}
-    planter.run(plants, limits={"trainable_params": 10_000, "steps": 50})
-    run = load_run(planter.store)
-    made = build(Analysis(run))
-    table = next(table for table in made.tables if table.name == "matched-1")
-    assert [row[0].value for row in table.rows] == ["near"] and table.rows[0][2].text == "90%"
-    assert "far (2,000, 20%)" in made.words
-
-
 def test_backward_transfer_is_the_mean_over_all_probes(planter, plant, untrained):
     both = {"web": 0.0, "general": 0.0}
     planter.run({"base": untrained(probes=both), "big": plant(probes={"web": -0.1, "general": -0.02}, seeds=(0,))})

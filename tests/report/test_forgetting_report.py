@@ -31,9 +31,9 @@ def test_an_established_loss_on_a_probe_is_reported(planter, plant, untrained):
             "kind": plant(gains=(0.1,), dev_gain=0.05, probes=probes),
         }
     )
-    said = answer(store)
-    assert "big forgets on web" in said
-    assert "kind forgets" not in said
+    words = answer(store)
+    assert "big forgets on web" in words
+    assert "kind forgets" not in words
 
 
 def test_a_loss_by_its_own_interval_alone_is_inconclusive() -> None:

@@ -85,25 +85,25 @@ def lead(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
     base_score = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
     base = f"{analysis.measure} {base_score} over {analysis.queries(comparison)}"
     keep = strong(f"keep {code(comparison.baseline)}")
-    found = decision.finding
-    if found is not None and decision.label != comparison.baseline:
+    finding = decision.finding
+    if finding is not None and decision.label != comparison.baseline:
         score = numbers.score(comparison.mean(decision.label, stratum=comparison.headline))
         return (
             f"{where}, {strong(f'use {code(decision.label)}')}: {analysis.measure} {score} against {base_score} for "
-            f"{code(comparison.baseline)} ({found.figures}) over {analysis.queries(comparison)} and "
+            f"{code(comparison.baseline)} ({finding.figures}) over {analysis.queries(comparison)} and "
             f"{_seeds(comparison, decision.label)}."
         )
     if decision.by == "none":
         return f"{where}, {keep} ({base}): no other strategy within the budget has a usable result."
-    if found is None:
+    if finding is None:
         return f"{where}, {keep} ({base}): no strategy scored above the base model on development data."
     reason = {
         "worse": "is worse on the test set",
-        "equivalent": f"is equivalent to it within a margin of {numbers.score(found.test.margin)}",
-    }.get(found.verdict, "shows no established gain on the test set")
+        "equivalent": f"is equivalent to it within a margin of {numbers.score(finding.test.margin)}",
+    }.get(finding.verdict, "shows no established gain on the test set")
     return (
         f"{where}, {keep} ({base}): {code(decision.picked)}, the best strategy on {decision.by} data, {reason} "
-        f"({found.figures}; {_seeds(comparison, decision.picked)})."
+        f"({finding.figures}; {_seeds(comparison, decision.picked)})."
     )
 
 
@@ -205,14 +205,14 @@ def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) ->
     if decision.label == comparison.baseline:
         return []
     close = []
-    for found in analysis.against_baseline(comparison):
-        pair = analysis.pair(comparison, decision.label, found.label)
-        if found.label == decision.label or found.verdict != "better" or not found.ranked or pair is None:
+    for finding in analysis.against_baseline(comparison):
+        pair = analysis.pair(comparison, decision.label, finding.label)
+        if finding.label == decision.label or finding.verdict != "better" or not finding.ranked or pair is None:
             continue
-        behind = pair.seen_from(found.label)
-        savings = _savings(analysis, comparison, decision.label, found.label)
+        behind = pair.seen_from(finding.label)
+        savings = _savings(analysis, comparison, decision.label, finding.label)
         if savings and behind[1] >= -LARGEST_MARGIN:
-            close.append((behind, found.label, savings))
+            close.append((behind, finding.label, savings))
     if not close:
         return []
     names = "; ".join(
@@ -252,13 +252,13 @@ def _unseen(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     """Return the gain on unseen queries where the headline stratum has both seen and unseen ones."""
     if comparison.headline != "all" or not 1 < comparison.n("unseen") < comparison.n():
         return []
-    found = analysis.finding(comparison, decision.picked, "unseen")
-    if found is None:
+    finding = analysis.finding(comparison, decision.picked, "unseen")
+    if finding is None:
         return []
     return [
-        f"On the {numbers.count(comparison.n('unseen'))} unseen queries, {code(found.label)} differs from "
-        f"{code(comparison.baseline)} by {numbers.signed(found.difference)} (95% CI "
-        f"{numbers.interval(found.low, found.high)}). A query is seen if a relevant document of it was a training "
+        f"On the {numbers.count(comparison.n('unseen'))} unseen queries, {code(finding.label)} differs from "
+        f"{code(comparison.baseline)} by {numbers.signed(finding.difference)} (95% CI "
+        f"{numbers.interval(finding.low, finding.high)}). A query is seen if a relevant document of it was a training "
         "positive."
     ]
 
@@ -283,13 +283,13 @@ def _memory(analysis: Analysis, comparison: Comparison) -> list[str]:
 
 def _seed_variance(analysis: Analysis, comparison: Comparison) -> list[str]:
     """Return the differences that a test over queries alone establishes and variance over seeds takes back."""
-    found = [finding for finding in analysis.against_baseline(comparison) if finding.test.seeds_decide]
-    if not found:
+    findings = [finding for finding in analysis.against_baseline(comparison) if finding.test.seeds_decide]
+    if not findings:
         return []
     names = "; ".join(
         f"{code(f.label)} ({numbers.signed(f.difference)}, {numbers.p_words(f.test.t_p)} over queries, "
         f"{numbers.p_words(f.test.p)} over queries and seeds)"
-        for f in found
+        for f in findings
     )
     return [f"Established for these trained models but not for other seeds, which vary too much: {names}."]
 

@@ -11,7 +11,7 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.costs import COLUMNS, beyond, cost_of, is_composite, typical
 from bench.report.document import Block, Cell, Column, Figure, Heading, Paragraph, Section, Table
-from bench.report.load import Run, machine_of
+from bench.report.load import LoadedRun, machine_of
 from bench.report.text import code
 
 _REINDEX = {
@@ -42,7 +42,7 @@ def section(analysis: Analysis) -> Section:
     return Section("cost", "Cost", blocks)
 
 
-def _warnings(run: Run) -> list[Block]:
+def _warnings(run: LoadedRun) -> list[Block]:
     blocks: list[Block] = []
     machines = sorted({name for cell in run.results if cell.usable and (name := machine_of(cell))})
     if len(machines) > 1:
@@ -69,7 +69,7 @@ def _contention(fit: str, fits: Mapping[str, FitRecord]) -> float:
     return float(measured) if measured is not None and numbers.is_measured(measured) else 0.0
 
 
-def _table(run: Run, comparison: Comparison, number: int) -> Table:
+def _table(run: LoadedRun, comparison: Comparison, number: int) -> Table:
     candidates = [comparison.candidates[label] for label in comparison.scored]
     shown = [column for column in COLUMNS if any(typical(each, column.key) is not None for each in candidates)]
     composites = any(is_composite(candidate, run.fits) for candidate in candidates)

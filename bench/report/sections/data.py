@@ -7,7 +7,7 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Items, Paragraph, Section, Table
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.text import clean, code
 
 
@@ -65,7 +65,7 @@ def _overlap(analysis: Analysis, comparison: Comparison) -> str:
     return f"{code(comparison.dataset)}: {overlap(dataset, test_split=comparison.split).sentence()}"
 
 
-def _labels(run: Run, comparison: Comparison) -> str:
+def _labels(run: LoadedRun, comparison: Comparison) -> str:
     """Return how many labelled pairs the fits used, development pairs included."""
     fits = [fit for candidate in comparison.candidates.values() for fit in run.fits_of(candidate)]
     used = {int(record.report["examples"]) for record in fits if record.report.get("examples")}

@@ -58,12 +58,12 @@ def sizes(trained: Mapping[str, float], limit: float, total: float) -> list[Size
 
 def blocks(analysis: Analysis) -> list[Block]:
     """Return a table for each comparison under a budget of trainable parameters."""
-    found: list[Block] = []
+    content: list[Block] = []
     for number, comparison in enumerate(analysis.run.comparisons, start=1):
         if "trainable_params" in comparison.limits and comparison.scored:
-            found += [Heading(f"Matched in parameters: {analysis.title(comparison)}", comparison.name)]
-            found += _matched(analysis, comparison, number)
-    return found
+            content += [Heading(f"Matched in parameters: {analysis.title(comparison)}", comparison.name)]
+            content += _matched(analysis, comparison, number)
+    return content
 
 
 def _reached(comparison: Comparison, fits: Mapping[str, FitRecord]) -> list[Size]:
@@ -129,10 +129,10 @@ def _matched(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
         Column("difference", f"from {comparison.baseline}"),
         Column("95% CI"),
     ]
-    found: list[Block] = []
+    content: list[Block] = []
     if rows:
         caption = f"Strategies that train at least {least} of their allowance on {code(comparison.dataset)}"
-        found.append(Table(f"matched-{number}", caption, columns, rows))
+        content.append(Table(f"matched-{number}", caption, columns, rows))
     reasons = {f"train less than {least} of their allowance": small, "train more than their allowance": large}
     exclusions = [f"Left out, because they {reason}: {', '.join(left)}." for reason, left in reasons.items() if left]
-    return [*found, Items(exclusions)] if exclusions else found
+    return [*content, Items(exclusions)] if exclusions else content

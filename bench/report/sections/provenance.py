@@ -10,7 +10,7 @@ from bench.records import CellResult, FitRecord
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.document import Block, Cell, Column, Heading, Items, Paragraph, Section, Table
-from bench.report.load import Run, machine_of
+from bench.report.load import LoadedRun, machine_of
 from bench.report.text import clean, code
 
 _STATUS = {
@@ -33,7 +33,7 @@ def section(analysis: Analysis) -> Section:
     return Section("run", "How it was run", blocks)
 
 
-def _failures(run: Run) -> list[Block]:
+def _failures(run: LoadedRun) -> list[Block]:
     measured = {cell.fit for cell in run.results}
     components = {component for record in run.fits.values() for component in record.components}
     others = [fit for fit in run.fits.values() if fit.fit not in measured and fit.fit not in components]
@@ -58,7 +58,7 @@ def _failures(run: Run) -> list[Block]:
     return blocks or [Paragraph("Every fit and every cell has the status ok.")]
 
 
-def _hyperparameters(run: Run) -> Table:
+def _hyperparameters(run: LoadedRun) -> Table:
     """Return one row per distinct set of options; seeds with the same options share a row."""
     fits: dict[tuple[str, str, str, str], list[FitRecord]] = {}
     for record in run.fits.values():
@@ -88,7 +88,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{clean(name)} = {_flat(value)}" for name, value in sorted(values.items())) or numbers.MISSING
 
 
-def _invocations(run: Run) -> list[Block]:
+def _invocations(run: LoadedRun) -> list[Block]:
     if not run.invocations:
         return [Paragraph("The run folder does not record its commands.")]
     lines = []
@@ -104,7 +104,7 @@ def _invocations(run: Run) -> list[Block]:
     return [Items(lines)]
 
 
-def _environments(run: Run) -> list[Block]:
+def _environments(run: LoadedRun) -> list[Block]:
     """Return each distinct environment of the records once."""
     distinct: dict[str, tuple[dict[str, Any], int]] = {}
     records: list[FitRecord | CellResult] = [*run.fits.values(), *run.results]

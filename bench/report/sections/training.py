@@ -10,7 +10,7 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
-from bench.report.load import Run
+from bench.report.load import LoadedRun
 from bench.report.sections import matched_parameters, tuning
 from bench.report.text import clean, code
 
@@ -55,7 +55,7 @@ def section(analysis: Analysis) -> Section:
     return Section("training", "Budgets and curves", blocks)
 
 
-def _reports(run: Run, candidate: Candidate) -> list[dict[str, Any]]:
+def _reports(run: LoadedRun, candidate: Candidate) -> list[dict[str, Any]]:
     """Return the reports of the candidate's fits that took an optimiser step or selected a checkpoint."""
     reports = [fit.report for fit in run.fits_of(candidate)]
     return [report for report in reports if report.get("steps") or report.get("best_dev") is not None]
@@ -110,7 +110,7 @@ def _best_step(reports: Sequence[dict[str, Any]]) -> Cell:
     return Cell(f"{', '.join(map(str, steps))} of {'/'.join(map(numbers.count, planned))}", _mean(steps))
 
 
-def _flags(run: Run, comparison: Comparison, labels: Sequence[str]) -> list[Block]:
+def _flags(run: LoadedRun, comparison: Comparison, labels: Sequence[str]) -> list[Block]:
     sentences = []
     notes: dict[str, dict[str, None]] = {}
     for label in labels:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report import numbers
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Table
-from bench.report.load import Run, budget_label
+from bench.report.load import LoadedRun, budget_label
 from bench.report.text import clean, code
 from bench.store.studies import Study, tied_ranges
 
@@ -16,7 +16,7 @@ Group = tuple[str, str, str]
 """Dataset, model and budget of studies that may stand in one table."""
 
 
-def groups(run: Run) -> dict[Group, list[Study]]:
+def groups(run: LoadedRun) -> dict[Group, list[Study]]:
     """Return the studies whose choice a fit of this run used, as they were then, by dataset, model and budget."""
     studies = {study.study: study for study in run.store.studies()}
     used = {
@@ -31,25 +31,25 @@ def groups(run: Run) -> dict[Group, list[Study]]:
     return grouped
 
 
-def blocks(run: Run) -> list[Block]:
+def blocks(run: LoadedRun) -> list[Block]:
     """Return a table, a plot and sentences for each group of studies."""
-    found: list[Block] = []
+    content: list[Block] = []
     for number, ((dataset, _, budget), studies) in enumerate(groups(run).items(), start=1):
         title = f"Tuning on {code(dataset)}" + (f", {budget}" if budget else "")
-        found += [Heading(title), _table(run, dataset, studies, number)]
+        content += [Heading(title), _table(run, dataset, studies, number)]
         if any(study.best is not None for study in studies):
-            found.append(
+            content.append(
                 Figure(
                     f"tuning-{number}",
                     f"Best development nDCG@10 so far after each trial on {code(dataset)}. Trial 0 is the default.",
                     f"Step plot of the best development nDCG@10 so far on {dataset} by trial, one line per strategy.",
                 )
             )
-        found.append(Items([_certainty(study) for study in studies]))
-    return found
+        content.append(Items([_certainty(study) for study in studies]))
+    return content
 
 
-def _table(run: Run, dataset: str, studies: Sequence[Study], number: int) -> Table:
+def _table(run: LoadedRun, dataset: str, studies: Sequence[Study], number: int) -> Table:
     rows = []
     for study in studies:
         best = study.best

@@ -71,10 +71,13 @@ def read_hub(hub: Hub, name: str) -> Dataset:
 
 
 def _require_reachable(hub: Hub) -> None:
-    """Ask the hub for the repository. Without a network this fails at once; `datasets` would try for half a minute."""
-    from huggingface_hub import HfApi
+    """Ask the hub for the repository. Without a network this fails at once; `datasets` would try for half a minute.
 
-    if not Path(hub.repo).is_dir():
+    In the hub's offline mode `datasets` reads its cache, so nothing is asked.
+    """
+    from huggingface_hub import HfApi, is_offline_mode
+
+    if not Path(hub.repo).is_dir() and not is_offline_mode():
         HfApi().dataset_info(hub.repo, revision=hub.revision or None, timeout=_TIMEOUT_SECONDS)
 
 

@@ -120,6 +120,16 @@ class PlugIns(Generic[T]):
         """
         return self.entry(name).load()
 
+    def get(self, name: str) -> type[T]:
+        """Import a plug-in's module and return its class, for kinds without presets.
+
+        Raises:
+            BenchError: there is none of that name, or its module cannot be imported.
+        """
+        loaded = self.load(name)
+        assert issubclass(loaded, self.kind.base)
+        return loaded
+
 
 class Registry:
     """All strategies, objectives and representations that can be named.
@@ -181,24 +191,12 @@ class Registry:
                 yield name, expression
 
     def objective(self, name: str) -> type[Objective]:
-        """Import an objective's module and return its class.
-
-        Raises:
-            BenchError: there is no objective of that name, or its module cannot be imported.
-        """
-        loaded = self.objectives.load(name)
-        assert issubclass(loaded, Objective)
-        return loaded
+        """Import an objective's module and return its class. Raises BenchError where there is none of that name."""
+        return self.objectives.get(name)
 
     def representation(self, name: str) -> type[Representation]:
-        """Import a representation's module and return its class.
-
-        Raises:
-            BenchError: there is no representation of that name, or its module cannot be imported.
-        """
-        loaded = self.representations.load(name)
-        assert issubclass(loaded, Representation)
-        return loaded
+        """Import a representation's module and return its class. Raises BenchError where there is none of that name."""
+        return self.representations.get(name)
 
 
 def _of_package(kind: Kind[T]) -> list[PlugIn[T]]:

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
@@ -28,34 +28,15 @@ from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.step_flops import StepFlops
-from bench.training.task import OnStep, Trainable
+from bench.training.task import FlopCounted, OnStep, Trainable
 from bench.training.tracking import UNTRACKED
 
 
-class TrainableEncoder(Trainable, Protocol):
+class TrainableEncoder(Trainable, FlopCounted, Protocol):
     """An encoder strategy, as its task sees it."""
-
-    @property
-    def model(self) -> SentenceTransformer:
-        """The adapted model."""
-        ...
-
-    @property
-    def representation(self) -> Any:
-        """How texts are represented."""
-        ...
-
-    @property
-    def removable(self) -> bool:
-        """Whether `detached` gives the base model back."""
-        ...
 
     def loss(self, settings: TrainingSettings) -> torch.nn.Module:
         """Return the module that maps the columns of a batch to a loss."""
-        ...
-
-    def detached(self) -> AbstractContextManager[None]:
-        """Switch the attachments off for the length of a block."""
         ...
 
     def after_step(self, step: int, total: int) -> None:

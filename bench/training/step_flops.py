@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.evaluation.flops import flop_model
+from bench.training.task import FlopCounted
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
     from torch import nn
-
-
-class FlopCounted(Protocol):
-    """An encoder strategy, as its operations are counted."""
-
-    @property
-    def model(self) -> SentenceTransformer:
-        """The adapted model."""
-        ...
-
-    @property
-    def representation(self) -> Any:
-        """How texts are represented."""
-        ...
-
-    @property
-    def removable(self) -> bool:
-        """Whether `detached` gives the base model back."""
-        ...
-
-    def detached(self) -> AbstractContextManager[None]:
-        """Switch the attachments off for the length of a block."""
-        ...
 
 
 class StepFlops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from bench.retrieval.encode import Kind
@@ -66,6 +67,29 @@ class Trainable(Searcher, Protocol):
 
     def untrained_counterpart(self) -> Searcher | None:
         """The same composition around the untouched base encoder."""
+        ...
+
+
+class FlopCounted(Protocol):
+    """An encoder strategy, as its operations are counted."""
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The adapted model."""
+        ...
+
+    @property
+    def representation(self) -> Any:
+        """How texts are represented."""
+        ...
+
+    @property
+    def removable(self) -> bool:
+        """Whether `detached` gives the base model back."""
+        ...
+
+    def detached(self) -> AbstractContextManager[None]:
+        """Switch the attachments off for the length of a block."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a contributor relies on: how hyperparameters are read, how a size knob is turned, what does not need torch."""
+"""What a contributor relies on: how hyperparameters are read, how a size parameter is set, what does not need torch."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_an_encoder_strategy_has_a_learning_rate() -> None:
     assert Untouched(None, no_context).config == EncoderConfig()
 
 
-# --- the size knob --------------------------------------------------------------------------------------------------
+# --- the size parameter --------------------------------------------------------------------------------------------
 
 
 def fitted(kind: type[Sized], config: Any, limit: int) -> Any:

@@ -17,7 +17,7 @@ class Frozen(BaseEncoder):
     """Retrieval with the base model, untouched."""
 
     name = "frozen"
-    summary = "the general model, untouched"
+    summary = "the base model, untouched"
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):

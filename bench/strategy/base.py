@@ -23,7 +23,7 @@ Most new strategies are methods: they change the embedding model, and derive fro
 Save it as one file. `python -m bench check --strategy-file biases.py` runs the contract (`bench.contract`), and
 `python -m bench run --strategy-file biases.py --strategies frozen,biases` compares it with the frozen model.
 
-A strategy never scores itself and never sees a test query: `fit` gets `TrainingData`, the harness ranks and measures.
+A strategy never scores itself. `fit` gets `TrainingData` and no test query; `search` gets texts and no judgements.
 Importing a strategy's module must not import torch: import it inside the methods.
 """
 

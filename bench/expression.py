@@ -31,7 +31,7 @@ class ExpressionError(BenchError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression. `str()` gives its canonical form: the same for spellings that differ in spaces, quotes and order."""
+    """A parsed expression. `str()` is the same for spellings that differ in spaces, quotes and order."""
 
     name: str
     arguments: tuple[Expression, ...] = ()

@@ -55,16 +55,16 @@ def main(arguments: list[str], config_file: Path | None, as_json: bool, **given:
     studies = [load_completed(spec, run.store) for spec in run.plan.studies if spec.name not in failed]
     completed = [study for study in studies if study is not None]
     for study in completed:
-        screen.print(_in_a_line(study), markup=False)
+        screen.print(_summary_line(study), markup=False)
     if as_json:
         emit_json({"out": config.out, "studies": [_as_json(study) for study in completed]})
     else:
-        for line in settings_of(completed):
+        for line in choices_as_options(completed):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     return 1 if failed else 0
 
 
-def settings_of(studies: list[Study]) -> list[str]:
+def choices_as_options(studies: list[Study]) -> list[str]:
     """Return the choice of each study as options of `run`: `--set lora.lr=0.0003 --set lora.r=8`."""
     lines = []
     for study in studies:
@@ -77,7 +77,7 @@ def settings_of(studies: list[Study]) -> list[str]:
     return lines
 
 
-def _in_a_line(study: Study) -> str:
+def _summary_line(study: Study) -> str:
     best, gain = study.best, study.gain
     if best is None or best.value is None:
         return f"{study.strategy} on {study.dataset}: {study.note or 'no trial has a score'}"

@@ -1,4 +1,4 @@
-"""How a run does its work: recorded where it matters, never part of an identity."""
+"""The settings of how jobs do their work. They are recorded where they matter, and no part of an identity."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from bench.store.provenance import cores
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """How a run does its work: recorded where it matters, never part of an identity. Plain values, can be pickled."""
+    """How jobs do their work. Plain values, can be pickled."""
 
     data_dir: str | None = None
     strategy_files: tuple[str, ...] = ()
     device: str = "auto"
     threads: int = 0
-    """Of a fit or cell; 0 leaves the libraries' own choice."""
+    """CPU threads of a job; 0 leaves the choice to the libraries."""
     trust_remote_code: bool = False
     pooling: str | None = None
-    """Overrides the base model's pooling, so that `bench check` can be seen to fail."""
+    """Overrides the base model's pooling, so that people can see `bench check` fail."""
     jobs: int = 1
     report_to: tuple[str, ...] = ()
-    """Trackers that follow each training."""
+    """Trackers that each training reports to."""
 
     @classmethod
     def of(cls, config: RunConfig) -> ExecutionSettings:
-        """Return the setup that a configuration asks for; cores are shared among its jobs."""
+        """Return the execution settings of a configuration. Its jobs share the cores."""
         return cls(
             data_dir=config.data_dir,
             strategy_files=config.strategy_files,

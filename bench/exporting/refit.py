@@ -14,7 +14,7 @@ from bench.exporting.selection import latest_config
 from bench.expression import parse
 from bench.planning.build import build, needs_of
 from bench.records import FitRecord, FitReport
-from bench.running.environment import JobEnvironment, settings_of
+from bench.running.environment import JobEnvironment, training_settings
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -49,7 +49,7 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     examples = (record.budget.get("limits") or {}).get("examples")
     data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
     all_labels, dev_pairs = with_development(data, dataset)
-    resources = environment.resources(record.environment.get("model_source", ""), settings_of(record.training))
+    resources = environment.resources(record.environment.get("model_source", ""), training_settings(record.training))
     hyperparameters = _with_choices(config_of_fit, record.report.get("chosen") or {})
     components = [environment.strategy(component) for component in record.components]
     strategy = build(kind, hyperparameters, environment.registry, resources, components)

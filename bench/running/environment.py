@@ -1,4 +1,4 @@
-"""What a fit and a cell are made with: datasets, base models, contexts, and strategies put back from the store."""
+"""What the process of one job has: datasets, base models, resources, and fitted strategies from the store."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class JobEnvironment:
-    """The means of one process. Use as a context manager: its scratch folder goes when it closes.
+    """What the process of one job has. A context manager: its scratch folder is removed when it closes.
 
-    All contexts made here share one meter, so that what a part spends is charged to the fit that asked for it.
+    All resources from here share one meter, so that the work of a component is charged to the fit that uses it.
     """
 
     store: Store
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     progress: Progress = silent
     fit: str = ""
-    """The fit at work, whose training is tracked and whose memory is measured; empty where nothing is fitted."""
+    """The fit that runs here, whose training is tracked and whose memory is measured; empty for a cell or a study."""
     meter: Meter = field(default_factory=Meter)
     pools: DevelopmentPools = field(default_factory=DevelopmentPools, init=False, repr=False)
     _resources: dict[tuple[str, TrainingSettings], Resources] = field(default_factory=dict, init=False, repr=False)
@@ -59,12 +59,12 @@ class JobEnvironment:
 
     @cached_property
     def registry(self) -> Registry:
-        """The strategies that can be named here."""
+        """The strategies, objectives and representations that have a name here."""
         return Registry(self.execution.strategy_files)
 
     @cached_property
     def device(self) -> str:
-        """Where tensors live: what was asked for, or the fastest there is."""
+        """The device of tensors: the requested one, or the fastest of this machine."""
         if self.execution.device != "auto":
             return self.execution.device
         import torch
@@ -82,30 +82,30 @@ class JobEnvironment:
 
     @property
     def calibrations(self) -> Path:
-        """Folder of the run for step times measured on this class of machine."""
+        """The folder of the run for step times that were measured on this class of machine."""
         machine = machine_class(self.execution.threads, self.execution.device)
         return self.store.folder / "calibrations" / named(machine, {"machine": machine})
 
-    def dataset(self, asked: str) -> Dataset | SimilarityDataset:
-        """Read a dataset, once."""
-        if asked not in self._datasets:
+    def dataset(self, name: str) -> Dataset | SimilarityDataset:
+        """Return a dataset, which is read once."""
+        if name not in self._datasets:
             from bench.data.locate import load_dataset
 
-            self._datasets[asked] = load_dataset(
-                asked, Path(self.execution.data_dir) if self.execution.data_dir else None
+            self._datasets[name] = load_dataset(
+                name, Path(self.execution.data_dir) if self.execution.data_dir else None
             )
-        return self._datasets[asked]
+        return self._datasets[name]
 
-    def model(self, asked: str) -> BaseModel:
-        """Find a base model; empty is the default."""
+    def model(self, name: str) -> BaseModel:
+        """Return a base model; an empty name is the default."""
         from bench.models.locate import base_model
 
         return base_model(
-            asked or None, pooling=self.execution.pooling, trust_remote_code=self.execution.trust_remote_code
+            name or None, pooling=self.execution.pooling, trust_remote_code=self.execution.trust_remote_code
         )
 
     def resources(self, model: str, training: TrainingSettings) -> Resources:
-        """Return the context of a base model under these settings, made once."""
+        """Return the resources around a base model under these settings, built once."""
         key = (model, training)
         if key not in self._resources:
             self._resources[key] = Resources(
@@ -125,28 +125,28 @@ class JobEnvironment:
 
     @cached_property
     def memory(self) -> PeakMemory:
-        """Measures the peak memory of the fit at work."""
+        """Measures the peak memory of the fit that runs here."""
         return PeakMemory(self.device)
 
     @property
     def _tracking(self) -> Tracking | None:
-        """Where the training of the fit at work is reported to; None where nobody follows."""
+        """The trackers of the fit that runs here; None without any."""
         if not self.fit or not self.execution.report_to:
             return None
         return Tracking(self.execution.report_to, self.store.folder / "tracking" / self.fit, self.fit)
 
     def strategy(self, fit: str, max_length: int | None = None) -> Strategy:
-        """Put a fitted strategy back together from the store, its parts first.
+        """Return a fitted strategy from the store, after its components.
 
         Args:
-            fit: name of the fit.
-            max_length: tokens a text is cut to, where another dataset asks for another length.
+            fit: the name of the fit.
+            max_length: tokens after which a text is cut, where another dataset needs another length.
 
         Raises:
-            StoreError: the fit is not there or damaged, or its base model has changed since.
+            StoreError: the fit is missing or damaged, or its base model has changed since.
         """
         record = self.store.fit(fit)
-        training = settings_of(record.training)
+        training = training_settings(record.training)
         if max_length is not None:
             training = replace(training, max_length=max_length)
         key = (fit, training.max_length)
@@ -156,7 +156,7 @@ class JobEnvironment:
                 raise StoreError(
                     f"{fit}: the base model {record.model!r} is not the one it was fitted on (its content differs)"
                 )
-            components = [self.strategy(part, max_length) for part in record.components]
+            components = [self.strategy(component, max_length) for component in record.components]
             root = parse(record.strategy).name
             config = config_of(root, record.hyperparameters, self.registry)
             fitted = build(self.registry.get(root), config, self.registry, resources, components)
@@ -165,7 +165,7 @@ class JobEnvironment:
         return self._fitted[key]
 
     def description(self) -> dict[str, Any]:
-        """Return what is recorded of machine and libraries beside every result."""
+        """Return the facts about machine and libraries that every result records."""
         from bench.evaluation.cost import environment
         from bench.models import precision
 
@@ -178,7 +178,7 @@ class JobEnvironment:
         }
 
 
-def settings_of(values: Mapping[str, Any]) -> TrainingSettings:
-    """Rebuild training settings from a record, leaving out what this version no longer has."""
+def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
+    """Return the training settings of a record, without those that this version no longer has."""
     known = {each.name for each in fields(TrainingSettings)}
     return TrainingSettings(**{name: value for name, value in values.items() if name in known})

@@ -8,7 +8,7 @@ from bench.planning.jobs import Job
 
 
 class Listener(Protocol):
-    """Is told what happens in a run: a progress display, or a recorder of times."""
+    """Receives what happens in a run: a progress display, or a recorder of times."""
 
     def started(self, job: Job) -> None:
         """Take note that a job has begun."""

@@ -179,7 +179,7 @@ class Run:
         """Run what is pending, and return the result of the whole run.
 
         Args:
-            listener: is told what happens.
+            listener: receives what happens.
             executor: makes the executor; None takes the configured one.
             command: the command line, for the record.
 

@@ -44,7 +44,7 @@ class Scheduler:
     Args:
         executor: places the jobs.
         store: the store of the run.
-        listener: is told what happens.
+        listener: receives what happens.
         timeout: seconds after which a job is killed; None never does so.
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
 from bench.records import CellResult
 from bench.running.environment import JobEnvironment
-from bench.running.executors.local import LocalExecutor
 from bench.running.run import Run, RunResult
 from tests.toy_runs import Silent
-
-PRELOAD = ("torch", "sentence_transformers", "peft", "bench.training.encoder_task", "bench.running.worker")
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def run_in(
                 **changes,
             }
         )
-        result = Run.prepare(config).execute(Silent(), partial(LocalExecutor, preload=PRELOAD))
+        result = Run.prepare(config).execute(Silent())
         assert set(result.statuses) == {"ok"}, result.failed
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ import pytest
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.planning.jobs import Job
-from bench.running.executors.local import LocalExecutor, best_start_method
+from bench.running.executors.local import PRELOAD, best_start_method
 from bench.running.run import Run, RunResult
 from bench.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOAD = ("torch", "pandas", "scipy.stats", "pytrec_eval", "bench.running.worker")
+SMALL_PRELOAD = ("torch", "pandas", "scipy.stats", "pytrec_eval", "bench.running.job")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 Configure = Callable[..., RunConfig]
@@ -52,7 +52,7 @@ class Watch:
 
 
 def run(config: RunConfig, watch: Watch | None = None) -> RunResult:
-    return Run.prepare(config).execute(watch or Watch(), partial(LocalExecutor, preload=PRELOAD))
+    return Run.prepare(config).execute(watch or Watch())
 
 
 def test_every_job_has_a_process_of_its_own_and_reports(toy_config: Configure, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_
         "from bench.running.run import Run\n"
         "if __name__ == '__main__':\n"
         f"    run = Run.prepare(from_mapping({values!r}))\n"
-        f"    run.execute(Quiet(Console(), 0), partial(LocalExecutor, preload={PRELOAD!r}))\n"
+        f"    run.execute(Quiet(Console(), 0), partial(LocalExecutor, preload={SMALL_PRELOAD!r}))\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(program)
@@ -166,6 +166,11 @@ def test_a_process_works_where_its_parent_does_now(
     assert (tmp_path / "pids").is_file() and (tmp_path / "here" / "run.json").is_file()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     assert run(toy_config(datasets="tiny", out="again", set="toy.bonus=1")).statuses == {"ok": 1}
+
+
+def test_what_the_fork_server_imports_exists() -> None:
+    """The server leaves a module out without a word where it cannot import it."""
+    assert [name for name in PRELOAD if importlib.util.find_spec(name) is None] == []
 
 
 def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:

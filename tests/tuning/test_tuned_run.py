@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
 from bench.config.schema import RunConfig
-from bench.running.executors.local import LocalExecutor
+from bench.running.executors import local
 from bench.running.run import Run
 from bench.store.store import Store
 from bench.store.studies import studies
 from tests.toy_runs import InProcess, Silent
 
 Configure = Callable[..., RunConfig]
-LOCAL = partial(LocalExecutor, preload=("torch", "pandas", "scipy.stats", "optuna", "bench.running.job"))
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def test_fits_take_what_their_study_chose_and_the_same_again_makes_nothing(
 ) -> None:
     config = configure(tune_trials=3, seeds="0,1", set=["train.selection_floor=20", "dial.kind=plain"])
     listener = Silent()
-    outcome = Run.prepare(config).execute(listener, LOCAL)
+    outcome = Run.prepare(config).execute(listener)
     assert set(outcome.statuses) == {"ok"}, outcome.failed
     (study,) = studies(tmp_path / "run")
     assert len(study.trials) == 3 and study.best is not None
@@ -47,7 +45,7 @@ def test_fits_take_what_their_study_chose_and_the_same_again_makes_nothing(
         assert cell.cost.get("tuning_seconds") == (study.seconds if cell.strategy == "dial" else None)
     stages = [values["name"] for job, name, values in listener.events if job == study.study and name == "stage"]
     assert [stage.partition(",")[0] for stage in stages] == ["data", "trial 1/3", "trial 2/3", "trial 3/3"]
-    assert Run.prepare(config).execute(Silent(), LOCAL).done == 0
+    assert Run.prepare(config).execute(Silent()).done == 0
 
 
 @pytest.mark.usefixtures("cache")
@@ -61,8 +59,13 @@ def test_a_default_that_fails_fails_the_fit_with_its_reason(configure: Configure
 
 @pytest.mark.usefixtures("cache")
 def test_tune_makes_the_studies_alone_and_a_run_finds_them(
-    configure: Configure, tmp_path: Path, dials: Path, capsys: pytest.CaptureFixture[str]
+    configure: Configure,
+    tmp_path: Path,
+    dials: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(local, "EXECUTOR", InProcess)
     config = configure(tune_trials=3, set=["train.selection_floor=20", "dial.kind=plain"])
     command = ["--strategies", "dial,lexicon", "--baseline", "plain", "--tune-trials", "3", "--budget-steps", "5"]
     command += ["--datasets", config.datasets[0], "--model", config.model[0], "--strategy-file", str(dials)]

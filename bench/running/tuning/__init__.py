@@ -1,5 +1,5 @@
-"""Tuning: one study for a strategy, dataset, model and budget; the same number of trials for everyone.
+"""Tuning: one study for each strategy, dataset, model and budget, with the same number of trials for every strategy.
 
-`spec` says what a study is, `space` its dimensions, `sampling` what to try next (Optuna), `objective` makes one trial,
-`conduct` one after the other, `process` that of a fit in a process of its own; `records` is what is left on disk.
+`study` runs the trials, `sampling` chooses what to try next (Optuna), `space` holds the dimensions, and `objective`
+fits and scores one trial. `bench.planning.study_spec` defines a study, and `bench.store.studies` its records.
 """

@@ -1,4 +1,4 @@
-"""One trial: a strategy and its parts, fitted and scored on training and development data. Never a test query."""
+"""One trial: a strategy with its components, fitted and scored on training and development data only."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 FOLDED_BELOW = 2_000
-"""Training queries below which a trial is scored by the mean over folds of them."""
+"""With fewer training queries than this, a trial is scored by the mean over folds of them."""
 _SCORE_DIGITS = 4
 
 
 class DivergedError(Exception):
-    """The training of a trial came to no number."""
+    """The training of a trial diverged."""
 
 
 class Objective:
@@ -44,7 +44,7 @@ class Objective:
 
     Args:
         spec: the study.
-        workshop: datasets, models, strategies.
+        environment: datasets, models and strategies.
     """
 
     def __init__(self, spec: StudySpec, environment: JobEnvironment) -> None:
@@ -53,48 +53,47 @@ class Objective:
 
     @cached_property
     def labelled(self) -> TrainingData:
-        """What a fit of seed 0 under this budget may see.
+        """The data that a fit of seed 0 under this budget may see.
 
         Raises:
             NotApplicableError: the dataset holds no corpus.
         """
         dataset = self.environment.dataset(self.spec.dataset)
         if not isinstance(dataset, Dataset):
-            raise NotApplicableError(f"{self.spec.dataset} holds sentence pairs, not a corpus")
+            raise NotApplicableError(f"{self.spec.dataset} holds sentence pairs and no corpus")
         return training_data(dataset, SEED, self.spec.budget.examples, self.spec.test_split)
 
     @cached_property
     def folds(self) -> Sequence[TrainingData]:
-        """Training and development data of each fold; one, the data's own development split, where it is large."""
+        """Training and development data of each fold. A large dataset has one fold: its own development split."""
         data = self.labelled
         return folds_of(data) if len(data.train_queries) < FOLDED_BELOW else (data,)
 
     @cached_property
     def objection(self) -> str:
-        """Why there is nothing to tune on; empty where there is."""
+        """Why the study cannot tune; empty where it can."""
         floor = self.spec.training.selection_floor
         if self.labelled.labels < floor:
             return f"{self.labelled.labels} labels, fewer than {floor}: shipped defaults"
         if not all(data.pairs and data.dev_qrels for data in self.folds):
-            return "the labels cannot be parted into training and development queries: shipped defaults"
+            return "the labels cannot be split into training and development queries: shipped defaults"
         return ""
 
     @cached_property
     def _training(self) -> TrainingSettings:
-        """The settings of every fit.
+        """The training settings of every fit.
 
-        Folds select their checkpoint like a fit on all labels, so the number of labels below which none is selected
-        does not apply to their smaller share.
+        A fold selects its checkpoint as a fit on all labels does, although the fold alone may have too few labels.
         """
         return replace(self.spec.training, selection_floor=1)
 
     @cached_property
     def queries(self) -> int:
-        """Development queries that score a trial."""
+        """The number of development queries that score a trial."""
         return sum(len(self._pool(data).queries) for data in self.folds)
 
     def prepare(self) -> None:
-        """Read data and model and build the pools, so that no trial is charged for them."""
+        """Read data and model and build the pools, so that no trial is charged for this."""
         for data in self.folds:
             self._pool(data)
 
@@ -102,7 +101,7 @@ class Objective:
         """Fit and score one set of hyperparameters.
 
         Raises:
-            Exception: of trial 0, whatever its fit raised: without the default there is nothing to compare with.
+            Exception: whatever the fit of trial 0 raised: without the default there is nothing to compare with.
         """
         began, charged = time.perf_counter(), 0.0
         means: list[float] = []
@@ -112,9 +111,9 @@ class Objective:
             for data in self.folds:
                 strategy, seconds = self._fitted(self.spec.root, params, data)
                 charged += seconds
-                found = self._pool(data).scores(strategy)
-                means.append(float(found.mean()))
-                scores += [round(float(score), _SCORE_DIGITS) for score in found]
+                fold = self._pool(data).scores(strategy)
+                means.append(float(fold.mean()))
+                scores += [round(float(score), _SCORE_DIGITS) for score in fold]
         except DivergedError as error:
             status, reason = "diverged", str(error)
         except Exception as error:
@@ -139,14 +138,14 @@ class Objective:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _fitted(self, node: Node, params: Mapping[str, Any], data: TrainingData) -> tuple[Strategy, float]:
-        """Fit a strategy's parts, then itself; returns it with the charged seconds of all.
+        """Fit the components of a strategy, then itself; return it with the charged seconds of all.
 
         Raises:
             DivergedError: a training diverged.
         """
         components, charged = [], 0.0
-        for part in node.components:
-            fitted, seconds = self._fitted(part, params, data)
+        for component in node.components:
+            fitted, seconds = self._fitted(component, params, data)
             components.append(fitted)
             charged += seconds
         registry = self.environment.registry
@@ -170,7 +169,7 @@ class Objective:
         return strategy, charged + meter.seconds
 
     def _resources_of(self, model: str) -> Resources:
-        """Return the context of a base model, which is loaded once and copied for each fit."""
+        """Return the resources around a base model, which is loaded once and copied for each fit."""
         if model not in self._resources:
             base = self.environment.resources(model, self._training)
             folder = self.environment.store.folder / "tuning" / self.spec.name / "calibrations"
@@ -182,22 +181,22 @@ class Objective:
 
 
 def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]:
-    """Part the training queries into folds: each is the development data of one fit on the others.
+    """Return the folds of the training queries. Each fold is the development data of one fit on the other folds.
 
-    Queries that share a relevant document or are the same question stay in one fold (`bench.data.splits.carve`). The
-    data's own development queries are left for what follows: choosing a checkpoint.
+    Queries that share a relevant document, or are the same question, stay in one fold (`bench.data.splits.split_off`).
+    The data's own development queries are in no fold: a fit chooses its checkpoint by them.
     """
     rest, held = list(data.pairs), []
     for left in range(count, 1, -1):
         rest, fold, _ = split_off(rest, data.seed, 1 / left)
         held.append(fold)
     held.append(rest)
-    found = []
+    folds = []
     for number, fold in enumerate(held):
         qrels: dict[str, dict[str, int]] = {}
         for pair in fold:
             qrels.setdefault(pair.query_id, {})[pair.doc_id] = 1
-        found.append(
+        folds.append(
             replace(
                 data,
                 pairs=[pair for other, each in enumerate(held) if other != number for pair in each],
@@ -205,11 +204,11 @@ def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]
                 dev_qrels=qrels,
             )
         )
-    return tuple(found)
+    return tuple(folds)
 
 
 def _seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
-    """Return what a strategy's `fit` may see: nothing but the corpus where it declares no need of labels."""
+    """Return the data that a strategy's `fit` may see: only the corpus where it declares no need of labels."""
     if "pairs" in needs:
         return data
     return TrainingData(data.dataset, (), {}, {}, data.corpus, data.seed)
@@ -217,7 +216,7 @@ def _seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
 
 @dataclass(frozen=True)
 class LoadedOnce(BaseModel):
-    """A base model that is read from disk once and copied for whoever loads it again."""
+    """A base model that is read from disk once, and copied at each later load."""
 
     @classmethod
     def of(cls, model: BaseModel) -> LoadedOnce:

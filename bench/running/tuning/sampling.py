@@ -1,11 +1,11 @@
-"""What to try next: the default, four points spread over the space, then Optuna's estimator.
+"""What a study tries next: the default, four points spread over the space, then Optuna's estimator.
 
-The spread points are a Latin hypercube (McKay et al., 1979): the middle of each quarter of every range is tried once.
+The four points are a Latin hypercube (McKay et al., 1979): each lies in the middle of another quarter of every range.
 Four independent draws leave a half of a range untried in one study of eight, and many studies are no longer than that.
-The tree-structured Parzen estimator (Bergstra et al., 2011) goes on from there.
+The later points come from the tree-structured Parzen estimator (Bergstra et al., 2011).
 
-A suggestion depends on the trials before it and on its own number alone, so that a study that was interrupted goes on
-as if it had not been.
+A suggestion depends only on the trials before it and on its own number. So an interrupted study ends with the trials
+that it would have had without the interruption.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from bench.store.studies import Trial
 from bench.strategy.space import Choice, Param
 
 _SPREAD = 4
-"""Trials after the default that are spread over the space; from then on the estimator is used."""
+"""Trials after the default that are spread over the space. The estimator suggests the later ones."""
 _ATTEMPTS = 20
 
 
 class TuningError(BenchError):
-    """Tuning was asked for and cannot be done."""
+    """Tuning was requested and is not possible."""
 
 
 def check_installed() -> None:
-    """Refuse at once where Optuna is not installed.
+    """Refuse to tune where Optuna is not installed.
 
     Raises:
-        TuningError: it is not; the text says how to install it.
+        TuningError: Optuna is not installed; the text says how to install it.
     """
     if importlib.util.find_spec("optuna") is None:
         raise TuningError("tuning needs Optuna, which is not installed: pip install 'adaptbench[tune]'")
@@ -47,18 +47,18 @@ def propose(
     Args:
         space: dimension -> its values or bounds.
         defaults: what trial 0 tries.
-        trials: those before it.
-        number: its own.
+        trials: the trials before it.
+        number: its own number.
     """
     if number == 0:
         return dict(defaults)
     tried = [trial.params for trial in trials]
     for attempt in range(_ATTEMPTS):
-        found = _spread(space, number, attempt) if number <= _SPREAD else _suggest(space, trials, number, attempt)
-        if found not in tried:
-            return found
+        params = _spread(space, number, attempt) if number <= _SPREAD else _suggest(space, trials, number, attempt)
+        if params not in tried:
+            return params
     if spaces.size(space) == float("inf"):
-        return found
+        return params
     return next((each for each in spaces.combinations(space) if each not in tried), None)
 
 
@@ -82,15 +82,15 @@ def _suggest(space: Mapping[str, Param], trials: Sequence[Trial], number: int, a
             scored = trial.value is not None
             study.add_trial(
                 optuna.trial.create_trial(
-                    # without a value it counts as worse than all that have one
+                    # a trial without a value counts as worse than every trial with one
                     state=optuna.trial.TrialState.COMPLETE if scored else optuna.trial.TrialState.PRUNED,
                     value=trial.value,
                     params=trial.params,
                     distributions=distributions,
                 )
             )
-    asked = study.ask(distributions)
-    return {name: spaces.rounded(param, asked.params[name]) for name, param in space.items()}
+    suggested = study.ask(distributions)
+    return {name: spaces.rounded(param, suggested.params[name]) for name, param in space.items()}
 
 
 def _distribution(param: Param) -> Any:

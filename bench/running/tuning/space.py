@@ -1,4 +1,4 @@
-"""The dimensions of a study: the options that a strategy and its parts declare in `Config.space`."""
+"""The dimensions of a study: the options that a strategy and its components declare in `Config.space`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from bench.planning.build import config_of
 from bench.strategy.space import Choice, LogUniform, Param
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from bench.planning.study_spec import Node
 
 DIGITS = 3
-"""Significant digits of what is tried: people can read and repeat it."""
+"""Significant digits of the values that are tried, so that people can read and repeat them."""
 
 
 def dimensions(root: Node, registry: Registry) -> dict[str, Param]:
@@ -26,9 +27,9 @@ def dimensions(root: Node, registry: Registry) -> dict[str, Param]:
 
 
 def defaults(root: Node, registry: Registry) -> dict[str, Any]:
-    """Return what trial 0 tries: the shipped default of every dimension, beside what is fixed."""
+    """Return the values of trial 0: the shipped default of every dimension, given the options that the user set."""
     return {
-        node.key(option): getattr(registry.get(node.root).Config.parse(node.config), option)
+        node.key(option): getattr(config_of(node.root, node.config, registry), option)
         for node in root.walk()
         for option in node.tuned
     }
@@ -40,12 +41,12 @@ def described(space: Mapping[str, Param]) -> dict[str, dict[str, Any]]:
 
 
 def contains(param: Param, value: Any) -> bool:
-    """Whether a value lies in a dimension."""
+    """Return whether a value lies in a dimension."""
     return value in param.values if isinstance(param, Choice) else param.low <= value <= param.high
 
 
 def size(space: Mapping[str, Param]) -> float:
-    """Return how many combinations there are: infinite where a dimension is continuous."""
+    """Return the number of combinations, which is infinite where a dimension is continuous."""
     return math.prod(len(param.values) if isinstance(param, Choice) else math.inf for param in space.values())
 
 
@@ -57,14 +58,14 @@ def combinations(space: Mapping[str, Param]) -> Iterator[dict[str, Any]]:
 
 
 def rounded(param: Param, value: Any) -> Any:
-    """Return a continuous value in three significant digits, still inside its bounds."""
+    """Return a continuous value with three significant digits, within its bounds."""
     if isinstance(param, Choice):
         return value
     return min(max(float(f"{value:.{DIGITS}g}"), param.low), param.high)
 
 
 def at(param: Param, share: float) -> Any:
-    """Return the value at a share, from 0 up to but not 1, of a dimension's range."""
+    """Return the value at a share of a dimension's range; the share is at least 0 and below 1."""
     if isinstance(param, Choice):
         return param.values[int(share * len(param.values))]
     if is_logarithmic(param):
@@ -73,5 +74,5 @@ def at(param: Param, share: float) -> Any:
 
 
 def is_logarithmic(param: Param) -> bool:
-    """Whether a dimension is uniform in its logarithm."""
+    """Return whether a dimension is uniform in its logarithm."""
     return isinstance(param, LogUniform)

@@ -44,49 +44,49 @@ def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: b
     if not quiet:
         screen.print(run.describe(jobs), markup=False)
     with display(screen, len(jobs), quiet) as shown:
-        outcome = run.execute(shown, command=["python", "-m", "bench", *arguments])
-    if outcome.interrupted:
+        result = run.execute(shown, command=["python", "-m", "bench", *arguments])
+    if result.interrupted:
         screen.print(f"Interrupted. Completed work is kept in {config.out}.", markup=False)
         screen.print(f"Run the same command again to resume: {shlex.join(['adaptbench', *arguments])}", markup=False)
-        return outcome.exit_code
-    report = None if config.no_report else _report(outcome, config)
+        return result.exit_code
+    report = None if config.no_report else _report(result, config)
     if as_json:
-        emit_json(_as_json(outcome, report))
+        emit_json(_as_json(result, report))
     else:
-        _show(outcome, config, report)
-    return outcome.exit_code
+        _show(result, config, report)
+    return result.exit_code
 
 
-def _report(outcome: RunResult, config: RunConfig) -> Path | None:
+def _report(result: RunResult, config: RunConfig) -> Path | None:
     """Write the report beside the results and return its path; None where no cell is complete."""
     from bench.report import write_report
 
-    if not outcome.store.results():
+    if not result.store.results():
         return None
-    write_report(outcome.store, outcome.store.folder, config.baseline, config.min_gain)
-    return outcome.store.folder / "report.md"
+    write_report(result.store, result.store.folder, config.baseline, config.min_gain)
+    return result.store.folder / "report.md"
 
 
-def _as_json(outcome: RunResult, report: Path | None) -> dict[str, Any]:
-    cells = {cell.name for cell in outcome.plan.cells}
+def _as_json(result: RunResult, report: Path | None) -> dict[str, Any]:
+    cells = {cell.name for cell in result.plan.cells}
     return {
-        "out": str(outcome.store.folder),
+        "out": str(result.store.folder),
         "report": str(report) if report else None,
-        "seconds": outcome.seconds,
-        "jobs_done": outcome.done,
-        "statuses": dict(outcome.statuses),
-        "results": [cell.to_dict() for cell in outcome.store.results() if cell.cell in cells],
+        "seconds": result.seconds,
+        "jobs_done": result.done,
+        "statuses": dict(result.statuses),
+        "results": [cell.to_dict() for cell in result.store.results() if cell.cell in cells],
     }
 
 
-def _show(outcome: RunResult, config: RunConfig, report: Path | None) -> None:
+def _show(result: RunResult, config: RunConfig, report: Path | None) -> None:
     """Print the table of results: means over seeds, and the number of seeds."""
     from rich.table import Table
 
     from bench.commands._console import console
     from bench.running.progress import duration
 
-    frame = outcome.frame()
+    frame = result.frame()
     table = Table("strategy", "dataset", "budget", "seeds", config.primary, "unseen", "fit", "status", box=None)
     for column in (3, 4, 5, 6):
         table.columns[column].justify = "right"
@@ -108,11 +108,11 @@ def _show(outcome: RunResult, config: RunConfig, report: Path | None) -> None:
         )
     screen = console()
     screen.print(table)
-    for name, status, reason in outcome.failed:
+    for name, status, reason in result.failed:
         screen.print(f"{name}: {status.replace('_', ' ')}: {reason}", style=_style(status), markup=False)
     if report is not None:
         screen.print(f"report: {report}", markup=False)
-    if any(status == "failed" for _, status, _ in outcome.failed):
+    if any(status == "failed" for _, status, _ in result.failed):
         screen.print("add --overwrite failed to run the failed ones again", markup=False)
 
 

@@ -91,13 +91,13 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     run = Run.prepare(config)
     stages.own["planning"] = time.perf_counter() - start
-    outcome = run.execute(stages)
+    result = run.execute(stages)
     start = time.perf_counter()
-    write_report(outcome.store, outcome.store.folder, config.baseline)
+    write_report(result.store, result.store.folder, config.baseline)
     stages.own["report"] = time.perf_counter() - start
-    if outcome.failed:
-        raise RuntimeError(f"failed: {outcome.failed}")
-    results = [cell for cell in outcome.store.results() if cell.status in USABLE and cell.strategy in strategies]
+    if result.failed:
+        raise RuntimeError(f"failed: {result.failed}")
+    results = [cell for cell in result.store.results() if cell.status in USABLE and cell.strategy in strategies]
     scores = {cell.strategy: cell.metrics[PRIMARY_MEASURE] for cell in results}
     return {"scores": scores, "phases": stages.phases, "own": stages.own, "jobs": stages.jobs}
 

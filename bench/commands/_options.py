@@ -104,6 +104,12 @@ flag = partial(option, is_flag=True)
 run_folder = click.argument(
     "folder", metavar="[DIR]", required=False, type=DIR, help="folder of the run  [default: that of 'run']"
 )
+post_hoc_margin = option(
+    "--equivalence-margin",
+    type=ABOVE_ZERO,
+    metavar="X",
+    help="another margin of equivalence, labelled post hoc  [default: the one that the run declared]",
+)
 data_dir = option("--data-dir", type=DIR, help="folder that holds dataset folders")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.commands._options import DIR, STRATEGIES, command, json_flag, option
+from bench.commands._options import DIR, STRATEGIES, command, json_flag, option, post_hoc_margin
 
 if TYPE_CHECKING:
     from bench.report.compare import CandidatePair
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 @click.argument("folders", nargs=-1, type=DIR, metavar="[DIR]...", help="one run (with --strategies), or two runs")
 @option("--strategies", type=STRATEGIES, metavar="A,B", help="two strategies of one run; the difference is B - A")
 @option("--measure", metavar="NAME", help="measure to compare  [default: the run's primary measure]")
+@post_hoc_margin
 @json_flag("print the comparison as JSON")
-def main(folders: tuple[Path, ...], strategies: str | None, measure: str | None, as_json: bool) -> int:
+def main(
+    folders: tuple[Path, ...], strategies: str | None, measure: str | None, equivalence_margin: float | None,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError
@@ -32,11 +36,11 @@ def main(folders: tuple[Path, ...], strategies: str | None, measure: str | None,
     measure = parse_measure(measure).key if measure else None
     names = [str(expression) for expression in parse_list(strategies)] if strategies else []
     if len(folders) == 2 and not names:
-        first, second = (load_run(open_run(folder)) for folder in folders)
+        first, second = (load_run(open_run(folder), margin=equivalence_margin) for folder in folders)
         titles = _titles(*folders)
         pairs = compare_runs(first, second, titles, measure)
     elif len(folders) <= 1 and len(names) == 2:
-        loaded = load_run(open_run(folders[0] if folders else None))
+        loaded = load_run(open_run(folders[0] if folders else None), margin=equivalence_margin)
         pairs = compare_strategies(loaded, names[0], names[1], measure)
     else:
         raise BenchError("compare takes two run folders, or one run folder with --strategies A,B")
@@ -63,7 +67,10 @@ def _show(pair: CandidatePair) -> None:
     from bench.report import numbers
 
     console().print(f"{pair.comparison}: {pair.second} against {pair.first}", style="bold", markup=False)
-    table = Table(title=f"{measure_name(pair.measure)}, difference with 95% CI", title_justify="left")
+    table = Table(
+        title=f"{measure_name(pair.measure)}, difference with 95% CI (uncorrected), Holm-adjusted p",
+        title_justify="left",
+    )
     for name in ("queries", "n", pair.first, pair.second, "difference", "95% CI", "p", "W/T/L", "conclusion"):
         table.add_column(name, overflow="fold")
     for finding in pair.findings:

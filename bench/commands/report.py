@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.commands._options import ABOVE_ZERO, DIR, STRATEGY, command, flag, json_flag, option, run_folder
+from bench.commands._options import (
+    ABOVE_ZERO,
+    DIR,
+    STRATEGY,
+    command,
+    flag,
+    json_flag,
+    option,
+    post_hoc_margin,
+    run_folder,
+)
 
 
 @command(__doc__)
@@ -12,12 +22,13 @@ from bench.commands._options import ABOVE_ZERO, DIR, STRATEGY, command, flag, js
 @option("--out", type=DIR, help="folder to write into  [default: the run's own]")
 @option("--baseline", type=STRATEGY, help="strategy that the other strategies are tested against")
 @option("--min-gain", type=ABOVE_ZERO, default=0.02, help="gain that 'how many labels do I need?' asks for")
+@post_hoc_margin
 @flag("--no-texts", help="leave the texts of the data out of report.html and show ids instead")
 @option("--export", metavar="A,B,...", help="also write csv, parquet, latex, trec or mteb, into exports/")
 @json_flag("print the paths that were written as JSON")
 def main(
     folder: Path | None, out: Path | None, baseline: str | None, min_gain: float, no_texts: bool, export: str | None,
-    as_json: bool,
+    equivalence_margin: float | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Write the report and print where it is."""
     from bench.commands._console import console, emit_json
@@ -28,7 +39,7 @@ def main(
     out = out or store.folder
     require_writable(out)
     formats = [name.strip() for name in (export or "").split(",") if name.strip()]
-    written = write_report(store, out, baseline, min_gain, not no_texts, formats)
+    written = write_report(store, out, baseline, min_gain, not no_texts, formats, equivalence_margin)
     if as_json:
         emit_json({"written": [str(path) for path in written]})
     else:

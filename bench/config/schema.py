@@ -123,7 +123,7 @@ class RunConfig(BaseModel):
         MEASURES, "measures, such as ndcg@10,mrr@10; any name of ir_measures is understood"
     )
     equivalence_margin: Amount = _measured(
-        0.02, "margin for calling two strategies equivalent, declared before the run and recorded", "X"
+        0.02, "margin for calling two strategies equivalent, declared before the run", "X"
     )
     min_gain: Amount = _measured(0.02, "gain over the baseline that 'how many labels do I need?' asks for", "X")
     split: Text = _measured("test", "split to measure on", "NAME")

@@ -17,6 +17,7 @@ def write_report(
     min_gain: float = 0.02,
     texts: bool = True,
     exports: Sequence[str] = (),
+    margin: float | None = None,
 ) -> list[Path]:
     """Write `report.md`, `report.html` and `plots/*.png` of a run.
 
@@ -27,6 +28,7 @@ def write_report(
         min_gain: the gain in the primary measure that answers "how many labels?".
         texts: whether `report.html` may contain texts of the data (queries, the beginnings of documents).
         exports: formats to write under `exports/` as well (`bench.report.exports.FORMATS`).
+        margin: an equivalence margin chosen after the run, labelled post hoc; None is the one that the run declared.
 
     Returns:
         The files written, the pages first.
@@ -45,7 +47,7 @@ def write_report(
     from bench.report.svg import inline_svg
 
     check_formats(exports)
-    analysis = Analysis(load_run(store, baseline), min_gain)
+    analysis = Analysis(load_run(store, baseline, margin), min_gain)
     report = build(analysis)
     plots = out / markdown.PLOTS
     plots.mkdir(parents=True, exist_ok=True)

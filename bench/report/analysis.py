@@ -25,8 +25,8 @@ class Analysis:
     run: LoadedRun
     min_gain: float = 0.02
     """The gain that answers "how many labels?"."""
-    _findings: dict[tuple[str, str], list[Finding]] = field(default_factory=dict, repr=False)
-    _pairs: dict[str, list[Finding]] = field(default_factory=dict, repr=False)
+    _findings: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict, repr=False)
+    _pairs: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict, repr=False)
     _probes: dict[str, list[ProbeChange]] = field(default_factory=dict, repr=False)
     _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
 
@@ -37,16 +37,18 @@ class Analysis:
 
     # --- tests ----------------------------------------------------------------------------------------------------
 
-    def against_baseline(self, comparison: Comparison, stratum: str = "") -> list[Finding]:
+    def against_baseline(self, comparison: Comparison, stratum: str = "", measure: str = "") -> list[Finding]:
         """Return every other candidate against the baseline, one family; empty without baseline or queries.
 
         Args:
             comparison: the comparison.
             stratum: the queries to test on; an empty string is the headline stratum.
+            measure: the key of a measure; an empty string is the primary one.
         """
-        key = (comparison.name, stratum or comparison.headline)
+        key = (comparison.name, stratum or comparison.headline, measure or comparison.primary)
         if key not in self._findings:
-            self._findings[key] = self._baseline_family(comparison, key[1])
+            labels = comparison.scored if comparison.baseline in comparison.scored else []
+            self._findings[key] = self._family(comparison, labels, *key[1:])
         return self._findings[key]
 
     def finding(self, comparison: Comparison, label: str, stratum: str = "") -> Finding | None:
@@ -54,28 +56,37 @@ class Analysis:
         findings = self.against_baseline(comparison, stratum)
         return next((finding for finding in findings if finding.label == label), None)
 
-    def pairs(self, comparison: Comparison) -> list[Finding]:
-        """Return all pairs of candidates on the headline stratum, one family."""
-        if comparison.name not in self._pairs:
-            head = comparison.headline
-            labels = sorted(comparison.scored, key=lambda label: comparison.mean(label, stratum=head))
-            labels = labels if comparison.n(head) > 1 else []
-            scores = {label: comparison.scores(label, stratum=head) for label in labels}
-            tests = compare_pairs(scores, design(comparison, labels, comparison.mask(head))) if len(labels) > 1 else []
-            self._pairs[comparison.name] = [Finding(test, head) for test in reversed(tests)]
-        return self._pairs[comparison.name]
+    def pairs(self, comparison: Comparison, stratum: str = "", measure: str = "") -> list[Finding]:
+        """Return all pairs of candidates without the baseline, one family; the arguments are as in `against_baseline`.
 
-    def pair(self, comparison: Comparison, label: str, other: str) -> Finding | None:
-        """Return the finding on two candidates, in either order, or None."""
-        return next((pair for pair in self.pairs(comparison) if {pair.label, pair.other} == {label, other}), None)
+        Pairs with the baseline belong to the baseline's family alone, so that each pair has one verdict.
+        """
+        stratum, measure = stratum or comparison.headline, measure or comparison.primary
+        key = (comparison.name, stratum, measure)
+        if key not in self._pairs:
+            labels = [label for label in comparison.scored if label != comparison.baseline]
+            labels.sort(key=lambda label: comparison.mean(label, measure, stratum))
+            self._pairs[key] = self._family(comparison, labels, stratum, measure)[::-1]
+        return self._pairs[key]
 
-    def _baseline_family(self, comparison: Comparison, stratum: str) -> list[Finding]:
-        if comparison.baseline not in comparison.scored or comparison.n(stratum) < 2:
+    def pair(
+        self, comparison: Comparison, label: str, other: str, stratum: str = "", measure: str = ""
+    ) -> Finding | None:
+        """Return the finding on two candidates, in either order, from the one family that has it, or None."""
+        with_baseline = comparison.baseline in (label, other)
+        family = (self.against_baseline if with_baseline else self.pairs)(comparison, stratum, measure)
+        return next((pair for pair in family if {pair.label, pair.other} == {label, other}), None)
+
+    def _family(self, comparison: Comparison, labels: list[str], stratum: str, measure: str) -> list[Finding]:
+        """Return the tests of candidates against the baseline if it is one of them, else of all their pairs."""
+        if len(labels) < 2 or comparison.n(stratum) < 2:
             return []
-        scores = {label: comparison.scores(label, stratum=stratum) for label in comparison.scored}
-        known = design(comparison, comparison.scored, comparison.mask(stratum))
-        tests = compare_all(scores, comparison.baseline, known)
-        return [Finding(test, stratum, comparison.candidates[test.other].ranked) for test in tests]
+        scores = {label: comparison.scores(label, measure, stratum) for label in labels}
+        known = design(comparison, labels, comparison.mask(stratum))
+        against = comparison.baseline in labels
+        tests = compare_all(scores, comparison.baseline, known) if against else compare_pairs(scores, known)
+        post_hoc = not comparison.margin.declared or measure != comparison.primary
+        return [Finding(test, stratum, comparison.candidates[test.other].ranked, post_hoc) for test in tests]
 
     # --- everything else ------------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from bench.errors import BenchError, unknown
 from bench.records import FitRecord
+from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison, leading, masks_of
 from bench.report.costs import COLUMNS, cost_of
-from bench.report.findings import Finding, design
+from bench.report.findings import Finding
 from bench.report.load import LoadedRun, machine_of
-from bench.statistics.significance import Design, compare, holm
+from bench.statistics.significance import Design, compare, correct
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CandidatePair:
 
 
 def compare_strategies(run: LoadedRun, first: str, second: str, measure: str | None = None) -> list[CandidatePair]:
-    """Return the tests of two strategies in every comparison of a run that has both.
+    """Return the tests of two strategies in every comparison of a run that has both, as in the run's report.
 
     Args:
         run: the run.
@@ -62,13 +63,16 @@ def compare_strategies(run: LoadedRun, first: str, second: str, measure: str | N
     if first == second:
         raise BenchError(f"{first!r} cannot be compared with itself")
     names, measure = (first, second), measure or run.primary
+    analysis = Analysis(run)
     pairs = []
     for comparison in run.comparisons:
         if first in comparison.scored and second in comparison.scored:
             findings = []
-            for stratum, mask in strata(comparison.seen):
-                one, two = (comparison.scores(name, measure, stratum) for name in names)
-                findings.append(Finding(compare(one, two, names, design(comparison, names, mask)), stratum))
+            for stratum, _ in strata(comparison.seen):
+                found = analysis.pair(comparison, first, second, stratum, measure)
+                if found is not None:
+                    test = found.test if found.label == second else found.test.reversed()
+                    findings.append(replace(found, test=test))
             pairs.append(_pair(comparison, comparison, names, names, findings, measure, run.fits))
     if not pairs:
         raise BenchError(f"no dataset and budget of this run has usable results of both {first!r} and {second!r}")
@@ -95,6 +99,8 @@ def compare_runs(
     measure = measure or second.primary
     pairs = []
     for comparison, other in _matched(first, second):
+        margin = other.margin
+        post_hoc = not margin.declared or comparison.margin != margin or measure != other.primary
         shared = [label for label in comparison.scored if label in other.scored]
         findings: dict[str, list[Finding]] = {label: [] for label in shared}
         for stratum, mask in strata(comparison.seen | other.seen):
@@ -105,12 +111,12 @@ def compare_runs(
                     seeds={name: candidate.seeds for name, candidate in candidates.items()},
                     untrained=tuple(name for name, candidate in candidates.items() if not candidate.trained),
                     groups=comparison.dependent(mask),
+                    margin=margin.value,
                 )
                 one, two = (side.scores(label, measure)[:, mask] for side in (comparison, other))
                 tests.append(compare(one, two, names, known))
-            adjusted = holm([test.p for test in tests])
-            for label, test, p in zip(shared, tests, adjusted, strict=True):
-                findings[label].append(Finding(replace(test, holm_p=p, family=len(tests)), stratum))
+            for label, test in zip(shared, correct(tests), strict=True):
+                findings[label].append(Finding(test, stratum, post_hoc=post_hoc))
         for label in shared:
             sides = (f"{label} ({names[0]})", f"{label} ({names[1]})")
             fits = first.fits | second.fits
@@ -166,7 +172,10 @@ def as_json(pair: CandidatePair) -> dict[str, Any]:
         "first": pair.first,
         "second": pair.second,
         "measure": pair.measure,
-        "strata": {finding.stratum: asdict(finding.test) | {"verdict": finding.verdict} for finding in pair.findings},
+        "strata": {
+            finding.stratum: asdict(finding.test) | {"verdict": finding.verdict, "margin_post_hoc": finding.post_hoc}
+            for finding in pair.findings
+        },
         "costs": {f"{cost.name} ({cost.unit})": [cost.first, cost.second] for cost in pair.costs},
         "machines": list(pair.machines),
     }

@@ -13,6 +13,7 @@ from bench.errors import StoreError, unknown
 from bench.evaluation import strata
 from bench.records import CellResult
 from bench.statistics.grouping import dependent
+from bench.statistics.power import MARGIN
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """The equivalence margin of a run."""
+
+    value: float = MARGIN
+    declared: bool = False
+    """Whether every invocation of the run recorded this margin. Another one is post hoc."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Candidates that may stand in one table, and their scores."""
 
@@ -82,6 +92,7 @@ class Comparison:
     primary: str
     """The key of the measure that decides."""
     store: Store = field(repr=False)
+    margin: Margin = Margin()
 
     @property
     def name(self) -> str:

@@ -10,12 +10,8 @@ import numpy as np
 from bench.report import numbers
 from bench.report.comparison import Comparison
 from bench.statistics.pairwise import PairwiseTest, Verdict
-from bench.statistics.power import unshown_margin
 from bench.statistics.significance import Design
 from bench.statistics.variance import Uncertainty, uncertainty
-
-LARGEST_MARGIN = 0.05
-"""Beyond this margin, two strategies are never called equivalent, whatever the test set supports."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +22,8 @@ class Finding:
     stratum: str
     ranked: bool = True
     """Whether the candidate stayed within the budget."""
+    post_hoc: bool = False
+    """Whether the equivalence margin was chosen after the run, or declared for another measure."""
 
     @property
     def label(self) -> str:
@@ -59,15 +57,18 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """The conclusion. Equivalence within a margin above `LARGEST_MARGIN` counts as inconclusive."""
-        verdict = self.test.verdict
-        return "inconclusive" if verdict == "equivalent" and self.test.margin > LARGEST_MARGIN else verdict
+        """The conclusion."""
+        return self.test.verdict
+
+    @property
+    def margin(self) -> str:
+        """The equivalence margin for a sentence: `0.020`, `0.020, post hoc`."""
+        return numbers.score(self.test.margin) + (", post hoc" if self.post_hoc else "")
 
     @property
     def too_few(self) -> bool:
-        """Whether the interval is narrow, but the queries are too few to show equivalence."""
-        narrow = self.verdict == "inconclusive" and max(abs(self.low), abs(self.high)) < LARGEST_MARGIN
-        return narrow and unshown_margin(self.test.n_queries) > LARGEST_MARGIN
+        """Whether the interval lies within the margin, but the queries are too few to show equivalence."""
+        return self.test.too_few
 
     @property
     def excludes_zero(self) -> bool:
@@ -94,12 +95,12 @@ class Finding:
     def words(self) -> str:
         """The conclusion in words."""
         if self.verdict == "equivalent":
-            return f"equivalent (margin {numbers.score(self.test.margin)})"
+            return f"equivalent (margin {self.margin})"
         if self.too_few:
             return f"inconclusive ({numbers.plural(self.test.n_queries, 'query', 'queries')}: too few for equivalence)"
         if self.verdict == "inconclusive":
-            corrected = " after Holm correction" if self.excludes_zero else ""
-            return f"inconclusive{corrected} (95% CI {numbers.interval(self.low, self.high)})"
+            after, uncorrected = (" after Holm correction", "uncorrected ") if self.excludes_zero else ("", "")
+            return f"inconclusive{after} ({uncorrected}95% CI {numbers.interval(self.low, self.high)})"
         return f"{self.verdict} (one seed)" if self.test.one_seed else self.verdict
 
 
@@ -110,6 +111,7 @@ def design(comparison: Comparison, labels: Sequence[str], mask: np.ndarray) -> D
         seeds={label: candidate.seeds for label, candidate in candidates.items()},
         untrained=tuple(label for label, candidate in candidates.items() if not candidate.trained),
         groups=comparison.dependent(mask),
+        margin=comparison.margin.value,
     )
 
 

@@ -16,7 +16,7 @@ from bench.budget import MACHINE_BOUND
 from bench.config.schema import BASELINE
 from bench.errors import StoreError, unknown
 from bench.records import PRIMARY_MEASURE, CellResult, FitRecord
-from bench.report.comparison import Candidate, Comparison
+from bench.report.comparison import Candidate, Comparison, Margin
 from bench.report.numbers import amount
 from bench.store.pricing import price_of, set_price
 from bench.store.store import CURVE, Store
@@ -54,12 +54,13 @@ class LoadedRun:
         return any(CURVE in fit.files for fit in self.fits_of(candidate))
 
 
-def load_run(store: Store, baseline: str | None = None) -> LoadedRun:
+def load_run(store: Store, baseline: str | None = None, margin: float | None = None) -> LoadedRun:
     """Return the records of a store, arranged into comparisons.
 
     Args:
         store: the run.
         baseline: the strategy that all others are tested against; None is the baseline in the run's configuration.
+        margin: an equivalence margin chosen after the run; None is the one that the run declared.
 
     Raises:
         StoreError: there is no result in the store.
@@ -79,6 +80,7 @@ def load_run(store: Store, baseline: str | None = None) -> LoadedRun:
         raise unknown("baseline", baseline, strategies)
     baseline = baseline or _configured(invocations, "baseline") or BASELINE
     primary = _configured(invocations, "primary") or PRIMARY_MEASURE
+    declared = margin_of(invocations) if margin is None else Margin(margin)
     comparisons = [
         Comparison(
             key.dataset,
@@ -91,6 +93,7 @@ def load_run(store: Store, baseline: str | None = None) -> LoadedRun:
             baseline,
             primary,
             store,
+            declared,
         )
         for key, candidates in _comparisons(results, fits).items()
     ]
@@ -105,6 +108,18 @@ def budget_label(limits: Mapping[str, float]) -> str:
 def machine_of(record: CellResult | FitRecord) -> str:
     """Return the machine class that a record was made on; empty where the record does not name it."""
     return str(record.environment.get("machine_class") or record.environment.get("machine") or "")
+
+
+def margin_of(invocations: Sequence[Mapping[str, Any]]) -> Margin:
+    """Return the equivalence margin of a run: that of its latest invocation.
+
+    It is declared if all invocations have it. One that a later invocation brought may have been chosen from results.
+    """
+    runs = [call for call in invocations if list(call.get("command") or ())[3:4] != ["tune"]]
+    margins = [(call.get("config") or {}).get("equivalence_margin") for call in runs]
+    if not margins or margins[-1] is None:
+        return Margin()
+    return Margin(float(margins[-1]), all(margin == margins[-1] for margin in margins))
 
 
 def _configured(invocations: Sequence[Mapping[str, Any]], name: str) -> str:

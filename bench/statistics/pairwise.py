@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.statistics.power import ALPHA
@@ -53,11 +53,15 @@ class PairwiseTest:
     detectable: float
     """The smallest true difference that this test finds with 80% power."""
     margin: float
-    """The equivalence margin: the given one, or the smallest that this test supports."""
+    """The equivalence margin, declared apart from the data of this test."""
+    unshown_margin: float
+    """The smallest margin that this number of queries (or groups) supports, however little they differ."""
     equivalence_p: float
     """p-value of two one-sided tests that the true difference lies outside the margin."""
     holm_p: float | None = None
     """`p` after Holm's correction for the family of tests; None for a test alone."""
+    holm_equivalence_p: float | None = None
+    """`equivalence_p` after the same correction."""
     family: int = 1
     """Number of tests in the family."""
 
@@ -71,7 +75,34 @@ class PairwiseTest:
         """The conclusion at alpha 0.05; `inconclusive` is neither a difference nor equivalence."""
         if self.decisive_p < ALPHA:
             return "better" if self.difference > 0 else "worse"
-        return "equivalent" if self.equivalence_p < ALPHA else "inconclusive"
+        p = self.equivalence_p if self.holm_equivalence_p is None else self.holm_equivalence_p
+        return "equivalent" if p < ALPHA and self.unshown_margin <= self.margin else "inconclusive"
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the interval lies within the margin, but the queries are too few to show equivalence."""
+        within = max(abs(self.ci_low), abs(self.ci_high)) < self.margin
+        return self.verdict == "inconclusive" and within and self.unshown_margin > self.margin
+
+    def reversed(self) -> PairwiseTest:
+        """Return the same test with the sides swapped."""
+        return replace(
+            self,
+            baseline=self.other,
+            other=self.baseline,
+            n_seeds_baseline=self.n_seeds_other,
+            n_seeds_other=self.n_seeds_baseline,
+            baseline_mean=self.other_mean,
+            other_mean=self.baseline_mean,
+            difference=-self.difference,
+            ci_low=-self.ci_high,
+            ci_high=-self.ci_low,
+            bootstrap_low=-self.bootstrap_high,
+            bootstrap_high=-self.bootstrap_low,
+            effect_size=-self.effect_size,
+            wins=self.losses,
+            losses=self.wins,
+        )
 
     @property
     def seeds_decide(self) -> bool:

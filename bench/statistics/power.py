@@ -1,4 +1,4 @@
-"""The smallest difference that a test set detects, and the margin within which it can show equivalence.
+"""The smallest difference that a test set detects, and the smallest margin of equivalence that it can show.
 
 All figures follow from a standard error and its degrees of freedom, as a sum of two t quantiles. From ten degrees of
 freedom on, this differs from the exact power under the non-central t by less than 0.01.
@@ -12,7 +12,8 @@ from scipy import stats
 
 ALPHA = 0.05
 POWER = 0.8
-_STEP = 0.005
+MARGIN = 0.02
+"""The equivalence margin where a run declares none, in units of the measure."""
 
 
 def detectable(standard_error: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
@@ -20,27 +21,14 @@ def detectable(standard_error: float, df: float, alpha: float = ALPHA, power: fl
     return standard_error * float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(power, df))
 
 
-def supported_margin(standard_error: float, df: float, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest margin within which two equal strategies are called equivalent with this power.
-
-    The test is two one-sided tests (Schuirmann 1987). The margin is rounded up to a multiple of 0.005, so that it
-    depends on the size of the test set and not on the noise of one difference.
-    """
-    return _round_up(standard_error * float(stats.t.ppf(1 - alpha, df) + stats.t.ppf((1 + power) / 2, df)))
-
-
 def unshown_margin(n_queries: int, alpha: float = ALPHA) -> float:
     """Return the smallest margin that this number of queries supports, however little they differ.
 
     If a share of all queries changed, by 1 at most, `n_queries` would show no change with probability
     `(1 - share) ** n_queries`. The margin is the share at which that probability is alpha, about 3 / n (the rule of
-    three: Hanley & Lippman-Hand 1983). It is rounded up as in `supported_margin`: 0.01 for 300 queries, 0.315 for 8.
+    three: Hanley & Lippman-Hand 1983): 0.0099 for 300 queries, 0.31 for 8.
     """
-    return _round_up(1 - alpha ** (1 / n_queries))
-
-
-def _round_up(margin: float) -> float:
-    return max(_STEP, round(math.ceil(margin / _STEP - 1e-9) * _STEP, 3))
+    return 1 - alpha ** (1 / n_queries)
 
 
 def queries_needed(gain: float, query_sd: float, alpha: float = ALPHA, power: float = POWER) -> int:

@@ -38,8 +38,8 @@ class Design:
     """A label for each query, where queries of a group (one entity, one subject) are not independent."""
     seed_sd: float | None = None
     """Assumed standard deviation of a difference from seed to seed, used where there is only one seed."""
-    margin: float | None = None
-    """The equivalence margin; None for the smallest that each test supports."""
+    margin: float = power.MARGIN
+    """The equivalence margin. It must not be derived from the scores."""
     seed: int = 0
     """Seed of the resampling."""
 
@@ -84,12 +84,12 @@ def compare_all(scores: Mapping[str, np.ndarray], baseline: str, design: Design 
     """
     if baseline not in scores:
         raise unknown("baseline", baseline, scores)
-    return _corrected(_family(scores, [(baseline, name) for name in scores if name != baseline], design))
+    return correct(_family(scores, [(baseline, name) for name in scores if name != baseline], design))
 
 
 def compare_pairs(scores: Mapping[str, np.ndarray], design: Design | None = None) -> list[PairwiseTest]:
     """Return the tests of all pairs, one Holm-corrected family; the earlier strategy of a pair is its baseline."""
-    return _corrected(_family(scores, list(itertools.combinations(scores, 2)), design))
+    return correct(_family(scores, list(itertools.combinations(scores, 2)), design))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -105,9 +105,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _corrected(family: Sequence[PairwiseTest]) -> list[PairwiseTest]:
-    ps = holm([test.p for test in family])
-    return [dataclasses.replace(test, holm_p=p, family=len(family)) for test, p in zip(family, ps, strict=True)]
+def correct(family: Sequence[PairwiseTest]) -> list[PairwiseTest]:
+    """Return the tests of one family with Holm's correction of both p-values: of difference and of equivalence."""
+    ps = zip(holm([test.p for test in family]), holm([test.equivalence_p for test in family]), strict=True)
+    return [
+        dataclasses.replace(test, holm_p=p, holm_equivalence_p=equivalence_p, family=len(family))
+        for test, (p, equivalence_p) in zip(family, ps, strict=True)
+    ]
 
 
 def _family(
@@ -150,9 +154,6 @@ def _family(
 
 
 def _over_queries_and_seeds(known: Uncertainty, design: Design) -> dict[str, Any]:
-    margin = design.margin
-    if margin is None:
-        margin = max(power.supported_margin(known.standard_error, known.df), power.unshown_margin(known.n))
     low, high = known.interval()
     return {
         "difference": known.mean,
@@ -165,8 +166,9 @@ def _over_queries_and_seeds(known: Uncertainty, design: Design) -> dict[str, Any
         "seed_sd": known.seed_sd,
         "effect_size": known.mean / known.query_sd if known.query_sd > 0 else 0.0,
         "detectable": power.detectable(known.standard_error, known.df),
-        "margin": margin,
-        "equivalence_p": known.equivalence_p(margin),
+        "margin": design.margin,
+        "unshown_margin": power.unshown_margin(known.n),
+        "equivalence_p": known.equivalence_p(design.margin),
     }
 
 

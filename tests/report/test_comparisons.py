@@ -10,6 +10,7 @@ import pytest
 from bench.errors import StoreError
 from bench.report.analysis import Analysis
 from bench.report.build import build
+from bench.report.compare import compare_strategies
 from bench.report.load import load_run
 from bench.report.plots import draw
 from bench.report.probes import transfers
@@ -199,3 +200,70 @@ def test_a_probe_that_does_not_apply_is_neither_unchanged_nor_averaged(planter, 
     assert conclusions["map", "stsb"] == "not applicable: documents do not change"
     assert conclusions["big", "stsb"].startswith("inconclusive (95% CI ")
     assert "leaves out strategies to which a probe does not apply: map." in build(analysis).words
+
+
+def test_the_equivalence_margin_is_the_declared_one_or_labelled_post_hoc(planter, plant, untrained):
+    """Runs from before the margin was recorded get 0.02, post hoc. So does a margin that a later invocation brought."""
+    planter.run({"base": untrained(gains=(0.9,)), "one": plant(gains=(0.9,))})
+
+    def conclusion(margin: float | None = None) -> str:
+        run = load_run(planter.store, margin=margin)
+        return Analysis(run).against_baseline(run.comparisons[0])[0].words
+
+    assert conclusion() == "equivalent (margin 0.020, post hoc)"
+    assert "post hoc: the run did not declare it" in table_notes(planter.store)
+    planter.invoke(config={"baseline": "base", "equivalence_margin": 0.03})
+    assert conclusion() == "equivalent (margin 0.030, post hoc)"
+    assert conclusion(0.1) == "equivalent (margin 0.100, post hoc)"
+
+
+def test_a_margin_that_every_invocation_recorded_is_declared(planter_type, plant, untrained, tmp_path):
+    planter = planter_type(tmp_path / "declared")
+    config = {"baseline": "base", "equivalence_margin": 0.03}
+    planter.invoke(config=config)
+    planter.invoke(config={**config, "equivalence_margin": 0.02}, command=["python", "-m", "bench", "tune"])
+    planter.invoke(config=config)
+    run = load_run(planter.run({"base": untrained(gains=(0.9,)), "one": plant(gains=(0.9,))}))
+    analysis = Analysis(run)
+    assert analysis.against_baseline(run.comparisons[0])[0].words == "equivalent (margin 0.030)"
+    assert "0.030 or more (the margin, declared before the run)" in table_notes(planter.store)
+    (other,) = analysis.against_baseline(run.comparisons[0], measure="mrr@10")
+    assert other.words == "equivalent (margin 0.030, post hoc)"
+
+
+def test_a_wide_interval_around_zero_is_inconclusive(planter, plant, untrained):
+    """The old margin grew with the error, so 160 queries called these strategies equivalent."""
+    planted = planter.frame
+    noise = np.random.default_rng(5).normal(0, 0.2, planter.queries)
+    planter.frame = lambda name, *rest: planted(name, *rest).assign(
+        **{"ndcg@10": lambda made: made["ndcg@10"] + (name == "one") * (noise - noise.mean())}
+    )
+    run = load_run(planter.run({"base": untrained(), "one": plant()}))
+    (found,) = Analysis(run).against_baseline(run.comparisons[0])
+    assert found.p > 0.2
+    assert found.words.startswith("inconclusive (95% CI −0.0")
+
+
+def table_notes(store) -> str:
+    made = build(Analysis(load_run(store)))
+    return " ".join(next(table for table in made.tables if table.name == "significance-1").notes)
+
+
+def test_a_pair_has_one_verdict(planter, plant, untrained):
+    """Pairs with the baseline belong to the baseline's family, in the report and in `compare`."""
+    planter.run({"base": untrained(), **{f"s{number}": plant(gains=(0.01 * number,)) for number in range(1, 5)}})
+    run = load_run(planter.store)
+    analysis, (comparison,) = Analysis(run), run.comparisons
+    pairs = analysis.pairs(comparison)
+    assert {found.test.family for found in pairs} == {6}
+    assert all("base" not in (found.label, found.other) for found in pairs)
+    for found in analysis.against_baseline(comparison):
+        assert analysis.pair(comparison, "base", found.label) is found
+        (there,) = compare_strategies(run, "base", found.label)
+        (back,) = compare_strategies(run, found.label, "base")
+        assert there.findings[0].test == found.test
+        assert back.findings[0].p == found.p and back.findings[0].difference == -found.difference
+    (between,) = compare_strategies(run, "s1", "s4")
+    assert between.findings[0].p == analysis.pair(comparison, "s4", "s1").p
+    table = next(table for table in build(analysis).tables if table.name == "pairs-1")
+    assert len(table.rows) == 6 and not any(cell.value == "base" for row in table.rows for cell in row)

@@ -46,10 +46,79 @@ def test_an_uncertain_loss_is_inconclusive(frozen: np.ndarray) -> None:
     assert found.ci_low < found.difference < 0 < found.detectable
 
 
-def test_equal_strategies_are_equivalent_within_a_margin_beyond_the_interval(frozen: np.ndarray) -> None:
-    found = compare(frozen, trained(frozen, 0.0), ("frozen", "lora"))
-    assert found.verdict == "equivalent"
-    assert found.margin >= found.ci_high
+def test_equal_strategies_are_equivalent_only_within_a_margin_that_the_data_can_show(frozen: np.ndarray) -> None:
+    verdicts = {
+        margin: compare(frozen, trained(frozen, 0.0), ("frozen", "lora"), Design(margin=margin)).verdict
+        for margin in (0.005, 0.05)
+    }
+    assert verdicts == {0.005: "inconclusive", 0.05: "equivalent"}
+
+
+def test_the_margin_does_not_grow_with_the_error(frozen: np.ndarray) -> None:
+    """Twenty queries with a wide interval around 0 show nothing."""
+    found = compare(frozen[:20], trained(frozen[:20], 0.0), ("frozen", "lora"))
+    assert found.ci_low < -0.05 < 0.05 < found.ci_high
+    assert (found.margin, found.verdict) == (0.02, "inconclusive")
+
+
+def test_so_few_queries_that_nothing_could_differ_show_no_equivalence() -> None:
+    few, many = (compare(np.full(n, 0.9), np.full((3, n), 0.9)) for n in (100, 300))
+    assert (few.verdict, few.too_few) == ("inconclusive", True)
+    assert (many.verdict, many.too_few) == ("equivalent", False)
+
+
+def test_equivalence_is_corrected_like_a_difference(frozen: np.ndarray) -> None:
+    """One test alone shows equivalence; the same test among twenty that do not is inconclusive."""
+    near = trained(frozen, 0.0, seed=0)
+    design = Design(margin=0.018)
+    assert compare(frozen, near, design=design).verdict == "equivalent"
+    scores = {"frozen": frozen, "near": near}
+    scores |= {f"s{number}": trained(frozen, 0.015, seed=number) for number in range(1, 20)}
+    family = compare_all(scores, "frozen", design)
+    assert family[0].equivalence_p < 0.05 < family[0].holm_equivalence_p
+    assert family[0].verdict == "inconclusive"
+
+
+def test_a_reversed_test_is_the_test_of_the_other_side(frozen: np.ndarray) -> None:
+    """Bootstrap and permutation draw the same random numbers either way."""
+    lora = trained(frozen, 0.03)
+    there = compare(frozen, lora, ("frozen", "lora")).reversed()
+    back = compare(lora, frozen, ("lora", "frozen"))
+    assert (there.baseline, there.other, there.verdict) == ("lora", "frozen", "worse")
+    for name in ("difference", "ci_low", "ci_high", "bootstrap_low", "bootstrap_high", "effect_size", "wins", "losses"):
+        assert getattr(there, name) == pytest.approx(getattr(back, name), abs=1e-9), name
+
+
+@pytest.mark.parametrize("n_queries", [100, 300])
+@pytest.mark.parametrize("seed_sd", [0.0, 0.006])
+def test_simulated_strategies_at_the_margin_are_rarely_called_equivalent(
+    n_queries: int, seed_sd: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3 seeds, margin 0.02. Of 400 worlds whose true difference is 0.02, at most 5% are called equivalent.
+
+    `better` is said in about 2.5% of worlds without a difference, and in as many others as the t-test has power for.
+    The small spread over queries gives 300 queries the power to show equivalence.
+    """
+    worlds, spread = 400, 0.12
+    monkeypatch.setattr("bench.statistics.significance.bootstrap_means", lambda values, *_, **__: values)
+    monkeypatch.setattr("bench.statistics.significance.sign_flip_ps", lambda values, *_, **__: [1.0])
+    rng = np.random.default_rng(n_queries)
+    frozen = np.full(n_queries, 0.5)
+
+    def share(difference: float, verdict: str) -> float:
+        said = 0
+        for _ in range(worlds):
+            table = frozen + difference + rng.normal(0, spread, n_queries) + rng.normal(0, seed_sd, (3, 1))
+            table = table + rng.normal(0, 0.05, (3, n_queries))
+            said += compare(frozen, table, ("frozen", "x"), Design(untrained={"frozen"})).verdict == verdict
+        return said / worlds
+
+    tolerance = 3 * (0.05 * 0.95 / worlds) ** 0.5
+    assert share(0.02, "equivalent") <= 0.05 + tolerance
+    assert share(0.0, "better") <= 0.025 + tolerance
+    if n_queries == 300:
+        assert share(0.0, "equivalent") > 0.4
+        assert share(0.04, "better") > 0.9
 
 
 def test_no_effect_is_exactly_no_difference(frozen: np.ndarray) -> None:

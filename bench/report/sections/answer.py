@@ -15,11 +15,13 @@ from bench.report.comparison import Comparison
 from bench.report.costs import cost_of, is_composite
 from bench.report.decision import Decision, decide
 from bench.report.document import Block, Heading, Items, Paragraph, Section
-from bench.report.findings import LARGEST_MARGIN, Finding
+from bench.report.findings import Finding
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
 from bench.report.text import code, strong
 
+_CLOSE = 0.05
+"""A cheaper strategy is named where its interval against the pick excludes a larger loss."""
 _SMALL_COST = 0.5
 """A saving is named where a cost is below this share of the pick's. Smaller savings decide nothing, as times vary."""
 _SAVINGS = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
@@ -99,7 +101,7 @@ def lead(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
         return f"{where}, {keep} ({base}): no strategy scored above the base model on development data."
     reason = {
         "worse": "is worse on the test set",
-        "equivalent": f"is equivalent to it within a margin of {numbers.score(finding.test.margin)}",
+        "equivalent": f"is equivalent to it within a margin of {finding.margin}",
     }.get(finding.verdict, "shows no established gain on the test set")
     return (
         f"{where}, {keep} ({base}): {code(decision.picked)}, the best strategy on {decision.by} data, {reason} "
@@ -170,12 +172,8 @@ def _rivals(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     rest = [finding for finding in ranked if finding.label != decision.picked]
     equivalent = [finding for finding in rest if finding.verdict == "equivalent"]
     if equivalent:
-        names = "; ".join(
-            f"{code(f.label)} ({numbers.difference(f.difference, f.low, f.high)}, "
-            f"margin {numbers.score(f.test.margin)})"
-            for f in equivalent
-        )
-        sentences.append(f"Equivalent to {baseline} within the margin that the test set supports: {names}.")
+        margin = equivalent[0].margin
+        sentences.append(f"Equivalent to {baseline} within a margin of {margin}: {_list(equivalent)}.")
     inconclusive = [finding for finding in rest if finding.verdict == "inconclusive"]
     few = [finding for finding in inconclusive if finding.too_few]
     if few:
@@ -201,7 +199,7 @@ def _verdict_on(pair: Finding, label: str) -> str:
 
 
 def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return what beats the baseline, costs less than the pick, and is at most `LARGEST_MARGIN` worse."""
+    """Return what beats the baseline, costs less than the pick, and is at most `_CLOSE` worse."""
     if decision.label == comparison.baseline:
         return []
     close = []
@@ -211,7 +209,7 @@ def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) ->
             continue
         behind = pair.seen_from(finding.label)
         savings = _savings(analysis, comparison, decision.label, finding.label)
-        if savings and behind[1] >= -LARGEST_MARGIN:
+        if savings and behind[1] >= -_CLOSE:
             close.append((behind, finding.label, savings))
     if not close:
         return []
@@ -220,8 +218,7 @@ def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) ->
         for behind, label, savings in sorted(close, key=lambda one: -one[0][0])
     )
     return [
-        f"At most {numbers.score(LARGEST_MARGIN)} worse than {code(decision.label)} by the 95% CI, at a lower cost: "
-        f"{names}."
+        f"At most {numbers.score(_CLOSE)} worse than {code(decision.label)} by the 95% CI, at a lower cost: {names}."
     ]
 
 

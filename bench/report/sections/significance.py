@@ -12,8 +12,9 @@ from bench.report.text import code
 HOW = (
     "Differences are means over queries and seeds. Intervals and p-values account for variance over queries and over "
     "seeds; few seeds leave few degrees of freedom. With one seed they account for queries only, as the permutation "
-    "test, the t-test and the bootstrap always do. p-values are Holm-adjusted within a dataset, budget and measure: "
-    "the tests against the baseline are one family, and all pairs are another."
+    "test, the t-test and the bootstrap always do. p-values are Holm-adjusted within a dataset, budget, measure and "
+    "stratum: the tests against the baseline are one family, and the pairs without the baseline are another. "
+    "Conclusions follow the adjusted p-values. All intervals are uncorrected: each is a 95% interval by itself."
 )
 
 
@@ -51,7 +52,7 @@ def _comparison(analysis: Analysis, comparison: Comparison, findings: list[Findi
     ]
     if strata := _strata(analysis, comparison, number):
         blocks.append(strata)
-    if len(comparison.scored) > 2:
+    if analysis.pairs(comparison):
         blocks.append(_pairs(analysis, comparison, number))
     if outliers := analysis.seed_outliers(comparison):
         blocks.append(Items([outlier.sentence() for outlier in outliers]))
@@ -70,7 +71,7 @@ def _table(analysis: Analysis, comparison: Comparison, findings: list[Finding], 
     columns = [
         Column("strategy", numeric=False),
         Column("difference", f"{analysis.measure}, from {comparison.baseline}"),
-        Column("95% CI", "queries and seeds"),
+        Column("95% CI", "queries and seeds, uncorrected"),
         Column("p", "Holm-adjusted"),
         Column("p, permutation", "queries"),
         Column("p, t-test", "queries"),
@@ -98,9 +99,8 @@ def _table(analysis: Analysis, comparison: Comparison, findings: list[Finding], 
             ]
         )
     notes = [
-        "Bold: an established gain (adjusted p below 0.05). Equivalent: a difference of the margin or more is ruled "
-        "out at the 5% level; the margin is the smallest that this test set supports. Inconclusive: neither a "
-        "difference nor equivalence is established."
+        f"Bold: an established gain (adjusted p below 0.05). Equivalent: {_equivalent(comparison)} Inconclusive: "
+        "neither a difference nor equivalence is established."
     ]
     if sizes := analysis.detectable(comparison):
         low, high = numbers.score(sizes[0]), numbers.score(sizes[-1])
@@ -108,6 +108,16 @@ def _table(analysis: Analysis, comparison: Comparison, findings: list[Finding], 
         notes.insert(0, f"Minimum detectable difference with 80% power: {span} ({analysis.sample(comparison)}).")
     caption = f"Against {code(comparison.baseline)} on {code(comparison.dataset)}: {analysis.queries(comparison)}"
     return Table(f"significance-{number}", caption, columns, rows, notes)
+
+
+def _equivalent(comparison: Comparison) -> str:
+    """Return what "equivalent" means here, and where the margin comes from."""
+    margin = comparison.margin
+    origin = "declared before the run" if margin.declared else "post hoc: the run did not declare it from the start"
+    return (
+        f"two one-sided tests, Holm-adjusted like the other p-values, rule out a difference of "
+        f"{numbers.score(margin.value)} or more (the margin, {origin})."
+    )
 
 
 def _strata(analysis: Analysis, comparison: Comparison, number: int) -> Table | None:
@@ -119,7 +129,7 @@ def _strata(analysis: Analysis, comparison: Comparison, number: int) -> Table | 
     for stratum in shown:
         columns += [
             Column(f"{stratum} queries", f"difference, n = {comparison.n(stratum):,}"),
-            Column("95% CI"),
+            Column("95% CI", "uncorrected"),
             Column("p", "Holm-adjusted"),
         ]
     rows = []
@@ -146,7 +156,7 @@ def _pairs(analysis: Analysis, comparison: Comparison, number: int) -> Table:
         Column("strategy", numeric=False),
         Column("against", numeric=False),
         Column("difference", analysis.measure),
-        Column("95% CI"),
+        Column("95% CI", "uncorrected"),
         Column("p", "Holm-adjusted"),
         Column("wins / ties / losses", "queries"),
         Column("conclusion", numeric=False),
@@ -163,5 +173,6 @@ def _pairs(analysis: Analysis, comparison: Comparison, number: int) -> Table:
         ]
         for pair in analysis.pairs(comparison)
     ]
-    caption = f"All pairs on {code(comparison.dataset)}: {analysis.queries(comparison)}"
-    return Table(f"pairs-{number}", caption, columns, rows, ["Bold: an established difference."], folded=True)
+    caption = f"All other pairs on {code(comparison.dataset)}: {analysis.queries(comparison)}"
+    notes = [f"Bold: an established difference. The table above has the pairs with {code(comparison.baseline)}."]
+    return Table(f"pairs-{number}", caption, columns, rows, notes, folded=True)

@@ -94,12 +94,16 @@ def _latex(run: LoadedRun, report: Report, out: Path) -> list[Path]:
 def latex_table(table: Table) -> str:
     """Return a table as LaTeX (needs the package booktabs)."""
     rows = [[f"\\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text) for cell in row] for row in table.rows]
-    body = pd.DataFrame(rows, columns=[_tex(column.head) for column in table.columns]).to_latex(
-        index=False,
-        escape=False,
-        column_format="".join("r" if column.numeric else "l" for column in table.columns),
-        caption=f"{_tex(table.caption)}. {' '.join(map(_tex, table.notes))}".strip(),
-        label=f"tab:{table.name}",
+    body = (
+        pd.DataFrame(rows, columns=[_tex(column.head) for column in table.columns])
+        .style.hide(axis="index")
+        .to_latex(
+            hrules=True,
+            position_float="centering",
+            column_format="".join("r" if column.numeric else "l" for column in table.columns),
+            caption=f"{_tex(table.caption)}. {' '.join(map(_tex, table.notes))}".strip(),
+            label=f"tab:{table.name}",
+        )
     )
     return f"% Needs \\usepackage{{booktabs}}.\n{body}"
 

@@ -35,7 +35,7 @@ def test_every_combination_is_one_fit_and_one_cell(toy_config: Configure) -> Non
     assert {(fit.budget.steps, fit.budget.examples) for fit in found.fits} == {(5, 8), (5, 16), (10, 8), (10, 16)}
 
 
-def test_what_does_not_train_is_one_fit_for_all_budgets_and_seeds(toy_config: Configure) -> None:
+def test_an_untrained_strategy_is_one_fit_for_all_budgets_and_seeds(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="words,toy", seeds="0,1", budget={"steps": [5, 10]}))
     untrained = [fit for fit in found.fits if fit.strategy == "words"]
     assert len(untrained) == 1 and untrained[0].seed is None and not untrained[0].budget.limits
@@ -58,7 +58,7 @@ def test_what_does_not_train_is_one_fit_for_all_budgets_and_seeds(toy_config: Co
         {"max_length": 32},
     ],
 )
-def test_what_can_change_a_result_changes_the_name(toy_config: Configure, change: dict[str, Any]) -> None:
+def test_a_setting_that_can_change_a_result_changes_the_name(toy_config: Configure, change: dict[str, Any]) -> None:
     assert names(plan(toy_config())).isdisjoint(names(plan(toy_config(**change))))
 
 
@@ -75,7 +75,7 @@ def test_what_can_change_a_result_changes_the_name(toy_config: Configure, change
         {"strategies": "toy(bonus=0)", "baseline": "toy(bonus=0)"},
     ],
 )
-def test_what_cannot_does_not(toy_config: Configure, change: dict[str, Any]) -> None:
+def test_a_setting_that_cannot_change_a_result_keeps_the_name(toy_config: Configure, change: dict[str, Any]) -> None:
     changed = plan(toy_config(**change))
     assert {fit.name.rpartition("--")[2] for fit in plan(toy_config()).fits} == {
         fit.name.rpartition("--")[2] for fit in changed.fits
@@ -157,7 +157,7 @@ def test_the_device_counts_under_a_budget_of_time_where_it_is_not_the_fastest(
     assert planning.machine_class(2, "cpu") == planning.machine_class(2), "as records made so far name it"
 
 
-def test_parts_come_first_and_are_shared(toy_config: Configure) -> None:
+def test_components_come_first_and_are_shared(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="both(toy),both(both(toy), weight=0.3),toy"))
     order = [fit.strategy for fit in found.fits]
     assert order == ["toy", "both(toy)", "both(both(toy), weight=0.3)"]
@@ -167,19 +167,19 @@ def test_parts_come_first_and_are_shared(toy_config: Configure) -> None:
     assert [cell.strategy for cell in found.cells] == ["both(toy)", "both(both(toy), weight=0.3)", "toy"]
 
 
-def test_a_part_alone_has_no_cell(toy_config: Configure) -> None:
+def test_a_component_has_no_cell_of_its_own(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="both(toy)", baseline="both(toy)"))
     assert [cell.strategy for cell in found.cells] == ["both(toy)"]
 
 
-def test_a_composite_of_trained_parts_has_their_seeds(toy_config: Configure) -> None:
+def test_a_composite_of_trained_components_has_their_seeds(toy_config: Configure) -> None:
     trained = plan(toy_config(strategies="both(toy)", baseline="both(toy)", seeds="0,1"))
     assert sorted(fit.seed for fit in trained.fits if fit.strategy == "both(toy)") == [0, 1]
     untrained = plan(toy_config(strategies="both(words)", baseline="both(words)", seeds="0,1"))
     assert [fit.seed for fit in untrained.fits] == [None, None]
 
 
-def test_an_option_that_names_a_strategy_is_a_part_too(toy_config: Configure) -> None:
+def test_an_option_that_names_a_strategy_is_a_component(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="both(words, teacher=both(toy))", baseline="words"))
     composite = next(fit for fit in found.fits if fit.strategy.startswith("both(words"))
     by_name = {fit.name: fit.strategy for fit in found.fits}
@@ -189,7 +189,7 @@ def test_an_option_that_names_a_strategy_is_a_part_too(toy_config: Configure) ->
     assert len(next(fit for fit in plain.fits if fit.strategy.startswith("both")).components) == 1
 
 
-def test_another_model_untouched_stands_in_the_table_of_the_runs_model(toy_config: Configure, tmp_path: Path) -> None:
+def test_another_base_model_is_a_row_of_the_table_of_the_runs_model(toy_config: Configure, tmp_path: Path) -> None:
     other = tmp_path / "other-model"
     other.mkdir()
     (other / "model.safetensors").write_bytes(b"other")

@@ -55,12 +55,14 @@ def test_fits_wait_for_no_study_that_is_complete(configure: Configure) -> None:
 @pytest.mark.parametrize(
     "change", [{"budget": {"steps": 6}}, {"set": "train.batch_size=4"}, {"set": "dial.quality=0.2"}, {"max_length": 32}]
 )
-def test_what_can_change_a_choice_makes_another_study(configure: Configure, change: dict[str, Any]) -> None:
+def test_a_setting_that_can_change_a_choice_makes_another_study(configure: Configure, change: dict[str, Any]) -> None:
     assert study_name(configure()) != study_name(configure(**change))
 
 
 @pytest.mark.parametrize("change", [{"seeds": "7"}, {"tune_trials": 12}, {"measures": "mrr@10"}, {"threads": 2}])
-def test_what_cannot_does_not_and_more_trials_extend_it(configure: Configure, change: dict[str, Any]) -> None:
+def test_a_setting_that_cannot_change_a_choice_keeps_the_study_and_more_trials_extend_it(
+    configure: Configure, change: dict[str, Any]
+) -> None:
     assert study_name(configure()) == study_name(configure(**change))
 
 
@@ -68,14 +70,14 @@ def test_the_number_of_trials_is_part_of_a_fit(configure: Configure) -> None:
     assert fits_of(plan(configure()))[0].name != fits_of(plan(configure(tune_trials=12)))[0].name
 
 
-def test_what_the_user_has_set_is_not_tuned(configure: Configure) -> None:
+def test_options_that_the_user_sets_are_not_tuned(configure: Configure) -> None:
     request = fits_of(plan(configure(set="dial.kind=plain")))[0].tuning
     assert request is not None and request.study.root.tuned == ("quality",)
     everything = plan(configure(set=["dial.kind=plain", "dial.quality=0.3"]))
     assert fits_of(everything)[0].tuning is None
 
 
-def test_a_composite_has_one_study_with_its_parts(configure: Configure) -> None:
+def test_a_composite_has_one_study_with_its_components(configure: Configure) -> None:
     found = plan(configure(strategies="both(dial, plain),dial", set="dial.kind=plain"))
     composite = fits_of(found, "both(dial, plain)")[0]
     assert composite.tuning is not None
@@ -91,20 +93,20 @@ def test_a_composite_has_one_study_with_its_parts(configure: Configure) -> None:
     assert len(fits_of(found, "plain")) == 1
 
 
-def test_two_parts_of_one_kind_have_names_of_their_own(configure: Configure) -> None:
+def test_two_components_of_one_strategy_have_different_names(configure: Configure) -> None:
     found = plan(configure(strategies="both(dial(kind=plain), dial(kind=plain, log=x))"))
     request = next(fit.tuning for fit in found.fits if fit.strategy.startswith("both"))
     assert request is not None
     assert [node.path for node in request.study.root.walk()] == ["", "dial-1", "dial-2"]
 
 
-def test_a_size_knob_is_not_tuned_under_a_budget_of_parameters(configure: Configure) -> None:
+def test_a_size_is_not_tuned_under_a_budget_of_parameters(configure: Configure) -> None:
     config = configure(strategies="lora", budget={"steps": 5, "trainable_params": [0.01]}, set="train.batch_size=4")
     request = fits_of(plan(config), "lora")[0].tuning
     assert request is not None and request.study.root.tuned == ("lr",)
 
 
-def test_labels_make_two_studies_of_what_needs_none_and_steps_do_not(configure: Configure) -> None:
+def test_a_strategy_without_labels_has_a_study_per_label_count_but_not_per_step_count(configure: Configure) -> None:
     by_steps = plan(configure(strategies="lexicon", budget={"steps": [5, 10]}, set="train.batch_size=4"))
     assert [(fit.seed, fit.budget.limits) for fit in fits_of(by_steps, "lexicon")] == [(None, {})]
     by_labels = plan(

@@ -80,7 +80,7 @@ def test_a_run_json_says_the_same_as_the_command_line(
     assert "4 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_the_python_interface_is_as_short(line: list[str], toy_file: Path, tmp_path: Path) -> None:
+def test_a_run_from_python(line: list[str], toy_file: Path, tmp_path: Path) -> None:
     main([*line, "--quiet", "--no-report"])
     outcome = run_api(str(tmp_path / "out" / "run.json"), quiet=True, seeds=[0, 1])
     assert outcome.done == 2

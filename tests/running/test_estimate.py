@@ -41,14 +41,16 @@ def test_more_steps_take_longer(toy_config: Configure) -> None:
 
 
 @pytest.mark.parametrize(("budget", "how", "seconds"), [({"seconds": 60}, "budget", 61), ({"flops": 2e6}, "rough", 11)])
-def test_a_budget_that_is_time_is_its_own_estimate(
+def test_a_budget_of_time_is_its_own_estimate(
     toy_config: Configure, budget: dict[str, Any], how: str, seconds: float
 ) -> None:
     found = estimates(toy_config(strategies="head", baseline="head", budget=budget))["fit", "head"]
     assert (found.how, found.seconds) == (how, pytest.approx(seconds))
 
 
-def test_what_was_measured_before_counts(toy_config: Configure, run_inline: Callable[[RunConfig], RunResult]) -> None:
+def test_earlier_measurements_replace_rough_estimates(
+    toy_config: Configure, run_inline: Callable[[RunConfig], RunResult]
+) -> None:
     store = run_inline(toy_config()).store
     wall, index = store.fits()[0].cost["wall_seconds"], store.cells()[0].cost["index_seconds"]
     found = estimates(toy_config(budget={"steps": 50}, seeds="1"))

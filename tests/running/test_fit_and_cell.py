@@ -33,7 +33,7 @@ def only(outcome: RunResult) -> tuple[FitRecord, CellResult]:
     return fits[0], cells[0]
 
 
-def test_a_fit_records_what_it_spent_and_on_what(toy_config: Configure, run_inline: Run) -> None:
+def test_a_fit_records_what_it_spent(toy_config: Configure, run_inline: Run) -> None:
     outcome = run_inline(toy_config(seeds="3"))
     fit, cell = only(outcome)
     assert (fit.status, fit.seed, fit.strategy, fit.dataset, fit.model) == ("ok", 3, "toy", "tiny", "fake-model")
@@ -48,7 +48,7 @@ def test_a_fit_records_what_it_spent_and_on_what(toy_config: Configure, run_inli
     assert cell.budget == fit.budget and cell.cost["fit_seconds"] == fit.cost["fit_seconds"]
 
 
-def test_what_needs_no_labels_is_given_none(toy_config: Configure, run_inline: Run) -> None:
+def test_a_strategy_without_need_of_labels_gets_none(toy_config: Configure, run_inline: Run) -> None:
     outcome = run_inline(toy_config(strategies="words", baseline="words"))
     fit, cell = only(outcome)
     assert outcome.store.train_relevant(fit.fit) == [] and fit.report["data"]["labels"] == 0
@@ -83,7 +83,7 @@ def test_a_query_is_seen_if_a_relevant_document_was_a_positive(
     assert (cell.strata["seen"]["n"], cell.strata["unseen"]["n"]) == (1, 7)
 
 
-def test_a_probe_is_compared_with_the_untouched_composition(
+def test_a_probe_is_compared_with_the_untrained_counterpart(
     toy_config: Configure, run_inline: Run, probe_folder: Path
 ) -> None:
     outcome = run_inline(toy_config(strategies="toy(bonus=100)", baseline="toy(bonus=100)", probes=str(probe_folder)))
@@ -96,7 +96,7 @@ def test_a_probe_is_compared_with_the_untouched_composition(
 
 
 @pytest.mark.parametrize(("ceiling", "documents"), [(0.2, 96), (1.1, 48)])
-def test_a_probe_near_its_ceiling_is_searched_in_the_union_with_the_target(
+def test_a_saturated_probe_is_searched_together_with_the_target(
     toy_config: Configure,
     run_inline: Run,
     probe_folder: Path,
@@ -124,7 +124,7 @@ def test_a_probe_asks_no_more_queries_than_a_strategy_can_answer(
     assert cells["probe"].forgetting["elsewhere"]["n"] == 3
 
 
-def test_the_limit_of_a_part_holds_however_deep_and_that_of_a_teacher_does_not() -> None:
+def test_the_query_limit_of_a_nested_component_holds_and_that_of_a_teacher_does_not() -> None:
     def around(limit: int | None, part: Any = None, teacher: Any = None) -> Any:
         components = [each for each in (part, teacher) if each]
         return SimpleNamespace(probe_queries=limit, components=components, serving_components=[part] if part else [])
@@ -163,7 +163,7 @@ def test_the_querys_own_document_is_dropped_where_the_dataset_says_so(
         ("overrun", "over_budget", "steps: 10 used, 5 allowed"),
     ],
 )
-def test_how_a_fit_ended_is_its_status_and_that_of_its_cells(
+def test_a_fit_and_its_cells_have_the_status_that_fitting_gave(
     toy_config: Configure, run_inline: Run, does: str, status: str, reason: str
 ) -> None:
     outcome = run_inline(toy_config(set=f"toy.does={does}"))
@@ -173,14 +173,14 @@ def test_how_a_fit_ended_is_its_status_and_that_of_its_cells(
     assert outcome.exit_code == (0 if status in ("over_budget", "not_applicable") else 1)
 
 
-def test_what_trains_and_moves_nothing_has_no_effect(toy_config: Configure, run_inline: Run) -> None:
+def test_training_that_moves_nothing_has_no_effect(toy_config: Configure, run_inline: Run) -> None:
     outcome = run_inline(toy_config(strategies="head,head(bonus=0.5)", baseline="head"))
     assert {fit.strategy: fit.status for fit in outcome.store.fits()} == {"head": "no_effect", "head(bonus=0.5)": "ok"}
     still = next(cell for cell in outcome.store.results() if cell.strategy == "head")
     assert still.status == "no_effect" and not still.metrics
 
 
-def test_a_failed_part_fails_its_dependants_with_its_reason(toy_config: Configure, run_inline: Run) -> None:
+def test_a_failed_component_fails_its_composites_with_the_reason(toy_config: Configure, run_inline: Run) -> None:
     outcome = run_inline(toy_config(strategies="both(both(toy)),words", baseline="words", set="toy.does=raise"))
     statuses = {fit.strategy: (fit.status, fit.reason) for fit in outcome.store.fits()}
     assert statuses["words"] == ("ok", "")
@@ -196,13 +196,13 @@ def test_a_composite_reports_its_own_cost_and_the_total(toy_config: Configure, r
     assert composite.cost["fit_seconds"] < composite.cost["total_fit_seconds"]
 
 
-def test_a_price_is_charged_where_one_is_given(toy_config: Configure, run_inline: Run, tmp_path: Path) -> None:
+def test_a_price_per_hour_gives_a_cost_in_usd(toy_config: Configure, run_inline: Run, tmp_path: Path) -> None:
     fit, _ = only(run_inline(toy_config(usd_per_hour=3600)))
     assert fit.cost["usd"] == pytest.approx(fit.cost["fit_seconds"])
     assert only(run_inline(toy_config(out=str(tmp_path / "unpriced"))))[0].cost["usd"] is None
 
 
-def test_what_a_whole_cost_is_known_with_an_untrained_part_and_at_a_price_given_later(
+def test_a_composite_has_a_total_cost_with_untrained_components_and_a_later_price(
     toy_config: Configure, run_inline: Run
 ) -> None:
     whole = "both(toy,teacher=words)"
@@ -228,7 +228,7 @@ def test_what_a_whole_cost_is_known_with_an_untrained_part_and_at_a_price_given_
     assert cost(None) == pytest.approx(7200), "an invocation without a price takes none back"
 
 
-def test_what_trains_nothing_is_planned_with_the_price(toy_config: Configure, run_inline: Run) -> None:
+def test_an_untrained_strategy_is_planned_with_the_price(toy_config: Configure, run_inline: Run) -> None:
     fit, _ = only(run_inline(toy_config(strategies="words", baseline="words", usd_per_hour=3600)))
     assert fit.budget["limits"] == {}
     assert fit.cost["usd"] == pytest.approx(fit.cost["fit_seconds"])
@@ -291,7 +291,7 @@ def test_overrun(limits: dict[str, Any], over: bool) -> None:
     assert bool(overrun(Budget(**limits), SPENT)) == over
 
 
-def test_similarity_is_not_applicable_to_what_has_no_encoder(
+def test_similarity_is_not_applicable_without_an_encoder(
     toy_config: Configure, run_inline: Run, tmp_path: Path
 ) -> None:
     pairs = tmp_path / "pairs"

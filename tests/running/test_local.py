@@ -65,7 +65,7 @@ def test_every_job_has_a_process_of_its_own_and_reports(toy_config: Configure, t
     assert not list((outcome.store.folder / "logs").glob("*.log")), "what went well leaves no log"
 
 
-def test_a_process_that_is_killed_is_a_failed_fit_and_the_others_go_on(toy_config: Configure) -> None:
+def test_a_killed_process_is_a_failed_fit_and_the_run_continues(toy_config: Configure) -> None:
     outcome = run(toy_config(strategies="toy(does=die),toy(does=exit),toy", baseline="toy"))
     fits = {fit.strategy: fit for fit in outcome.store.fits()}
     assert fits["toy(does=die)"].status in ("failed", "oom")
@@ -99,7 +99,7 @@ def listens_to_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("listens_to_ctrl_c")
-def test_ctrl_c_ends_every_process_and_keeps_what_stands(toy_config: Configure, tmp_path: Path) -> None:
+def test_ctrl_c_ends_every_process_and_keeps_completed_work(toy_config: Configure, tmp_path: Path) -> None:
     """Pressed twice, too, and with a process that does not want to go: the second finds the first at work."""
     marker, ready = tmp_path / "pids", tmp_path / "pids.ready"
     config = toy_config(strategies="toy,head(does=cling)", baseline="toy", set=f"head.marker={marker}")
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_every_process_and_keeps_what_stands(toy_config: Configure, 
     assert outcome.store.invocations()[-1]["exit_code"] == 130
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(toy_config: Configure, tmp_path: Path) -> None:
     """The parent is killed without a word; its child ends too, and the same command does the rest."""
     marker = tmp_path / "pids"
     config = toy_config(strategies="toy,head(does=wait)", baseline="toy", set=f"head.marker={marker}")
@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(toy_config: Configure, tmp_
     assert (store.fit(outcome.plan.fits[0].name).environment, store.cell(outcome.plan.cells[0].name).cost) == stood
 
 
-def test_a_process_works_where_its_parent_does_now(
+def test_a_process_has_the_current_folder_and_variables_of_its_parent(
     toy_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not where the fork server was started: folder and variables may have changed since."""
@@ -178,7 +178,7 @@ def test_processes_are_spawned_where_a_gpu_is_asked_for() -> None:
     assert best_start_method(ExecutionSettings(device="cpu")) == ("forkserver" if sys.platform == "linux" else "spawn")
 
 
-def test_libraries_that_are_loaded_already_keep_to_the_threads_of_the_job() -> None:
+def test_loaded_libraries_use_the_threads_of_the_job() -> None:
     code = (
         "import faiss, numpy, scipy.linalg, torch\n"
         "from threadpoolctl import threadpool_info\n"

@@ -79,7 +79,7 @@ def planted(
     )
 
 
-def test_training_on_shuffled_pairs_is_said_to_forget(
+def test_the_report_says_that_training_on_shuffled_pairs_forgets(
     planted: RunConfig, run_inline: Callable[[RunConfig], RunResult]
 ) -> None:
     outcome = run_inline(planted)

@@ -33,7 +33,7 @@ def text_of(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_lines_say_what_begins_and_how_it_ended(job: Job) -> None:
+def test_lines_show_the_start_and_the_end_of_a_job(job: Job) -> None:
     console = screen(terminal=False)
     with Lines(console, 2) as shown:
         shown.started(job)
@@ -44,7 +44,7 @@ def test_lines_say_what_begins_and_how_it_ended(job: Job) -> None:
     assert "loss" not in text_of(console), "steps are shown twice a minute at most"
 
 
-def test_a_long_training_is_heard_of(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_show_the_progress_of_a_long_training(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
     console = screen(terminal=False)
     shown = Lines(console, 1)
@@ -73,7 +73,7 @@ def test_a_terminal_shows_step_loss_score_and_time_left(job: Job) -> None:
     assert "step 3/5, loss 0.512, dev 0.625" in text and "fit toy on tiny" in text and "done" in text
 
 
-def test_quiet_shows_failures_alone(job: Job) -> None:
+def test_quiet_shows_only_failures(job: Job) -> None:
     console = screen(terminal=False)
     with Quiet(console, 2) as shown:
         shown.started(job)

@@ -44,7 +44,7 @@ def test_a_new_probe_dataset_or_composite_trains_nothing_again(
     assert len(marker.read_text().splitlines()) == 2
 
 
-def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inline: RunInline, tmp_path: Path) -> None:
+def test_failed_fits_run_again_only_on_request(toy_config: Configure, run_inline: RunInline, tmp_path: Path) -> None:
     marker = tmp_path / "fits"
     config = toy_config(strategies="toy,words", set=f"toy.does=raise,toy.marker={marker}".split(","))
     assert run_inline(config).exit_code == 1
@@ -55,19 +55,19 @@ def test_failed_fits_stay_failed_until_asked_for(toy_config: Configure, run_inli
     assert retried.done == 2 and len(marker.read_text().splitlines()) == 2
 
 
-def test_what_cannot_go_better_is_not_retried(toy_config: Configure, run_inline: RunInline) -> None:
+def test_not_applicable_fits_are_not_retried(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config(strategies="toy,words", set="toy.does=refuse")
     run_inline(config)
     assert run_inline(config.replace(overwrite="failed")).done == 0
 
 
-def test_always_makes_everything_again(toy_config: Configure, run_inline: RunInline) -> None:
+def test_overwrite_always_runs_everything_again(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config()
     run_inline(config)
     assert run_inline(config.replace(overwrite="always")).done == 2
 
 
-def test_a_missing_artefact_is_made_again_where_it_is_needed(
+def test_a_fit_with_a_missing_artefact_runs_again_where_it_is_needed(
     toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     config = toy_config()
@@ -75,11 +75,11 @@ def test_a_missing_artefact_is_made_again_where_it_is_needed(
     shutil.rmtree(store.fit_folder(store.fits()[0].fit) / "model")
     assert store.problems() == [] and run_inline(config).done == 0, "records without weights are whole"
     outcome = run_inline(toy_config(probes=str(probe_folder)))
-    assert outcome.done == 2, "the fit and the probe; the target stands"
+    assert outcome.done == 2, "the fit and the probe; the target is complete"
     assert outcome.statuses == {"ok": 2}
 
 
-def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure, run_inline: RunInline) -> None:
+def test_the_advice_about_a_missing_artefact_works(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config()
     store = run_inline(config).store
     fit = store.fits()[0].fit
@@ -92,7 +92,7 @@ def test_what_is_said_of_a_missing_artefact_makes_it_again(toy_config: Configure
     assert run_inline(config).done == 1 and list(store.artefact(fit).iterdir())
 
 
-def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refused_before_the_work(
+def test_a_folder_that_cannot_be_written_and_a_missing_device_are_refused_first(
     toy_config: Configure, run_inline: RunInline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_and_a_device_that_is_not_here_are_refus
         run_inline(toy_config(device="cuda"))
 
 
-def test_a_damaged_artefact_is_made_again_where_it_is_needed(
+def test_a_fit_with_a_damaged_artefact_runs_again_where_it_is_needed(
     toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     store = run_inline(toy_config()).store
@@ -112,14 +112,14 @@ def test_a_damaged_artefact_is_made_again_where_it_is_needed(
     assert run_inline(toy_config(probes=str(probe_folder))).statuses == {"ok": 2}
 
 
-def test_a_damaged_record_is_made_again(toy_config: Configure, run_inline: RunInline) -> None:
+def test_a_job_with_a_damaged_record_runs_again(toy_config: Configure, run_inline: RunInline) -> None:
     store = run_inline(toy_config()).store
     (store.cell_folder(store.cells()[0].cell) / "result.json").write_text("{")
     assert len(store.problems()) == 1
     assert run_inline(toy_config()).done == 1 and store.problems() == []
 
 
-def test_a_lost_part_is_made_again_for_its_composite(
+def test_a_lost_component_runs_again_for_its_composite(
     toy_config: Configure, run_inline: RunInline, probe_folder: Path
 ) -> None:
     config = toy_config(strategies="both(toy),words", baseline="words")
@@ -156,7 +156,7 @@ def test_two_runs_do_not_write_into_one_folder(toy_config: Configure) -> None:
         Run.prepare(config).execute(Silent(), Nested)
 
 
-def test_results_are_a_table_away(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
+def test_results_as_a_table(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
     frame = run_inline(toy_config(seeds="0,1", probes=str(probe_folder))).frame()
     assert frame["seed"].tolist() == [0, 1]
     assert {"strategy", "ndcg@10", "ndcg@10/unseen", "cost.fit_seconds", "forgetting.elsewhere"} <= set(frame.columns)

@@ -142,7 +142,7 @@ def test_a_job_is_submitted_again_where_the_machine_failed_and_only_there(toy_co
     assert stages == ["submitted again: node 3 is gone"] * (1 + ATTEMPTS - 1)
 
 
-def test_what_depends_on_a_failed_job_fails_with_its_reason_and_without_a_process(
+def test_dependants_of_a_failed_job_fail_with_its_reason_and_without_a_process(
     toy_config: Configure, store: Store
 ) -> None:
     executor = Scripted(store, script={"toy": [lost("broken")]})
@@ -240,7 +240,7 @@ def test_an_executor_is_one_file_that_the_command_line_names(
     }  # fmt: skip
 
 
-def test_executors_are_named_and_what_is_planned_is_not_promised() -> None:
+def test_unknown_and_planned_executors_are_refused() -> None:
     with pytest.raises(BenchError, match="did you mean 'local'"):
         executor_factory("lokal")
     for name in ("ray", "slurm"):

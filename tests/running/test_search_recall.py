@@ -9,7 +9,7 @@ from bench.config.schema import RunConfig
 from bench.running.run import RunResult
 
 
-def test_the_recall_of_approximate_search_stands_in_the_record(
+def test_the_record_holds_the_recall_of_approximate_search(
     toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], RunResult], toy_file: Path, tmp_path: Path
 ) -> None:
     exact = run_inline(toy_config(out=str(tmp_path / "exact"))).store.results()[0]

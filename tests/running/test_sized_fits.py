@@ -18,7 +18,7 @@ Run = Callable[[RunConfig], RunResult]
 SHARED = {"baseline": "words", "budget": {"steps": 1, "trainable_params": ["2%"]}}
 
 
-def test_a_size_that_is_set_is_fitted_as_it_is(
+def test_a_size_that_the_user_sets_is_fitted(
     toy_config: Configure,
     run_inline: Run,
     tiny_folder: Callable[[str], Path],
@@ -38,7 +38,9 @@ def test_a_size_that_is_set_is_fitted_as_it_is(
 
 
 @pytest.mark.parametrize("size", ["r=16", "r=4"])
-def test_a_size_that_is_set_makes_another_fit_though_it_is_the_default(toy_config: Configure, size: str) -> None:
+def test_a_size_that_the_user_sets_makes_another_fit_even_if_it_is_the_default(
+    toy_config: Configure, size: str
+) -> None:
     def fits(**changes: object) -> dict[str, dict[str, object]]:
         found = plan(toy_config(strategies="lora", baseline="lora", **changes))
         return {fit.name: fit.config for fit in found.fits}
@@ -50,9 +52,7 @@ def test_a_size_that_is_set_makes_another_fit_though_it_is_the_default(toy_confi
     assert (fits() == fits(set=f"lora.{size}")) is (size == "r=16"), "the default, where nothing turns it"
 
 
-def test_fits_are_made_again_where_such_a_budget_comes_to_give_other_sizes(
-    toy_config: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_rule_of_sizing_makes_other_fits(toy_config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     def fits(**changes: object) -> set[str]:
         return {fit.name for fit in plan(toy_config(strategies="lora,whitening", baseline="lora", **changes)).fits}
 

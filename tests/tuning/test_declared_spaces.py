@@ -17,7 +17,7 @@ NAMES = sorted(REGISTRY.names())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_default_lies_in_the_space_that_it_is_tuned_in(name: str) -> None:
+def test_every_default_lies_in_its_search_space(name: str) -> None:
     config = REGISTRY.get(name).Config
     known = {field.name: field.default for field in fields(config)}
     assert set(config.space) <= set(known)
@@ -34,14 +34,14 @@ def test_bounds_and_values_are_in_order(name: str) -> None:
             assert param.low < param.high
 
 
-def test_what_trains_an_encoder_tunes_its_learning_rate_or_says_so_itself() -> None:
+def test_every_strategy_that_trains_an_encoder_tunes_its_learning_rate() -> None:
     without = [
         name for name in NAMES if REGISTRY.get(name).trains == "encoder" and "lr" not in REGISTRY.get(name).Config.space
     ]
     assert without in ([], ["distill"]), "distill takes the learning rate of its part"
 
 
-def test_a_budget_of_parameters_takes_the_size_knob_out() -> None:
+def test_a_budget_of_parameters_takes_the_size_out_of_the_study() -> None:
     kind = REGISTRY.get("lora")
     config = kind.Config()
     assert tunable(kind, config, {}, Budget(steps=1)) == ("lr", "r")
@@ -58,7 +58,7 @@ def test_a_budget_of_parameters_takes_the_size_knob_out() -> None:
         ("prefix", {"reparametrise": True}, ("lr", "tokens")),  # its network is turned
     ],
 )
-def test_a_budget_of_parameters_takes_out_what_decides_the_size_and_nothing_else(
+def test_a_budget_of_parameters_takes_out_only_the_options_that_decide_the_size(
     name: str, options: dict[str, bool], tuned: tuple[str, ...]
 ) -> None:
     kind = REGISTRY.get(name)
@@ -66,7 +66,7 @@ def test_a_budget_of_parameters_takes_out_what_decides_the_size_and_nothing_else
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_size_knob_is_an_option_of_its_strategy_which_then_trains_something(name: str) -> None:
+def test_a_size_parameter_is_an_option_of_a_strategy_that_trains(name: str) -> None:
     config = REGISTRY.get(name).Config()
     if (size_parameter := config.size_parameter()) is not None:
         assert set(size_parameter.options) <= {field.name for field in fields(config)}

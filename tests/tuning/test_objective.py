@@ -25,7 +25,7 @@ def logged(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
 
 
-def test_folds_part_the_training_queries_and_leave_the_development_queries_alone(tiny_training: TrainingData) -> None:
+def test_folds_split_the_training_queries_and_keep_the_development_queries(tiny_training: TrainingData) -> None:
     folds = folds_of(tiny_training)
     held = [set(fold.dev_qrels) for fold in folds]
     assert len(folds) == 3
@@ -52,7 +52,7 @@ def test_a_trial_is_the_mean_over_folds_and_never_sees_a_test_query(
         assert seen["seed"] == [0, 0]
 
 
-def test_with_many_training_queries_the_development_split_scores(
+def test_with_many_training_queries_the_development_split_scores_a_trial(
     study: StudySpec, environment: Any, tmp_path: Path, tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FOLDED_BELOW", 10)
@@ -99,7 +99,7 @@ def test_a_study_is_run_resumed_and_extended(study: StudySpec, environment: Any,
     assert load_completed(study, environment.store) == again.first(4)
 
 
-def test_too_few_labels_leave_the_defaults_and_say_so(study: StudySpec, environment: Any) -> None:
+def test_too_few_labels_keep_the_defaults(study: StudySpec, environment: Any) -> None:
     study = replace(study, training=replace(study.training, selection_floor=100))
     found = run_trials(study, environment)
     assert found.trials == () and found.best is None
@@ -107,7 +107,7 @@ def test_too_few_labels_leave_the_defaults_and_say_so(study: StudySpec, environm
     assert run_trials(study, environment) == found
 
 
-def test_a_composite_and_its_parts_are_tried_together(
+def test_a_composite_and_its_components_are_tried_together(
     configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], environment: Any
 ) -> None:
     config = configure(strategies="both(dial, plain)", set=["train.selection_floor=20", "dial.kind=plain"])
@@ -116,7 +116,7 @@ def test_a_composite_and_its_parts_are_tried_together(
     assert low.value is not None and high.value is not None and high.value > low.value
 
 
-def test_a_model_is_read_once_and_nobody_changes_another_s(tiny_bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_read_once_and_each_fit_has_a_copy(tiny_bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     reads = []

@@ -38,7 +38,7 @@ def test_trial_0_is_the_default() -> None:
     assert sampling.propose(SPACE, DEFAULTS, [], 0) == DEFAULTS
 
 
-def test_what_is_tried_lies_in_the_space_in_three_digits_and_never_twice() -> None:
+def test_suggestions_lie_in_the_space_have_three_digits_and_differ() -> None:
     trials = run(12)
     for trial in trials:
         assert set(trial.params) == set(SPACE)
@@ -47,14 +47,14 @@ def test_what_is_tried_lies_in_the_space_in_three_digits_and_never_twice() -> No
     assert len({repr(trial.params) for trial in trials}) == 12
 
 
-def test_the_first_four_after_the_default_lie_in_a_quarter_each_of_every_range() -> None:
+def test_the_first_four_after_the_default_lie_in_different_quarters_of_every_range() -> None:
     tried = [trial.params for trial in run(5)[1:]]
     assert sorted(int((math.log10(params["lr"]) + 5) / 3 * 4) for params in tried) == [0, 1, 2, 3]
     assert sorted(int((params["share"] - 0.25) / 0.5 * 4) for params in tried) == [0, 1, 2, 3]
     assert sorted(params["hybrid.method"] for params in tried) == ["rrf", "rrf", "weighted", "weighted"]
 
 
-def test_an_interrupted_study_goes_on_as_if_it_had_not_been() -> None:
+def test_an_interrupted_study_ends_with_the_same_trials() -> None:
     whole = run(9)
     for stopped_after in (1, 6):
         assert run(9, whole[:stopped_after]) == whole
@@ -66,20 +66,20 @@ def test_later_trials_learn_from_earlier_ones() -> None:
     assert sum(near[12:]) > sum(near[:12])
 
 
-def test_a_diverged_trial_is_learned_from_and_no_obstacle() -> None:
+def test_the_estimator_accepts_a_diverged_trial() -> None:
     trials = [Trial(number=0, params=DEFAULTS, status="diverged")]
     trials += [Trial(number=n, params={**DEFAULTS, "lr": 1e-3 * n}, value=0.5) for n in (1, 2, 3)]
     assert sampling.propose(SPACE, DEFAULTS, trials, 4) is not None
 
 
-def test_a_default_outside_the_bounds_is_tried_and_no_obstacle() -> None:
+def test_the_estimator_accepts_a_default_outside_the_bounds() -> None:
     outside = {**DEFAULTS, "lr": 0.5}
     trials = [Trial(number=0, params=outside, value=0.1)]
     found = sampling.propose(SPACE, outside, trials, 1)
     assert found is not None and found["lr"] <= 1e-2
 
 
-def test_a_finite_space_is_tried_in_full_and_then_is_done() -> None:
+def test_a_finite_space_is_tried_in_full_and_no_more() -> None:
     finite: dict[str, Param] = {"method": Choice(("a", "b")), "k": Choice((1, 2, 3))}
     trials: list[Trial] = []
     while (params := sampling.propose(finite, {"method": "b", "k": 2}, trials, len(trials))) is not None:

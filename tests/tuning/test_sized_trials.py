@@ -17,7 +17,7 @@ Configure = Callable[..., RunConfig]
 
 
 @pytest.mark.parametrize(("strategy", "fits"), [("linear", True), ("linear(rank=2)", True), ("linear(rank=9)", False)])
-def test_a_size_that_is_set_is_not_turned_in_a_trial_either(
+def test_a_trial_keeps_a_size_that_the_user_sets(
     strategy: str,
     fits: bool,
     configure: Configure,

@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_fits_take_what_their_study_chose_and_the_same_again_makes_nothing(
+def test_fits_take_what_their_study_chose_and_the_same_command_runs_nothing(
     configure: Configure, tmp_path: Path
 ) -> None:
     config = configure(tune_trials=3, seeds="0,1", set=["train.selection_floor=20", "dial.kind=plain"])
@@ -58,7 +58,7 @@ def test_a_default_that_fails_fails_the_fit_with_its_reason(configure: Configure
 
 
 @pytest.mark.usefixtures("cache")
-def test_tune_makes_the_studies_alone_and_a_run_finds_them(
+def test_tune_runs_only_the_studies_and_a_run_uses_them(
     configure: Configure,
     tmp_path: Path,
     dials: Path,

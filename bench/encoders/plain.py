@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import NotApplicableError
 from bench.models.architectures import plain_name
+from bench.models.length import length_limit
 from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
@@ -67,13 +68,14 @@ def plain_encoder(
         prompts=base.prompts,
         default_prompt_name=base.default_prompt_name,
         similarity_fn_name=base.similarity_fn_name,
+        truncate_dim=base.truncate_dim,
     ).eval()
 
 
 def plain_base(resources: Resources) -> SentenceTransformer:
     """Return a fresh base model that cuts texts where the strategies cut them."""
     base = resources.model.load("cpu")
-    if resources.max_length is not None:
+    if resources.max_length is not None and length_limit(base) is not None:
         base.max_seq_length = min(resources.max_length, base.max_seq_length or resources.max_length)
     return base
 
@@ -97,6 +99,8 @@ def with_affine_head(
     from sentence_transformers.sentence_transformer.modules import Dropout
 
     base = plain_base(resources)
+    if base.truncate_dim is not None:
+        raise NotApplicableError(f"{name} maps truncated vectors, which no plain sentence-transformers model can do")
     dimension = resources.encoder.dimension
     weight, bias = _affine(head, dimension, name)
     dense = Dense(dimension, len(weight), activation_function=torch.nn.Identity(), init_weight=weight, init_bias=bias)

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from bench.models.architectures import transformer_of
+from bench.models.length import token_lengths
 from bench.retrieval.encode import prompt_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
     of_tokens = [each for each in products if each.rows in (length, length + virtual)]
     of_calls = [each for each in products if each.rows not in (1, length, length + virtual)]
     gradients = [each.gradient for each in attentions] or [any(each.input_gradient for each in of_tokens)]
-    config: Any = transformer_of(model).config
+    config: Any = getattr(getattr(transformer, "model", None), "config", None)  # static embeddings have none
     layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0) or 0)
     hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0) or 0)
     return FlopModel(
@@ -120,8 +120,7 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
 def token_counts(model: SentenceTransformer, texts: Sequence[str], kind: Kind, limit: int) -> np.ndarray:
     """Return the number of tokens of each text with the model's prompt, cut to `limit`; shape (n,)."""
     prompt = prompt_of(model, kind) or ""
-    ids = model.tokenizer([prompt + text for text in texts], verbose=False)["input_ids"]
-    return np.minimum([len(each) for each in ids], limit)
+    return np.minimum(token_lengths(model, [prompt + text for text in texts]), limit)
 
 
 def query_flops(encoder: TextEncoder, texts: Sequence[str]) -> float:

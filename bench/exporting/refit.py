@@ -78,8 +78,9 @@ def _with_choices(config: StrategyConfig, choices: Mapping[str, Any]) -> Strateg
 def _dataset(environment: JobEnvironment, record: FitRecord, names: Iterable[str]) -> Dataset:
     for name in names:
         dataset = environment.dataset(name)
-        if isinstance(dataset, Dataset) and dataset.name == record.dataset:
-            if dataset.fingerprint != record.fingerprints.get("dataset"):
-                raise BenchError(f"--final-refit: the content of dataset {name} has changed since the fit")
+        if isinstance(dataset, Dataset) and dataset.fingerprint == record.fingerprints.get("dataset"):
             return dataset
-    raise BenchError(f"--final-refit: the run does not record where its dataset {record.dataset!r} is")
+    raise BenchError(
+        f"--final-refit: no dataset that the run names has the content of {record.dataset!r}. It is gone, or has "
+        "changed since the fit"
+    )

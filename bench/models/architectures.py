@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import NotApplicableError, unknown
+from bench.models.length import length_limit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -228,7 +229,7 @@ class ModelSizes:
     @property
     def tokens(self) -> int:
         """Number of tokens that the model cuts a text to. It bounds the number of virtual tokens."""
-        return int(self._model.max_seq_length or 512)
+        return int(length_limit(self._model) or 0)
 
 
 def family(model: SentenceTransformer) -> Architecture:

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
+from bench.models.checks import require_loadable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 CONTENT = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""Files that determine embeddings: weights, configurations and vocabulary."""
+"""Files of a model on the hub that are downloaded: weights, configuration of all modules, vocabulary."""
+_NO_PART = frozenset({".md", ".onnx", ".h5", ".msgpack", ".ot", ".png", ".jpg", ".svg", ".pdf", ".lock"})
+"""Files that decide no vector: descriptions, and weights of other libraries."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,46 @@ class BaseModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over all files that determine embeddings."""
+        """16 hex digits over the content of all files that may determine embeddings."""
         digest = hashlib.sha256((self.pooling or "").encode())
-        files = {path for pattern in CONTENT for path in self.path.rglob(pattern) if path.is_file()}
-        for path in sorted(files):
-            digest.update(str(path.relative_to(self.path)).encode())
-            digest.update(sha256(path).encode())
+        try:
+            for name, _, _ in self._stamps:  # taken before the content is read
+                digest.update(str(Path(name).relative_to(self.path)).encode("utf-8", "surrogateescape"))
+                digest.update(sha256(Path(name)).encode())
+        except OSError as error:
+            raise ModelError(f"model {self.name!r} at {self.path} cannot be read: {error}") from error
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def _stamps(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of each file: a change since the fingerprint was made is noticed on loading."""
+        return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self._files()]
+
+    def _files(self) -> list[Path]:
+        """Return all files except those that are known to play no part. A new kind of file counts."""
+        return sorted(
+            path
+            for path in self.path.rglob("*")
+            if path.suffix not in _NO_PART
+            and not any(part.startswith(".") for part in path.relative_to(self.path).parts)
+            and path.name != "LICENSE"
+            and path.is_file()
+        )
 
     def load(self, device: str = "cpu") -> SentenceTransformer:
         """Return a fresh copy in fp32 and evaluation mode, with the model's own prompts, pooling and maximum length.
 
         Raises:
-            ModelError: the folder holds no sentence-transformers model with safetensors weights.
+            ModelError: the folder holds no sentence-transformers model with safetensors weights, or its files have
+                changed since the fingerprint was made.
         """
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()
+        require_loadable(self)
+        fingerprint = self.fingerprint
         try:
             model = SentenceTransformer(
                 str(self.path),
@@ -61,11 +85,26 @@ class BaseModel:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32, **self.options},
             )
-        except (OSError, ValueError) as error:
-            raise ModelError(f"model {self.name!r} at {self.path} cannot be loaded: {error}") from error
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the libraries raise whatever a damaged file leads to
+            reason = error if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+            raise ModelError(f"model {self.name!r} at {self.path} cannot be loaded: {reason}") from error
+        now = BaseModel(self.name, self.path, self.pooling)
+        if self._stamps != now._stamps and fingerprint != now.fingerprint:
+            raise ModelError(f"model {self.name!r} at {self.path} changed while it was in use: run again")
+        if model.truncate_dim is not None:
+            model.register_forward_hook(_truncate)
         if self.pooling is not None:
             _set_pooling(model, self.pooling)
         return model.eval()
+
+
+def _truncate(model: SentenceTransformer, args: object, features: dict[str, Any]) -> dict[str, Any]:
+    """Cut vectors to the model's own `truncate_dim` wherever they are made, as the library's `encode` does."""
+    if "sentence_embedding" in features:
+        features["sentence_embedding"] = features["sentence_embedding"][..., : model.truncate_dim]
+    return features
 
 
 def _set_pooling(model: SentenceTransformer, mode: str) -> None:

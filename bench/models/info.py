@@ -58,7 +58,16 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
 
 
 def _dimension(folder: Path) -> int | None:
-    """Return the width of the last module that sets one: projection, pooling or transformer."""
+    """Return the width of the last module that sets one, where vectors are not truncated to fewer dimensions.
+
+    It is a projection, else the pooling, else the transformer.
+    """
+    width = _width(folder)
+    cut = _json(folder / "config_sentence_transformers.json").get("truncate_dim")
+    return min(width, cut) if width is not None and isinstance(cut, int) else width
+
+
+def _width(folder: Path) -> int | None:
     for module in reversed(_modules(folder)):
         config = _json(folder / module["path"] / "config.json") if module["path"] else {}
         for key in ("out_features", "embedding_dimension", "word_embedding_dimension"):

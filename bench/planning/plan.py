@@ -19,8 +19,10 @@ from bench.data.locate import load_dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
+from bench.models.checks import model_notes
 from bench.models.locate import base_model
 from bench.planning.build import axis_versions, canonical, code_of, components_of, config_of, files_of, needs_of
+from bench.planning.naming import distinct_names
 from bench.planning.registry import Registry
 from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
 from bench.planning.study_spec import Node, StudySpec, TuningRequest
@@ -80,6 +82,7 @@ class Planner:
         self.training = config.training()
         self.datasets: dict[str, DatasetSummary] = {}
         self.models: dict[str, BaseModel] = {}
+        self.model_notes: list[str] = []
         self.digests: dict[Path, str] = {}
         self.fits: dict[str, FitSpec] = {}
         self.cells: dict[str, CellSpec] = {}
@@ -95,6 +98,14 @@ class Planner:
             notes.append(f"{config.baseline} is added: the other strategies are tested against it (--baseline)")
         nodes = [node for expression in expressions for node in self.resolve(expression, "", Budget()).walk()]
         self.check_overrides({name for node in nodes for name in (node.root, self.registry.get(node.root).name)})
+        self._distinguish(
+            [self.dataset(name) for name in dict.fromkeys((*config.datasets, *config.probes))],
+            [
+                self.model(name)
+                for name in dict.fromkeys((*config.model, *(node.model for node in nodes if node.model)))
+            ],
+        )
+        notes += self.model_notes
         targets = [self.dataset(name) for name in config.datasets]
         probes = [self.dataset(name) for name in config.probes]
         for target in targets:
@@ -217,10 +228,19 @@ class Planner:
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""
         if name not in self.models:
-            self.models[name] = base_model(
-                name or None, pooling=self.pooling, trust_remote_code=self.config.trust_remote_code
-            )
+            model = base_model(name or None, pooling=self.pooling, trust_remote_code=self.config.trust_remote_code)
+            self.model_notes += model_notes(model)
+            self.models[name] = model
         return self.models[name]
+
+    def _distinguish(self, targets: Sequence[DatasetSummary], models: Sequence[BaseModel]) -> None:
+        """Give models and datasets of one name, but of different content, names of their own."""
+        names = distinct_names([(each.name, each.requested, each.fingerprint) for each in targets])
+        self.datasets |= {each.requested: replace(each, name=name) for each, name in zip(targets, names, strict=True)}
+        names = distinct_names([(each.name, str(each.path), each.fingerprint) for each in models])
+        for model, name in zip(models, names, strict=True):
+            if name != model.name:
+                self.models |= {key: replace(each, name=name) for key, each in self.models.items() if each is model}
 
     @property
     def machine(self) -> str:

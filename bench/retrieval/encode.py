@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.budget import Meter
+from bench.models.length import UNLIMITED, cut_to, length_limit
 from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
@@ -71,7 +72,7 @@ class Encoder:
         self.fingerprint = fingerprint
         self.device = device
         self.precision = resolve(precision, device)
-        self.max_length = min(max_length or 10**9, model.max_seq_length or 512)
+        self.max_length = min(max_length or UNLIMITED, length_limit(model) or UNLIMITED)
         self._cache = cache
         self._meter = meter
         self._scratch = scratch
@@ -207,16 +208,15 @@ class Encoder:
         if self._is_ready:
             yield
             return
-        model, training, length = self.model, self.model.training, self.model.max_seq_length
+        model, training = self.model, self.model.training
         model.eval()
-        model.max_seq_length = self.max_length
         self._is_ready = True
+        limit = self.max_length if self.max_length < UNLIMITED else None
         try:
-            with torch.inference_mode(), weights_in(model, self.precision):
+            with torch.inference_mode(), weights_in(model, self.precision), cut_to(model, limit):
                 yield
         finally:
             self._is_ready = False
-            model.max_seq_length = length
             model.train(training)
 
     def _batches(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], np.ndarray]]:

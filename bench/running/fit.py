@@ -17,6 +17,7 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import encoder_of, uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
+from bench.models.checks import model_notes
 from bench.planning.build import build, config_of
 from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
@@ -67,6 +68,8 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None) -> Fit
     folder = store.begin_fit(spec.name)
     data = _data(spec, environment)
     resources = environment.resources(spec.model, spec.training)
+    if resources.model.fingerprint != (spec.fingerprints or {}).get("model", resources.model.fingerprint):
+        raise BenchError(f"model {resources.model.name!r} changed after the run was planned: run again")
     components = [environment.strategy(component) for component in spec.components]
     kind = environment.registry.get(spec.root)
 
@@ -84,6 +87,7 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None) -> Fit
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
     strategy.save(folder / MODEL)
+    fitted.notes += model_notes(resources.model)
 
     record = fit_record(spec, "ok")
     record.trains, record.reindex = strategy.trains, strategy.reindex

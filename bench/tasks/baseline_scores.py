@@ -51,18 +51,18 @@ def open_resources(model: str | None, max_length: int | None, scratch: Path | No
 
 def token_counter(resources: Resources) -> tuple[Callable[[Sequence[str]], list[int]], int]:
     """Return a function that counts the tokens of texts, special ones included, and the model's limit."""
+    from bench.models.length import UNLIMITED, length_limit, token_lengths
+
     model = resources.model.load("cpu")
-    tokenizer = model.tokenizer
 
     def count(texts: Sequence[str]) -> list[int]:
         lengths: list[int] = []
         for start in range(0, len(texts), 1000):
-            encoded = tokenizer(list(texts[start : start + 1000]), truncation=False, verbose=False)
-            lengths += [len(tokens) for tokens in encoded["input_ids"]]
+            lengths += token_lengths(model, texts[start : start + 1000])
         return lengths
 
-    limits = [length for length in (resources.max_length, model.max_seq_length) if length]
-    return count, int(min(limits))
+    limits = [length for length in (resources.max_length, length_limit(model)) if length]
+    return count, min(limits, default=UNLIMITED)
 
 
 def _scores(dataset: Dataset, split: str, search: Callable[[Corpus, dict[str, str], int], Ranking]) -> dict[str, float]:

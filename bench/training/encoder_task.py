@@ -22,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import token_counts
 from bench.models import precision
+from bench.models.length import UNLIMITED, cut_to, length_limit
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.encode import Kind, prompt_of
 from bench.strategy.settings import TrainingSettings
@@ -93,7 +94,7 @@ class EncoderTask:
         """Tokens of each text of each column, as the model cuts them."""
         if self._lengths is None:
             with self.resources.meter.excluded():
-                limit = min(self.resources.max_length or 10**9, self.module.max_seq_length or 512)
+                limit = min(self.resources.max_length or UNLIMITED, length_limit(self.module) or UNLIMITED)
                 self._lengths = {
                     name: token_counts(self.module, texts, _kind(name), limit) for name, texts in self.texts.items()
                 }
@@ -107,7 +108,7 @@ class EncoderTask:
         callback = _StepCallback(on_step, None if trial else self.strategy.after_step)
         with (
             tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
-            _shortened(model, resources.max_length),
+            cut_to(model, resources.max_length),
             tracking.folders() if tracking else nullcontext(),
         ):
             arguments = SentenceTransformerTrainingArguments(
@@ -221,18 +222,6 @@ class _StepCallback(TrainerCallback):
             due = control.should_log  # a log clears it, and the loss of this step is still to come
             self.log({f"eval_{PRIMARY_MEASURE}": decision.dev})
             control.should_log = due
-
-
-@contextmanager
-def _shortened(model: SentenceTransformer, max_length: int | None) -> Iterator[None]:
-    """Cut texts to `max_length` tokens for the length of a block."""
-    length = model.max_seq_length
-    if max_length is not None and length is not None:
-        model.max_seq_length = min(max_length, length)
-    try:
-        yield
-    finally:
-        model.max_seq_length = length
 
 
 def _prompts(model: SentenceTransformer, columns: dict[str, list[str]]) -> dict[str, str] | None:

@@ -1,0 +1,177 @@
+"""What a base model's files say about loading and comparing it. A model that is not understood is refused.
+
+No weights are loaded. Planning calls `model_notes` for each model of a run, so that no fit fails for these reasons.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ModelError
+
+if TYPE_CHECKING:
+    from bench.models.base import BaseModel
+
+_PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_LIBRARY = "sentence_transformers."
+_NORMALIZE = ".Normalize"
+_SIMILARITIES = ("cosine", "dot")
+_DISTANCES = ("euclidean", "manhattan")
+_ADAPTER = "adapter_config.json"
+
+
+def model_notes(model: BaseModel) -> list[str]:
+    """Return what the user must know about a base model before it is compared.
+
+    Raises:
+        ModelError: the model cannot be measured as its authors meant it. The message says what to do.
+    """
+    if not model.path.is_dir():  # a model behind an endpoint
+        return []
+    require_loadable(model)
+    _require_plain_weights(model)
+    return [*_similarity_notes(model), *_pooling_notes(model)]
+
+
+def require_loadable(model: BaseModel) -> None:
+    """Refuse files that loading would execute or unpickle, and modules that lie outside the model's folder.
+
+    Raises:
+        ModelError: there is such a file or module.
+    """
+    root = model.path.resolve()
+    for module in _modules(model):
+        kind, folder = str(module.get("type", "")), (root / str(module.get("path", ""))).resolve()
+        if not folder.is_relative_to(root):
+            raise ModelError(f"model {model.name!r}: modules.json names {module.get('path')!r}, outside of its folder")
+        if not kind.startswith(_LIBRARY) and not model.trust_remote_code:
+            raise ModelError(
+                f"model {model.name!r} has the module {kind!r}, which is code of its own: --trust-remote-code runs it"
+            )
+        _require_safetensors(model, folder, recursive=folder != root)
+    if not _modules(model):
+        _require_safetensors(model, root, recursive=False)
+
+
+def _require_safetensors(model: BaseModel, folder: Path, recursive: bool) -> None:
+    """Refuse a folder whose weights are in a format that is not safetensors."""
+    if not folder.is_dir():
+        return
+    folders = [folder, *(each for each in folder.rglob("*") if each.is_dir())] if recursive else [folder]
+    for each in folders:
+        files = [path for path in each.iterdir() if path.is_file()]
+        pickled = sorted(path.name for path in files if path.suffix in _PICKLED)
+        if pickled and not any(path.suffix == ".safetensors" for path in files):
+            raise ModelError(
+                f"model {model.name!r}: {each / pickled[0]} is not in the safetensors format, and other formats are "
+                "not loaded. Load the model with sentence-transformers where you trust it, and save it again"
+            )
+
+
+def _require_plain_weights(model: BaseModel) -> None:
+    """Refuse an adapter without its base model, a model of another type, and a tokenizer that cannot pad."""
+    folders = [model.path, *(model.path / str(module.get("path", "")) for module in _modules(model))]
+    for folder in folders:
+        if (folder / _ADAPTER).is_file():
+            base = _mapping(folder / _ADAPTER).get("base_model_name_or_path", "BASE")
+            raise ModelError(
+                f"model folder {model.path} holds a PEFT adapter ({_ADAPTER}), which training would discard. Merge it "
+                "first, in Python: from sentence_transformers import SentenceTransformer; from peft import PeftModel; "
+                f"model = SentenceTransformer({str(base)!r}); model[0].model = PeftModel.from_pretrained("
+                f"model[0].model, {str(folder)!r}).merge_and_unload(); model.save('merged')"
+            )
+    kind = _mapping(model.path / "config_sentence_transformers.json").get("model_type") or "SentenceTransformer"
+    if kind != "SentenceTransformer":
+        raise ModelError(f"model {model.name!r} is a {kind}. A base model is a SentenceTransformer: one vector a text")
+    if _has_transformer(model) and not _can_pad(model):
+        raise ModelError(
+            f"model {model.name!r}: its tokenizer has no pad token, so texts cannot be put into one batch. Set one and "
+            f"save it, in Python: from transformers import AutoTokenizer; tokenizer = AutoTokenizer.from_pretrained("
+            f"{str(_transformer_folder(model))!r}); tokenizer.pad_token = tokenizer.eos_token; "
+            f"tokenizer.save_pretrained({str(_transformer_folder(model))!r})"
+        )
+
+
+def _similarity_notes(model: BaseModel) -> list[str]:
+    """Return a note where a distance ranks as the inner product does. Refuse other functions than cosine and dot."""
+    name = _mapping(model.path / "config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
+    if name in _SIMILARITIES:
+        return []
+    modules = _modules(model)
+    if name == "euclidean" and modules and str(modules[-1].get("type", "")).endswith(_NORMALIZE):
+        return [
+            f"model {model.name!r} compares by Euclidean distance. Its vectors have unit length: cosine ranks alike"
+        ]
+    known = "the distance" if name in _DISTANCES else "the function"
+    raise ModelError(
+        f"model {model.name!r} compares by {known} {name!r} (config_sentence_transformers.json), and AdaptBench "
+        f"searches by {' or '.join(_SIMILARITIES)}. Scores by another function would not be this model's"
+    )
+
+
+def _pooling_notes(model: BaseModel) -> list[str]:
+    """Return a note where the files do not say how token embeddings become one vector."""
+    modules = _modules(model)
+    pooling = next((module for module in modules if str(module.get("type", "")).endswith(".Pooling")), None)
+    described = pooling is None or (model.path / str(pooling.get("path", "")) / "config.json").is_file()
+    if model.pooling is not None or (modules and described):
+        return []
+    architectures = _mapping(model.path / "config.json").get("architectures") or [""]
+    mode = "last-token" if str(architectures[0]).endswith("ForCausalLM") else "mean"
+    return [
+        f"model {model.name!r} has no pooling configuration: {mode} pooling is assumed. Where its card names another "
+        "one, scores are too low: save it with its pooling by sentence-transformers"
+    ]
+
+
+def _has_transformer(model: BaseModel) -> bool:
+    modules = _modules(model)
+    return not modules or str(modules[0].get("type", "")).endswith(".Transformer")
+
+
+def _transformer_folder(model: BaseModel) -> Path:
+    modules = _modules(model)
+    return model.path / str(modules[0].get("path", "")) if modules else model.path
+
+
+def _can_pad(model: BaseModel) -> bool:
+    """Return whether the tokenizer has a pad token. It is loaded only where its files name none."""
+    folder = _transformer_folder(model)
+    if any(_mapping(folder / name).get("pad_token") for name in ("tokenizer_config.json", "special_tokens_map.json")):
+        return True
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=model.trust_remote_code
+        )
+    except Exception as error:  # the library raises whatever a damaged file leads to
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise ModelError(f"model {model.name!r}: the tokenizer in {folder} cannot be loaded: {reason}") from error
+    return tokenizer.pad_token is not None
+
+
+def _modules(model: BaseModel) -> list[dict[str, Any]]:
+    """Return the modules of a sentence-transformers model in their order; empty for a bare transformer."""
+    path = model.path / "modules.json"
+    modules = _json(path) if path.is_file() else []
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelError(f"{path}: expected a list of modules")
+    return modules
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; empty where there is no file."""
+    content = _json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: expected an object")
+    return content
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,41 @@
+"""Display names: two models or datasets of different content never share one, so that no table averages them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+_HASH_DIGITS = 6
+
+
+def distinct_names(items: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return a name for each item. Items of one name and different content get the end of their paths.
+
+    Args:
+        items: the name, the path or the text that requested it, and the fingerprint of the content.
+
+    Returns:
+        As many names, in the same order. Where the paths do not tell items apart, the fingerprints do.
+    """
+    names = [name for name, _, _ in items]
+    return [
+        name
+        if all(other == fingerprint for same, (_, _, other) in zip(names, items, strict=True) if same == name)
+        else _longer([item for item in items if item[0] == name], path, fingerprint)
+        for name, path, fingerprint in items
+    ]
+
+
+def _longer(clashing: Sequence[tuple[str, str, str]], path: str, fingerprint: str) -> str:
+    """Return the shortest end of a path that no other content has, or the name with the fingerprint's beginning."""
+    parts = _parts(path)
+    others = [_parts(other) for _, other, content in clashing if content != fingerprint]
+    for length in range(2, len(parts) + 1):
+        if all(parts[-length:] != other[-length:] for other in others):
+            return "/".join(parts[-length:])
+    return f"{clashing[0][0]}-{fingerprint[:_HASH_DIGITS]}"
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    place = Path(path).expanduser()
+    return tuple(part for part in (place.resolve() if place.exists() else place).parts if part != place.anchor)

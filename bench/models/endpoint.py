@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import numpy as np
 
@@ -54,6 +55,11 @@ class Endpoint:
         parts = urlsplit(name.removeprefix(PREFIX))
         if not parts.fragment:
             raise ModelError(f"model {name!r}: write the model's name after '#': {PREFIX}http://127.0.0.1:8000/v1#name")
+        if "@" in parts.netloc:
+            raise ModelError(
+                f"model endpoint at {parts.hostname}: a name with a password in it would be recorded. The key is read "
+                f"from the environment variable {KEY}"
+            )
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/embeddings"), "", ""))
         if url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ModelError(f"model {name!r}: {url!r} is not an address such as http://127.0.0.1:8000/v1")
@@ -96,9 +102,9 @@ class Endpoint:
         except APIStatusError as error:
             raise ModelError(self._refusal(error.status_code, error.response.text)) from None  # it may hold the key
         except APIConnectionError as error:
-            reason = error.__cause__ or error
-            raise ModelError(f"{self}: no answer after {ATTEMPTS} attempts: {reason}") from error
-        return self._vectors(answer.content, len(texts))
+            reason = self._shown(str(error.__cause__ or error), 300)
+            raise ModelError(f"{self}: no answer after {ATTEMPTS} attempts: {reason}") from None  # it may hold the key
+        return self._vectors(answer.content, texts)
 
     @property
     def _client(self) -> OpenAI:
@@ -118,7 +124,7 @@ class Endpoint:
             answer = json.loads(body)
             reason = answer.get("error", answer.get("message", body))
             body = str(reason.get("message", reason) if isinstance(reason, dict) else reason)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             pass
         hint = {
             401: f" Its key is read from the environment variable {KEY}, for OpenAI from {OPENAI_KEY} too.",
@@ -129,12 +135,14 @@ class Endpoint:
 
     def _shown(self, text: str, length: int) -> str:
         """Return the beginning of a server's text for a message, without the key."""
-        if self._key:
-            text = text.replace(self._key, "[key]")
+        for form in {self._key, quote(self._key, safe=""), json.dumps(self._key)[1:-1]} - {""}:
+            text = re.sub(re.escape(form), "[key]", text, flags=re.IGNORECASE)
         return " ".join(text.split())[:length] or "no reason given"
 
-    def _vectors(self, body: bytes, count: int) -> np.ndarray:
+    def _vectors(self, body: bytes, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of an answer. Each text must have one, and all must have the same length.
+
+        A vector of zeros has no direction, so that its cosine with others is undefined. Only a blank text may have one.
 
         Raises:
             ModelError: the answer has another form.
@@ -142,14 +150,26 @@ class Endpoint:
         try:
             rows = json.loads(body)["data"]
             order = sorted(range(len(rows)), key=lambda row: rows[row]["index"])
-            complete = [rows[row]["index"] for row in order] == list(range(count))
-            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            indexes = [rows[row]["index"] for row in order]
+            complete = indexes == list(range(len(texts))) and not any(isinstance(each, bool) for each in indexes)
+            with np.errstate(over="ignore"):  # a number beyond float32 is infinite, and refused below
+                vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             start = self._shown(body[:4096].decode("utf-8", "replace"), 80)
             raise ModelError(f"{self}: the answer is not one of an embedding endpoint: {start!r}") from None
-        if vectors.ndim != 2 or not complete or not np.isfinite(vectors).all():
-            raise ModelError(f"{self}: the answer to {count} texts holds vectors of shape {vectors.shape}")
-        return vectors[order]
+        if vectors.ndim != 2 or not complete:
+            raise ModelError(f"{self}: the answer to {len(texts)} texts holds vectors of shape {vectors.shape}")
+        if not np.isfinite(vectors).all():
+            raise ModelError(f"{self}: the answer holds a number that is not finite")
+        if self.dimensions is not None and vectors.shape[1] != self.dimensions:
+            raise ModelError(
+                f"{self}: {self.dimensions} dimensions were requested, and its vectors have {vectors.shape[1]}"
+            )
+        vectors = vectors[order]
+        blank = np.array([not text.strip() for text in texts])
+        if (np.abs(vectors).max(axis=1, initial=0.0) == 0)[~blank].any():
+            raise ModelError(f"{self}: the answer holds a vector of zeros for a text that is not empty")
+        return vectors
 
 
 def cut(text: str, tokens: int) -> str:

@@ -214,11 +214,18 @@ def test_a_redirect_is_not_followed(service: Service, monkeypatch: pytest.Monkey
         '{"data": [{"index": 0, "embedding": "AAAA"}, {"index": 1, "embedding": "AAAA"}]}',
         '{"data": [{"index": 1, "embedding": [1, 2]}, {"index": 1, "embedding": [1, 2]}]}',
         '{"data": [{"index": "a", "embedding": [1, 2]}, {"index": 1, "embedding": [1, 2]}]}',
+        '{"data": [{"index": false, "embedding": [1, 2]}, {"index": true, "embedding": [1, 2]}]}',
+        '{"data": [{"index": -1, "embedding": [1, 2]}, {"index": 0, "embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": []}, {"index": 1, "embedding": []}]}',
+        '{"data": [{"index": 0, "embedding": [0, 0]}, {"index": 1, "embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": [1e300, 2]}, {"index": 1, "embedding": [1, 2]}]}',
+        '{"data": [{"index": 0, "embedding": [' + "9" * 5000 + ', 2]}, {"index": 1, "embedding": [1, 2]}]}',
+        "[" * 100_000,
     ],
 )
 def test_an_answer_without_a_vector_for_each_text_is_refused(service: Service, answer: str) -> None:
     service.refusals = [(200, {}, answer)]
-    with pytest.raises(ModelError, match=r"not one of an embedding endpoint|the answer to 2 texts holds"):
+    with pytest.raises(ModelError, match=r"not one of an embedding endpoint|the answer (to 2 texts )?holds"):
         service.endpoint().embed(["a", "b"])
 
 
@@ -236,6 +243,45 @@ def test_a_key_that_the_server_echoes_is_not_in_the_message(service: Service, mo
             service.endpoint().embed(["a"])
         shown = "".join(traceback.format_exception(caught.value))
         assert "very-secret" not in shown.replace('KEY, "very-secret"', "")
+
+
+def test_a_key_that_is_echoed_in_another_form_is_not_in_the_message(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "Se/cret+Key")
+    for body in (
+        "SE/CRET+KEY is bad",
+        "?key=Se%2Fcret%2BKey",
+        '{"error": {"message": "Se\\u002fcret+Key"}}',
+        "[" * 9000,
+    ):
+        service.refusals = [(400, {}, body)]
+        with pytest.raises(ModelError) as caught:
+            service.endpoint().embed(["a"])
+        assert not {"se/cret+key", "se%2fcret"} & {part.lower() for part in str(caught.value).split()}
+        assert "cret" not in str(caught.value).lower().replace("[key]", "")
+
+
+def test_a_key_that_is_echoed_in_a_broken_header_is_not_in_the_message(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "very-secret")
+    service.refusals = [(200, {"bad name very-secret": "x"}, "{}")] * 9
+    with pytest.raises(ModelError) as caught:
+        service.endpoint().embed(["a"])
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "very-secret" not in shown.replace('KEY, "very-secret"', "").replace('{"bad name very-secret"', "")
+
+
+def test_another_length_than_the_requested_one_is_refused(service: Service) -> None:
+    with pytest.raises(ModelError, match=f"8 dimensions were requested, and its vectors have {WIDTH}"):
+        service.endpoint(dimensions=8).embed(["a"])
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(ModelError, match="environment variable") as caught:
+        base_model("openai:http://user:pass-word@127.0.0.1:1/v1#m")
+    assert "pass-word" not in str(caught.value)
 
 
 def test_nothing_of_openais_environment_goes_to_other_servers(

@@ -116,7 +116,7 @@ def _pooling_notes(model: BaseModel) -> list[str]:
     modules = _modules(model)
     pooling = next((module for module in modules if str(module.get("type", "")).endswith(".Pooling")), None)
     described = pooling is None or (model.path / str(pooling.get("path", "")) / "config.json").is_file()
-    if model.pooling is not None or (modules and described):
+    if model.pooling is not None or (modules and described) or not (model.path / "config.json").is_file():
         return []
     architectures = _mapping(model.path / "config.json").get("architectures") or [""]
     mode = "last-token" if str(architectures[0]).endswith("ForCausalLM") else "mean"
@@ -139,8 +139,9 @@ def _transformer_folder(model: BaseModel) -> Path:
 def _can_pad(model: BaseModel) -> bool:
     """Return whether the tokenizer has a pad token. It is loaded only where its files name none."""
     folder = _transformer_folder(model)
-    if any(_mapping(folder / name).get("pad_token") for name in ("tokenizer_config.json", "special_tokens_map.json")):
-        return True
+    files = [folder / name for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")]
+    if not any(file.is_file() for file in files) or any(_mapping(file).get("pad_token") for file in files[:2]):
+        return True  # without a tokenizer, loading says what is missing
     from transformers import AutoTokenizer
 
     try:

@@ -59,6 +59,42 @@ def test_a_step_time_is_measured_once_and_shared(tmp_path: Path, tiny_bert: obje
     assert shared_seconds(resources, ("full", "scifact"), lambda: 2.5) == 2.5
 
 
+def test_a_flipped_bit_in_a_stored_step_time_is_never_accepted(tmp_path: Path, tiny_bert: object) -> None:
+    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
+    assert shared_seconds(resources, "lora", lambda: 1.5) == 1.5
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for bit in range(len(whole) * 8):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        assert shared_seconds(resources, "lora", lambda: 2.5) == 2.5, bit
+        assert shared_seconds(resources, "lora", _never) == 2.5
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff", b"[]", b"null", b"1", b'{"step_seconds": "x"}', b'{"step_seconds": NaN}', b"[" * 99_999,
+     b'{"step_seconds": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_a_damaged_step_time_is_measured_again_and_replaced(tmp_path: Path, tiny_bert: object, content: bytes) -> None:
+    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
+    shared_seconds(resources, "lora", lambda: 1.5)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+    assert shared_seconds(resources, "lora", lambda: 2.5) == 2.5
+    assert shared_seconds(resources, "lora", _never) == 2.5
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_step_time_that_cannot_be_stored_is_used(tmp_path: Path, tiny_bert: object) -> None:
+    place = tmp_path / "file"
+    place.write_text("where the folder should be")
+    resources = Resources(model=tiny_bert, calibrations=place)  # type: ignore[arg-type]
+    assert shared_seconds(resources, "lora", lambda: 1.5) == 1.5
+
+
 @pytest.mark.parametrize("total", [1, 7, 10, 150, 1000])
 def test_evaluations_come_at_equal_shares_and_at_the_end(total: int) -> None:
     steps = evaluation_steps(total, 10)

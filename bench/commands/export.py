@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.commands._fit_options import fit_options, fit_selection
+from bench.commands._fit_options import fit_options, fit_selection, trusted_settings
 from bench.commands._options import DIR, FILE, command, flag, json_flag, option, run_folder
 
 
@@ -31,18 +31,20 @@ def main(
 
     from bench.commands._console import console, emit_json, err_console
     from bench.exporting.folder import ARCHIVE, ExportOptions, export
-    from bench.exporting.selection import execution_settings, select_fit
+    from bench.exporting.selection import require_strategies, select_fit
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
     store = open_run(folder)
+    settings = trusted_settings(store, given)
     record = select_fit(store, fit_selection(given))
     out = out or store.folder / "exports" / record.fit
     archive = archive if archive != Path() else out.parent / ARCHIVE
     options = ExportOptions(out, separate, onnx, archive, final_refit, force)
     if not as_json:
         err_console().print(f"exporting {record.fit}", markup=False)
-    with JobEnvironment(store, execution_settings(store)) as environment:
+    with JobEnvironment(store, settings) as environment:
+        require_strategies(environment, record)
         written = export(environment, record, options)
     if as_json:
         emit_json(asdict(written))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands._fit_options import fit_options, fit_selection
+from bench.commands._fit_options import fit_options, fit_selection, trusted_settings
 from bench.commands._options import command, flag, json_flag
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> in
 
     from bench.commands._console import emit_json, err_console
     from bench.errors import BenchError, NotApplicableError
-    from bench.exporting.selection import execution_settings, matching_fits
+    from bench.exporting.selection import UntrustedCodeError, matching_fits, require_strategies
     from bench.exporting.similarity import similarity
     from bench.report import open_run
     from bench.running.environment import JobEnvironment
@@ -41,11 +41,12 @@ def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> in
     store = open_run(Path(folder[0]) if folder else None)
     similarities: list[Similarity] = []
     refused: list[str] = []
-    with JobEnvironment(store, execution_settings(store)) as environment:
+    with JobEnvironment(store, trusted_settings(store, given)) as environment:
         for record in matching_fits(store, fit_selection(given)):
             try:
+                require_strategies(environment, record)
                 similarities.append(similarity(environment, record, first, second, query))
-            except NotApplicableError as error:
+            except (NotApplicableError, UntrustedCodeError) as error:
                 refused.append(str(error))
     if not similarities:
         raise BenchError("; ".join(dict.fromkeys(refused)))

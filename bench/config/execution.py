@@ -18,6 +18,8 @@ class ExecutionSettings:
     threads: int = 0
     """CPU threads of a job; 0 leaves the choice to the libraries."""
     trust_remote_code: bool = False
+    from_record: bool = False
+    """Whether names of strategies and models come from records, which anyone may have written."""
     pooling: str | None = None
     """Overrides the base model's pooling, so that people can see `bench check` fail."""
     jobs: int = 1

@@ -7,14 +7,17 @@ unpacked here too: pooch would write members with unsafe names instead of refusi
 from __future__ import annotations
 
 import logging
+import lzma
 import os
 import shutil
 import stat
 import sys
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bench.data.bounded import RatioError, require_ratio
 from bench.data.catalogue import Archive, CatalogueEntry
 from bench.data.folders import is_dataset, new_folder
 from bench.data.hub import fetch_hub
@@ -181,6 +184,7 @@ def _unpack(path: Path, target: Path, top: str) -> None:
         with zipfile.ZipFile(path) as archive:
             members = [(member, _inside(path, member, top)) for member in archive.infolist()]
             needed = sum(member.file_size for member, inner in members if inner is not None)
+            require_ratio(path.stat().st_size, needed)
             if needed > (free := shutil.disk_usage(target).free):
                 raise DataError(f"{path.name}: unpacking needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
             for member, inner in members:
@@ -190,14 +194,18 @@ def _unpack(path: Path, target: Path, top: str) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, place.open("wb") as stream:
                     shutil.copyfileobj(source, stream, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except RatioError as error:
+        raise DataError(f"{path.name}: unsafe archive: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path.name}: damaged archive: {error}") from error
 
 
 def _inside(path: Path, member: zipfile.ZipInfo, top: str) -> PurePosixPath | None:
     """Return a member's path below the folder `top`, or None for a member outside it."""
     name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    if not name.parts:  # the folder itself
+        return None
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or "\0" in member.filename:
         raise DataError(f"{path.name}: unsafe archive: {member.filename!r} leads out of its folder")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{path.name}: unsafe archive: {member.filename!r} is a link")

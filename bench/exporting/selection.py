@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import from_mapping
 from bench.errors import BenchError, StoreError, unknown
+from bench.expression import parse
+from bench.planning.build import OBJECTIVE, REPRESENTATION
 from bench.records import USABLE, CellResult, FitRecord
 from bench.report.load import budget_label
+from bench.running.environment import JobEnvironment
 from bench.store.store import Store
 
 
@@ -115,7 +118,53 @@ def latest_config(store: Store) -> dict[str, Any]:
     return next((call["config"] for call in reversed(store.invocations()) if call.get("config")), {})
 
 
-def execution_settings(store: Store) -> ExecutionSettings:
-    """Return the settings of a run's latest invocation: its strategy files, data folder, device."""
+def execution_settings(
+    store: Store, strategy_files: Sequence[str] = (), trust_remote_code: bool = False
+) -> ExecutionSettings:
+    """Return the settings of a run's latest invocation, such as data folder and device, without permission to run code.
+
+    Anyone may have written a run folder. So the strategy files that it names are not imported, and its permission for
+    code of models from the hub is not taken over.
+
+    Args:
+        store: the run.
+        strategy_files: the files that the user gives again.
+        trust_remote_code: whether the user allows code of models again.
+    """
     config = latest_config(store)
-    return ExecutionSettings.of(from_mapping(config, f"{store.folder}/run.json")) if config else ExecutionSettings()
+    recorded = ExecutionSettings.of(from_mapping(config, f"{store.folder}/run.json")) if config else ExecutionSettings()
+    return replace(
+        recorded,
+        strategy_files=tuple(strategy_files),
+        trust_remote_code=trust_remote_code,
+        from_record=True,
+        report_to=(),
+    )
+
+
+class UntrustedCodeError(BenchError):
+    """A record needs code that the user has not allowed again."""
+
+
+def require_strategies(environment: JobEnvironment, record: FitRecord) -> None:
+    """Refuse a fit whose strategies come from files that the user has not given.
+
+    Raises:
+        UntrustedCodeError: a name is unknown. The message names the files that the run used.
+    """
+    registry = environment.registry
+    known = {*registry.names(), *registry.objectives.names(), *registry.representations.names()}
+    names = [parse(record.strategy).name]
+    for axis in (OBJECTIVE, REPRESENTATION):
+        if value := record.hyperparameters.get(axis):
+            expression = parse(str(value))
+            names += [each.name for each in (expression, *expression.arguments)]
+    missing = [name for name in names if name not in known and ":" not in name]
+    files = [str(file) for file in latest_config(environment.store).get("strategy_files") or ()]
+    if missing and files:
+        raise UntrustedCodeError(
+            f"{record.fit} uses {missing[0]!r} from a strategy file of the run. Code that a record names is not run. "
+            f"Where you trust it, give it again: {' '.join(f'--strategy-file {file}' for file in files)}"
+        )
+    for component in record.components:
+        require_strategies(environment, environment.store.fit(component))

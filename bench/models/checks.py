@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bench.errors import ModelError
-
-if TYPE_CHECKING:
-    from bench.models.base import BaseModel
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _LIBRARY = "sentence_transformers."
@@ -22,7 +19,31 @@ _DISTANCES = ("euclidean", "manhattan")
 _ADAPTER = "adapter_config.json"
 
 
-def model_notes(model: BaseModel) -> list[str]:
+class ModelFolder(Protocol):
+    """A base model on disk, as `BaseModel` describes it."""
+
+    @property
+    def name(self) -> str:
+        """The name that messages give."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        ...
+
+    @property
+    def pooling(self) -> str | None:
+        """A pooling that replaces the model's own."""
+        ...
+
+    @property
+    def trust_remote_code(self) -> bool:
+        """Whether code that comes with the model may run."""
+        ...
+
+
+def model_notes(model: ModelFolder) -> list[str]:
     """Return what the user must know about a base model before it is compared.
 
     Raises:
@@ -35,7 +56,7 @@ def model_notes(model: BaseModel) -> list[str]:
     return [*_similarity_notes(model), *_pooling_notes(model)]
 
 
-def require_loadable(model: BaseModel) -> None:
+def require_loadable(model: ModelFolder) -> None:
     """Refuse files that loading would execute or unpickle, and modules that lie outside the model's folder.
 
     Raises:
@@ -55,7 +76,7 @@ def require_loadable(model: BaseModel) -> None:
         _require_safetensors(model, root, recursive=False)
 
 
-def _require_safetensors(model: BaseModel, folder: Path, recursive: bool) -> None:
+def _require_safetensors(model: ModelFolder, folder: Path, recursive: bool) -> None:
     """Refuse a folder whose weights are in a format that is not safetensors."""
     if not folder.is_dir():
         return
@@ -70,7 +91,7 @@ def _require_safetensors(model: BaseModel, folder: Path, recursive: bool) -> Non
             )
 
 
-def _require_plain_weights(model: BaseModel) -> None:
+def _require_plain_weights(model: ModelFolder) -> None:
     """Refuse an adapter without its base model, a model of another type, and a tokenizer that cannot pad."""
     folders = [model.path, *(model.path / str(module.get("path", "")) for module in _modules(model))]
     for folder in folders:
@@ -94,7 +115,7 @@ def _require_plain_weights(model: BaseModel) -> None:
         )
 
 
-def _similarity_notes(model: BaseModel) -> list[str]:
+def _similarity_notes(model: ModelFolder) -> list[str]:
     """Return a note where a distance ranks as the inner product does. Refuse other functions than cosine and dot."""
     name = _mapping(model.path / "config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
     if name in _SIMILARITIES:
@@ -111,7 +132,7 @@ def _similarity_notes(model: BaseModel) -> list[str]:
     )
 
 
-def _pooling_notes(model: BaseModel) -> list[str]:
+def _pooling_notes(model: ModelFolder) -> list[str]:
     """Return a note where the files do not say how token embeddings become one vector."""
     modules = _modules(model)
     pooling = next((module for module in modules if str(module.get("type", "")).endswith(".Pooling")), None)
@@ -126,17 +147,17 @@ def _pooling_notes(model: BaseModel) -> list[str]:
     ]
 
 
-def _has_transformer(model: BaseModel) -> bool:
+def _has_transformer(model: ModelFolder) -> bool:
     modules = _modules(model)
     return not modules or str(modules[0].get("type", "")).endswith(".Transformer")
 
 
-def _transformer_folder(model: BaseModel) -> Path:
+def _transformer_folder(model: ModelFolder) -> Path:
     modules = _modules(model)
     return model.path / str(modules[0].get("path", "")) if modules else model.path
 
 
-def _can_pad(model: BaseModel) -> bool:
+def _can_pad(model: ModelFolder) -> bool:
     """Return whether the tokenizer has a pad token. It is loaded only where its files name none."""
     folder = _transformer_folder(model)
     files = [folder / name for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")]
@@ -154,7 +175,7 @@ def _can_pad(model: BaseModel) -> bool:
     return tokenizer.pad_token is not None
 
 
-def _modules(model: BaseModel) -> list[dict[str, Any]]:
+def _modules(model: ModelFolder) -> list[dict[str, Any]]:
     """Return the modules of a sentence-transformers model in their order; empty for a bare transformer."""
     path = model.path / "modules.json"
     modules = _json(path) if path.is_file() else []

@@ -13,6 +13,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
@@ -79,6 +80,7 @@ class PlugIns(Generic[T]):
 
     def __init__(self, kind: Kind[T]) -> None:
         self.kind = kind
+        self.from_record = False
         self.entries: dict[str, PlugIn[T]] = {}
         for entry in (*_of_package(kind), *_of_entry_points(kind)):
             self.entries.setdefault(entry.name, entry)
@@ -109,7 +111,7 @@ class PlugIns(Generic[T]):
         if name in self.entries:
             return self.entries[name]
         if ":" in name:
-            return PlugIn(name, name.partition(":")[0], partial(_by_path, self.kind, name))
+            return PlugIn(name, name.partition(":")[0], partial(_by_path, self.kind, name, self.from_record))
         raise unknown(self.kind.noun, name, self.entries)
 
     def load(self, name: str) -> type[T] | type[Preset]:
@@ -136,15 +138,19 @@ class Registry:
 
     Args:
         files: Python files of the user's own, each with one plug-in or several, of any kind.
+        from_record: whether names come from a record, which anyone may have written. `module:Class` is then never
+            imported from the current folder.
     """
 
-    def __init__(self, files: Sequence[str | Path] = ()) -> None:
+    def __init__(self, files: Sequence[str | Path] = (), from_record: bool = False) -> None:
         self._strategies = PlugIns(STRATEGIES)
         self.objectives = PlugIns(OBJECTIVES)
         self.representations = PlugIns(REPRESENTATIONS)
         kinds: dict[str, PlugIns[Any]] = {
             each.kind.noun: each for each in (self._strategies, self.objectives, self.representations)
         }
+        for plug_ins in kinds.values():
+            plug_ins.from_record = from_record
         for file in files:
             for noun, entry in _of_file(Path(file)):
                 kinds[noun].add(entry)
@@ -242,12 +248,30 @@ def _of_entry_point(kind: Kind[T], point: Any) -> type[T] | type[Preset]:
     return _checked(point.load(), kind)
 
 
-def _by_path(kind: Kind[T], path: str) -> type[T] | type[Preset]:
+@contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Take the current folder off Python's path for the length of a block."""
+    path, here = list(sys.path), Path.cwd()
+    sys.path[:] = [each for each in path if each and Path(each).resolve() != here]
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+
+
+def _by_path(kind: Kind[T], path: str, from_record: bool) -> type[T] | type[Preset]:
     """Import `module:Class`."""
     module_name, _, class_name = path.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        with _without_current_folder() if from_record else nullcontext():
+            module = importlib.import_module(module_name)
     except ImportError as error:
+        if from_record:
+            raise StrategyError(
+                f"{kind.noun} {path!r}: module {module_name!r} is not installed ({error}). A record names it, and code "
+                "that a record names is not imported from the current folder. Where you trust it, give its file: "
+                "--strategy-file FILE"
+            ) from error
         raise StrategyError(
             f"{kind.noun} {path!r}: module {module_name!r} cannot be imported: {error}. {_HOW}"
         ) from error

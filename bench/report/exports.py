@@ -17,6 +17,8 @@ from bench.report.load import LoadedRun
 from bench.report.text import to_plain
 from bench.store.store import RANKING
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that spreadsheets take for a formula."""
 _UNDETERMINED = "und-Zyyy"
 """Code for an unknown language and script (ISO 639-3, 15924). Without a code, mteb has nothing to average over."""
 MTEB_TASKS: Mapping[str, str] = {
@@ -55,8 +57,20 @@ def results_frame(run: LoadedRun) -> pd.DataFrame:
 
 def _csv(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     path = out / "results.csv"
-    results_frame(run).to_csv(path, index=False)
+    frame = results_frame(run).rename(columns=_without_formula)
+    frame.map(_without_formula).to_csv(path, index=False)
     return [path]
+
+
+def _without_formula(value: Any) -> Any:
+    """Return a value that a spreadsheet shows and does not compute. A number stays as it is, also one in text."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _parquet(run: LoadedRun, report: Report, out: Path) -> list[Path]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.data.bounded import open_gzip
 from bench.errors import DataError
 
 _GZIP = b"\x1f\x8b"
@@ -78,8 +80,8 @@ def read_trec(path: Path) -> Ranking:
     run: dict[str, dict[str, float]] = {}
     with path.open("rb") as stream:
         zipped = stream.read(2) == _GZIP
-    opener = gzip.open if zipped else open
-    with opener(path, "rt", encoding="utf-8", errors="strict") as stream:
+    raw = open_gzip(path) if zipped else path.open("rb")
+    with io.TextIOWrapper(raw, encoding="utf-8", errors="strict") as stream:
         for number, line in enumerate(_lines(stream, path), start=1):
             columns = line.rstrip("\r\n").split("\t") if line.count("\t") == 5 else line.split()
             if not any(columns):

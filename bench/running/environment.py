@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Meter
 from bench.config.execution import ExecutionSettings
-from bench.errors import StoreError
+from bench.errors import BenchError, StoreError
 from bench.evaluation.cost import PeakMemory
 from bench.expression import parse
 from bench.planning.build import build, config_of
@@ -60,7 +60,7 @@ class JobEnvironment:
     @cached_property
     def registry(self) -> Registry:
         """The strategies, objectives and representations that have a name here."""
-        return Registry(self.execution.strategy_files)
+        return Registry(self.execution.strategy_files, self.execution.from_record)
 
     @cached_property
     def device(self) -> str:
@@ -98,8 +98,11 @@ class JobEnvironment:
 
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""
+        from bench.models.endpoint import PREFIX
         from bench.models.locate import base_model
 
+        if self.execution.from_record and name.startswith(PREFIX):
+            raise BenchError(f"a record names the endpoint {name}. Texts and your key would go there: it is not used")
         return base_model(
             name or None, pooling=self.execution.pooling, trust_remote_code=self.execution.trust_remote_code
         )

@@ -13,6 +13,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from bench.data.bounded import most_bytes, require_ratio
 from bench.errors import StoreError
 
 ARCHIVE = "records.tar.xz"
@@ -49,12 +50,27 @@ def _unpacked(archive: Path, changed_ns: int, size: int) -> tempfile.TemporaryDi
     """Return the temporary copy of one version of an archive; it is removed when the process ends."""
     copy = tempfile.TemporaryDirectory(prefix="adaptbench-records-")
     try:
-        content = lzma.decompress(archive.read_bytes())  # as a whole, so that its checksum is compared
+        content = _decompressed(archive.read_bytes())  # as a whole, so that its checksum is compared
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             tar.extractall(copy.name, filter="data")
-    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
+    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, OSError) as error:
         raise StoreError(f"{archive} is damaged ({error}): fetch it again") from error
     return copy
+
+
+def _decompressed(packed: bytes) -> bytes:
+    """Return the content of an xz file.
+
+    Raises:
+        RatioError: it unpacks to more than records do.
+        EOFError: the file is cut.
+    """
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    content = decompressor.decompress(packed, most_bytes(len(packed)) + 1)
+    require_ratio(len(packed), len(content))
+    if not decompressor.eof:
+        raise EOFError("it is cut short")
+    return content
 
 
 def require_unpacked(folder: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_RATIO = 200
 """Unpacked bytes for each packed one. Text reaches about 10, and the records of a run about 40."""
@@ -32,26 +35,26 @@ def require_ratio(packed: int, unpacked: int) -> None:
         raise RatioError(f"{packed:,} bytes unpack to {unpacked:,} or more, over {MAX_RATIO} times as many")
 
 
-def open_gzip(path: Path) -> IO[bytes]:
+def open_gzip(path: Path) -> io.BufferedReader:
     """Open a gzipped file for reading. Reading raises a `RatioError` where too much comes out."""
-    return io.BufferedReader(_Bounded(gzip.open(path, "rb"), path.stat().st_size))
+    return io.BufferedReader(_Bounded(gzip.GzipFile(path, "rb"), path.stat().st_size))
 
 
 class _Bounded(io.RawIOBase):
     """The bytes of a decompressing stream, as many as the packed size allows."""
 
-    def __init__(self, stream: IO[bytes], packed: int) -> None:
+    def __init__(self, stream: gzip.GzipFile, packed: int) -> None:
+        super().__init__()
         self._stream, self._packed, self._unpacked = stream, packed, 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        chunk = self._stream.read(len(buffer))
-        self._unpacked += len(chunk)
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = self._stream.readinto(buffer)
+        self._unpacked += count
         require_ratio(self._packed, self._unpacked)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        return count
 
     def close(self) -> None:
         self._stream.close()

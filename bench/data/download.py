@@ -196,8 +196,18 @@ def _unpack(path: Path, target: Path, top: str) -> None:
                     shutil.copyfileobj(source, stream, 1 << 20)
     except RatioError as error:
         raise DataError(f"{path.name}: unsafe archive: {error}") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{path.name}: damaged archive: {error}") from error
+    except OSError as error:  # a damaged bzip2 stream, a name that the disk refuses, a full disk
+        raise DataError(f"{path.name} cannot be unpacked into {target}: {error}") from error
 
 
 def _inside(path: Path, member: zipfile.ZipInfo, top: str) -> PurePosixPath | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.data.bounded import open_gzip
+from bench.data.bounded import RatioError, open_gzip
 from bench.errors import DataError
 
 _GZIP = b"\x1f\x8b"
@@ -97,5 +97,5 @@ def read_trec(path: Path) -> Ranking:
 def _lines(stream: Iterable[str], path: Path) -> Iterator[str]:
     try:
         yield from stream
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, RatioError) as error:
         raise DataError(f"{path}: not a TREC run: {error}") from error

@@ -120,3 +120,27 @@ def test_mteb_reads_scores_on_other_data(planter, plant, untrained, tmp_path):
 def test_an_unknown_format_gets_a_suggestion():
     with pytest.raises(BenchError, match="did you mean 'parquet'"):
         check_formats(["parket"])
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")'])
+def test_a_formula_in_a_csv_is_text_and_numbers_stay(text):
+    from bench.report.exports import _without_formula
+
+    assert _without_formula(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-0.5", "+1e3", "-inf", -0.5, 3, None, True, "lora", "hybrid(x=-1)"])
+def test_numbers_and_plain_words_in_a_csv_stay_as_they_are(value):
+    from bench.report.exports import _without_formula
+
+    assert _without_formula(value) == value
+
+
+def test_a_dataset_named_like_a_formula_is_escaped_in_the_file(tmp_path):
+    from bench.report import exports
+
+    frame = pd.DataFrame([{"dataset": "=1+1", "metrics.ndcg@10": -0.25}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exports, "results_frame", lambda run: frame)
+        exports._csv(None, None, tmp_path)
+    assert (tmp_path / "results.csv").read_text().splitlines()[1] == "'=1+1,-0.25"

@@ -27,7 +27,7 @@ def test_every_command_prints_its_result_as_json_on_request(name: str, capsys: A
         (["export", ".", "--strategy", "lora"], "holds no fit"),
         (
             ["export", ".", "--strateggy", "lora"],
-            "Did you mean one of: '--separate', '--strategy'?) See adaptbench export --help.",
+            "Did you mean one of: '--separate', '--strategy', '--strategy-file'?) See adaptbench export --help.",
         ),
         (["similarity", "no-such-run", "a", "b"], "no-such-run is not a folder"),
         (["similarity", "only one"], "similarity takes two texts"),

@@ -22,7 +22,11 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 @_limit("--max-artifact-mb", type=ZERO_OR_MORE, help="megabytes added to the base model on disk")
 @_limit("--max-train-seconds", type=ABOVE_ZERO, help="charged seconds of a fit with its components")
 @_limit("--max-query-ms", type=ABOVE_ZERO, help="median milliseconds from query to ranking")
-@_limit("--max-forgetting", type=ZERO_OR_MORE, help="largest loss on any probe (needs a run with --probes)")
+@_limit(
+    "--max-forgetting",
+    type=ZERO_OR_MORE,
+    help="largest loss on any probe, from the base model (needs --probes)",
+)
 @_limit("--no-reindex", is_flag=True, help="an index made with the base model must stay usable")
 @_scale("--corpus-docs", type=ABOVE_ZERO, metavar="N", help="documents in your corpus")
 @_scale("--queries-per-month", type=ABOVE_ZERO, metavar="N", help="queries that you serve in a month")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.config.schema import BASELINE
 from bench.errors import StoreError, unknown
 from bench.evaluation import strata
 from bench.records import CellResult
@@ -98,6 +99,11 @@ class Comparison:
     def name(self) -> str:
         """A name that no other comparison of the run has."""
         return " / ".join(part for part in (self.dataset, self.model, self.budget, self.machine) if part)
+
+    @property
+    def base_model(self) -> str:
+        """The label of the untouched base model, from which forgetting is measured: `frozen`, else the baseline."""
+        return BASELINE if BASELINE in self.scored else self.baseline
 
     @cached_property
     def frames(self) -> dict[str, pd.DataFrame]:

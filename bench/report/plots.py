@@ -50,7 +50,7 @@ def draw(analysis: Analysis) -> Iterator[Plot]:
             yield recall(f"recall-{number}", analysis, comparison, look)
         if any(run.has_curve(comparison.candidates[label]) for label in comparison.scored):
             yield curves(f"curves-{number}", analysis, comparison, look)
-        if analysis.probes(comparison):
+        if any(not change.obstacle for change in analysis.probes(comparison)):
             yield forgetting(f"forgetting-{number}", analysis, comparison, look)
     for number, curve in enumerate(analysis.budget_curves, start=1):
         yield budget(f"budget-{number}", analysis, curve, look)
@@ -182,7 +182,7 @@ def curves(name: str, analysis: Analysis, comparison: Comparison, look: Look) ->
 
 def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
     """Return the plots of the change on each probe against the gain in the domain."""
-    changes = analysis.probes(comparison)
+    changes = [change for change in analysis.probes(comparison) if not change.obstacle]
     probes = sorted({change.probe for change in changes})
     gains = {finding.label: finding for finding in analysis.against_baseline(comparison)}
     with canvas(name, max(4.5, 3.2 * len(probes)), 3.9, len(probes)) as (plot, panels):
@@ -202,7 +202,7 @@ def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look
             axes.yaxis.set_major_locator(MaxNLocator(6))
             axes.set_title(f"{probe}, n = {first.n:,}")
             axes.set_xlabel(f"gain on {comparison.dataset}, {analysis.measure}")
-            axes.set_ylabel(f"change, {measure_name(first.measure)}")
+            axes.set_ylabel(f"change from {comparison.base_model}, {measure_name(first.measure)}")
         legend(plot, panels)
     return plot
 

@@ -33,7 +33,7 @@ class Constraints:
     query_ms: float | None = None
     """Median milliseconds from a query's text to its ranking."""
     forgetting: float | None = None
-    """Largest loss on any probe, in the measure of the probe."""
+    """Largest loss on any probe from the base model, in the measure of the probe."""
     reindex: bool = True
     """Whether an index built with the base model may change."""
 
@@ -142,11 +142,13 @@ def violations(analysis: Analysis, comparison: Comparison, label: str, constrain
     changes_index = {str(cell.cost.get("reindex") or "unknown") for cell in candidate.usable} - {"none"}
     if not constraints.reindex and changes_index:
         violated.append(f"the stored index must change ({', '.join(sorted(changes_index))})")
-    if constraints.forgetting is not None and candidate.trained:
+    if constraints.forgetting is not None and label != comparison.base_model:
         changes = [change for change in analysis.probes(comparison) if change.label == label]
         if not changes:
             violated.append("forgetting: not measured")
         for change in changes:
+            if change.obstacle:
+                violated.append(f"forgetting on {change.probe}: {change.obstacle}")
             if change.delta < -constraints.forgetting:
                 loss = numbers.score(-change.delta)
                 violated.append(f"loses {loss} on {change.probe}, above {constraints.forgetting:g}")

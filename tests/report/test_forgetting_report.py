@@ -9,6 +9,7 @@ from bench.report.build import build
 from bench.report.document import Report
 from bench.report.load import load_run
 from bench.report.probes import ProbeChange
+from bench.report.recommend import Constraints, Scale, recommend
 from bench.report.sections.answer import forgotten
 from bench.report.text import to_plain
 
@@ -151,3 +152,62 @@ def test_the_interval_of_a_probe_accounts_for_dependent_queries(planter, plant, 
     frames = {cell.strategy: store.per_query(cell.cell) for cell in store.cells() if cell.dataset == "general"}
     alone = frames["big"]["ndcg@10"] - frames["base"]["ndcg@10"]
     assert change.high - change.low > 2 * 2 * 1.96 * alone.std() / len(alone) ** 0.5
+
+
+def recorded(store, strategy: str, **values) -> None:
+    """Change the recorded entry of a strategy's probe cells, and fields of the cells themselves."""
+    for cell in store.cells():
+        if cell.strategy == strategy and cell.role == "probe":
+            frame = store.per_query(cell.cell)
+            for name, value in values.items():
+                setattr(cell, name, value)
+            store.begin_cell(cell.cell)
+            store.put_cell(cell, frame)
+
+
+def test_forgetting_is_the_change_from_the_base_model_and_not_from_the_same_composition(planter, plant, untrained):
+    """`fused` loses 0.2 against the base model. Its composition around the base encoder loses as much."""
+    probes = {"web": 0.0}
+    fused = plant(gains=(0.12,), dev_gain=0.12, probes={"web": -0.2})
+    store = planter.run(
+        {"base": untrained(probes=probes), "fused": fused, "kind": plant(gains=(0.1,), dev_gain=0.1, probes=probes)}
+    )
+    own = {"measure": "ndcg@10", "before": 0.6, "after": 0.6, "delta": -0.001, "ci_low": -0.01, "ci_high": 0.01}
+    recorded(store, "fused", forgetting={"web": own | {"p": 0.9, "n": 200}})
+    analysis = Analysis(load_run(store))
+    (comparison,) = analysis.run.comparisons
+    change = next(change for change in analysis.probes(comparison) if change.label == "fused")
+    assert change.delta == pytest.approx(-0.2, abs=0.02) and change.forgets
+    assert change.composition == pytest.approx(-0.001)
+    assert "fused forgets on web" in answer(store)
+    recommended = recommend(analysis, comparison, Constraints(forgetting=0.015), Scale())
+    assert recommended.label == "kind" and "loses 0.2" in recommended.excluded["fused"][0]
+    table = next(table for table in build(analysis).tables if table.name == "forgetting-1")
+    row = next(row for row in table.rows if row[0].value == "fused")
+    values = {column.name: cell.value for column, cell in zip(table.columns, row, strict=True)}
+    assert values["change"] == change.delta and values["change, same composition"] == change.composition
+
+
+def test_what_trains_nothing_has_a_change_too(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "bm25": untrained(probes={"web": -0.1}), "x": plant()})
+    recorded(store, "bm25", forgetting={})
+    analysis = Analysis(load_run(store))
+    (comparison,) = analysis.run.comparisons
+    (change,) = analysis.probes(comparison)
+    assert "bm25 is worse than the base model on web: nDCG@10 is 0.70" in answer(store)
+    assert change.label == "bm25" and change.delta == pytest.approx(-0.1) and change.composition is None
+    excluded = recommend(analysis, comparison, Constraints(forgetting=0.05), Scale()).excluded
+    assert excluded["bm25"] == ["loses 0.100 on web, above 0.05"]
+
+
+def test_cells_that_searched_different_corpora_are_not_paired(planter, plant, untrained):
+    store = planter.run({"base": untrained(probes={"web": 0.0}), "big": plant(dev_gain=0.1, probes={"web": -0.1})})
+    recorded(store, "big", n_docs=900)
+    analysis = Analysis(load_run(store))
+    (comparison,) = analysis.run.comparisons
+    (change,) = analysis.probes(comparison)
+    assert not change.forgets and "another corpus than the base model's" in change.words
+    assert "The change of big on web is unknown" in answer(store)
+    excluded = recommend(analysis, comparison, Constraints(forgetting=0.5), Scale()).excluded
+    assert "another corpus" in excluded["big"][0]
+    assert not any(figure.name.startswith("forgetting") for figure in build(analysis).figures)

@@ -326,7 +326,12 @@ def forgotten(changes: Sequence[ProbeChange], pick: str) -> list[str]:
     if not changes:
         return ["No probe was run, so forgetting outside the domain is unknown."]
     sentences = [sentence for change in changes if (sentence := change.sentence())]
-    own = [change for change in changes if change.label == pick and not change.forgets]
+    sentences += [
+        f"The change of {code(pick)} on {code(change.probe)} is unknown: {change.obstacle}."
+        for change in changes
+        if change.label == pick and change.obstacle
+    ]
+    own = [change for change in changes if change.label == pick and not change.forgets and not change.obstacle]
     suspected = [change for change in own if change.suspected]
     if suspected:
         sentences.append(

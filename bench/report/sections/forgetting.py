@@ -43,19 +43,20 @@ def _changes(comparison: Comparison, changes: list[ProbeChange], number: int) ->
     """Return the table of changes, established losses, and the plot of gains against forgetting."""
     blocks: list[Block] = [_table(comparison, changes, number)]
     sentences = [sentence for change in changes if (sentence := change.sentence())]
-    sentences += transfer_sentences(comparison, changes)
+    sentences += transfer_sentences(changes)
     if sentences:
         blocks.append(Items(sentences))
     dataset, baseline = comparison.dataset, comparison.baseline
-    blocks.append(
-        Figure(
-            f"forgetting-{number}",
-            f"Gain on {code(dataset)} over {code(baseline)} against the change on each probe, with 95% CI. Up and to "
-            "the right is better.",
-            f"Scatter plot of the change on each probe against the gain on {dataset}, one point per strategy and one "
-            "panel per probe.",
+    if any(not change.obstacle for change in changes):
+        caption = (
+            f"Gain on {code(dataset)} over {code(baseline)} against the change on each probe from "
+            f"{code(comparison.base_model)}, with 95% CI. Up and to the right is better."
         )
-    )
+        alt = (
+            f"Scatter plot of the change on each probe against the gain on {dataset}, one point per strategy and one "
+            "panel per probe."
+        )
+        blocks.append(Figure(f"forgetting-{number}", caption, alt))
     return blocks
 
 
@@ -65,11 +66,12 @@ def _table(comparison: Comparison, changes: list[ProbeChange], number: int) -> T
         Column("probe", numeric=False),
         Column("measure", numeric=False),
         Column("n", "queries or pairs"),
-        Column("before", "mean"),
-        Column("after", "mean over seeds"),
-        Column("change", "after − before"),
-        Column("95% CI"),
+        Column(comparison.base_model, "mean"),
+        Column("strategy", "mean over seeds"),
+        Column("change", f"from {comparison.base_model}"),
+        Column("95% CI", "uncorrected"),
         Column("p", "Holm-adjusted"),
+        Column("change, same composition", "from it around the base encoder"),
         Column("conclusion", numeric=False),
     ]
     rows = [
@@ -83,13 +85,16 @@ def _table(comparison: Comparison, changes: list[ProbeChange], number: int) -> T
             Cell(numbers.signed(change.delta), change.delta),
             Cell(numbers.interval(change.low, change.high), change.low),
             Cell(numbers.p_value(change.p), change.p),
+            Cell(numbers.signed(change.composition), change.composition),
             Cell(change.words),
         ]
         for change in changes
     ]
     notes = [
-        "Before: the same composition around the untouched base encoder. Where several seeds have no values per query, "
-        "the widest interval and the largest p-value among them are given."
+        f"Changes are from {code(comparison.base_model)}, query by query: what a user of the base model loses. The "
+        "change from the same composition around the untouched base encoder shows what training did; a strategy that "
+        "trains nothing has none. Where a measure has no values per query, the widest interval and the largest p-value "
+        "among the seeds are given."
     ]
     caption = f"Change on probes after training on {code(comparison.dataset)}"
     return Table(f"forgetting-{number}", caption, columns, rows, notes)

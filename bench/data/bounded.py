@@ -5,10 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Any
 
 MAX_RATIO = 200
 """Unpacked bytes for each packed one. Text reaches about 10, and the records of a run about 40."""
@@ -50,7 +47,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         count = self._stream.readinto(buffer)
         self._unpacked += count
         require_ratio(self._packed, self._unpacked)

@@ -267,3 +267,14 @@ def test_a_pair_has_one_verdict(planter, plant, untrained):
     assert between.findings[0].p == analysis.pair(comparison, "s4", "s1").p
     table = next(table for table in build(analysis).tables if table.name == "pairs-1")
     assert len(table.rows) == 6 and not any(cell.value == "base" for row in table.rows for cell in row)
+
+
+def test_several_datasets_are_summarised_by_signs_and_effect_sizes_without_a_pooled_p(planter, plant, untrained):
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,)), "small": plant(gains=(0.05,))})
+    assert not any(table.name.startswith("datasets") for table in build(Analysis(load_run(planter.store))).tables)
+    planter.run({"base": untrained(), "big": plant(gains=(-0.1,))}, dataset="other")
+    table = next(table for table in build(Analysis(load_run(planter.store))).tables if table.name == "datasets-1")
+    rows = {row[0].value: [cell.text for cell in row[1:4]] for row in table.rows}
+    assert rows == {"big": ["2", "1 / 0 / 1", "1 / 1"], "small": ["1", "1 / 0 / 0", "1 / 0"]}
+    assert not any(column.name == "p" for column in table.columns)
+    assert [row[-1].text for row in table.rows if row[0].value == "small"] == ["–"]

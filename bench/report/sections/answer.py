@@ -370,6 +370,8 @@ def _no_effect(comparison: Comparison) -> list[str]:
 def _limits(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     """Return what this comparison cannot show, and what could change its answer."""
     sentences = []
+    if analysis.against_baseline(comparison):
+        sentences.append("All 95% CIs are uncorrected; conclusions follow the Holm-adjusted p-values.")
     if sizes := analysis.detectable(comparison):
         sentences.append(f"Minimum detectable difference: {numbers.score(sizes[-1])} ({analysis.sample(comparison)}).")
     seeds = [len(candidate.usable) for candidate in comparison.candidates.values() if candidate.trained]

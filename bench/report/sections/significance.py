@@ -31,9 +31,64 @@ def section(analysis: Analysis) -> Section:
                 Heading(analysis.title(comparison), comparison.name),
                 Paragraph(f"The baseline {code(comparison.baseline)} has no result here."),
             ]
+    blocks += _over_datasets(analysis)
     if len(blocks) == 1:
         blocks.append(Paragraph("There are no two strategies with results to compare."))
     return Section("significance", "Significance", blocks)
+
+
+def _over_datasets(analysis: Analysis) -> list[Block]:
+    """Return a table of signs and effect sizes over datasets for each base model and budget with several datasets."""
+    families: dict[tuple[str, str, str], list[Comparison]] = {}
+    for comparison in analysis.run.comparisons:
+        if analysis.against_baseline(comparison):
+            families.setdefault((comparison.model, comparison.budget, comparison.machine), []).append(comparison)
+    tables: list[Block] = []
+    for comparisons in families.values():
+        if len({comparison.dataset for comparison in comparisons}) > 1:
+            tables.append(_signs(analysis, comparisons, len(tables) + 1))
+    return [Heading("Over datasets"), *tables] if tables else []
+
+
+def _signs(analysis: Analysis, comparisons: list[Comparison], number: int) -> Table:
+    first = comparisons[0]
+    columns = [
+        Column("strategy", numeric=False),
+        Column("datasets"),
+        Column("higher / equal / lower", "datasets"),
+        Column("better / worse", "datasets, established"),
+        *(Column(comparison.dataset, "difference; effect size") for comparison in comparisons),
+    ]
+    labels = dict.fromkeys(finding.label for one in comparisons for finding in analysis.against_baseline(one))
+    rows = []
+    for label in labels:
+        findings = [analysis.finding(comparison, label) for comparison in comparisons]
+        known = [finding for finding in findings if finding is not None]
+        signs = [(finding.difference > 0) - (finding.difference < 0) for finding in known]
+        verdicts = [finding.verdict for finding in known]
+        rows.append(
+            [
+                Cell(code(label), label),
+                Cell(numbers.count(len(known)), len(known)),
+                Cell(" / ".join(str(signs.count(sign)) for sign in (1, 0, -1)), sum(signs)),
+                Cell(f"{verdicts.count('better')} / {verdicts.count('worse')}", verdicts.count("better")),
+                *(_effect(finding) for finding in findings),
+            ]
+        )
+    notes = [
+        "Each dataset has its own paired test above. Datasets are few and not a sample of all, so there is no pooled "
+        "p-value. Effect size: mean difference divided by its SD over queries."
+    ]
+    budget = f", {first.budget}" if first.budget else ""
+    caption = f"Differences from {code(first.baseline)} in {analysis.measure} over datasets{budget}"
+    return Table(f"datasets-{number}", caption, columns, rows, notes)
+
+
+def _effect(finding: Finding | None) -> Cell:
+    if finding is None:
+        return Cell(numbers.MISSING)
+    effect = numbers.signed(finding.test.effect_size, 2)
+    return Cell(f"{numbers.signed(finding.difference)}; {effect}", finding.difference, best=finding.verdict == "better")
 
 
 def _comparison(analysis: Analysis, comparison: Comparison, findings: list[Finding], number: int) -> list[Block]:

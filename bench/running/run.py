@@ -67,10 +67,11 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 where every cell is usable or not applicable, 1 where some failed, 130 where the user stopped the run."""
+        """0 where every job is usable or not applicable, 1 where some failed, 130 where the user stopped the run."""
         if self.interrupted:
             return INTERRUPTED
-        return SOME_FAILED if any(status not in (*USABLE, "not_applicable") for status in self.statuses) else 0
+        statuses = {*self.statuses, *(status for status, _ in self.ended.values())}
+        return SOME_FAILED if statuses - {*USABLE, "not_applicable"} else 0
 
     def frame(self) -> pd.DataFrame:
         """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`."""
@@ -165,13 +166,12 @@ class Run:
         return jobs_of(self.plan, studies | fits | cells)
 
     def describe(self, jobs: Sequence[Job]) -> str:
-        """Return in words how much there is to run: `5 fits and 5 cells to run, 4 already complete in DIR`."""
+        """Return in words how much there is to run: `5 fits, 5 cells to run, 4 already complete in DIR`."""
         counts = Counter[str](job.kind for job in jobs)
-        plurals = {"study": "studies", "fit": "fits", "cell": "cells"}
+        plurals = {"study": "studies"} if self.plan.studies or self.studies_only else {}
+        plurals |= {} if self.studies_only else {"fit": "fits", "cell": "cells"}
         parts = [f"{counts[kind]} {kind if counts[kind] == 1 else plural}" for kind, plural in plurals.items()]
-        kinds = parts[:1] if self.studies_only else parts if counts["study"] else parts[1:]
-        to_run = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
-        return f"{to_run} to run, {self.size - len(jobs)} already complete in {self.config.out}"
+        return f"{', '.join(parts)} to run, {self.size - len(jobs)} already complete in {self.config.out}"
 
     def execute(
         self, listener: Listener, executor: ExecutorFactory | None = None, command: Sequence[str] = ()
@@ -203,14 +203,10 @@ class Run:
             except KeyboardInterrupt:
                 result.interrupted = True
             result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
-            self._count(result)
-            ended = {
-                "ended": _now(),
-                "seconds": result.seconds,
-                "exit_code": result.exit_code,
-                "jobs_done": result.done,
-            }
-            store.put_invocation(invocation | ended, replace_last=True)
+            if not self.studies_only:
+                self._count(result)
+            end = {"ended": _now(), "seconds": result.seconds, "exit_code": result.exit_code, "jobs_done": result.done}
+            store.put_invocation(invocation | end, replace_last=True)
         return result
 
     def _has_study(self, spec: StudySpec) -> bool:

@@ -36,11 +36,11 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert main(line) == 0
     captured = capsys.readouterr()
     assert "toy" in captured.out and "5 steps" in captured.out and "report.md" in captured.out
-    assert "2 fits and 2 cells to run, 0 already complete" in captured.err.replace("\n", " ")
+    assert "2 fits, 2 cells to run, 0 already complete" in captured.err.replace("\n", " ")
     assert "words" in (tmp_path / "out" / "report.md").read_text()
     assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
     assert main(line) == 0
-    assert "0 fits and 0 cells to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
+    assert "0 fits, 0 cells to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_a_dry_run_runs_nothing(line: list[str], tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     main([*line, "--dry-run", "--seeds", "0,1"])
     text = capsys.readouterr().out
-    assert "measured" in text and "1 fit and 1 cell to run, 4 already complete" in text
+    assert "measured" in text and "1 fit, 1 cell to run, 4 already complete" in text
 
 
 def test_a_run_json_says_the_same_as_the_command_line(

@@ -1,17 +1,17 @@
-"""Shared fixtures: tiny random models of six families, a tiny dataset, contexts. Nothing is downloaded.
+"""Shared fixtures: tiny random models of six families, a tiny dataset, resources. Nothing is downloaded.
 
-The models have two blocks of width 32 and 64 positions, weights wide enough (standard deviation .2) that attention is
-far from uniform, tokenisers trained on the spot, and each family's own traps: RoBERTa, XLM-R and MPNet count positions
-from the padding id + 1, ModernBERT has a sliding window of 8 tokens to each side in every second block.
+The models have two blocks of width 32 and 64 positions. Their weights have a standard deviation of 0.2, so that
+attention is far from uniform. Their tokenisers are trained on the spot. Each family keeps its own traps: RoBERTa, XLM-R
+and MPNet count positions from the padding id + 1, and ModernBERT has a sliding window of 8 tokens to each side in every
+second block.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,9 @@ from bench.data.dataset import Dataset, TrainingData
 from bench.data.sample import sample_dataset, sample_training
 
 if TYPE_CHECKING:
+    from bench.contract.subprocess_reload import ReloadProcess
     from bench.models.base import BaseModel
     from bench.strategy.resources import Resources
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 MODEL_FAMILIES = ("bert", "roberta", "mpnet", "distilbert", "modernbert", "xlm-roberta")
 WIDTH = 32
@@ -107,7 +105,7 @@ def build_model(family: str, folder: Path, pooling: str = "mean") -> Path:
 
 @pytest.fixture(scope="session")
 def load_script() -> Callable[[str], ModuleType]:
-    """Return a function that loads a script which belongs to no package, such as `benchmarks/pool.py`, as a module."""
+    """Return a function that loads a script outside the packages, such as `benchmarks/pool.py`, as a module."""
 
     def load(path: str) -> ModuleType:
         script = Path(__file__).resolve().parents[1] / path
@@ -163,7 +161,7 @@ def tiny_bert(tiny_base: Callable[[str], BaseModel]) -> BaseModel:
 
 @pytest.fixture
 def tiny_resources(tmp_path: Path) -> Callable[..., Resources]:
-    """Return a function that makes a context around a model: fp32, batches of 8, no vector cache."""
+    """Return a function that makes resources for a model: fp32, batches of 8, no vector cache."""
     from bench.strategy.resources import Resources
     from bench.strategy.settings import TrainingSettings
     from bench.training.selection import DevelopmentPools
@@ -176,6 +174,15 @@ def tiny_resources(tmp_path: Path) -> Callable[..., Resources]:
 
 
 @pytest.fixture(scope="session")
+def reload_process() -> Iterator[ReloadProcess]:
+    """The process in which the contract loads what it saved; starting one takes seconds."""
+    from bench.contract.subprocess_reload import ReloadProcess
+
+    with ReloadProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
 def tiny_dataset() -> Dataset:
     """Forty-eight documents on eight subjects, with train, dev and test queries."""
     return sample_dataset()
@@ -183,7 +190,7 @@ def tiny_dataset() -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny_training() -> TrainingData:
-    """What a strategy's `fit` may see of `tiny_dataset`."""
+    """The part of `tiny_dataset` that a strategy's `fit` may see."""
     return sample_training()
 
 

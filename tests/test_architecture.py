@@ -12,6 +12,7 @@ import pytest
 from bench.contract import CLAUSES, Blueprint, check
 
 if TYPE_CHECKING:
+    from bench.contract.subprocess_reload import ReloadProcess
     from bench.models.base import BaseModel
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -33,8 +34,10 @@ def my_files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_examples_pass_the_contract(strategy: str, my_files: Sequence[Path], tiny_bert: BaseModel) -> None:
-    findings = check(Blueprint.of(strategy, files=my_files), tiny_bert)
+def test_the_examples_pass_the_contract(
+    strategy: str, my_files: Sequence[Path], tiny_bert: BaseModel, reload_process: ReloadProcess
+) -> None:
+    findings = check(Blueprint.of(strategy, files=my_files), tiny_bert, reload_process=reload_process)
     assert [finding.clause for finding in findings] == list(CLAUSES)
     assert [str(finding) for finding in findings if not finding.ok] == []
 

@@ -15,6 +15,7 @@ from bench.errors import NotApplicableError
 from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
+    from bench.contract.subprocess_reload import ReloadProcess
     from bench.models.base import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,8 +32,8 @@ def my_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel) -> None:
-    findings = check(Blueprint.of(NAME, files=[my_file]), tiny_bert)
+def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
+    findings = check(Blueprint.of(NAME, files=[my_file]), tiny_bert, reload_process=reload_process)
     assert [finding.clause for finding in findings] == list(CLAUSES)
     assert [str(finding) for finding in findings if not finding.ok] == []
 

@@ -184,12 +184,6 @@ class IgnoresTheSeed(Honest):
         return super().fit(data, budget, seed + self.calls)
 
 
-@pytest.fixture(scope="module")
-def reload_process() -> Iterator[ReloadProcess]:
-    with ReloadProcess() as process:
-        yield process
-
-
 def test_an_honest_strategy_keeps_all_seven_clauses(tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
     findings = check(Honest, tiny_bert, reload_process=reload_process)
 

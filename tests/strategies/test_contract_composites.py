@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ ANY_ARCHITECTURE = (
 )  # fmt: skip
 OF_THE_ARCHITECTURE = ("query-lora", "rerank(frozen)", "distill(lora, teacher=hybrid(frozen))")
 COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct": 0}
-
-
-@pytest.fixture(scope="module")
-def reload_process() -> Iterator[ReloadProcess]:
-    with ReloadProcess() as process:
-        yield process
 
 
 def _holds(strategy: str, model: BaseModel, reload_process: ReloadProcess, **options: object) -> None:

@@ -1,7 +1,5 @@
 """Every strategy that trains an encoder keeps the contract on every family, or refuses it with a reason."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from bench.contract import check
@@ -17,12 +15,6 @@ STRATEGIES = (
     "vera", "top-layers(layers=1)", "full-merge",
 )  # fmt: skip
 REFUSED = {("bitfit", "modernbert"): "no biases"}
-
-
-@pytest.fixture(scope="module")
-def reload_process() -> Iterator[ReloadProcess]:
-    with ReloadProcess() as process:
-        yield process
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

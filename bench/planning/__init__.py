@@ -1,1 +1,1 @@
-"""From a configuration to fits, studies and cells."""
+"""Turns a configuration into a plan of studies, fits and cells."""

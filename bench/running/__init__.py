@@ -1,1 +1,1 @@
-"""A plan of fits and cells, the executors that place them, and the store that keeps what they leave."""
+"""Runs a plan: `run` is the way in, `scheduler` orders the jobs, `executors` place them, `job` does one of them."""

@@ -1,4 +1,4 @@
-"""One process a job: whatever happens to it, or to the parent, is recorded, and nothing that stood is lost."""
+"""One process per job: whatever happens to it or to the parent is recorded, and no completed work is lost."""
 
 from __future__ import annotations
 

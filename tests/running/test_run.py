@@ -1,4 +1,4 @@
-"""A run does what does not stand yet, and nothing else."""
+"""A run runs what is not complete, and nothing else."""
 
 from __future__ import annotations
 

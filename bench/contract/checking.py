@@ -40,8 +40,9 @@ def check(
     seed: int = 0,
     names: Sequence[str] = tuple(CLAUSES),
     reload_process: ReloadProcess | None = None,
+    device: str = "cpu",
 ) -> list[Finding]:
-    """Run the contract on a strategy, in fp32 on the CPU.
+    """Run the contract on a strategy, in fp32.
 
     Args:
         strategy: a class, or an expression such as `lora(r=4)` or `hybrid(lora)`.
@@ -53,6 +54,7 @@ def check(
         seed: of each fit.
         names: the clauses to run.
         reload_process: the process to load in; None starts one for this check (seconds).
+        device: where the strategy computes: `cpu`, `cuda`, `cuda:1`, `mps`.
 
     Returns:
         One finding a clause. A clause in which the strategy raises is broken, and its finding gives the exception.
@@ -66,7 +68,7 @@ def check(
             raise unknown("clause", name, CLAUSES)
     blueprint = strategy if isinstance(strategy, Blueprint) else Blueprint.of(strategy, config, files)
     training = TrainingSettings(batch_size=8, precision="fp32")
-    settings = CheckSettings(model or base_model(), dataset or sample_dataset(), training, steps, seed)
+    settings = CheckSettings(model or base_model(), dataset or sample_dataset(), training, steps, seed, device)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contract-")))
         process = reload_process or stack.enter_context(ReloadProcess())

@@ -64,6 +64,7 @@ class Evidence:
         """Return new resources: each fit has its own, because in a run each has a process of its own."""
         return Resources(
             model=self.settings.model,
+            device=self.settings.device,
             training=self.settings.training,
             scratch=self.scratch,
             pools=DevelopmentPools(),
@@ -121,7 +122,7 @@ class Evidence:
     @cached_property
     def base_model(self) -> SentenceTransformer:
         """The base model, as nothing has touched it."""
-        return self.settings.model.load()
+        return self.settings.model.load(self.settings.device)
 
     @cached_property
     def base_digests(self) -> Digests:

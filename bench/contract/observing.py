@@ -39,6 +39,8 @@ class CheckSettings:
     training: TrainingSettings
     steps: int
     seed: int
+    device: str = "cpu"
+    """Where the strategy computes: `cpu`, `cuda`, `cuda:1`, `mps`."""
 
 
 def answers_of(strategy: Strategy, dataset: Dataset, encoder: TextEncoder | None = None) -> np.ndarray:

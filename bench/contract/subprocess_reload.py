@@ -70,7 +70,8 @@ def load_tree(blueprint: Blueprint, settings: CheckSettings, folder: Path) -> St
     components = [
         load_tree(component, settings, folder / str(number)) for number, component in enumerate(blueprint.components)
     ]
-    strategy = blueprint.build(Resources(model=settings.model, training=settings.training), components)
+    resources = Resources(model=settings.model, device=settings.device, training=settings.training)
+    strategy = blueprint.build(resources, components)
     strategy.load(folder / _SAVED)
     return strategy
 

@@ -50,7 +50,7 @@ def _cosine(row: torch.Tensor, alone: torch.Tensor) -> float:
     """Return the cosine of a text's numbers in a batch and alone, which padding with zeros may have made longer."""
     import torch
 
-    padded = torch.zeros(row.shape)
+    padded = torch.zeros(row.shape, device=row.device)
     padded[: alone.shape[1]] = alone[0]
     return float(torch.nn.functional.cosine_similarity(row.float().flatten(), padded.flatten(), dim=0))
 

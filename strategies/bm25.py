@@ -18,10 +18,13 @@ from bench.strategy.space import Param, Uniform
 
 
 class Bm25(Strategy):
-    """BM25 over English stems without stop words, in Lucene's variant. `engine=rank_bm25` uses the classic library."""
+    """BM25 in Lucene's variant, over the terms that fit the corpus: English stems without stop words, and so on.
+
+    `engine=rank_bm25` uses the classic library. `bench.retrieval.lexical_terms` has the terms of other languages.
+    """
 
     name = "bm25"
-    summary = "lexical retrieval: BM25 over English stems, no model"
+    summary = "lexical retrieval: BM25 over stems or pairs of letters, no model"
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
@@ -41,7 +44,7 @@ class Bm25(Strategy):
         return build_lexical(corpus, self.config.k1, self.config.b, self.config.engine)
 
     def search(self, queries: Mapping[str, str], index: Any, top_k: int) -> Ranking:
-        """Rank documents that share a stem with the query."""
+        """Rank documents that share a term with the query."""
         return index.search(queries, top_k)
 
     def save(self, folder: Path) -> None:

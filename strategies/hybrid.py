@@ -17,7 +17,7 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError, unknown
 from bench.records import FitReport
 from bench.retrieval.fusion import convex, reciprocal_rank
-from bench.retrieval.lexical import LexicalIndex, best, build_lexical, tokenize
+from bench.retrieval.lexical import LexicalIndex, best, build_lexical
 from bench.retrieval.ranking import Hits, Ranking
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
@@ -162,7 +162,7 @@ class Lexical:
 
     def scores(self, text: str) -> np.ndarray:
         """Return the score of each of `ids` (n,) for a query."""
-        return self.index.scores(tokenize(text))[self._rows]
+        return self.index.scores(text)[self._rows]
 
     def score(self, scores: np.ndarray, doc: str) -> float:
         """Return a document's score from `scores`; 0 for a document outside the corpus."""
@@ -175,6 +175,11 @@ class HybridIndex:
 
     def __init__(self, lexical: Lexical, dense: Index) -> None:
         self.lexical, self.dense = lexical, dense
+
+    @property
+    def lexical_index(self) -> LexicalIndex:
+        """The index of BM25."""
+        return self.lexical.index
 
     @property
     def nbytes(self) -> int:

@@ -38,7 +38,7 @@ def main(
     from bench.data.dataset import Dataset
     from bench.data.inspection import inspect
     from bench.data.locate import load_dataset
-    from bench.retrieval.lexical import tokenize
+    from bench.retrieval.lexical_terms import tokenizer_of
     from bench.tasks.baseline_scores import base_scores, lexical_scores, open_resources, token_counter
 
     loaded = load_dataset(dataset, data_dir)
@@ -48,15 +48,17 @@ def main(
     loaded.qrels(split)
     resources = None if no_model else open_resources(model, loaded.info.max_length)
     count, limit = token_counter(resources) if resources else (None, None)
-    facts = inspect(loaded, tokenize, count, limit, split)
-    scores = {"BM25": lexical_scores(loaded, split)}
+    facts = inspect(loaded, tokenizer_of(loaded.corpus.texts), count, limit, split)
+    scores = {}
+    scores["BM25"], (terms, *warnings) = lexical_scores(loaded, split)
+    facts = dataclasses.replace(facts, warnings=(*facts.warnings, *warnings))
     if resources:
         scores[resources.model.name] = base_scores(loaded, split, resources)
     power = _power(facts.splits[split].queries, gain, query_sd)
     if as_json:
-        _emit(loaded, facts, scores, power)
+        _emit(loaded, facts, scores, terms, power)
     else:
-        _show(loaded, split, facts, scores, power)
+        _show(loaded, split, facts, scores, terms, power)
     return 0
 
 
@@ -77,13 +79,15 @@ def _power(queries: int, gain: float, query_sd: float) -> dict[str, float]:
     }
 
 
-def _emit(dataset: Dataset, facts: Inspection, scores: dict[str, dict[str, float]], power: dict[str, float]) -> None:
+def _emit(
+    dataset: Dataset, facts: Inspection, scores: dict[str, dict[str, float]], terms: str, power: dict[str, float]
+) -> None:
     from bench.commands._console import emit_json
 
     emit_json(
         {
             "dataset": dataset.name, "fingerprint": dataset.fingerprint, "pseudo": dataset.info.pseudo,
-            **dataclasses.asdict(facts), "headroom": scores, "power": power,
+            **dataclasses.asdict(facts), "headroom": scores, "lexical_terms": terms, "power": power,
         }
     )  # fmt: skip
 
@@ -101,8 +105,9 @@ def _show_similarity(dataset: Any, as_json: bool) -> None:
 
 
 def _show(
-    dataset: Dataset, split: str, facts: Inspection, scores: dict[str, dict[str, float]], power: dict[str, float]
-) -> None:
+    dataset: Dataset, split: str, facts: Inspection, scores: dict[str, dict[str, float]], terms: str,
+    power: dict[str, float],
+) -> None:  # fmt: skip
     """Print what the dataset is like; what calls for a decision comes last."""
     from rich.table import Table
 
@@ -125,6 +130,7 @@ def _show(
         spread = f"median {lengths.median:g} {lengths.unit}, 95% up to {lengths.p95:g}, longest {lengths.longest}"
         show(f"{kind}: {spread}{cut}")
     _show_scores(split, scores, show)
+    show(terms)
     if facts.lexical_overlap:
         shared = facts.lexical_overlap
         show(f"lexical overlap: on average a relevant document holds {shared['mean']:.0%} of a query's terms; "

@@ -6,12 +6,15 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_WORD = re.compile(r"\w+")
+from bench.data.scripts import words_pattern
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, case-folded and in compatibility form (NFKC)."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    """Return the words of a text, case-folded and in compatibility form (NFKC).
+
+    Marks stay in their words. In scripts without spaces, each letter counts as a word.
+    """
+    return words_pattern().findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def normalise(text: str) -> str:
@@ -30,11 +33,14 @@ def shingles(text: str, size: int = 3) -> set[str]:
     return {" ".join(all_words[start : start + size]) for start in range(len(all_words) - size + 1)}
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])|(?<=[。！？।॥۔။។])\s*(?=\S)")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, split after `.`, `!` or `?` before a capital or a digit. This is a rough rule."""
+    """Yield the sentences of a text, split after `.`, `!` or `?` before a capital or a digit. This is a rough rule.
+
+    Full stops of other scripts need no space and no capital.
+    """
     for part in _SENTENCE_END.split(text):
         if part.strip():
             yield part.strip()

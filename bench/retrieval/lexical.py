@@ -1,37 +1,23 @@
-"""BM25: tokens, index and ranking, for the strategy `bm25` and for hard negatives."""
+"""BM25: index and ranking, for the strategy `bm25` and for hard negatives."""
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from bench.data.dataset import Corpus
 from bench.errors import BenchError
+from bench.retrieval.lexical_terms import LexicalTokenizer, tokenizer_of
 from bench.retrieval.ranking import Hits, Ranking, trec_order
 
-_WORD = re.compile(r"(?u)\b\w\w+\b")
 ENGINES = ("bm25s", "rank_bm25")
-
-
-@cache
-def _english() -> tuple[Callable[[list[str]], list[str]], frozenset[str]]:
-    import Stemmer
-    from bm25s.stopwords import STOPWORDS_EN
-
-    return Stemmer.Stemmer("english").stemWords, frozenset(STOPWORDS_EN)
-
-
-def tokenize(text: str) -> list[str]:
-    """Return the Snowball stems of the lower-case words of two letters or more, without English stop words."""
-    stem, stop = _english()
-    return stem([word for word in _WORD.findall(text.lower()) if word not in stop])
+MOST_UNMATCHED = 0.5
+"""Share of queries without a common term above which the score of BM25 says nothing about it."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +29,36 @@ class LexicalIndex:
     """A `bm25s.BM25` or a `rank_bm25.BM25`."""
     nbytes: int
     seconds: float
+    tokenize: LexicalTokenizer
+    """Splits documents and queries into terms. It was chosen by the corpus."""
+
+    @property
+    def lexical_index(self) -> LexicalIndex:
+        """This index. A composite's index gives the one that it holds."""
+        return self
 
     def search(self, queries: Mapping[str, str], top_k: int) -> Ranking:
         """Rank the documents that share a term with a query. Documents with score 0 are left out."""
-        return Ranking({query: self._hits(tokenize(text), top_k) for query, text in queries.items()})
+        return Ranking({query: best(self.ids, self.scores(text), top_k) for query, text in queries.items()})
 
-    def _hits(self, terms: list[str], top_k: int) -> Hits:
-        return best(self.ids, self.scores(terms), top_k)
+    def unmatched(self, queries: Mapping[str, str]) -> int:
+        """Return the number of queries that share no term with any document."""
+        return sum(not (self.scores(text) > 0).any() for text in queries.values())
 
-    def scores(self, terms: list[str]) -> np.ndarray:
-        """Return the scores (n,) of all documents for a tokenised query."""
-        if not terms:
+    def notes(self, queries: Mapping[str, str]) -> tuple[str, str]:
+        """Return which terms are compared, and a warning where most queries share none with any document, or ''."""
+        terms = f"BM25 compares {self.tokenize.description}"
+        unmatched = self.unmatched(queries)
+        if unmatched <= MOST_UNMATCHED * len(queries):
+            return terms, ""
+        return terms, (
+            f"BM25: {unmatched} of {len(queries)} queries share no term with any document, so its score gives no "
+            f"verdict on it. It compares {self.tokenize.description}: are queries and documents in one language?"
+        )
+
+    def scores(self, text: str) -> np.ndarray:
+        """Return the scores (n,) of all documents for a query."""
+        if not (terms := self.tokenize(text)):
             return np.zeros(len(self.ids), dtype=np.float32)
         return np.asarray(self.engine.get_scores(terms), dtype=np.float32)
 
@@ -83,10 +88,11 @@ def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str 
     if engine not in ENGINES:
         raise BenchError(f"bm25 engine {engine!r} is not one of {', '.join(ENGINES)}")
     start = time.perf_counter()
+    tokenize = tokenizer_of(corpus.texts)
     tokens = [tokenize(text) or [""] for text in corpus.texts]
     build = _bm25s if engine == "bm25s" else _rank_bm25
     index, nbytes = build(tokens, k1, b)
-    return LexicalIndex(corpus.ids, index, nbytes, time.perf_counter() - start)
+    return LexicalIndex(corpus.ids, index, nbytes, time.perf_counter() - start, tokenize)
 
 
 def _bm25s(tokens: list[list[str]], k1: float, b: float) -> tuple[Any, int]:

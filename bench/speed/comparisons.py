@@ -17,7 +17,8 @@ from bench.encoders.base import BaseEncoder
 from bench.evaluation.flops import flop_model
 from bench.evaluation.measures import evaluate
 from bench.records import PRIMARY_MEASURE
-from bench.retrieval.lexical import build_lexical, tokenize
+from bench.retrieval.lexical import build_lexical
+from bench.retrieval.lexical_terms import english
 from bench.speed import plain
 from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Timing, Work, interleave
 from bench.speed.workload import BATCH, SEED, TOP_K, Workload
@@ -127,7 +128,7 @@ def lexical(workload: Workload) -> Iterator[Timing]:
     indexes: dict[str, Any] = {}
 
     def index_plain() -> None:
-        indexes[PLAIN] = plain.PlainBm25(corpus, tokenize)
+        indexes[PLAIN] = plain.PlainBm25(corpus, english)
 
     def index_ours() -> None:
         indexes[OURS] = build_lexical(corpus)

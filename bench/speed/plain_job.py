@@ -19,7 +19,7 @@ from bench.evaluation.measures import evaluate
 from bench.models.locate import base_model
 from bench.planning.registry import Registry
 from bench.records import PRIMARY_MEASURE
-from bench.retrieval.lexical import tokenize
+from bench.retrieval.lexical_terms import english
 from bench.retrieval.ranking import Ranking
 from bench.speed import plain
 from bench.speed.workload import QUICK, TOP_K, Workload
@@ -48,7 +48,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
             plain.train(model, pairs, bf16, device, epochs=settings["epochs"])
             scores[name] = plain.evaluate(model.to(torch.bfloat16) if bf16 else model, dataset.corpus, queries, qrels)
         elif strategy.untrained_counterpart() is None:
-            engine = plain.PlainBm25(dataset.corpus, tokenize)
+            engine = plain.PlainBm25(dataset.corpus, english)
             ranking = Ranking.from_run(engine.search(queries, TOP_K))
             scores[name] = evaluate(ranking, qrels, [PRIMARY_MEASURE]).mean(PRIMARY_MEASURE)
         else:

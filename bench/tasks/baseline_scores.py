@@ -16,11 +16,15 @@ MEASURES = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
 _DEPTH = 100
 
 
-def lexical_scores(dataset: Dataset, split: str) -> dict[str, float]:
-    """Return the scores of BM25 on a split (Lucene's formula, k1 1.5, b 0.75, English stems and stop words)."""
+def lexical_scores(dataset: Dataset, split: str) -> tuple[dict[str, float], list[str]]:
+    """Return the scores of BM25 on a split (Lucene's formula, k1 1.5, b 0.75), and notes on the terms it compares."""
     from bench.retrieval.lexical import build_lexical
 
-    return _scores(dataset, split, lambda corpus, queries, k: build_lexical(corpus).search(queries, k))
+    index = build_lexical(dataset.corpus)
+    notes = index.notes({query: dataset.queries[query] for query in dataset.judged(split)})
+    return _scores(dataset, split, lambda corpus, queries, k: index.search(queries, k)), [
+        note for note in notes if note
+    ]
 
 
 def base_scores(dataset: Dataset, split: str, resources: Resources) -> dict[str, float]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bench.data.dataset import Dataset
 from bench.data.templates import template_groups
+from bench.errors import NotApplicableError
 from bench.evaluation.forgetting import forgetting
 from bench.evaluation.strata import seen_queries, strata
+from bench.retrieval.lexical import LexicalIndex
 from bench.strategy.base import Strategy
 from bench.tasks.base import PROBE, TARGET, Measurements, TaskSettings
 from bench.tasks.drift import measure_drift
@@ -34,6 +39,7 @@ def evaluate_retrieval(strategy: Strategy, dataset: Dataset, settings: TaskSetti
             f"search among {measured.n_docs:,} documents is approximate: on a sample it found {recall:.1%} of the best"
         )
     queries = judged_queries(dataset, settings.split)
+    measured.notes += _lexical_notes(index, queries)
     if settings.role == TARGET:
         settings.progress("stage", {"name": "cost"})
         measured.cost |= serving_cost(strategy, index, dataset.corpus, queries, settings.top_k)
@@ -48,6 +54,22 @@ def evaluate_retrieval(strategy: Strategy, dataset: Dataset, settings: TaskSetti
     frame.insert(2, "seen", [query in seen for query in scores.queries])
     measured.per_query, measured.ranking = frame, result.ranking
     return measured
+
+
+def _lexical_notes(index: Any, queries: Mapping[str, str]) -> list[str]:
+    """Return the terms that BM25 compares, where an index holds one, and how many queries it cannot help.
+
+    Raises:
+        NotApplicableError: BM25 alone meets mostly queries that share no term with any document. Its score would say
+            nothing about it.
+    """
+    lexical = getattr(index, "lexical_index", None)
+    if not isinstance(lexical, LexicalIndex):
+        return []
+    terms, warning = lexical.notes(queries)
+    if warning and index is lexical:
+        raise NotApplicableError(warning)
+    return [terms, warning] if warning else [terms]
 
 
 def _search_probe(

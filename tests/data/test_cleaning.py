@@ -15,7 +15,7 @@ from bench.data.inspection import inspect
 from bench.data.locate import load_dataset
 from bench.data.templates import OTHER, find_templates, template_groups
 from bench.data.write import write_dataset
-from bench.retrieval.lexical import tokenize
+from bench.retrieval.lexical_terms import english as tokenize
 
 WORDS = [f"word{n}" for n in range(3000)]
 

@@ -11,7 +11,8 @@ from bench.data.dataset import Corpus
 from bench.errors import BenchError
 from bench.retrieval.exact import nearest
 from bench.retrieval.index import VectorIndex
-from bench.retrieval.lexical import build_lexical, tokenize
+from bench.retrieval.lexical import build_lexical
+from bench.retrieval.lexical_terms import english as tokenize
 
 CORPUS = Corpus(
     ["d1", "d2", "d3", "d4", "d5", "d6", "d7"],
@@ -68,7 +69,7 @@ def test_scores_are_those_of_lucenes_formula() -> None:
             tf = document.count(term)
             score += idf * tf / (tf + 1.2 * (1 - 0.75 + 0.75 * len(document) / mean))
         expected.append(score)
-    np.testing.assert_allclose(index.scores(["bread", "salt"]), expected, rtol=1e-5)
+    np.testing.assert_allclose(index.scores("bread and salt"), expected, rtol=1e-5)
 
 
 def test_documents_without_a_shared_term_are_not_found() -> None:
@@ -81,7 +82,7 @@ def test_both_engines_rank_alike_under_the_same_formula_and_tokens() -> None:
     from rank_bm25 import BM25Okapi
 
     tokens = [tokenize(text) or [""] for text in CORPUS.texts]
-    query = tokenize("salt bread from the oven by the river")
+    query = "salt bread from the oven by the river"
     lucene = build_lexical(CORPUS, engine="bm25s")
     classic = build_lexical(CORPUS, engine="rank_bm25")
     # The two differ in the inverse document frequency and a constant factor k1 + 1. With Lucene's frequencies put into
@@ -91,7 +92,7 @@ def test_both_engines_rank_alike_under_the_same_formula_and_tokens() -> None:
         classic.engine.idf[term] = math.log(1 + (len(tokens) - df + 0.5) / (df + 0.5))
     assert isinstance(classic.engine, BM25Okapi)
     np.testing.assert_allclose(classic.scores(query), lucene.scores(query) * 2.5, rtol=1e-4)
-    ranked = [[doc for doc, _ in index._hits(query, 10)] for index in (lucene, classic)]
+    ranked = [[doc for doc, _ in index.search({"q": query}, 10)["q"]] for index in (lucene, classic)]
     assert ranked[0] == ranked[1]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._options import DIR, STRATEGIES, command, json_flag, option, post_hoc_margin
 
 if TYPE_CHECKING:
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 @option("--strategies", type=STRATEGIES, metavar="A,B", help="two strategies of one run; the difference is B - A")
 @option("--measure", metavar="NAME", help="measure to compare  [default: the run's primary measure]")
 @post_hoc_margin
+@allow_incomplete
 @json_flag("print the comparison as JSON")
 def main(
     folders: tuple[Path, ...], strategies: str | None, measure: str | None, equivalence_margin: float | None,
-    as_json: bool,
+    allow_incomplete: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError
     from bench.evaluation.measures import parse_measure
     from bench.expression import parse_list
-    from bench.report import open_run
     from bench.report.compare import as_json as plain
     from bench.report.compare import compare_runs, compare_strategies
     from bench.report.load import load_run
@@ -36,11 +37,13 @@ def main(
     measure = parse_measure(measure).key if measure else None
     names = [str(expression) for expression in parse_list(strategies)] if strategies else []
     if len(folders) == 2 and not names:
-        first, second = (load_run(open_run(folder), margin=equivalence_margin) for folder in folders)
+        stores = [open_complete(folder, allow_incomplete) for folder in folders]
+        first, second = (load_run(store, margin=equivalence_margin) for store in stores)
         titles = _titles(*folders)
         pairs = compare_runs(first, second, titles, measure)
     elif len(folders) <= 1 and len(names) == 2:
-        loaded = load_run(open_run(folders[0] if folders else None), margin=equivalence_margin)
+        store = open_complete(folders[0] if folders else None, allow_incomplete)
+        loaded = load_run(store, margin=equivalence_margin)
         pairs = compare_strategies(loaded, names[0], names[1], measure)
     else:
         raise BenchError("compare takes two run folders, or one run folder with --strategies A,B")

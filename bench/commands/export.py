@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._fit_options import fit_options, fit_selection, trusted_settings
 from bench.commands._options import DIR, FILE, command, flag, json_flag, option, run_folder
 
@@ -21,10 +22,11 @@ from bench.commands._options import DIR, FILE, command, flag, json_flag, option,
     help="also pack the folder for a hosted endpoint  [default: model.tar.gz beside it]",
 )  # fmt: skip
 @flag("--force", help="replace what is there")
+@allow_incomplete
 @json_flag("print what was written as JSON")
 def main(
     folder: Path | None, out: Path | None, separate: bool, final_refit: bool, onnx: bool, archive: Path | None,
-    force: bool, as_json: bool, **given: Any,
+    force: bool, allow_incomplete: bool, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Export one fit and print where it is."""
     from dataclasses import asdict
@@ -32,10 +34,9 @@ def main(
     from bench.commands._console import console, emit_json, err_console
     from bench.exporting.folder import ARCHIVE, ExportOptions, export
     from bench.exporting.selection import require_strategies, select_fit
-    from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
-    store = open_run(folder)
+    store = open_complete(folder, allow_incomplete)
     settings = trusted_settings(store, given)
     record = select_fit(store, fit_selection(given))
     out = out or store.folder / "exports" / record.fit

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._options import ABOVE_ZERO, DATASET, STRATEGY, ZERO_OR_MORE, command, json_flag, option, run_folder
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 @_scale("--label-usd", type=ZERO_OR_MORE, metavar="USD", help="what a labelled pair costs you")
 @_scale("--usd-per-hour", type=ZERO_OR_MORE, metavar="USD", help="price of a machine like the measured one")
 @_scale("--refresh-per-month", type=ZERO_OR_MORE, default=1.0, metavar="N", help="how often you adapt again")
+@allow_incomplete
 @json_flag("print the recommendations as JSON")
-def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json: bool, **given: Any) -> int:
+def main(
+    folder: Path | None, dataset: str | None, baseline: str | None, allow_incomplete: bool, as_json: bool, **given: Any
+) -> int:  # fmt: skip
     """Print a recommendation for each dataset and budget; returns 1 where nothing meets the constraints."""
     from bench.commands._console import emit_json
     from bench.errors import unknown
-    from bench.report import open_run
     from bench.report.analysis import Analysis
     from bench.report.load import load_run
     from bench.report.recommend import Constraints, Scale, recommend
@@ -49,7 +52,7 @@ def main(folder: Path | None, dataset: str | None, baseline: str | None, as_json
         given["max_artifact_mb"], given["max_train_seconds"], given["max_query_ms"], given["max_forgetting"],
         not given["no_reindex"],
     )  # fmt: skip
-    loaded = load_run(open_run(folder), baseline)
+    loaded = load_run(open_complete(folder, allow_incomplete), baseline)
     price = price_of(loaded.invocations) if given["usd_per_hour"] is None else given["usd_per_hour"]
     scale = Scale(
         given["corpus_docs"], given["queries_per_month"], given["label_usd"], price, given["refresh_per_month"]

@@ -31,13 +31,16 @@ def main(
     equivalence_margin: float | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Write the report and print where it is."""
+    from bench.commands._complete import name_lacking
     from bench.commands._console import console, emit_json
     from bench.data.files import require_writable
     from bench.report import open_run, write_report
+    from bench.report.lacking import lacking
 
     store = open_run(folder)
     out = out or store.folder
     require_writable(out)
+    name_lacking(lacking(store))
     formats = [name.strip() for name in (export or "").split(",") if name.strip()]
     written = write_report(store, out, baseline, min_gain, not no_texts, formats, equivalence_margin)
     if as_json:

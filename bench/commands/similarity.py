@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._fit_options import fit_options, fit_selection, trusted_settings
 from bench.commands._options import command, flag, json_flag
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 )
 @flag("--query", help="FIRST is a query and SECOND a document  [default: both are texts]")
 @fit_options
+@allow_incomplete
 @json_flag("print the similarities as JSON")
-def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> int:
+def main(words: tuple[str, ...], query: bool, allow_incomplete: bool, as_json: bool, **given: Any) -> int:
     """Print the similarities by every fit that the options name; without options, by all fits that have one."""
     from dataclasses import asdict
 
@@ -32,13 +34,12 @@ def main(words: tuple[str, ...], query: bool, as_json: bool, **given: Any) -> in
     from bench.errors import BenchError, NotApplicableError
     from bench.exporting.selection import UntrustedCodeError, matching_fits, require_strategies
     from bench.exporting.similarity import similarity
-    from bench.report import open_run
     from bench.running.environment import JobEnvironment
 
     if len(words) not in (2, 3):
         raise BenchError(f"similarity takes two texts, and a folder before them if needed; got {len(words)} arguments")
     *folder, first, second = words
-    store = open_run(Path(folder[0]) if folder else None)
+    store = open_complete(Path(folder[0]) if folder else None, allow_incomplete)
     similarities: list[Similarity] = []
     refused: list[str] = []
     with JobEnvironment(store, trusted_settings(store, given)) as environment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.report.analysis import Analysis
 from bench.report.document import Report
+from bench.report.lacking import banner
 from bench.report.sections import answer, cost, data, forgetting, provenance, quality, significance, training
 from bench.report.text import code
 
@@ -14,4 +15,6 @@ def build(analysis: Analysis) -> Report:
     """Return the report of a run."""
     datasets = sorted({comparison.dataset for comparison in analysis.run.comparisons})
     title = f"Adapting to {', '.join(map(code, datasets))}"
-    return Report(title, [module.section(analysis) for module in SECTIONS])
+    sections = [module.section(analysis) for module in SECTIONS]
+    sections[0].blocks[:0] = banner(analysis.run.store)
+    return Report(title, sections)

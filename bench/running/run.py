@@ -222,12 +222,12 @@ class Run:
         cells = {
             cell.name
             for cell in self.plan.cells
-            if not store.has_cell(cell.name) or store.cell(cell.name).status in retried
+            if not store.is_whole_cell(cell.name) or store.cell(cell.name).status in retried
         }
         needed = {cell.fit for cell in self.plan.cells if cell.name in cells}
         fits: set[str] = set()
         for fit in reversed(self.plan.fits):  # composites come after their components
-            status = store.fit(fit.name).status if store.has_fit(fit.name) else None
+            status = store.fit(fit.name).status if store.is_whole_fit(fit.name) else None
             lost = fit.name in needed and status in USABLE and not store.has_artefact(fit.name)
             if status is None or status in retried or lost:
                 fits.add(fit.name)
@@ -244,12 +244,19 @@ class Run:
             if record.status not in USABLE:
                 result.failed.append((cell.name, record.status, record.reason))
 
+    def _planned(self) -> dict[str, list[str]]:
+        """Return the names of the records that this invocation is to leave, so that readers notice a missing one."""
+        if self.studies_only:
+            return {}
+        return {"fits": [fit.name for fit in self.plan.fits], "cells": [cell.name for cell in self.plan.cells]}
+
     def _invocation(self, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
         return {
             "started": _now(),
             "command": list(command),
             "config": self.config.to_dict(),
             "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(jobs)},
+            "planned": self._planned(),
             "datasets": {
                 dataset.name: {
                     "fingerprint": dataset.fingerprint,

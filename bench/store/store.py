@@ -52,6 +52,7 @@ PER_QUERY = "per_query.parquet"
 CURVE = "curve.parquet"
 TRAIN_RELEVANT = "train_relevant.parquet"
 RUN_FILE = "run.json"
+_KINDS = (("fits", FIT_MARK), ("cells", CELL_MARK), ("tuning", "study.json"))
 RUN_COPY = "run.previous.json"
 """The earlier content of `run.json`, for a process that ends while it writes a new one."""
 
@@ -96,14 +97,47 @@ class Store:
         return [record for _, record, _ in self._scan("fits", FIT_MARK, FitRecord) if record is not None]
 
     def problems(self) -> list[str]:
-        """Return a sentence for each damaged record, with its path. A run makes such fits and cells again."""
-        problems = [problem for _, _, problem in self._scan("fits", FIT_MARK, FitRecord) if problem]
-        problems += [problem for _, _, problem in self._scan("cells", CELL_MARK, CellResult) if problem]
+        """Return a sentence for each damaged record, with its path. A run makes such fits and cells again.
+
+        The content of every file beside a record is checked, but for the weights of fits: `artefact` checks these.
+        """
+        from bench.store.studies import damaged_studies
+
+        problems = [*self._damaged("fits", FIT_MARK, FitRecord), *self._damaged("cells", CELL_MARK, CellResult)]
+        problems += damaged_studies(self.records)
         try:
             self._read_invocations(RUN_FILE)
         except StoreError as error:
             problems.append(str(error))
         return problems
+
+    def missing(self) -> list[str]:
+        """Return a sentence for each record that an invocation planned, or another record names, and that is not there.
+
+        Damaged records are there: see `problems`. Older versions recorded the number of planned cells and no names.
+        """
+        fits, cells, studies = (self._names(*kind) for kind in _KINDS)
+        has_run_file = (self.records / RUN_FILE).is_file()
+        calls = self.invocations() if has_run_file or (self.records / RUN_COPY).is_file() else []
+        absent: dict[str, str] = {}
+        for call in calls:
+            planned = call.get("planned") or {}
+            absent |= {f"fits/{name}": "planned" for name in planned.get("fits", ()) if name not in fits}
+            absent |= {f"cells/{name}": "planned" for name in planned.get("cells", ()) if name not in cells}
+        for fit in self.fits():
+            absent |= {f"fits/{name}": f"part of {fit.fit}" for name in fit.components if name not in fits}
+            study = fit.tuning.get("study")
+            if study and study not in studies:
+                absent[f"tuning/{study}"] = f"what chose the hyperparameters of {fit.fit}"
+        absent |= {f"fits/{cell.fit}": f"measured in {cell.cell}" for cell in self.cells() if cell.fit not in fits}
+        sentences = [f"{self.folder / path} is missing: it is {why}" for path, why in sorted(absent.items())]
+        sentences += self._missing_trials()
+        counted = max((_planned_cells(call) for call in calls), default=0)
+        if counted > len(cells):
+            sentences.append(f"{self.folder / 'cells'}: {counted} cells were planned, and {len(cells)} are there")
+        if not has_run_file and (fits or cells):
+            sentences.append(f"{self.folder / RUN_FILE} is missing: it holds the run's configuration")
+        return sentences
 
     def fit(self, name: str) -> FitRecord:
         """Return one fit.
@@ -124,6 +158,14 @@ class Store:
     def has_fit(self, name: str) -> bool:
         """Whether the fit is complete: its record can be read, and every listed file is there in the right size."""
         return _is_complete(self.fit, name)
+
+    def is_whole_fit(self, name: str) -> bool:
+        """Whether the fit is complete, and every file beside its record but the weights has its recorded content."""
+        return self.has_fit(name) and not self._changed(self.fit_folder(name), self.fit(name))
+
+    def is_whole_cell(self, name: str) -> bool:
+        """Whether the cell is complete, and every file beside its record has its recorded content."""
+        return self.has_cell(name) and not self._changed(self.cell_folder(name), self.cell(name))
 
     def has_artefact(self, fit: str) -> bool:
         """Whether the fit is complete and every file that `Strategy.load` reads has the content that was written."""
@@ -206,10 +248,10 @@ class Store:
             return self._read_invocations(RUN_COPY)
 
     def studies(self) -> list[Study]:
-        """Return the studies that chose hyperparameters, ordered by name.
+        """Return the studies that chose hyperparameters, ordered by name. Damaged ones are left out: see `problems`.
 
         Raises:
-            StoreError: a newer version of AdaptBench wrote one, or one is damaged.
+            StoreError: a newer version of AdaptBench wrote one.
         """
         from bench.store.studies import studies
 
@@ -303,6 +345,35 @@ class Store:
             except DamagedError as error:
                 yield folder.name, None, str(error)
 
+    def _damaged(self, kind: str, mark: str, record_type: type[RecordType]) -> Iterator[str]:
+        """Yield a sentence for each record that is damaged, or that stands beside a damaged file."""
+        for name, record, problem in self._scan(kind, mark, record_type):
+            if record is None:
+                yield problem
+            else:
+                yield from self._changed(self.records / kind / name, record)
+
+    def _changed(self, folder: Path, record: FitRecord | CellResult) -> list[str]:
+        """Return a sentence for each file beside a record whose content has changed. Weights are left out."""
+        return [
+            f"{folder / name} is damaged (its SHA-256 differs): run again to repair it"
+            for name, listed in record.files.items()
+            if not name.startswith(f"{MODEL}/") and sha256(folder / name) != listed.sha256
+        ]
+
+    def _missing_trials(self) -> Iterator[str]:
+        """Yield a sentence for each study with fewer trials than a fit was chosen from."""
+        trials = {study.study: len(study.trials) for study in self.studies()}
+        chosen = {fit.tuning.get("study"): fit.tuning.get("trials") or 0 for fit in self.fits()}
+        for study, count in chosen.items():
+            if study in trials and trials[study] < count:
+                path = self.folder / "tuning" / str(study) / "trials.jsonl"
+                yield f"{path} is cut short: {count} trials were made, and {trials[study]} are there"
+
+    def _names(self, kind: str, mark: str) -> set[str]:
+        """Return the names of the records of a kind, damaged ones included."""
+        return {path.parent.name for path in (self.records / kind).glob(f"*/{mark}")}
+
     def _get(self, mark: Path, record_type: type[RecordType]) -> RecordType:
         if not mark.is_file():
             raise MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
@@ -318,7 +389,8 @@ class Store:
                 raise ArtefactError(f"{self.folder} is packed without {file}: run again in another folder")
             raise ArtefactError(f"{folder / name} is missing: delete {folder} and run again")
         if sha256(folder / name) != files[name].sha256:
-            raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): delete {folder} and run again")
+            repair = f"delete {folder} and run again" if name.startswith(f"{MODEL}/") else "run again to repair it"
+            raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): {repair}")
         return folder / name
 
     def _read_invocations(self, name: str) -> list[dict[str, Any]]:
@@ -334,6 +406,12 @@ class Store:
         except StoreError as error:
             raise DamagedError(f"{path} is damaged: {error}") from error
         return values["invocations"]
+
+
+def _planned_cells(invocation: Mapping[str, Any]) -> int:
+    """Return the number of cells that an invocation planned, where it did not record their names; else 0."""
+    plan, command = invocation.get("plan") or {}, list(invocation.get("command") or ())
+    return 0 if "planned" in invocation or command[3:4] == ["tune"] else int(plan.get("cells") or 0)
 
 
 def _run_text(invocations: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 
 from bench.errors import StoreError
 from bench.records import DIGEST, StoredModel, with_digest, without_digest
-from bench.store.files import read_json, record_text, write_durably
+from bench.store.files import DamagedError, read_json, record_text, write_durably
 
 STUDY_FILE, TRIALS_FILE = "study.json", "trials.jsonl"
 SCHEMA_VERSION = 2
@@ -165,33 +165,47 @@ def tied_ranges(tied: Sequence[Trial]) -> dict[str, list[Any]]:
 
 
 def studies(folder: Path) -> list[Study]:
-    """Return the studies of a run folder, ordered by name.
+    """Return the studies of a run folder, ordered by name, without damaged ones.
 
     Raises:
-        StoreError: a newer version of AdaptBench wrote one, or one is damaged.
+        StoreError: a newer version of AdaptBench wrote one.
     """
-    root = Path(folder) / "tuning"
-    return [read(path.parent) for path in sorted(root.glob(f"*/{STUDY_FILE}"))]
+    return [study for study, _ in _scan(folder) if study is not None]
+
+
+def damaged_studies(folder: Path) -> list[str]:
+    """Return a sentence for each damaged study of a run folder, with its path."""
+    return [problem for _, problem in _scan(folder) if problem]
+
+
+def _scan(folder: Path) -> Iterator[tuple[Study | None, str]]:
+    """Yield each study of a run folder, or what is wrong with it."""
+    for path in sorted((Path(folder) / "tuning").glob(f"*/{STUDY_FILE}")):
+        try:
+            yield read(path.parent), ""
+        except DamagedError as error:
+            yield None, str(error)
 
 
 def read(folder: Path) -> Study:
     """Return the study that its own folder holds.
 
     Raises:
-        StoreError: a newer version of AdaptBench wrote it, or it is damaged.
+        StoreError: a newer version of AdaptBench wrote it.
+        DamagedError: it is not what was written.
     """
     path = folder / STUDY_FILE
     values = read_json(path)
     version = values.pop("schema_version", None)
     if not isinstance(version, int):
-        raise StoreError(f"{path} is damaged (it has no schema_version): delete its folder and run again")
+        raise DamagedError(f"{path} is damaged (it has no schema_version): delete its folder and run again")
     if version > SCHEMA_VERSION:
         raise StoreError(f"{path}: a study of schema {version}: update adaptbench")
     has_digests = version > 1
     try:
         study = Study.from_json_values(without_digest(values) if has_digests else values)
     except StoreError as error:
-        raise StoreError(f"{path} is damaged ({error}): delete its folder and run again") from error
+        raise DamagedError(f"{path} is damaged ({error}): delete its folder and run again") from error
     return study.with_trials(_trials(folder / TRIALS_FILE, has_digests))
 
 
@@ -206,7 +220,8 @@ def _trials(path: Path, has_digests: bool) -> list[Trial]:
             if trial.number != number:
                 raise StoreError(f"trial {trial.number} where trial {number} belongs")
         except (StoreError, ValueError, TypeError, RecursionError) as error:
-            raise StoreError(f"{path}:{number + 1}: not a trial ({error}): delete its folder and run again") from error
+            message = f"{path}:{number + 1}: not a trial ({error}): delete its folder and run again"
+            raise DamagedError(message) from error
         trials.append(trial)
     return trials
 

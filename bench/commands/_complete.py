@@ -1,0 +1,47 @@
+"""Opens a run whose records are all there; answers from half of a run are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.commands._options import flag
+
+if TYPE_CHECKING:
+    from bench.store.store import Store
+
+allow_incomplete = flag("--allow-incomplete", help="go on although records of the run are damaged or missing")
+
+
+def open_complete(folder: Path | None, allow_incomplete: bool) -> Store:
+    """Return the store of a run.
+
+    Args:
+        folder: the folder of the run; None is the default of `run`.
+        allow_incomplete: go on where a record is damaged or missing, and name it on standard error.
+
+    Raises:
+        StoreError: the folder does not exist, or a record is damaged or missing and that is not allowed.
+    """
+    from bench.errors import StoreError
+    from bench.report import open_run
+    from bench.report.lacking import lacking, shortened
+
+    store = open_run(folder)
+    sentences = lacking(store)
+    if sentences and not allow_incomplete:
+        raise StoreError(
+            f"{store.folder} is incomplete, so an answer from it may be wrong. {'; '.join(shortened(sentences))}. "
+            "Run the same command again to complete it. --allow-incomplete takes what is there"
+        )
+    name_lacking(sentences)
+    return store
+
+
+def name_lacking(sentences: list[str]) -> None:
+    """Print what a run lacks to standard error."""
+    from bench.commands._console import err_console
+    from bench.report.lacking import shortened
+
+    for sentence in shortened(sentences):
+        err_console().print(f"incomplete: {sentence}", style="yellow", markup=False)

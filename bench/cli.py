@@ -111,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file or folder that cannot be read or written, wherever it was met
-        reason = error.strerror or f"{type(error).__name__}: {error}".partition("\n")[0]
+        from bench.data.files import full_disk_hint
+
+        reason = (error.strerror or f"{type(error).__name__}: {error}".partition("\n")[0]) + full_disk_hint(error)
         return _fail(f"{error.filename}: {reason}" if error.filename is not None else reason, USAGE)
 
 

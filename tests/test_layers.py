@@ -40,7 +40,7 @@ ORDER = (
     ("retrieval",),
     ("data",),
     ("models",),
-    ("progress", "records", "budget", "expression", "errors"),
+    ("progress", "records", "budget", "expression", "errors", "scratch"),
 )
 """The packages and files of `bench`, top first. A module imports from its own row and from the rows below it."""
 

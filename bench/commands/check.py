@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -122,10 +121,11 @@ def _measured(
     from bench.records import MEASURES, PRIMARY_MEASURE
     from bench.running.progress import display
     from bench.running.run import Run
+    from bench.scratch import scratch_folder
 
     expected = entry.info.expected
     expected_measures = {measure for scores in expected.values() for measure in scores if "@" in measure}
-    with tempfile.TemporaryDirectory(prefix="adaptbench-check-") as scratch:
+    with scratch_folder() as scratch:
         config = from_mapping(
             {
                 "strategies": list(expected),
@@ -134,7 +134,7 @@ def _measured(
                 "model": model or "",
                 "measures": [measure for measure in MEASURES if measure in expected_measures | {PRIMARY_MEASURE}],
                 "precision": precision,
-                "out": scratch,
+                "out": str(scratch),
             }
         )
         run = Run.prepare(config, role="probe", pooling=pooling)

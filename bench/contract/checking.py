@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.sample import sample_dataset
 from bench.errors import unknown
 from bench.models.locate import base_model
+from bench.scratch import scratch_folder
 from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check(
     training = TrainingSettings(batch_size=8, precision="fp32")
     settings = CheckSettings(model or base_model(), dataset or sample_dataset(), training, steps, seed, device)
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contract-")))
+        scratch = stack.enter_context(scratch_folder())
         process = reload_process or stack.enter_context(ReloadProcess())
         evidence = Evidence(blueprint, settings, scratch, process)
         return [CLAUSES[name].examine(evidence) for name in names]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.scratch import owner, prefix_beside, remove_abandoned_beside
+
+_DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 def cache_folder() -> Path:
@@ -24,15 +32,52 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the folder cannot be made or written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    remove_abandoned_beside(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix_beside(path))
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with named_in_errors(path), os.fdopen(handle, "wb") as stream:
             stream.write(content)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@cache
+def _umask() -> int:
+    """Return the permissions that new files lack. Files of `mkstemp` are for their owner alone."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Name a file or folder in errors of the operating system that name none, such as that of a full disk.
+
+    Raises:
+        OSError: what the block raised, with `path` as its file name. Libraries have errors of their own for a full
+            disk; they become one too.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if not isinstance(error, OSError) and _DISK_FULL in str(error):
+            raise OSError(errno.ENOSPC, _DISK_FULL, str(path)) from error
+        raise
+
+
+def full_disk_hint(error: BaseException) -> str:
+    """Return where there is how much space left, for an error of a full disk that names no path; else nothing."""
+    if _DISK_FULL not in str(error) or getattr(error, "filename", None) is not None:
+        return ""
+    places = {Path(tempfile.gettempdir()), cache_folder(), Path.cwd()}
+    free = [f"{shutil.disk_usage(each).free / 1e6:,.0f} MB in {each}" for each in sorted(places) if each.is_dir()]
+    return f" (free: {', '.join(free)})"
 
 
 def require_writable(folder: Path) -> None:
@@ -48,6 +93,6 @@ def require_writable(folder: Path) -> None:
         what = "a file, not a folder" if place == folder else f"below {place}, which is not a folder"
         raise BenchError(f"{folder} is {what}: name another one (--out)")
     try:
-        tempfile.TemporaryDirectory(prefix=".adaptbench-", dir=place).cleanup()
+        tempfile.TemporaryDirectory(prefix=f".adaptbench.{owner()}.", dir=place).cleanup()
     except OSError as error:
         raise BenchError(f"{folder}: nothing can be written into {place}: {error.strerror}") from error

@@ -12,6 +12,7 @@ from bench.data.beir import is_beir
 from bench.data.files import require_writable
 from bench.data.similarity import is_similarity
 from bench.errors import DataError
+from bench.scratch import prefix_beside, remove_abandoned_beside
 
 DESCRIPTION = "dataset.toml"
 """The file in a dataset's folder that describes it, in the form of the catalogue's files."""
@@ -42,7 +43,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    remove_abandoned_beside(path)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix_beside(path), dir=path.parent))
     try:
         temporary.chmod(0o755)
         yield temporary

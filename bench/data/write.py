@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.data.beir import HEADER
 from bench.data.dataset import Dataset
+from bench.data.files import named_in_errors
 from bench.data.folders import DESCRIPTION, new_folder
 
 
@@ -17,7 +18,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     Raises:
         BenchError: the folder exists and is not empty, or cannot be made.
     """
-    with new_folder(folder) as temporary:
+    with new_folder(folder) as temporary, named_in_errors(folder):
         write_files(dataset, temporary)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.config.schema import BASELINE
 from bench.data.catalogue import catalogue
+from bench.data.files import named_in_errors
 from bench.encoders.plain import plain_base
 from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import CardContent, model_card
@@ -84,14 +85,15 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
         shutil.rmtree(options.folder)
     options.folder.mkdir(parents=True)
     try:
-        if options.separate:
-            difference = _save_adapter(strategy, options.folder)
-        else:
-            model.save_pretrained(str(options.folder), create_model_card=False)
-        if options.onnx:
-            write_onnx(model, options.folder)
-        content = _card_content(environment.store, record, strategy, options, refitted)
-        (options.folder / CARD).write_text(model_card(content, environment.store), encoding="utf-8")
+        with named_in_errors(options.folder):
+            if options.separate:
+                difference = _save_adapter(strategy, options.folder)
+            else:
+                model.save_pretrained(str(options.folder), create_model_card=False)
+            if options.onnx:
+                write_onnx(model, options.folder)
+            content = _card_content(environment.store, record, strategy, options, refitted)
+            (options.folder / CARD).write_text(model_card(content, environment.store), encoding="utf-8")
     except NotApplicableError:
         shutil.rmtree(options.folder)
         raise

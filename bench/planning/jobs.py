@@ -9,6 +9,7 @@ from typing import Literal
 from bench.planning.plan import Plan
 from bench.planning.specs import CellSpec, FitSpec
 from bench.planning.study_spec import StudySpec
+from bench.store.lease import Lease
 
 Kind = Literal["study", "fit", "cell"]
 
@@ -20,6 +21,8 @@ class Job:
     spec: StudySpec | FitSpec | CellSpec
     after: frozenset[str] = frozenset()
     """Names of the jobs of this run that must have ended before it starts."""
+    lease: Lease | None = None
+    """The right of this attempt to write the record; None before the job is submitted."""
 
     @property
     def name(self) -> str:

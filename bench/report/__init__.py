@@ -37,6 +37,7 @@ def write_report(
         StoreError: the store holds no result.
         BenchError: `baseline` is not in the run.
     """
+    from bench.data.files import write_atomically
     from bench.report import html, markdown
     from bench.report.analysis import Analysis
     from bench.report.build import build
@@ -59,7 +60,7 @@ def write_report(
         figures[plot.name] = inline_svg(plot, alts[plot.name])
     pages = [out / "report.md", out / "report.html"]
     markdown.write(report, pages[0])
-    pages[1].write_text(html.render(report, figures, explore(analysis, texts)), encoding="utf-8", newline="\n")
+    write_atomically(pages[1], html.render(report, figures, explore(analysis, texts)).encode())
     written = [*pages, *drawn]
     if exports:
         written += export(analysis.run, report, exports, out / "exports")

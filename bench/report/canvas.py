@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bench.data.files import write_atomically
 from bench.report.colours import GRID, INK, MUTED, PAPER, Style
 
 LOOK: dict[str, Any] = {
@@ -74,7 +75,9 @@ def save_png(figure: Figure, path: Path, dpi: int = 150) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     with Image.open(drawn) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        written = io.BytesIO()
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(written, format="png", optimize=True)
+    write_atomically(path, written.getvalue())
 
 
 @contextmanager

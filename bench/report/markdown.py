@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.data.files import write_atomically
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Report, Table
 from bench.report.text import strong, to_markdown, to_markdown_line, to_plain
 
@@ -23,7 +24,7 @@ def render(report: Report, plots: str = PLOTS) -> str:
 
 def write(report: Report, path: Path) -> None:
     """Write the page."""
-    path.write_text(render(report), encoding="utf-8", newline="\n")
+    write_atomically(path, render(report).encode())
 
 
 def _block(block: Block, plots: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.files import cache_folder
+from bench.scratch import is_abandoned, owner
 
 DEFAULT_BYTES = 8 * 1024**3
 SUFFIX = ".vectors"
@@ -40,7 +41,7 @@ _LOG = logging.getLogger("adaptbench")
 _RECOUNT_SHARE = 1 / 64
 """Share of the size bound that a writer adds before it measures the folder again, which takes time for each file."""
 _ABANDONED_SECONDS = 3600.0
-"""Age from which a partial segment belongs to a writer that no longer runs."""
+"""Age from which a partial segment of another machine belongs to a writer that no longer runs."""
 
 
 def default_folder() -> Path:
@@ -80,6 +81,13 @@ class VectorCache:
         """
         name = hashlib.sha256(repr((_FORMAT, *identity)).encode("utf-8", "surrogatepass")).hexdigest()[:24]
         return VectorSpace(self.folder / name, self, note)
+
+    def remove_abandoned(self) -> None:
+        """Delete the partial segments of writers that no longer run. A cache that cannot be written stays as it is."""
+        with suppress(OSError):
+            for file in self.folder.glob("*/*.partial"):
+                if not _being_written(file):
+                    file.unlink(missing_ok=True)
 
     def shrink(self, keep: Path) -> None:
         """Delete the least recently used spaces until the size bound holds, never the one in use.
@@ -186,7 +194,7 @@ class VectorSpace:
             return
         content = _segment_bytes(keys, vectors, seconds)
         name = uuid.uuid4().hex
-        partial, path = self.folder / f"{name}.partial", self.folder / f"{name}{SUFFIX}"
+        partial, path = self.folder / f"{name}-{owner()}.partial", self.folder / f"{name}{SUFFIX}"
         try:
             partial.write_bytes(content)
             partial.replace(path)
@@ -301,7 +309,9 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 def _being_written(path: Path) -> bool:
     """Whether a file is a segment that a process is writing."""
-    return path.suffix == ".partial" and time.time() - _last_use(path) < _ABANDONED_SECONDS
+    if path.suffix != ".partial" or is_abandoned(path.name):
+        return False
+    return time.time() - _last_use(path) < _ABANDONED_SECONDS
 
 
 def _size(path: Path) -> int:

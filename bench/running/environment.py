@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.planning.build import build, config_of
 from bench.planning.registry import Registry
 from bench.planning.specs import named
 from bench.progress import Progress, silent
+from bench.scratch import scratch_folder
 from bench.store.provenance import machine_class
 from bench.store.store import Store
 from bench.strategy.resources import Resources
@@ -51,11 +52,12 @@ class JobEnvironment:
     _fitted: dict[tuple[str, int], Strategy] = field(default_factory=dict, init=False, repr=False)
 
     def __enter__(self) -> JobEnvironment:
-        self._scratch = tempfile.TemporaryDirectory(prefix="adaptbench-")
+        self._stack = ExitStack()
+        self._scratch = self._stack.enter_context(scratch_folder())
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._scratch.cleanup()
+        self._stack.close()
 
     @cached_property
     def registry(self) -> Registry:
@@ -117,7 +119,7 @@ class JobEnvironment:
                 training=training,
                 meter=self.meter,
                 cache=self.cache,
-                scratch=Path(self._scratch.name),
+                scratch=self._scratch,
                 calibrations=self.calibrations,
                 progress=self.progress,
                 pools=self.pools,

@@ -13,6 +13,7 @@ import numpy as np
 from bench.budget import OVERRUN, Budget
 from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Corpus, Dataset, TrainingData
+from bench.data.files import named_in_errors
 from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import encoder_of, uncached
 from bench.encoders.strategy import EncoderStrategy
@@ -86,7 +87,8 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None) -> Fit
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
-    strategy.save(folder / MODEL)
+    with named_in_errors(folder / MODEL):
+        strategy.save(folder / MODEL)
     fitted.notes += model_notes(resources.model)
 
     record = fit_record(spec, "ok")

@@ -21,6 +21,7 @@ def run_job(job: Job, store: Store, execution: ExecutionSettings, progress: Prog
         execution: how the work is done.
         progress: is called with what happens.
     """
+    store = Store(store.folder, job.lease)
     if isinstance(job.spec, FitSpec):
         fit = run_fit(job.spec, store, execution, progress)
         return fit.status, fit.reason

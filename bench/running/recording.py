@@ -8,7 +8,7 @@ from typing import Any
 from bench.planning.specs import CellSpec, FitSpec
 from bench.planning.study_spec import StudySpec
 from bench.records import CellResult, FitRecord
-from bench.store.store import Store
+from bench.store.store import CELL_MARK, FIT_MARK, Store
 
 _COSTS_OF_FIT = (
     "fit_seconds", "total_fit_seconds", "train_seconds", "tuning_seconds", "steps", "wall_seconds", "cpu_seconds",
@@ -22,6 +22,25 @@ def put_failure(spec: StudySpec | FitSpec | CellSpec, store: Store, status: Any,
         put_failed_fit(spec, store, status, reason)
     elif isinstance(spec, CellSpec):
         put_failed_cell(spec, store, status, reason)
+
+
+def remove_record(spec: StudySpec | FitSpec | CellSpec, store: Store) -> None:
+    """Remove an earlier record of a fit or cell that runs again, so that a record there is always of this attempt."""
+    if isinstance(spec, FitSpec):
+        (store.fit_folder(spec.name) / FIT_MARK).unlink(missing_ok=True)
+    elif isinstance(spec, CellSpec):
+        (store.cell_folder(spec.name) / CELL_MARK).unlink(missing_ok=True)
+
+
+def recorded_end(spec: StudySpec | FitSpec | CellSpec, store: Store) -> tuple[str, str] | None:
+    """Return status and reason of the record that a job has left; None where it has left none."""
+    if isinstance(spec, FitSpec) and store.has_fit(spec.name):
+        fit = store.fit(spec.name)
+        return fit.status, fit.reason
+    if isinstance(spec, CellSpec) and store.has_cell(spec.name):
+        cell = store.cell(spec.name)
+        return cell.status, cell.reason
+    return None
 
 
 def put_failed_fit(spec: FitSpec, store: Store, status: Any, reason: str) -> FitRecord:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +27,13 @@ from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
 from bench.records import USABLE
 from bench.running.executors import ExecutorFactory, executor_factory
+from bench.running.leftovers import clear_run, clear_temporary
 from bench.running.listener import Listener
+from bench.running.same_names import require_same_content
 from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard, load_completed
+from bench.store.lease import LEASES
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
 from bench.store.store import Store
@@ -121,17 +124,20 @@ class Run:
             pooling: overrides the pooling of the base models.
 
         Raises:
-            BenchError: the configuration cannot be planned, the device, executor or a library is missing, or the folder
-                of the run cannot be written.
+            BenchError: the configuration cannot be planned, the device, executor or a library is missing, the folder
+                of the run cannot be written, or it holds results of another dataset or model of the same name.
         """
         require(config.device)
         require_trackers(config.report_to)
-        require_writable(Path(config.out))
+        if not config.dry_run:
+            require_writable(Path(config.out))
         if config.tune_trials:
             check_installed()
         executor_factory(config.executor)
         execution = replace(ExecutionSettings.of(config), pooling=pooling)
-        return cls(config, plan(config, role, pooling), Store(Path(config.out)), execution, studies_only)
+        planned, store = plan(config, role, pooling), Store(Path(config.out))
+        require_same_content(planned, store)
+        return cls(config, planned, store, execution, studies_only)
 
     @property
     def notes(self) -> list[str]:
@@ -189,7 +195,10 @@ class Run:
         config, store = self.config, self.store
         result = RunResult(store, self.plan)
         began = time.perf_counter()
-        with _locked(store.folder):
+        with _locked(store.folder) as alone:
+            clear_temporary()
+            if alone:
+                clear_run(store)
             jobs = self.pending()
             if config.overwrite == "always":
                 discard(self.plan.studies, store)
@@ -202,6 +211,8 @@ class Run:
                     scheduler.run(jobs)
             except KeyboardInterrupt:
                 result.interrupted = True
+            with suppress(OSError):
+                (store.folder / LEASES).rmdir()
             result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
             if not self.studies_only:
                 self._count(result)
@@ -275,22 +286,26 @@ def _now() -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second run out of the folder, where the file system has locks. The lock ends with its process."""
+def _locked(folder: Path) -> Iterator[bool]:
+    """Keep a second run out of the folder, where the file system has locks. The lock ends with its process.
+
+    Yields whether no other run can be writing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
+    alone = True
     with (folder / ".lock").open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BenchError(f"another run is writing into {folder}: wait for it, or take another --out") from None
         except OSError:
-            pass  # a network file system without locks
-        yield
+            alone = False  # a network file system without locks
+        yield alone
 
 
 @contextmanager

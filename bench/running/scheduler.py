@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import StoreError
@@ -22,7 +22,8 @@ from bench.planning.specs import CellSpec, FitSpec
 from bench.records import USABLE
 from bench.running.executors import Event, Executor, Handle
 from bench.running.listener import Listener
-from bench.running.recording import put_failure
+from bench.running.recording import put_failure, recorded_end, remove_record
+from bench.store.lease import Lease
 from bench.store.store import Store
 
 ATTEMPTS = 3
@@ -85,7 +86,9 @@ class Scheduler:
                 self._end(job, *obstacle, seconds=0.0)
             else:
                 self._attempts[job.name] += 1
-                self._submitted[self.executor.submit(job)] = _Submitted(job)
+                remove_record(job.spec, self.store)
+                leased = replace(job, lease=Lease.grant(self.store.folder, job.name))
+                self._submitted[self.executor.submit(leased)] = _Submitted(leased)
 
     def _next(self) -> Job | None:
         """Return the first job that may start now."""
@@ -127,6 +130,7 @@ class Scheduler:
             self.listener.event(job, event.name, values)
         else:
             del self._submitted[event.handle]
+            _revoke(job)
             seconds = 0.0 if submitted.began is None else time.monotonic() - submitted.began
             if event.name == "ended":
                 self._end(job, values["status"], values["reason"], seconds)
@@ -134,7 +138,10 @@ class Scheduler:
                 self._lost(submitted, values, seconds)
 
     def _lost(self, submitted: _Submitted, values: dict[str, Any], seconds: float) -> None:
-        """Submit a job again that left no record, or record its failure."""
+        """Submit a job again that left no record, or record its failure. A record that it left before it died stays."""
+        if (left := recorded_end(submitted.job.spec, self.store)) is not None:
+            self._end(submitted.job, *left, seconds)
+            return
         job, status, reason = submitted.job, values["status"], values["reason"]
         if submitted.overdue:
             status, reason = "timeout", f"killed after {self.timeout:g} s (--timeout)"
@@ -165,7 +172,13 @@ class Scheduler:
         while self._submitted:
             for event in self.executor.poll(_POLL_SECONDS):
                 if event.name in ("ended", "lost"):
-                    del self._submitted[event.handle]
+                    _revoke(self._submitted.pop(event.handle).job)
+
+
+def _revoke(job: Job) -> None:
+    """End the right of an attempt to write, whether its process has ended or only counts as lost."""
+    if job.lease is not None:
+        job.lease.revoke()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from bench.data.files import full_disk_hint
 from bench.errors import BenchError, BudgetError, NotApplicableError
 
 if TYPE_CHECKING:
@@ -22,6 +23,6 @@ def status_from_exception(error: Exception, job: str) -> tuple[Status, str]:
         return "failed", str(error)
     _LOG.error("%s failed", job, exc_info=error)
     first = (str(error).strip().splitlines() or [""])[0][:300]
-    reason = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    reason = (f"{type(error).__name__}: {first}" if first else type(error).__name__) + full_disk_hint(error)
     out_of_memory = isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS)
     return ("oom" if out_of_memory else "failed"), reason

@@ -6,13 +6,13 @@ the trainer's own option. For encoding it means weights in bf16, as the library 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench.data.dataset import Corpus, Pair
+from bench.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -80,9 +80,9 @@ def train(
             stamps.append(time.perf_counter())
 
     table = Table.from_dict({"anchor": [p.query for p in pairs], "positive": [p.document for p in pairs]})
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=folder,
+            output_dir=str(folder),
             max_steps=steps,
             num_train_epochs=epochs,
             per_device_train_batch_size=BATCH,

@@ -11,7 +11,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from bench.data.dataset import Dataset
 from bench.data.splits import training_data
 from bench.data.write import write_dataset
 from bench.errors import BenchError
+from bench.scratch import scratch_folder
 from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16, Timing
 from bench.speed.workload import BATCH, SEED, Workload, filled
 
@@ -51,8 +51,8 @@ def whole_job(workload: Workload, threads: int, rounds: int = 1) -> tuple[Timing
         f"queries, {len(pairs)} training pairs, {EPOCHS} epochs",
     )
     results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="adaptbench-speed-") as temporary:
-        folder = Path(temporary) / (Path(dataset.name).name.partition("?")[0].replace(":", "-") or "dataset")
+    with scratch_folder() as temporary:
+        folder = temporary / (Path(dataset.name).name.partition("?")[0].replace(":", "-") or "dataset")
         write_dataset(dataset, folder)
         shared = {
             "folder": str(folder),
@@ -72,7 +72,7 @@ def whole_job(workload: Workload, threads: int, rounds: int = 1) -> tuple[Timing
             sides[PLAIN_BF16] = ("plain_job", shared | {"bf16": True, "epochs": EPOCHS})
         for number in range(rounds):
             for name, (module, settings) in sides.items():
-                scratch = Path(temporary) / f"{name.replace(' ', '-')}-{number}"
+                scratch = temporary / f"{name.replace(' ', '-')}-{number}"
                 seconds, results[name] = _in_own_process(module, settings | {"scratch": str(scratch)}, threads)
                 row.seconds.setdefault(name, []).append(seconds)
     for name, result in results.items():

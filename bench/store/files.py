@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.data.files import named_in_errors
 from bench.errors import StoreError
 from bench.records import SCHEMA_VERSION, CellResult, FitRecord, StoredFile
 
@@ -83,8 +84,15 @@ def emptied(folder: Path, mark: str) -> Path:
     return folder
 
 
-def commit(folder: Path, mark: str, record: FitRecord | CellResult) -> None:
-    """List every file of a folder in the record, make sure that all are on disk, then write the record itself."""
+def commit(folder: Path, mark: str, record: FitRecord | CellResult, check: Callable[[], None] = lambda: None) -> None:
+    """List every file of a folder in the record, make sure that all are on disk, then write the record itself.
+
+    Args:
+        folder: the folder of the record.
+        mark: the name of the record's file.
+        record: the record.
+        check: is called right before the record is written, and raises where it must not be.
+    """
     record.files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != mark:
@@ -92,6 +100,7 @@ def commit(folder: Path, mark: str, record: FitRecord | CellResult) -> None:
                 os.fsync(stream.fileno())
             listed = StoredFile(bytes=path.stat().st_size, sha256=sha256(path))
             record.files[path.relative_to(folder).as_posix()] = listed
+    check()
     write_record(folder / mark, record)
 
 
@@ -108,7 +117,7 @@ def write_record(mark: Path, record: FitRecord | CellResult) -> None:
 
 def write_durably(path: Path, text: str) -> None:
     """Write in one put and wait until the file and the entry of its folder are on the disk."""
-    with path.open("wb") as stream:
+    with named_in_errors(path), path.open("wb") as stream:
         stream.write(text.encode())
         stream.flush()
         os.fsync(stream.fileno())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.data.bounded import most_bytes, require_ratio
 from bench.errors import StoreError
+from bench.scratch import PREFIX, owner
 
 ARCHIVE = "records.tar.xz"
 
@@ -48,7 +49,7 @@ def records_folder(folder: Path) -> Path:
 @cache
 def _unpacked(archive: Path, changed_ns: int, size: int) -> tempfile.TemporaryDirectory[str]:
     """Return the temporary copy of one version of an archive; it is removed when the process ends."""
-    copy = tempfile.TemporaryDirectory(prefix="adaptbench-records-")
+    copy = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{owner()}-")
     try:
         content = _decompressed(archive.read_bytes())  # as a whole, so that its checksum is compared
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.files import named_in_errors
 from bench.errors import StoreError
 from bench.records import DIGEST, CellResult, CurvePoint, FitRecord, StoredFile, with_digest, without_digest
 from bench.store.files import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.retrieval.ranking import Ranking
+    from bench.store.lease import Lease
     from bench.store.studies import Study
 
 FIT_MARK = "fit.json"
@@ -60,8 +62,15 @@ RUN_COPY = "run.previous.json"
 class Store:
     """The folder of one run. Reading never changes it. A folder that does not exist reads as an empty store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lease: Lease | None = None) -> None:
+        """Open the folder of a run.
+
+        Args:
+            folder: the folder.
+            lease: the right to write, for the process of a job; None checks none.
+        """
         self.folder = Path(folder)
+        self._lease = lease
 
     @property
     def records(self) -> Path:
@@ -267,16 +276,26 @@ class Store:
         """Return the folder of a cell, whether the cell exists or not."""
         return self.records / "cells" / name
 
+    def require_writable(self) -> None:
+        """Refuse to write into a packed run, or on behalf of a job that was given up.
+
+        Raises:
+            StoreError: the run is packed, or the lease of this process has ended.
+        """
+        require_unpacked(self.folder)
+        if self._lease is not None:
+            self._lease.require()
+
     def begin_fit(self, name: str) -> Path:
         """Return the emptied folder of a fit to write into. The artefact goes into its subfolder `model/`."""
-        require_unpacked(self.folder)
+        self.require_writable()
         folder = emptied(self.fit_folder(name), FIT_MARK)
         (folder / MODEL).mkdir()
         return folder
 
     def begin_cell(self, name: str) -> Path:
         """Return the emptied folder of a cell to write into."""
-        require_unpacked(self.folder)
+        self.require_writable()
         return emptied(self.cell_folder(name), CELL_MARK)
 
     def put_fit(
@@ -289,32 +308,36 @@ class Store:
             curve: its learning curve.
             train_relevant: the documents that were a positive in training.
         """
-        require_unpacked(self.folder)
+        self.require_writable()
         folder = self.fit_folder(record.fit)
         folder.mkdir(parents=True, exist_ok=True)
         if curve or train_relevant:
             import pandas as pd
         if curve:
             frame = pd.DataFrame([point.model_dump() for point in curve])
-            frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(folder / CURVE)
+            with named_in_errors(folder / CURVE):
+                frame.astype(dict.fromkeys(("loss", "learning_rate", "dev"), "float64")).to_parquet(folder / CURVE)
         if train_relevant:
-            pd.DataFrame({"document": sorted(train_relevant)}).to_parquet(folder / TRAIN_RELEVANT, index=False)
-        commit(folder, FIT_MARK, record)
+            with named_in_errors(folder / TRAIN_RELEVANT):
+                pd.DataFrame({"document": sorted(train_relevant)}).to_parquet(folder / TRAIN_RELEVANT, index=False)
+        commit(folder, FIT_MARK, record, self.require_writable)
 
     def put_cell(
         self, record: CellResult, per_query: pd.DataFrame | None = None, ranking: Ranking | None = None
     ) -> None:
         """Write the values per query and the ranking, then `result.json`. From here on the cell exists."""
-        require_unpacked(self.folder)
+        self.require_writable()
         folder = self.cell_folder(record.cell)
         folder.mkdir(parents=True, exist_ok=True)
         if per_query is not None:
-            per_query.to_parquet(folder / PER_QUERY, index=False)
+            with named_in_errors(folder / PER_QUERY):
+                per_query.to_parquet(folder / PER_QUERY, index=False)
         if ranking is not None:
             from bench.retrieval.ranking import write_trec
 
-            write_trec(ranking, folder / RANKING, record.strategy.replace(" ", ""))
-        commit(folder, CELL_MARK, record)
+            with named_in_errors(folder / RANKING):
+                write_trec(ranking, folder / RANKING, record.strategy.replace(" ", ""))
+        commit(folder, CELL_MARK, record, self.require_writable)
 
     def put_invocation(self, invocation: Mapping[str, Any], replace_last: bool = False) -> None:
         """Add an invocation to `run.json`, or replace the last one when it has ended.

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from bench.data.files import named_in_errors
 from bench.errors import StoreError
 from bench.records import DIGEST, StoredModel, with_digest, without_digest
 from bench.store.files import DamagedError, read_json, record_text, write_durably
@@ -237,7 +238,7 @@ def append(folder: Path, trial: Trial) -> None:
     """Add a trial, and wait until it is on the disk."""
     path = folder / TRIALS_FILE
     whole = "".join(f"{line}\n" for line in _whole_lines(path))
-    with path.open("r+b" if path.exists() else "wb") as stream:
+    with named_in_errors(path), path.open("r+b" if path.exists() else "wb") as stream:
         stream.seek(len(whole.encode()))
         stream.truncate()
         stream.write(f"{json.dumps(with_digest(trial.model_dump()))}\n".encode())

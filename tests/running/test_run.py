@@ -156,6 +156,25 @@ def test_two_runs_do_not_write_into_one_folder(toy_config: Configure) -> None:
         Run.prepare(config).execute(Silent(), Nested)
 
 
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_another_model_or_dataset_of_the_same_name_is_refused(
+    toy_config: Configure, run_inline: RunInline, tmp_path: Path, fake_model: Path, beir_folder: Path, kind: str
+) -> None:
+    config = toy_config()
+    run_inline(config)
+    source = fake_model if kind == "model" else beir_folder
+    other = tmp_path / "elsewhere" / source.name
+    shutil.copytree(source, other)
+    same = {"model": str(other)} if kind == "model" else {"datasets": str(other)}
+    assert run_inline(toy_config(**same)).done == 0, "the same content at another place is the same"
+    changed = other / ("model.safetensors" if kind == "model" else "queries.jsonl")
+    content = changed.read_bytes()
+    changed.write_bytes(content + b"\0" * 4000 if kind == "model" else content.replace(b"the", b"some"))
+    with pytest.raises(BenchError, match=f"holds results of another {kind} named '{source.name}'.*another --out"):
+        Run.prepare(toy_config(**same))
+    assert run_inline(toy_config(**same, out=str(tmp_path / "another"))).statuses == {"ok": 1}
+
+
 def test_results_as_a_table(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
     frame = run_inline(toy_config(seeds="0,1", probes=str(probe_folder))).frame()
     assert frame["seed"].tolist() == [0, 1]

@@ -73,7 +73,9 @@ def run_trials(spec: StudySpec, environment: JobEnvironment) -> Study:
             if params is None:
                 break
             environment.progress("stage", {"name": f"trial {number + 1}/{spec.trials}{_best(study)}"})
-            records.append(folder, objective(number, params))
+            trial = objective(number, params)
+            environment.store.require_writable()
+            records.append(folder, trial)
             study = records.read(folder)
     return study.first(spec.trials)
 

@@ -42,7 +42,7 @@ def _class(ranges: tuple[tuple[int, int], ...]) -> str:
 
 @cache
 def marks() -> str:
-    """Return, for a character class, the combining marks. They are vowels in many scripts, and `re` takes them for no letters."""
+    """Return the combining marks for a character class. Many scripts write vowels with them."""
     codes = [code for code in range(0x300, _MARKS_END) if unicodedata.category(chr(code)).startswith("M")]
     ranges: list[tuple[int, int]] = []
     for code in [*codes, *range(0xE0100, 0xE01F0)]:

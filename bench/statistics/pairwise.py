@@ -10,6 +10,20 @@ from bench.statistics.power import ALPHA
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
 
+def conclude(difference: float, p: float, equivalence_p: float, margin_supported: bool) -> Verdict:
+    """Return the conclusion at alpha 0.05.
+
+    Args:
+        difference: `other - baseline`.
+        p: the p-value that the true difference is 0.
+        equivalence_p: the p-value that the true difference lies outside the margin.
+        margin_supported: whether the queries are enough to show equivalence within the margin.
+    """
+    if p < ALPHA:
+        return "better" if difference > 0 else "worse"
+    return "equivalent" if equivalence_p < ALPHA and margin_supported else "inconclusive"
+
+
 @dataclass(frozen=True)
 class PairwiseTest:
     """`other` against `baseline`. Differences are `other - baseline`, in units of the measure."""
@@ -73,10 +87,8 @@ class PairwiseTest:
     @property
     def verdict(self) -> Verdict:
         """The conclusion at alpha 0.05; `inconclusive` is neither a difference nor equivalence."""
-        if self.decisive_p < ALPHA:
-            return "better" if self.difference > 0 else "worse"
         p = self.equivalence_p if self.holm_equivalence_p is None else self.holm_equivalence_p
-        return "equivalent" if p < ALPHA and self.unshown_margin <= self.margin else "inconclusive"
+        return conclude(self.difference, self.decisive_p, p, self.unshown_margin <= self.margin)
 
     @property
     def too_few(self) -> bool:

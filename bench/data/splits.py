@@ -12,7 +12,10 @@ from bench.data.text import normalise
 
 DEV_SHARE = 0.2
 SELECTION_FLOOR = 100
-"""With fewer labels no development queries are held out: the last checkpoint and the shipped defaults are used."""
+"""With fewer labels no development queries are held out: the last checkpoint and the shipped defaults are used.
+
+`TrainingSettings.selection_floor` sets another number.
+"""
 DEV_NAMES = ("dev", "validation", "valid", "val")
 
 
@@ -22,6 +25,7 @@ def training_data(
     examples: int | None = None,
     test_split: str = "test",
     *,
+    selection_floor: int = SELECTION_FLOOR,
     remove_repeats: bool = True,
 ) -> TrainingData:
     """Return the training pairs and development queries of a dataset. Its `notes` list what was left out.
@@ -40,6 +44,7 @@ def training_data(
         seed: draws the sample and the development queries.
         examples: number of labelled pairs to use. None uses all.
         test_split: the split to be tested on. Its queries are never returned.
+        selection_floor: number of labelled pairs below which no development queries are held out.
         remove_repeats: leave out queries whose text repeats a test query. Ids of test queries are always left out.
     """
     notes: list[str] = []
@@ -70,7 +75,7 @@ def training_data(
         if examples > len(pairs):
             notes.append(f"{examples} labelled pairs were requested, but there are {len(pairs)}")
         pairs = sample_pairs(pairs, examples, seed, dataset.groups)
-    if not dev and len(pairs) >= SELECTION_FLOOR:
+    if not dev and len(pairs) >= selection_floor:
         pairs, held_out, by_document = split_off(pairs, seed)
         dev = _qrels(held_out, train)
         if not by_document:

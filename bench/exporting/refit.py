@@ -47,9 +47,11 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     config = latest_config(environment.store)
     dataset = _dataset(environment, record, config.get("datasets", ()))
     examples = (record.budget.get("limits") or {}).get("examples")
-    data = training_data(dataset, record.seed or 0, examples, config.get("split", "test"))
+    training = training_settings(record.training)
+    split, floor = config.get("split", "test"), training.selection_floor
+    data = training_data(dataset, record.seed or 0, examples, split, selection_floor=floor)
     all_labels, dev_pairs = with_development(data, dataset)
-    resources = environment.resources(record.environment.get("model_source", ""), training_settings(record.training))
+    resources = environment.resources(record.environment.get("model_source", ""), training)
     hyperparameters = _with_choices(config_of_fit, record.report.get("chosen") or {})
     components = [environment.strategy(component) for component in record.components]
     strategy = build(kind, hyperparameters, environment.registry, resources, components)

@@ -164,7 +164,8 @@ def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
         return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
     if "pairs" not in spec.needs:
         return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
-    return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split)
+    floor = spec.training.selection_floor
+    return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split, selection_floor=floor)
 
 
 def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+from bench.data.splits import SELECTION_FLOOR
 from bench.errors import BenchError
 
 _ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")
@@ -41,7 +42,7 @@ class TrainingSettings:
     dev_queries: int = 100
     dev_docs: int = 400
     """Size of the fixed development pool: relevant documents, hard negatives (BM25, base model), random ones."""
-    selection_floor: int = 100
+    selection_floor: int = SELECTION_FLOOR
     """With fewer labels there is no selection, and the last checkpoint is kept."""
 
     def checked(self) -> Self:

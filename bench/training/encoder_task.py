@@ -28,6 +28,7 @@ from bench.retrieval.encode import Kind, prompt_of
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
+from bench.training.decay import decaying
 from bench.training.step_flops import StepFlops
 from bench.training.task import FlopCounted, OnStep, Trainable
 from bench.training.tracking import UNTRACKED
@@ -172,6 +173,10 @@ class _Trainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Do nothing: a model card is never uploaded, and its examples cost seconds."""
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Return the parameters that weight decay applies to: the same rule as in `bench.training.torch_loop`."""
+        return sorted(decaying(model))
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         with FastAttentionBackward():

@@ -1,6 +1,6 @@
 """A plain training loop for what the trainer of embedding models does not train: heads and cross-encoders.
 
-Optimiser, schedule and clipping are those of the encoders: AdamW, a linear warm-up, a linear fall.
+Optimiser, weight decay, schedule and clipping are those of the encoders: AdamW, a linear warm-up, a linear fall.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
+from bench.training.decay import decaying
 from bench.training.task import OnStep
 
 
@@ -50,13 +51,14 @@ class ModuleTask(ABC):
     def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them.
 
-        Weight decay applies to matrices, not to biases and norms.
+        Weight decay applies to the parameters to which it applies in an encoder (`bench.training.decay`).
         """
-        settings = self.settings
-        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        settings, decay = self.settings, decaying(self.module)
+        named = {name: parameter for name, parameter in self.module.named_parameters() if parameter.requires_grad}
+        trained = list(named.values())
         groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for name, p in named.items() if name in decay], "weight_decay": settings.weight_decay},
+            {"params": [p for name, p in named.items() if name not in decay], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
         warm_up = math.ceil(settings.warmup * steps)

@@ -76,6 +76,12 @@ def test_samples_are_nested_and_exact(qrels: dict[str, dict[str, int]], seed: in
     assert len(parts) <= 1
 
 
+@pytest.mark.parametrize(("floor", "dev_queries"), [(40, 10), (51, 0)])
+def test_the_selection_floor_says_from_how_many_labels_on_queries_are_held_out(floor: int, dev_queries: int) -> None:
+    data = training_data(make({"train": one_each("q", 50)}), seed=0, selection_floor=floor)
+    assert (len(data.dev_queries), len(data.pairs)) == (dev_queries, 50 - dev_queries)
+
+
 def test_samples_are_in_proportion_to_the_groups() -> None:
     groups = {f"q{n}": "large" if n < 150 else "small" for n in range(200)}
     sample = sample_pairs(pairs_of(one_each("q", 200)), 40, 5, groups)

@@ -61,7 +61,8 @@ class Objective:
         dataset = self.environment.dataset(self.spec.dataset)
         if not isinstance(dataset, Dataset):
             raise NotApplicableError(f"{self.spec.dataset} holds sentence pairs and no corpus")
-        return training_data(dataset, SEED, self.spec.budget.examples, self.spec.test_split)
+        floor = self.spec.training.selection_floor
+        return training_data(dataset, SEED, self.spec.budget.examples, self.spec.test_split, selection_floor=floor)
 
     @cached_property
     def folds(self) -> Sequence[TrainingData]:

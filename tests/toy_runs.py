@@ -24,6 +24,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +102,25 @@ class Toy(Words):
             os._exit(3)
         if does == "wait":
             time.sleep(120)
+        if does in ("spawn", "spawn and wait", "spawn and die"):
+            marker = Path(self.config.marker)
+            grandchild = (
+                "import subprocess, time; child = subprocess.Popen(['sleep', '600']);"
+                "print(child.pid, flush=True); time.sleep(600)"
+            )
+            for apart in (False, True):
+                child = subprocess.Popen(
+                    [sys.executable, "-c", grandchild], start_new_session=apart, stdout=subprocess.PIPE, text=True
+                )
+                with marker.open("a") as stream:
+                    stream.write(f"{child.pid}\\n{child.stdout.readline()}")
+            marker.with_suffix(".ready").touch()
+            if does == "spawn and wait":
+                time.sleep(120)
+            if does == "spawn and die":
+                os.kill(os.getpid(), signal.SIGKILL)
+        if does == "linger":
+            threading.Thread(target=time.sleep, args=(600,)).start()
         if does == "cling":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             Path(self.config.marker + ".ready").touch()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
+from bench.running.process_group import descendants, end_with_parent, lead_group
 from bench.store.store import Store
 
 _MESSAGE_SECONDS = 0.1
@@ -47,15 +46,17 @@ class Surroundings:
 def main(
     connection: Connection, job: Job, folder: Path, execution: ExecutionSettings, log: Path, surroundings: Surroundings
 ) -> None:
-    """Run one job. The last message is `ended`, with status and reason."""
+    """Run one job. The last messages are the processes that it started, and `ended` with status and reason."""
     from bench.running.job import run_job  # loads torch, which the parent does not need
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     surroundings.enter()
+    lead_group()
     end_with_parent()
     _write_to(log)
     set_threads(execution.threads)
     status, reason = run_job(job, Store(folder), execution, _Messages(connection))
+    connection.send(("descendants", descendants(os.getpid())))
     connection.send(("ended", {"status": status, "reason": reason}))
     connection.close()
 
@@ -100,16 +101,3 @@ def _write_to(log: Path) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     faulthandler.enable(sys.stderr)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
-
-
-def end_with_parent() -> None:
-    """End this process when its parent ends: a job whose parent was killed must not keep writing."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +23,14 @@ from bench.planning.jobs import Job
 from bench.records import USABLE
 from bench.running import worker
 from bench.running.executors import Event, Handle
+from bench.running.process_group import (
+    Identity,
+    descendants,
+    end,
+    wait_until_empty,
+    wait_until_gone,
+)
+from bench.scratch import remove_abandoned
 from bench.store.provenance import accelerator
 from bench.store.store import Store
 
@@ -33,6 +41,14 @@ PRELOAD = (
 )  # fmt: skip
 """What the fork server imports once for all processes."""
 _GRACE_SECONDS = 3.0
+"""How long a process may take to end after it was asked to."""
+_EXIT_SECONDS = 10.0
+"""How long a process may take to end after it has reported its end."""
+_LINGER_SECONDS = 0.5
+"""How long processes that a job has started may outlive it."""
+_SERVER = "the fork server, which starts the processes of jobs,"
+_SERVER_LOST = 255
+"""The exit code that Python gives a process whose fork server is gone."""
 _OOM_COUNTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -49,7 +65,15 @@ class _Running:
     ended: dict[str, str] | None = None
     """Status and reason, from the last message of the process."""
     kill_at: float | None = None
-    """When to kill the process if it has not followed the request to end."""
+    """When to kill the process if it has not ended: it was asked to, or it has reported its end."""
+    descendants: list[Identity] = field(default_factory=list)
+    """Processes that the job has started, as far as known. They end with it."""
+
+    @property
+    def pid(self) -> int:
+        """The id of the process, which leads the group of all that it starts."""
+        assert self.process.pid is not None
+        return self.process.pid
 
 
 class LocalExecutor:
@@ -84,8 +108,16 @@ class LocalExecutor:
         surroundings = worker.Surroundings.here()
         arguments = (theirs, job, self._store.folder, self._execution, log, surroundings)
         process = self._context.Process(target=worker.main, args=arguments, name=job.title)
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            ours.close()
+            reason = f"{_SERVER} was ended while it started a process ({type(error).__name__})"
+            values = {"status": "failed", "reason": reason, "retry": True}
+            self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
+            return job.name
+        finally:
+            theirs.close()
         self._running[job.name] = _Running(job, process, ours, log, _oom_kills())
         self._events.append(Event(job.name, "started"))
         return job.name
@@ -99,6 +131,7 @@ class LocalExecutor:
         for each in list(self._running.values()):
             self._read(each)
             if each.kill_at is not None and time.monotonic() > each.kill_at:
+                each.descendants += descendants(each.pid)
                 each.process.kill()
             if not each.process.is_alive():
                 self._finish(each)
@@ -107,7 +140,10 @@ class LocalExecutor:
 
     def kill(self, handle: Handle) -> None:
         """Ask a process to end; `poll` kills it if it has not done so after a few seconds."""
-        each = self._running[handle]
+        each = self._running.get(handle)
+        if each is None:
+            return  # it never started
+        each.descendants += descendants(each.pid)
         each.process.terminate()
         each.kill_at = time.monotonic() + _GRACE_SECONDS
 
@@ -116,8 +152,10 @@ class LocalExecutor:
         try:
             while each.open and each.connection.poll():
                 name, values = each.connection.recv()
-                if name == "ended":
-                    each.ended = values
+                if name == "descendants":
+                    each.descendants += values
+                elif name == "ended":
+                    each.ended, each.kill_at = values, time.monotonic() + _EXIT_SECONDS
                 else:
                     self._events.append(Event(each.job.name, name, values))
         except (EOFError, OSError):
@@ -129,13 +167,26 @@ class LocalExecutor:
         each.process.join()
         each.connection.close()
         del self._running[each.job.name]
+        if each.ended is not None:
+            wait_until_empty(each.pid, _LINGER_SECONDS)
+        end(each.pid, each.descendants)
         if each.ended is None:
-            status, reason = _cause_of_death(each)
-            self._events.append(Event(each.job.name, "lost", {"status": status, "reason": reason, "retry": False}))
+            self._lost(each)
             return
         if each.ended["status"] in (*USABLE, "not_applicable"):
             each.log.unlink(missing_ok=True)  # it holds nothing but the warnings of libraries
         self._events.append(Event(each.job.name, "ended", dict(each.ended)))
+
+    def _lost(self, each: _Running) -> None:
+        """Report a job that left no last message, once its process is gone for certain."""
+        is_orphan = each.process.exitcode == _SERVER_LOST and self._context.get_start_method() == "forkserver"
+        if is_orphan:
+            wait_until_gone(each.pid, _GRACE_SECONDS)
+        remove_abandoned()
+        status, reason = _cause_of_death(each)
+        if is_orphan:
+            reason = f"{_SERVER} was ended, or the job itself with code {_SERVER_LOST}; log: {each.log.name}"
+        self._events.append(Event(each.job.name, "lost", {"status": status, "reason": reason, "retry": is_orphan}))
 
 
 EXECUTOR = LocalExecutor

@@ -98,6 +98,8 @@ class FitReport(StoredModel):
     """Optimiser steps that the schedule was laid out for. Another limit may stop the fit earlier."""
     examples: int = 0
     """Labelled (query, document) pairs that were used, development pairs included."""
+    pairs_per_step: float = 0.0
+    """Labelled pairs that an optimiser step uses: a batch, or the part of it that is no sampled negative."""
     trainable_params: int = 0
     """Scalars that an optimiser step may change and that receive a gradient."""
     train_seconds: float = 0.0

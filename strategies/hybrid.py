@@ -84,7 +84,9 @@ class Hybrid(Strategy):
                 report.notes.append(f"hybrid: no weight was chosen on development data ({error})")
                 report.chosen = {"method": self.config.method, "weight": self.weight}
                 return report
-            lexical = Lexical(self._lexical(data.corpus), pool.corpus.ids)
+            with self.resources.meter.excluded():  # the index that it serves, which is charged as such
+                whole = self._lexical(data.corpus)
+            lexical = Lexical(whole, pool.corpus.ids)
             tried = {}
             for weight in WEIGHTS if choose else (self.weight,):
                 fused = self._fuse(pool.queries, dense, lexical, weight, size)

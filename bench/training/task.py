@@ -112,6 +112,19 @@ class TrainingTask(Protocol):
         """Yield the operations of each step."""
         ...
 
+    @property
+    def pairs_per_step(self) -> float:
+        """The labelled pairs that a step uses."""
+        ...
+
+    def step_seconds(self, measured: float) -> Iterator[float]:
+        """Yield the charged seconds of each step, for ever.
+
+        Args:
+            measured: the mean seconds inside a step.
+        """
+        ...
+
     def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them.
 

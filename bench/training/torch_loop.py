@@ -9,7 +9,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import torch
 
@@ -47,6 +47,15 @@ class ModuleTask(ABC):
     @abstractmethod
     def step_flops(self) -> Iterator[float]:
         """Yield the operations of each step."""
+
+    def step_seconds(self, measured: float) -> Iterator[float]:
+        """Yield the charged seconds of each step: the measured ones."""
+        return repeat(measured)
+
+    @property
+    def pairs_per_step(self) -> float:
+        """The labelled pairs that a step uses: a batch."""
+        return len(next(self.batches()))
 
     def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them.

@@ -73,13 +73,14 @@ def train(
     steps, binding = planned_steps(
         budget,
         task.step_flops(),
-        lambda: shared_seconds(resources, identity, lambda: _step_seconds(trainable, task)),
+        lambda: task.step_seconds(shared_seconds(resources, identity, lambda: _step_seconds(trainable, task))),
         meter.seconds + kept,
     )
     report = FitReport(
         planned_steps=steps,
         stopped_by=binding,
         examples=data.labels,
+        pairs_per_step=task.pairs_per_step,
         trainable_params=trainable.trainable_params,
         notes=[note] if note else [],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,16 @@ def test_without_a_budget_the_default_holds() -> None:
 
 
 def test_seconds_buy_steps_after_what_is_already_spent() -> None:
-    assert planned_steps(Budget(seconds=60), [], lambda: 2.0, spent_seconds=10.0) == (25, "seconds")
+    assert planned_steps(Budget(seconds=60), [], lambda: repeat(2.0), spent_seconds=10.0) == (25, "seconds")
+
+
+def test_seconds_pay_for_steps_of_different_cost() -> None:
+    costs = [10.0, 10.0, *repeat(1.0, 100)]
+    assert planned_steps(Budget(seconds=25), [], lambda: costs, 0.0) == (7, "seconds")
 
 
 def test_dollars_buy_seconds() -> None:
-    assert planned_steps(Budget(usd=0.01, usd_per_hour=3.6), [], lambda: 1.0, 0.0) == (10, "usd")
+    assert planned_steps(Budget(usd=0.01, usd_per_hour=3.6), [], lambda: repeat(1.0), 0.0) == (10, "usd")
 
 
 def test_flops_never_exceed_the_limit() -> None:
@@ -44,12 +50,12 @@ def test_flops_never_exceed_the_limit() -> None:
 
 def test_of_several_limits_the_tightest_binds() -> None:
     budget = Budget(steps=100, seconds=20, flops=1e9)
-    assert planned_steps(budget, [1e8] * 200, lambda: 1.0, 0.0) == (10, "flops")
+    assert planned_steps(budget, [1e8] * 200, lambda: repeat(1.0), 0.0) == (10, "flops")
 
 
 def test_a_budget_that_pays_for_no_step_is_refused() -> None:
     with pytest.raises(BudgetError, match="one optimiser step"):
-        planned_steps(Budget(seconds=5), [], lambda: 1.0, spent_seconds=5.0)
+        planned_steps(Budget(seconds=5), [], lambda: repeat(1.0), spent_seconds=5.0)
 
 
 def test_a_step_time_is_measured_once_and_shared(tmp_path: Path, tiny_bert: object) -> None:

@@ -87,7 +87,7 @@ def _emit(
     emit_json(
         {
             "dataset": dataset.name, "fingerprint": dataset.fingerprint, "pseudo": dataset.info.pseudo,
-            **dataclasses.asdict(facts), "headroom": scores, "lexical_terms": terms, "power": power,
+            **dataclasses.asdict(facts), "baseline_scores": scores, "lexical_terms": terms, "power": power,
         }
     )  # fmt: skip
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from bench.report.analysis import Analysis
 from bench.report.document import Report
 from bench.report.lacking import banner
-from bench.report.sections import answer, cost, data, forgetting, provenance, quality, significance, training
+from bench.report.sections import (
+    answer,
+    cost,
+    data,
+    first_screen,
+    forgetting,
+    provenance,
+    quality,
+    significance,
+    training,
+)
 from bench.report.text import code
 
-SECTIONS = (answer, quality, significance, cost, forgetting, training, data, provenance)
+SECTIONS = (first_screen, answer, quality, significance, cost, forgetting, training, data, provenance)
 
 
 def build(analysis: Analysis) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,12 @@ LOOK: dict[str, Any] = {
 }
 
 
+_ARROWS = {("←", "↓"): "↙", ("←", "↑"): "↖", ("→", "↓"): "↘", ("→", "↑"): "↗"}
+"""Arrows to the side and up or down -> the arrow between them."""
+_INSET = 0.05
+"""Distance from the edge of a point that lies outside the axes, as a share of their length."""
+
+
 @dataclass
 class Plot:
     """A figure, and for each marked element (by its SVG id) the description to show on hover."""
@@ -81,12 +87,14 @@ def save_png(figure: Figure, path: Path, dpi: int = 150) -> None:
 
 
 @contextmanager
-def canvas(name: str, width: float, height: float, columns: int = 1) -> Iterator[tuple[Plot, list[Axes]]]:
-    """Yield a plot with `columns` axes side by side; sizes are in inches."""
+def canvas(
+    name: str, width: float, height: float, columns: int = 1, rows: int = 1
+) -> Iterator[tuple[Plot, list[Axes]]]:
+    """Yield a plot with axes in rows and columns, row by row; sizes are in inches."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-        yield Plot(name, figure), list(axes)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        yield Plot(name, figure), list(axes.flat)
 
 
 def point(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, hint: str, large: bool = False) -> None:
@@ -102,8 +110,39 @@ def point(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, 
         markeredgewidth=0.8,
         label=label,
         zorder=4,
+        clip_on=False,
     )
     plot.mark(artists[0], hint)
+
+
+def room(ends: tuple[float, float], values: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of an axis: its ends with a margin, wider where a value lies beyond and gets an arrow."""
+    length = ends[1] - ends[0] or 0.02
+    below, above = (0.2 if beyond else 0.07 for beyond in (min(values) < ends[0], max(values) > ends[1]))
+    return ends[0] - below * length, ends[1] + above * length
+
+
+def outside(plot: Plot, axes: Axes, x: float, y: float, style: Style, label: str, hint: str, figures: str) -> None:
+    """Draw a point that lies outside the axes: its marker near the edge, an arrow outwards, its name and figures."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    sideways = "←" if x < left else "→" if x > right else ""
+    upright = "↓" if y < bottom else "↑" if y > top else ""
+    arrow = _ARROWS.get((sideways, upright), sideways or upright)
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+    at_left = across < 0.5
+    inside = (min(max(across, _INSET), 1 - _INSET), min(max(up, _INSET), 1 - _INSET))
+    x, y = axes.transData.inverted().transform(axes.transAxes.transform(inside))
+    axes.annotate(
+        f"{arrow} {label} {figures}",
+        (x, y),
+        xytext=(8 if at_left else -8, 0),
+        textcoords="offset points",
+        ha="left" if at_left else "right",
+        va="center",
+        fontsize=8,
+        color=MUTED,
+    )
+    point(plot, axes, x, y, style, label, hint)
 
 
 def legend(plot: Plot, axes: list[Axes], columns: int = 6) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bench.report.intervals import Drawn
 from bench.report.text import to_plain
 
 
@@ -17,6 +18,8 @@ class Cell:
     value: float | str | None = None
     """The sort key; None sorts by the text."""
     best: bool = False
+    drawn: Drawn | None = None
+    """An interval to draw before the text."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,15 @@ class Heading:
     """The comparison that these blocks belong to, as HTML can show one comparison alone; empty for none."""
 
 
-Block = Paragraph | Items | Table | Figure | Heading
+@dataclass(frozen=True)
+class Beside:
+    """A figure with sentences: side by side where the page is wide enough, else one after the other."""
+
+    figure: Figure
+    items: Items
+
+
+Block = Paragraph | Items | Table | Figure | Heading | Beside
 
 
 @dataclass(frozen=True)
@@ -101,23 +112,37 @@ class Report:
     sections: list[Section]
 
     @property
+    def blocks(self) -> Iterator[Block]:
+        """All blocks, in order. What stands side by side comes one after the other."""
+        for section in self.sections:
+            yield from _flat(section.blocks)
+
+    @property
     def tables(self) -> list[Table]:
         """All tables, in order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+        return [block for block in self.blocks if isinstance(block, Table)]
 
     @property
     def figures(self) -> list[Figure]:
         """All figures, in order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+        return [block for block in self.blocks if isinstance(block, Figure)]
 
     @property
     def words(self) -> str:
         """All paragraphs and lists as plain text."""
         lines: list[str] = []
-        for section in self.sections:
-            for block in section.blocks:
-                if isinstance(block, Paragraph):
-                    lines.append(block.text)
-                elif isinstance(block, Items):
-                    lines += block.items
+        for block in self.blocks:
+            if isinstance(block, Paragraph):
+                lines.append(block.text)
+            elif isinstance(block, Items):
+                lines += block.items
         return to_plain("\n".join(lines))
+
+
+def _flat(blocks: Iterable[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if isinstance(block, Beside):
+            yield block.figure
+            yield block.items
+        else:
+            yield block

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report.document import Block, Heading, Report, Section
+from bench.report.intervals import as_svg
 from bench.report.svg import colour_variables
 from bench.report.text import to_html, to_plain
 
@@ -47,6 +48,7 @@ def render(report: Report, figures: Mapping[str, str], comparisons: list[dict[st
     environment.filters["words"] = lambda text: Markup(to_html(text))
     environment.filters["plain"] = to_plain
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
+    environment.globals["draw"] = lambda drawn: Markup(as_svg(drawn))
     environment.globals["kind"] = lambda block: type(block).__name__.lower()
     return environment.get_template("page.html.j2").render(
         report=report,

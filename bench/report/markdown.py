@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.data.files import write_atomically
-from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Report, Table
-from bench.report.text import strong, to_markdown, to_markdown_line, to_plain
+from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Report, Table
+from bench.report.intervals import as_text
+from bench.report.text import code, strong, to_markdown, to_markdown_line, to_plain
 
 PLOTS = "plots"
 
@@ -39,6 +40,10 @@ def _block(block: Block, plots: str) -> Iterator[str]:
             yield f"![{to_markdown(to_plain(alt))}]({plots}/{name}.png)"
             yield ""
             yield f"*{to_markdown(caption)}*"
+        case Beside(figure, items):
+            yield from _block(figure, plots)
+            yield ""
+            yield from _block(items, plots)
         case Table():
             yield from _table(block)
 
@@ -74,4 +79,5 @@ def _rule(column: Column) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return to_markdown(strong(cell.text) if cell.best else cell.text)
+    text = strong(cell.text) if cell.best else cell.text
+    return to_markdown(f"{code(as_text(cell.drawn))} {text}" if cell.drawn else text)

@@ -113,10 +113,12 @@ def amount(value: float, unit: str) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share: `35%`, `0.33%`."""
+    """Return a share: `35%`, `0.33%`, `<0.01%`."""
     if value is None or not is_measured(value):
         return MISSING
     points = 100 * value
+    if 0 < points < 0.01:
+        return "<0.01%"
     return f"{points:.0f}%" if points >= 10 or points == 0 else f"{points:.2g}%"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,17 +13,20 @@ from bench.evaluation.measures import measure_name
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.budgets import BudgetCurve
-from bench.report.canvas import Plot, canvas, cost_scale, legend, point
+from bench.report.canvas import Plot, canvas, cost_scale, legend, outside, point, room
 from bench.report.colours import MUTED, PAPER, Style, styles
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of
+from bench.report.intervals import focus
 from bench.report.sections.tuning import Group, groups
 from bench.store.studies import Study
 
 Look = Mapping[str, Style]
 """Strategy -> its style."""
 
-AXES = (
+CostAxis = tuple[str, str, Callable[[float | None], str]]
+"""A cost: its key, the label of its axis, and how to write its values."""
+AXES: tuple[CostAxis, ...] = (
     ("fit_seconds", "charged fitting time (s)", numbers.plain),
     ("trainable_params", "trainable parameters", numbers.scaled),
     ("artifact_bytes", "artefact (bytes)", numbers.scaled),
@@ -45,6 +48,8 @@ def draw(analysis: Analysis) -> Iterator[Plot]:
         if analysis.against_baseline(comparison):
             yield differences(f"differences-{number}", analysis, comparison, look)
             yield wins(f"wins-{number}", analysis, comparison, look)
+        if comparison.baseline in comparison.scored:
+            yield trade_off(f"trade-off-{number}", analysis, comparison, look)
         yield quality_cost(f"quality-cost-{number}", analysis, comparison, look)
         if len(comparison.recall_cuts) > 1:
             yield recall(f"recall-{number}", analysis, comparison, look)
@@ -97,28 +102,48 @@ def differences(name: str, analysis: Analysis, comparison: Comparison, look: Loo
     return plot
 
 
-def quality_cost(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
-    """Return the plots of quality against each measured cost, with the Pareto front."""
-    head = comparison.headline
+def trade_off(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plots of quality against fitting time and against query latency, for the first screen."""
+    axes = [axis for axis in AXES if axis[0] in ("fit_seconds", "query_ms_p50")]
+    return quality_cost(name, analysis, comparison, look, axes)
+
+
+def quality_cost(
+    name: str, analysis: Analysis, comparison: Comparison, look: Look, axes_of_costs: Sequence[CostAxis] = ()
+) -> Plot:
+    """Return the plots of quality against each measured cost, two in a row, with the Pareto front."""
+    head, axes_of_costs = comparison.headline, axes_of_costs or AXES
     quality = {label: comparison.mean(label, stratum=head) for label in comparison.scored}
     costs: dict[str, dict[str, float]] = {}
-    for key, _, _ in AXES:
+    for key, _, _ in axes_of_costs:
         measured = {label: cost_of(comparison.candidates[label], key, analysis.run.fits) for label in quality}
         least = _MOMENT if key == "fit_seconds" else 0.0
         costs[key] = {label: cost if cost >= least else 0.0 for label, cost in measured.items() if cost is not None}
-    shown = [axis for axis in AXES if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0] or [AXES[0]]
+    shown = [axis for axis in axes_of_costs if len(costs[axis[0]]) > 1 and max(costs[axis[0]].values()) > 0]
+    shown = shown or [axes_of_costs[0]]
     halves = {f.label: (f.high - f.low) / 2 for f in analysis.against_baseline(comparison)}
-    with canvas(name, max(4.5, 3.1 * len(shown)), 3.9, len(shown)) as (plot, panels):
-        for axes, (key, title, show) in zip(panels, shown, strict=True):
+    spans = {
+        label: (score - halves.get(label, 0.0), score + halves.get(label, 0.0)) for label, score in quality.items()
+    }
+    base = quality.get(comparison.baseline, max(quality.values()))
+    low, high = room(focus(list(spans.values()), include=base), list(quality.values()))
+    rows = math.ceil(len(shown) / 2)
+    with canvas(name, 3.7 * min(2, len(shown)), 2.9 * rows + 0.4, min(2, len(shown)), rows) as (plot, panels):
+        for axes, (key, title, show) in zip(panels, shown, strict=False):
             here = costs[key]
             cost_scale(axes, list(here.values()), show)
+            axes.plot(list(here.values()), [base] * len(here), linestyle="none")  # the x axis shows every cost
+            axes.set_ylim(low, high)
             for label, cost in here.items():
                 score, half = quality[label], halves.get(label, math.nan)
+                hint = f"{label}: {numbers.score(score)}, {title} {show(cost)}"
+                if not low <= score <= high:
+                    outside(plot, axes, cost, score, look[label], label, hint, numbers.score(score))
+                    continue
                 if math.isfinite(half):
                     _bar(axes, [cost] * 2, [score - half, score + half], look[label])
-                hint = f"{label}: {numbers.score(score)}, {title} {show(cost)}"
                 point(plot, axes, cost, score, look[label], label, hint)
-            ranked = [label for label in here if comparison.candidates[label].ranked]
+            ranked = [one for one in here if comparison.candidates[one].ranked and low <= quality[one] <= high]
             front = pareto({label: (here[label], quality[label]) for label in ranked})
             if len(front) > 1:
                 axes.step(
@@ -131,7 +156,10 @@ def quality_cost(name: str, analysis: Analysis, comparison: Comparison, look: Lo
                     zorder=1,
                 )
             axes.set_xlabel(title)
-        panels[0].set_ylabel(f"{analysis.measure}, {analysis.queries(comparison)}")
+        for unused in panels[len(shown) :]:
+            unused.set_visible(False)
+        for axes in panels[: len(shown) : 2]:
+            axes.set_ylabel(f"{analysis.measure}, {analysis.queries(comparison)}")
         legend(plot, panels)
     return plot
 
@@ -182,27 +210,42 @@ def curves(name: str, analysis: Analysis, comparison: Comparison, look: Look) ->
 
 def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
     """Return the plots of the change on each probe against the gain in the domain."""
-    changes = [change for change in analysis.probes(comparison) if not change.obstacle]
-    probes = sorted({change.probe for change in changes})
     gains = {finding.label: finding for finding in analysis.against_baseline(comparison)}
-    with canvas(name, max(4.5, 3.2 * len(probes)), 3.9, len(probes)) as (plot, panels):
-        for axes, probe in zip(panels, probes, strict=True):
+    changes = [one for one in analysis.probes(comparison) if not one.obstacle and one.label in gains]
+    probes = sorted({change.probe for change in changes})
+    columns = 2 if len(probes) in (2, 4) else min(3, len(probes))
+    rows = math.ceil(len(probes) / columns)
+    with canvas(name, max(4.5, (3.7 if columns < 3 else 3.2) * columns), 3.1 * rows + 0.5, columns, rows) as (
+        plot,
+        panels,
+    ):
+        for axes, probe in zip(panels, probes, strict=False):
+            here = [change for change in changes if change.probe == probe]
             axes.axhline(0, color=MUTED, linewidth=1)
             axes.axvline(0, color=MUTED, linewidth=1)
-            for change in (change for change in changes if change.probe == probe and change.label in gains):
+            found = [gains[change.label] for change in here]
+            left, right = room(focus([(one.low, one.high) for one in found]), [one.difference for one in found])
+            bottom, top = room(focus([(one.low, one.high) for one in here]), [one.delta for one in here])
+            axes.set_xlim(left, right)
+            axes.set_ylim(bottom, top)
+            for change in here:
                 gain, style = gains[change.label], look[change.label]
-                _bar(axes, [gain.difference] * 2, [change.low, change.high], style)
-                _bar(axes, [gain.low, gain.high], [change.delta] * 2, style)
-                hint = (
-                    f"{change.label}: {comparison.dataset} {numbers.signed(gain.difference)}, {probe} {change.figures}"
-                )
-                point(plot, axes, gain.difference, change.delta, style, change.label, hint)
-            first = next(change for change in changes if change.probe == probe)
+                x, y = gain.difference, change.delta
+                hint = f"{change.label}: {comparison.dataset} {numbers.signed(x)}, {probe} {change.figures}"
+                if not (left <= x <= right and bottom <= y <= top):
+                    figures = f"{numbers.signed(x)}, {numbers.signed(y)}"
+                    outside(plot, axes, x, y, style, change.label, hint, figures)
+                    continue
+                _bar(axes, [x] * 2, [change.low, change.high], style)
+                _bar(axes, [gain.low, gain.high], [y] * 2, style)
+                point(plot, axes, x, y, style, change.label, hint)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.yaxis.set_major_locator(MaxNLocator(6))
-            axes.set_title(f"{probe}, n = {first.n:,}")
+            axes.set_title(f"{probe}, n = {here[0].n:,}")
             axes.set_xlabel(f"gain on {comparison.dataset}, {analysis.measure}")
-            axes.set_ylabel(f"change from {comparison.base_model}, {measure_name(first.measure)}")
+            axes.set_ylabel(f"change from {comparison.base_model}, {measure_name(here[0].measure)}")
+        for unused in panels[len(probes) :]:
+            unused.set_visible(False)
         legend(plot, panels)
     return plot
 

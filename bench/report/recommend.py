@@ -15,10 +15,10 @@ from bench.errors import BenchError
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
+from bench.report.conclusion import conclusion
 from bench.report.costs import cost_of, typical
 from bench.report.decision import Decision, decide
 from bench.report.load import LoadedRun
-from bench.report.sections.answer import lead
 from bench.report.text import code, strong, to_plain
 
 
@@ -106,7 +106,7 @@ def recommend(analysis: Analysis, comparison: Comparison, constraints: Constrain
         others = "; ".join(f"{code(name)} ({', '.join(why)})" for name, why in excluded.items() if name != baseline)
         reason = f"{strong(f'Keep {code(baseline)}')}: every other strategy violates a constraint: {others}."
     else:
-        reason = lead(analysis, comparison, decision)
+        reason = conclusion(analysis, comparison, decision)
     label: str | None = decision.label
     if decision.label not in allowed:
         label = None

@@ -56,7 +56,7 @@ def inline_svg(plot: Plot, alt: str) -> str:
     view = re.search(r'viewBox="([^"]+)"', body)
     box = view.group(1) if view else "0 0 640 360"
     width = float(box.split()[2])
-    style = f"max-width:{1.4 * width:.0f}px;min-width:{0.7 * width:.0f}px"
+    style = f"max-width:{1.4 * width:.0f}px;min-width:{width:.0f}px"
     head = (
         f'<svg viewBox="{box}" role="img" aria-label="{html.escape(alt, quote=True)}" style="{style}" '
         'xmlns:xlink="http://www.w3.org/1999/xlink">'

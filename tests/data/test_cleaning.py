@@ -211,7 +211,7 @@ def test_the_inspect_command_prints_its_findings(
     assert main(["inspect", str(tmp_path / "given"), "--no-model", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["power"]["queries_needed"] == 1077
-    assert set(facts["headroom"]) == {"BM25"}
+    assert set(facts["baseline_scores"]) == {"BM25"}
     assert main(["inspect", str(tmp_path / "given"), "--no-model", "--split", "tset"]) == 2
     assert "did you mean 'test'" in capsys.readouterr().err
 
@@ -229,8 +229,8 @@ def test_the_inspect_command_measures_a_model(
     facts = json.loads(capsys.readouterr().out)
     assert facts["lengths"]["documents"]["unit"] == "tokens"
     assert facts["lengths"]["documents"]["limit"] == 64
-    assert len(facts["headroom"]) == 2
-    assert all(0 <= value <= 1 for scores in facts["headroom"].values() for value in scores.values())
+    assert len(facts["baseline_scores"]) == 2
+    assert all(0 <= value <= 1 for scores in facts["baseline_scores"].values() for value in scores.values())
 
 
 def test_the_known_overlap_of_scifact_is_found(shared_data: Path) -> None:

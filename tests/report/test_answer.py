@@ -33,11 +33,11 @@ def first(store) -> str:
 def test_an_established_gain_is_used_with_interval_n_and_seeds(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)})
     sentence = first(store)
-    assert "use big" in sentence
-    assert all(words in sentence for words in ("95% CI", "160 test queries", "3 seeds", "150 steps"))
+    assert "Use big" in sentence
+    assert all(words in sentence for words in ("95% CI", "160 test queries", "3 seeds", "900 labelled pairs"))
 
 
-def test_a_close_and_cheaper_strategy_is_named_with_its_savings(planter, plant, untrained):
+def test_a_cheaper_strategy_within_the_margin_of_the_run_is_named_with_its_savings(planter, plant, untrained):
     store = planter.run(
         {
             "base": untrained(),
@@ -50,7 +50,11 @@ def test_a_close_and_cheaper_strategy_is_named_with_its_savings(planter, plant, 
             "flat": plant(artifact_bytes=1000),
         }
     )
-    line = next(line for line in answer(store).splitlines() if line.startswith("At most 0.050 worse than big"))
+    start = "Worse than big by at most the equivalence margin, "
+    assert start not in report(store, margin=0.005).words
+    (small,) = (line for line in report(store, margin=0.03).words.splitlines() if line.startswith(start + "0.030"))
+    assert "small (−0.0" in small and small.endswith("; 3% of its storage).") and "head" not in small
+    line = next(line for line in report(store, margin=0.05).words.splitlines() if line.startswith(start + "0.050"))
     small, head = line.split(": ", 1)[1].split("); ")
     assert small.startswith("small (−0.0") and small.endswith("; 3% of its storage")
     assert head.startswith("head (−0.0") and head.endswith("; 10% of its fitting time, no change to the index).")
@@ -76,7 +80,7 @@ def test_a_few_equal_queries_are_not_equivalence(planter_type, plant, untrained,
     planter.invoke()
     perfect = {"base": untrained(gains=(0.9,)), "one": plant(gains=(0.9,)), "two": plant(gains=(0.9,))}
     words = answer(planter.run(perfect))
-    assert "keep base" in words and "equivalent to" not in words.lower()
+    assert "Keep base" in words and "equivalent to" not in words.lower()
     assert "8 test queries are too few to show equivalence: " in words
     run = load_run(planter.store)
     found = Analysis(run).against_baseline(run.comparisons[0])
@@ -95,12 +99,12 @@ def test_a_baseline_below_the_ceiling_is_not(planter, plant, untrained):
 
 def test_the_baseline_is_kept_if_nothing_gains_on_test(planter, plant, untrained):
     store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01), "other": plant(dev_gain=0.005)})
-    assert "keep base" in first(store) and "use " not in first(store)
+    assert "Keep base" in first(store) and "Use " not in first(store)
 
 
 def test_the_baseline_is_kept_if_development_prefers_it(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=-0.01)})
-    assert "keep base" in first(store)
+    assert "Keep base" in first(store)
     assert "no strategy scored above the base model on development data" in first(store)
     assert "development data preferred the base model in 3 of 3 seeds" in report(store).words
 
@@ -109,7 +113,7 @@ def test_the_choice_of_development_data_is_reported_even_if_test_prefers_another
     store = planter.run(
         {"base": untrained(), "a": plant(gains=(0.05,), dev_gain=0.1), "b": plant(gains=(0.12,), dev_gain=0.05)}
     )
-    assert "use a" in first(store)
+    assert "Use a" in first(store)
     assert "Better than a on test data, which development data did not show: b." in answer(store)
 
 
@@ -121,7 +125,7 @@ def test_a_pick_by_test_scores_carries_a_warning(planter, plant, untrained):
 def test_a_loss_is_given_with_its_interval(planter, plant, untrained):
     store = planter.run({"base": untrained(), "bad": plant(gains=(-0.05,))})
     words = answer(store)
-    assert "keep base" in words and "is worse on the test set" in words
+    assert "Keep base" in words and "is worse on the test queries" in words
     assert "−0.0" in words and "95% CI" in words
     assert "not significant" not in report(store).words
 
@@ -159,7 +163,7 @@ def test_a_lucky_seed_is_reported_and_not_used(planter, plant, untrained):
         {"base": untrained(), "lucky": plant(gains=(0.0, 0.09, 0.0), dev_gain=0.05), "even": plant(gains=(0.09,))}
     )
     words = answer(store)
-    assert "keep base" in first(store)
+    assert "Keep base" in first(store)
     assert "lucky has a lucky seed: seed 1 alone gains" in words
     assert "even has a lucky seed" not in words
 
@@ -167,7 +171,7 @@ def test_a_lucky_seed_is_reported_and_not_used(planter, plant, untrained):
 def test_a_seed_whose_gain_the_others_support_is_not_lucky(planter, plant, untrained):
     """The two other seeds have one degree of freedom, so a test over seeds would establish nothing."""
     words = answer(planter.run({"base": untrained(), "big": plant(gains=(0.05, 0.09, 0.07), dev_gain=0.05)}))
-    assert "use big" in words and "lucky" not in words
+    assert "Use big" in words and "lucky" not in words
 
 
 def test_a_seed_with_most_of_an_established_gain_is_lucky(planter, plant, untrained):
@@ -180,19 +184,19 @@ def test_a_seed_with_most_of_an_established_gain_is_lucky(planter, plant, untrai
 
 def test_memory_of_documents_is_reported_and_the_unseen_queries_lead(planter, plant, untrained):
     store = planter.run({"base": untrained(), "memory": plant(seen_gain=0.12, dev_gain=0.05)}, seen=0.6)
-    assert "keep base" in first(store) and "64 unseen test queries" in first(store)
+    assert "Keep base" in first(store) and "64 unseen test queries" in first(store)
     assert "it remembers documents" in answer(store)
 
 
 def test_a_few_seen_queries_leave_all_queries_in_the_lead(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)}, seen=0.04)
-    assert "over 160 test queries" in first(store)
+    assert "; 160 test queries" in first(store)
 
 
 def test_one_seed_does_not_account_for_variance_over_seeds(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, seeds=(0,))})
     assert "With one seed, the intervals do not account for variance over seeds" in answer(store)
-    assert "better (one seed)" in [row[-1].text for row in report(store).tables[1].rows]
+    assert "better (one seed)" in [row[-1].text for row in report(store).tables[2].rows]
 
 
 def test_over_budget_is_shown_but_never_used_or_bold(planter, plant, untrained):
@@ -203,7 +207,7 @@ def test_over_budget_is_shown_but_never_used_or_bold(planter, plant, untrained):
             "big": plant(gains=(0.1,), dev_gain=0.1),
         }
     )
-    assert "use big" in first(store)
+    assert "Use big" in first(store)
     assert "Over budget, so shown but not ranked: rich" in answer(store)
     quality = next(table for table in report(store).tables if table.name == "quality-1")
     rich = next(row for row in quality.rows if "rich" in row[0].text)
@@ -213,7 +217,7 @@ def test_over_budget_is_shown_but_never_used_or_bold(planter, plant, untrained):
 def test_failures_are_listed_with_their_reason(planter, plant, untrained):
     store = planter.run({"base": untrained(), "broken": plant(status="failed", reason="needs more memory")})
     made = report(store)
-    assert "keep base" in made.words.splitlines()[0]
+    assert "Keep base" in made.words.splitlines()[0]
     troubles = next(table for table in made.tables if table.name == "troubles")
     assert {row[-1].text for row in troubles.rows} == {"needs more memory"}
 
@@ -277,8 +281,8 @@ def test_the_primary_measure_of_the_run_decides_and_leads(planter, plant, untrai
         **{"mrr@10": lambda made: (made["mrr@10"] + 0.1 * (name == "rank")).clip(0, 1)}
     )
     store = planter.run({"base": untrained(), "rank": plant(dev_gain=0.1)})
-    assert "keep base (nDCG@10 " in first(store)
+    assert "Keep base (nDCG@10 " in first(store)
     planter.invoke(config={"baseline": "base", "primary": "mrr@10"})
-    assert "use rank: MRR@10 " in first(store)
-    quality, significance = report(store).tables[:2]
+    assert "Use rank: +0.104 MRR@10 over base" in first(store)
+    quality, significance = report(store).tables[1:3]
     assert quality.columns[3].name == "MRR@10" and significance.columns[1].unit == "MRR@10, from base"

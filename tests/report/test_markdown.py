@@ -37,10 +37,11 @@ def test_a_report_is_written_with_every_plot_that_it_shows(rendered):
     page = (out / "report.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"\]\((plots/[^)]+\.png)\)", page))
     assert shown == {path.relative_to(out).as_posix() for path in written if path.suffix == ".png"}
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all((out / path).stat().st_size > 5_000 for path in shown)
     titles = [
         "The answer",
+        "The answer in detail",
         "Quality",
         "Significance",
         "Cost",
@@ -57,7 +58,7 @@ def test_a_report_is_written_with_every_plot_that_it_shows(rendered):
 def test_alt_texts_are_sentences_without_data(rendered):
     _, _, out = rendered
     alts = re.findall(r"!\[(.*)\]\(plots/", (out / "report.md").read_text(encoding="utf-8"))
-    assert len(alts) == 6
+    assert len(alts) == 7
     assert all(30 < len(alt) < 250 and alt.endswith(".") for alt in alts)
     assert not any(re.search(r"\d\.\d", alt) for alt in alts)
 

@@ -70,7 +70,7 @@ def test_nothing_is_recommended_if_nothing_meets_the_constraints(store):
 
 def test_the_baseline_is_kept_if_nothing_gains(planter, plant, untrained):
     found = ask(planter.run({"base": untrained(), "flat": plant(dev_gain=0.01)}))
-    assert found.label == "base" and "keep base" in to_plain(found.reason)
+    assert found.label == "base" and "Keep base" in to_plain(found.reason)
 
 
 def test_forgetting_cannot_be_constrained_without_probes(planter, plant, untrained):
@@ -108,4 +108,4 @@ def test_the_command_prints_json_and_its_exit_code_is_1_if_nothing_fits(store, c
 def test_the_command_shows_reason_and_projection(store, capsys):
     main(["recommend", str(store.folder), "--max-artifact-mb", "10", "--corpus-docs", "1e6"])
     printed = capsys.readouterr().out
-    assert "use small" in printed and "excluded: big" in printed and "re-encoding" in printed
+    assert "Use small" in printed and "excluded: big" in printed and "re-encoding" in printed

@@ -1,4 +1,4 @@
-"""The answer: which strategy to use, how certain that is, what it costs and forgets, what would change it.
+"""The answer in detail: how it was chosen, the other strategies, costs, forgetting, and what could change it.
 
 Every sentence follows from a statistic and claims no more than its test supports.
 """
@@ -6,12 +6,14 @@ Every sentence follows from a statistic and claims no more than its test support
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
+from bench.report.conclusion import seeds_of
 from bench.report.costs import cost_of, is_composite
 from bench.report.decision import Decision, decide
 from bench.report.document import Block, Heading, Items, Paragraph, Section
@@ -20,8 +22,6 @@ from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
 from bench.report.text import code, strong
 
-_CLOSE = 0.05
-"""A cheaper strategy is named where its interval against the pick excludes a larger loss."""
 _SMALL_COST = 0.5
 """A saving is named where a cost is below this share of the pick's. Smaller savings decide nothing, as times vary."""
 _SAVINGS = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
@@ -41,28 +41,19 @@ _COSTS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 
 def section(analysis: Analysis) -> Section:
-    """Return the first section."""
+    """Return the section on what the answer rests on."""
     blocks: list[Block] = []
-    comparisons = analysis.run.comparisons
-    for comparison in comparisons:
-        if len(comparisons) > 1:
-            blocks.append(Heading(analysis.title(comparison), comparison.name))
-        blocks += _answer(analysis, comparison)
-    for curve in analysis.budget_curves:
-        if curve.unit == "examples" and curve.answers:
-            blocks += [Heading(f"How many labels? {code(curve.dataset)}"), Items(curve.answers)]
-    return Section("answer", "The answer", blocks)
+    for comparison in analysis.run.comparisons:
+        if comparison.baseline not in comparison.scored:
+            continue
+        blocks += [Heading(analysis.title(comparison), comparison.name), Items(_items(analysis, comparison))]
+    return Section("details", "The answer in detail", blocks or [Paragraph("There is nothing to compare.")])
 
 
-def _answer(analysis: Analysis, comparison: Comparison) -> list[Block]:
-    dataset = code(comparison.dataset)
-    if not comparison.scored:
-        return [Paragraph(f"No strategy has a usable result on {dataset}: see the last section.", "lead")]
-    if comparison.baseline not in comparison.scored:
-        text = f"The baseline {code(comparison.baseline)} has no usable result on {dataset}, so no gain can be shown."
-        return [Paragraph(text, "lead")]
+def _items(analysis: Analysis, comparison: Comparison) -> list[str]:
     decision = decide(analysis, comparison)
-    items = [
+    return [
+        *_result(analysis, comparison, decision),
         *_how_chosen(decision),
         *_rivals(analysis, comparison, decision),
         *_for_less(analysis, comparison, decision),
@@ -78,40 +69,20 @@ def _answer(analysis: Analysis, comparison: Comparison) -> list[Block]:
         *_no_effect(comparison),
         *_limits(analysis, comparison, decision),
     ]
-    return [Paragraph(lead(analysis, comparison, decision), "lead"), Items(items)]
 
 
-def lead(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
-    """Return the decision in a sentence or two."""
-    where = f"On {code(comparison.dataset)}" + (f" with a budget of {comparison.budget}" if comparison.budget else "")
-    base_score = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
-    base = f"{analysis.measure} {base_score} over {analysis.queries(comparison)}"
-    keep = strong(f"keep {code(comparison.baseline)}")
+def _result(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the scores and the test of the strategy that was chosen."""
     finding = decision.finding
-    if finding is not None and decision.label != comparison.baseline:
-        score = numbers.score(comparison.mean(decision.label, stratum=comparison.headline))
-        return (
-            f"{where}, {strong(f'use {code(decision.label)}')}: {analysis.measure} {score} against {base_score} for "
-            f"{code(comparison.baseline)} ({finding.figures}) over {analysis.queries(comparison)} and "
-            f"{_seeds(comparison, decision.label)}."
-        )
-    if decision.by == "none":
-        return f"{where}, {keep} ({base}): no other strategy within the budget has a usable result."
     if finding is None:
-        return f"{where}, {keep} ({base}): no strategy scored above the base model on development data."
-    reason = {
-        "worse": "is worse on the test set",
-        "equivalent": f"is equivalent to it within a margin of {finding.margin}",
-    }.get(finding.verdict, "shows no established gain on the test set")
-    return (
-        f"{where}, {keep} ({base}): {code(decision.picked)}, the best strategy on {decision.by} data, {reason} "
-        f"({finding.figures}; {_seeds(comparison, decision.picked)})."
-    )
-
-
-def _seeds(comparison: Comparison, label: str) -> str:
-    candidate = comparison.candidates[label]
-    return numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit without a seed"
+        return []
+    label, stratum = code(decision.picked), comparison.headline
+    base, score = (numbers.score(comparison.mean(one, stratum=stratum)) for one in (finding.other, finding.label))
+    seeds = seeds_of(comparison, decision.picked)
+    return [
+        f"{label} has {analysis.measure} {score} against {base} for {code(comparison.baseline)} ({finding.figures}) "
+        f"over {analysis.queries(comparison)} and {seeds}: {finding.words}."
+    ]
 
 
 def _how_chosen(decision: Decision) -> list[str]:
@@ -199,7 +170,28 @@ def _verdict_on(pair: Finding, label: str) -> str:
 
 
 def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return what beats the baseline, costs less than the pick, and is at most `_CLOSE` worse."""
+    cheaper = for_less(analysis, comparison, decision)
+    if not cheaper:
+        return []
+    names = "; ".join(
+        f"{code(one.label)} ({numbers.difference(*one.behind)}; {', '.join(one.savings)})" for one in cheaper
+    )
+    margin = f"the equivalence margin, {numbers.score(comparison.margin.value)}"
+    return [f"Worse than {code(decision.label)} by at most {margin} (95% CI), at a lower cost: {names}."]
+
+
+@dataclass(frozen=True)
+class Cheaper:
+    """A strategy that beats the baseline, costs less than the one to use, and is worse by at most the margin."""
+
+    label: str
+    behind: tuple[float, float, float]
+    """Its difference from the strategy to use, with the ends of the interval."""
+    savings: list[str]
+
+
+def for_less(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[Cheaper]:
+    """Return the cheaper strategies that are worse by at most the equivalence margin, the best one first."""
     if decision.label == comparison.baseline:
         return []
     close = []
@@ -209,17 +201,9 @@ def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) ->
             continue
         behind = pair.seen_from(finding.label)
         savings = _savings(analysis, comparison, decision.label, finding.label)
-        if savings and behind[1] >= -_CLOSE:
-            close.append((behind, finding.label, savings))
-    if not close:
-        return []
-    names = "; ".join(
-        f"{code(label)} ({numbers.difference(*behind)}; {', '.join(savings)})"
-        for behind, label, savings in sorted(close, key=lambda one: -one[0][0])
-    )
-    return [
-        f"At most {numbers.score(_CLOSE)} worse than {code(decision.label)} by the 95% CI, at a lower cost: {names}."
-    ]
+        if savings and behind[1] >= -comparison.margin.value:
+            close.append(Cheaper(finding.label, behind, savings))
+    return sorted(close, key=lambda one: -one.behind[0])
 
 
 def _savings(analysis: Analysis, comparison: Comparison, pick: str, label: str) -> list[str]:

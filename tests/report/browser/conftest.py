@@ -65,6 +65,32 @@ def hostile_report(
 
 
 @pytest.fixture(scope="session")
+def default_report(
+    tmp_path_factory: pytest.TempPathFactory,
+    planter_type: type[Any],
+    plant: Callable[..., Any],
+    untrained: Callable[..., Any],
+) -> Path:
+    """The HTML report of a run of the default strategies on one dataset, with one probe and drift."""
+    root = tmp_path_factory.mktemp("default")
+    old = {"measure": "ndcg@10", "before": 0.5, "after": 0.53, "ci_low": 0.01, "ci_high": 0.05, "p": 0.001, "n": 400}
+    drift = {"old_index": {**old, "stratum": "all", "encoded_again": 0.6}}
+    made = planter_type(root / "run")
+    made.invoke(config={"baseline": "frozen"})
+    plants = {
+        "frozen": untrained(probes={"general": 0.0}),
+        "bm25": untrained(gains=(0.03,), probes={"general": -0.4}),
+        "prior": plant(probes={"general": 0.0}, seeds=(0,)),
+        "full": plant(gains=(0.06,), dev_gain=0.06, probes={"general": -0.01}, seeds=(0,), drift=drift),
+        "lora": plant(gains=(0.06,), dev_gain=0.05, probes={"general": -0.01}, seeds=(0,), artifact_bytes=1000),
+        "hybrid(frozen)": plant(gains=(0.09,), dev_gain=0.04, probes={"general": -0.2}, seeds=(0,)),
+    }
+    made.run(plants, limits={"steps": 60}, model="all-MiniLM-L6-v2")
+    write_report(made.store, root / "out")
+    return root / "out" / "report.html"
+
+
+@pytest.fixture(scope="session")
 def page() -> Iterator[Page]:
     """A page in a headless Chromium that blocks no request and keeps a list of them; skips without Chromium."""
     names = ("chromium", "chromium-browser", "google-chrome")

@@ -30,7 +30,7 @@ def test_it_renders_without_an_error_and_without_a_request(opened):
     assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
     report = opened.page
     assert report.locator("html.scripts").count() == 1
-    assert report.locator("main > section > h2").count() == 10
+    assert report.locator("main > section > h2").count() == 11
     heights = report.locator("figure svg").evaluate_all("all => all.map(svg => svg.getBoundingClientRect().height)")
     assert len(heights) > 5 and min(heights) > 100
 
@@ -146,3 +146,20 @@ def test_every_control_has_a_name_and_every_table_a_caption(report):
     assert report.locator("table").evaluate_all("all => all.every(table => table.caption?.textContent.trim())")
     labels = report.locator("figure svg").evaluate_all("all => all.map(svg => svg.getAttribute('aria-label'))")
     assert all(len(label) > 20 for label in labels)
+
+
+def test_the_answer_of_the_default_strategies_fits_one_screen(report, default_report):
+    before = (report.url, report.viewport_size)
+    report.set_viewport_size({"width": 1280, "height": 900})
+    report.goto(default_report.as_uri())
+    edges = report.evaluate(
+        "[document.querySelector('#answer').getBoundingClientRect().bottom,"
+        " document.querySelector('#table-answer-1').getBoundingClientRect().right, document.body.scrollWidth]"
+    )
+    drawn = report.locator("#answer svg.drawn")
+    hidden = drawn.evaluate_all("all => all.every(svg => svg.getAttribute('aria-hidden') === 'true')")
+    tilted = drawn.evaluate_all("all => new Set(all.map(svg => svg.getBoundingClientRect().x.toFixed(1))).size")
+    report.goto(before[0])
+    report.set_viewport_size(before[1])
+    assert edges[0] <= 900 and edges[1] <= 1264 and edges[2] <= 1280
+    assert drawn is not None and hidden and tilted == 1

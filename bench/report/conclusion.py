@@ -1,0 +1,119 @@
+"""The decision in a few sentences: which strategy to use, what earned its gain, and what it costs."""
+
+from __future__ import annotations
+
+from bench.errors import BenchError
+from bench.expression import Expression, parse
+from bench.report import numbers
+from bench.report.analysis import Analysis
+from bench.report.comparison import Comparison
+from bench.report.costs import cost_of, typical
+from bench.report.decision import Decision
+from bench.report.findings import Finding
+from bench.report.text import code, strong
+
+_QUERY_SHARE = 0.1
+"""A difference in milliseconds per query below this share is not named, as times vary."""
+
+
+def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
+    """Return the decision in one to three sentences."""
+    if decision.label != comparison.baseline and decision.finding is not None:
+        sentences = [_take(analysis, comparison, decision.finding)]
+        sentences += [credit(analysis, comparison, decision.label), _price(analysis, comparison, decision.label)]
+        return " ".join(sentence for sentence in sentences if sentence)
+    return _keep(analysis, comparison, decision)
+
+
+def _take(analysis: Analysis, comparison: Comparison, finding: Finding) -> str:
+    gain, interval = numbers.signed(finding.difference), numbers.interval(finding.low, finding.high)
+    return (
+        f"{strong(f'Use {code(finding.label)}')}: {gain} {analysis.measure} over {code(comparison.baseline)} "
+        f"(95% CI {interval}; {analysis.queries(comparison)}, {seeds_of(comparison, finding.label)})."
+    )
+
+
+def _keep(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
+    base = numbers.score(comparison.mean(comparison.baseline, stratum=comparison.headline))
+    where = f"{analysis.measure} {base}, {analysis.queries(comparison)}"
+    keep = f"{strong(f'Keep {code(comparison.baseline)}')} ({where})"
+    finding = decision.finding
+    if decision.by == "none":
+        return f"{keep}: no other strategy within the budget has a usable result."
+    if finding is None:
+        return f"{keep}: no strategy scored above the base model on development data."
+    reason = {
+        "worse": "is worse on the test queries",
+        "equivalent": f"is equivalent to it within a margin of {finding.margin}",
+    }.get(finding.verdict, "shows no established gain on the test queries")
+    figures = numbers.difference(finding.difference, finding.low, finding.high)
+    return (
+        f"{keep}: {code(decision.picked)}, the best strategy on {decision.by} data, {reason} ({figures}; "
+        f"{seeds_of(comparison, decision.picked)})."
+    )
+
+
+def seeds_of(comparison: Comparison, label: str) -> str:
+    """Return the number of seeds behind a candidate: `3 seeds`, `one fit without a seed`."""
+    candidate = comparison.candidates[label]
+    return numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit without a seed"
+
+
+def credit(analysis: Analysis, comparison: Comparison, label: str) -> str:
+    """Return what training adds to a composite, in a sentence; empty where there is nothing to tell apart."""
+    candidate = comparison.candidates[label]
+    if not candidate.trained:
+        return "It trains nothing."
+    around = around_base(label, comparison.base_model)
+    if not around:
+        return ""
+    if around not in comparison.scored:
+        return f"What training adds to it is unknown, because {code(around)} was not run."
+    pair, whole = analysis.pair(comparison, label, around), analysis.finding(comparison, around)
+    if pair is None or whole is None:
+        return ""
+    added = numbers.difference(*pair.seen_from(label))
+    earned = f"{code(around)} alone gains {numbers.signed(whole.difference)}"
+    gains = pair.verdict in ("better", "worse") and pair.seen_from(label)[0] > 0
+    return f"{earned}; training adds {added}{'' if gains else ', which is not established'}."
+
+
+def around_base(label: str, base: str) -> str:
+    """Return the same composite around the base model: `hybrid(lora)` -> `hybrid(frozen)`; empty for others."""
+    try:
+        expression = parse(label)
+    except BenchError:  # the label of a variant, such as `lora [r=16]`
+        return ""
+    if not expression.arguments:
+        return ""
+    components = tuple(Expression(base) if each.name != base else each for each in expression.arguments)
+    around = str(Expression(expression.name, components, expression.options))
+    return around if around != label else ""
+
+
+def labels_used(analysis: Analysis, comparison: Comparison, label: str) -> int:
+    """Return the labelled pairs that a candidate's fits could use, development pairs included."""
+    reports = [fit.report for fit in analysis.run.fits_of(comparison.candidates[label])]
+    return max((int(report["examples"]) for report in reports if report.get("examples")), default=0)
+
+
+def _price(analysis: Analysis, comparison: Comparison, label: str) -> str:
+    """Return what a strategy costs more than the baseline, in a sentence."""
+    candidate, fits = comparison.candidates[label], analysis.run.fits
+    labels, seconds = labels_used(analysis, comparison, label), cost_of(candidate, "fit_seconds", fits)
+    parts = [f"{numbers.count(labels)} labelled pairs" if labels else "no labels"]
+    if seconds is not None and seconds >= 1:
+        parts.append(f"{numbers.seconds(seconds)} of fitting")
+    if more := more_per_query(comparison, label):
+        parts.append(more)
+    return f"It costs {', '.join(parts[:-1])} and {parts[-1]}." if len(parts) > 1 else f"It costs {parts[0]}."
+
+
+def more_per_query(comparison: Comparison, label: str) -> str:
+    """Return the change in milliseconds per query from the baseline; empty where a latency was not measured."""
+    base, own = (typical(comparison.candidates[one], "query_ms_p50") for one in (comparison.baseline, label))
+    if base is None or own is None:
+        return ""
+    if abs(own - base) < _QUERY_SHARE * base:
+        return "no more time for a query"
+    return f"{numbers.plain(abs(own - base))} ms a query {'more' if own > base else 'less'}"

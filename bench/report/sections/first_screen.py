@@ -1,0 +1,386 @@
+"""The first screen of a report: the decision, one table, quality against cost, and why, how sure, what next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.evaluation.measures import measure_name
+from bench.report import numbers
+from bench.report.analysis import Analysis
+from bench.report.budgets import BudgetCurve
+from bench.report.comparison import Candidate, Comparison
+from bench.report.conclusion import conclusion, labels_used
+from bench.report.costs import cost_of, typical
+from bench.report.decision import Decision, decide
+from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
+from bench.report.findings import Finding
+from bench.report.intervals import Drawn, axis_of, figures
+from bench.report.old_index import old_index
+from bench.report.probes import ProbeChange
+from bench.report.sections.answer import for_less
+from bench.report.text import code, strong
+
+_PROBES = 3
+"""With more probes, the table has one column for the largest loss instead of one for each probe."""
+_SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "inconclusive": "?"}
+_INDEX = {
+    "none": "An existing index stays valid.",
+    "transform": "Stored vectors must be transformed once.",
+    "encode": "The corpus must be encoded again.",
+}
+
+
+def section(analysis: Analysis) -> Section:
+    """Return the first section."""
+    blocks: list[Block] = []
+    comparisons = analysis.run.comparisons
+    if len(comparisons) > 1:
+        blocks += _overview(analysis, comparisons)
+    for number, comparison in enumerate(comparisons, start=1):
+        if len(comparisons) > 1:
+            blocks.append(Heading(analysis.title(comparison), comparison.name))
+        blocks += _screen(analysis, comparison, number)
+    return Section("answer", "The answer", blocks)
+
+
+def _screen(analysis: Analysis, comparison: Comparison, number: int) -> list[Block]:
+    dataset = code(comparison.dataset)
+    if not comparison.scored:
+        return [Paragraph(f"No strategy has a usable result on {dataset}: see the last section.", "lead")]
+    if comparison.baseline not in comparison.scored:
+        text = f"The baseline {code(comparison.baseline)} has no usable result on {dataset}, so no gain can be shown."
+        return [Paragraph(text, "lead")]
+    decision = decide(analysis, comparison)
+    figure = Figure(
+        f"trade-off-{number}",
+        f"{analysis.measure} with the 95% CI of the gain, against what is paid once and for each query. Dotted: the "
+        "strategies that no other beats in both.",
+        f"Two scatter plots of {analysis.measure} on {comparison.dataset}, against fitting time and against "
+        "milliseconds per query, one point per strategy.",
+    )
+    return [
+        Paragraph(conclusion(analysis, comparison, decision), "lead"),
+        _table(analysis, comparison, decision, number),
+        Beside(figure, Items(_bullets(analysis, comparison, decision))),
+    ]
+
+
+# --- several comparisons ------------------------------------------------------------------------------------------
+
+
+def _overview(analysis: Analysis, comparisons: Sequence[Comparison]) -> list[Block]:
+    """Return a table of signs: a row for each strategy, a column for each dataset and budget."""
+    shown = [comparison for comparison in comparisons if analysis.against_baseline(comparison)]
+    if not shown:
+        return []
+    used = {comparison.name: decide(analysis, comparison).label for comparison in shown}
+    labels = dict.fromkeys(finding.label for comparison in shown for finding in analysis.against_baseline(comparison))
+    rows = []
+    for label in labels:
+        cells = [Cell(code(label), label)]
+        for comparison in shown:
+            finding = analysis.finding(comparison, label)
+            if finding is None:
+                cells.append(Cell(numbers.MISSING))
+                continue
+            text = f"{_SIGNS[finding.verdict]} {numbers.signed(finding.difference)}"
+            cells.append(Cell(text, finding.difference, best=used[comparison.name] == label))
+        rows.append(cells)
+    columns = [
+        Column("strategy", numeric=False),
+        *(Column(analysis.title(comparison), analysis.queries(comparison)) for comparison in shown),
+    ]
+    baselines = " or ".join(sorted({code(comparison.baseline) for comparison in shown}))
+    caption = f"Gain over {baselines} in {analysis.measure}, one test for each dataset and budget"
+    notes = [
+        f"{_SIGNS['better']} better, {_SIGNS['worse']} worse, {_SIGNS['equivalent']} equivalent, "
+        f"{_SIGNS['inconclusive']} inconclusive. Bold: the strategy to use. Where a column has none, keep {baselines}."
+    ]
+    choices = (
+        f"{'use' if label != baseline else 'keep'} {code(label)} on {analysis.title(comparison)}"
+        for comparison in shown
+        for label, baseline in [(used[comparison.name], comparison.baseline)]
+    )
+    lead = "; ".join(choices)
+    return [
+        Paragraph(f"{strong(lead[0].upper() + lead[1:])}.", "lead"),
+        Table("overview", caption, columns, rows, notes),
+    ]
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def _table(analysis: Analysis, comparison: Comparison, decision: Decision, number: int) -> Table:
+    findings = {finding.label: finding for finding in analysis.against_baseline(comparison)}
+    changes = analysis.probes(comparison)
+    probes = sorted({change.probe for change in changes})
+    margin = comparison.margin.value
+    axis = axis_of([(finding.low, finding.high) for finding in findings.values()], margin)
+    columns = [
+        Column("strategy", numeric=False),
+        Column(analysis.measure, comparison.headline if comparison.headline != "all" else ""),
+        Column("gain", "95% CI"),
+        *_probe_columns(changes, probes, comparison.primary),
+        Column("fit", "time"),
+        Column("storage", "artefact"),
+        Column("index", "B/document"),
+        Column("query", "ms"),
+        Column("verdict", numeric=False),
+    ]
+    ranked = sorted(comparison.scored, key=lambda label: -comparison.mean(label, stratum=comparison.headline))
+    rows = []
+    for label in ranked:
+        candidate, finding = comparison.candidates[label], findings.get(label)
+        score = comparison.mean(label, stratum=comparison.headline)
+        rows.append(
+            [
+                Cell(code(label), label, best=label == decision.label),
+                Cell(numbers.score(score), score),
+                _gain(finding, axis, margin),
+                *_changes([change for change in changes if change.label == label], probes),
+                *_costs(analysis, candidate),
+                _verdict(comparison, decision, label, finding),
+            ]
+        )
+    missing = [candidate for candidate in comparison.candidates.values() if not candidate.usable]
+    for candidate in missing:
+        status = candidate.cells[0].status.replace("_", " ") if candidate.cells else "no result"
+        blank = [Cell(numbers.MISSING) for _ in columns[2:]]
+        rows.append([Cell(code(candidate.label), candidate.label), *blank, Cell(status)])
+    note = (
+        f"Gain over {code(comparison.baseline)}; band: equivalence margin, ±{numbers.score(margin)}. Verdicts follow "
+        "Holm-adjusted p-values, intervals are uncorrected."
+    )
+    if probes:
+        note += f" Probe: change from {code(comparison.base_model)}, bold if a loss is established."
+    return Table(f"answer-{number}", _caption(analysis, comparison), columns, rows, [note])
+
+
+def _caption(analysis: Analysis, comparison: Comparison) -> str:
+    """Return what the data were: documents, queries, labels, model, budget."""
+    cell = next(cell for candidate in comparison.candidates.values() for cell in candidate.usable)
+    seen = comparison.n("seen")
+    share = f" ({numbers.percent(seen / comparison.n())} seen in training)" if seen else ""
+    labels = max((labels_used(analysis, comparison, label) for label in comparison.scored), default=0)
+    seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
+    facts = [
+        numbers.plural(cell.n_docs, "document"),
+        numbers.plural(labels, "labelled pair") if labels else "",
+        numbers.plural(comparison.n(), "test query", "test queries") + share,
+        code(comparison.model),
+        comparison.budget,
+        numbers.plural(seeds, "seed") if seeds else "nothing trained",
+    ]
+    return f"{code(comparison.dataset)}: {', '.join(fact for fact in facts if fact)}"
+
+
+def _gain(finding: Finding | None, axis: tuple[float, float], margin: float) -> Cell:
+    if finding is None:
+        return Cell(numbers.MISSING)
+    drawn = Drawn(finding.difference, finding.low, finding.high, axis, margin, finding.verdict)
+    text = figures(finding.difference, finding.low, finding.high)
+    return Cell(text, finding.difference, drawn=drawn)
+
+
+def _probe_columns(changes: Sequence[ProbeChange], probes: Sequence[str], primary: str) -> list[Column]:
+    if len(probes) > _PROBES:
+        return [Column("largest loss", f"on {len(probes)} probes")]
+    measures = {change.probe: change.measure for change in changes}
+    units = ("probe" if measures[probe] == primary else f"probe, {measure_name(measures[probe])}" for probe in probes)
+    return [Column(code(probe), unit) for probe, unit in zip(probes, units, strict=True)]
+
+
+def _changes(own: Sequence[ProbeChange], probes: Sequence[str]) -> list[Cell]:
+    """Return a candidate's change on each probe, or the largest loss where there are many."""
+    known = {change.probe: change for change in own if not change.obstacle}
+    if len(probes) <= _PROBES:
+        return [_change(known.get(probe)) for probe in probes]
+    worst = min(known.values(), key=lambda change: change.delta, default=None)
+    cell = _change(worst)
+    return [cell if worst is None else Cell(f"{cell.text} ({code(worst.probe)})", cell.value, cell.best)]
+
+
+def _change(change: ProbeChange | None) -> Cell:
+    if change is None or not change.applicable:
+        return Cell(numbers.MISSING)
+    return Cell(numbers.signed(change.delta), change.delta, best=change.forgets)
+
+
+def _costs(analysis: Analysis, candidate: Candidate) -> list[Cell]:
+    fits = analysis.run.fits
+    seconds, size = (cost_of(candidate, key, fits) for key in ("fit_seconds", "artifact_bytes"))
+    per_document, latency = bytes_per_document(candidate), typical(candidate, "query_ms_p50")
+    return [
+        Cell("<0.1 s" if seconds and seconds < 0.1 else numbers.seconds(seconds), seconds),
+        Cell(numbers.size(size), size),
+        Cell(numbers.count(per_document), per_document),
+        Cell(numbers.plain(latency), latency),
+    ]
+
+
+def bytes_per_document(candidate: Candidate) -> float | None:
+    """Return the bytes of a candidate's index for each document; None where it was not measured."""
+    size, documents = typical(candidate, "index_bytes"), max((cell.n_docs for cell in candidate.usable), default=0)
+    return size / documents if size is not None and documents else None
+
+
+def _verdict(comparison: Comparison, decision: Decision, label: str, finding: Finding | None) -> Cell:
+    if label == comparison.baseline:
+        return Cell(strong("keep") if decision.label == label else "baseline")
+    if comparison.candidates[label].over_budget:
+        return Cell("over budget")
+    if label == decision.label:
+        return Cell(f"{strong('use')}: better")
+    return Cell(finding.verdict if finding is not None else numbers.MISSING)
+
+
+# --- the bullets --------------------------------------------------------------------------------------------------
+
+
+def _bullets(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return why, how sure, what it costs, what it forgets, and what would change the answer."""
+    named = {
+        "Why": _why(analysis, comparison, decision),
+        "How sure": _certainty(analysis, comparison, decision),
+        "Cost": _cost(analysis, comparison, decision),
+        "Forgetting": _forgetting(analysis, comparison, decision),
+        "What could change it": _next(analysis, comparison, decision),
+    }
+    return [f"{strong(f'{name}:')} {' '.join(sentences)}" for name, sentences in named.items() if sentences]
+
+
+def _why(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    sentences = []
+    if decision.by == "development" and decision.scores:
+        ranked = sorted(decision.scores, key=lambda score: -score.gain)
+        best = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain)}" for score in ranked[:2])
+        sentences.append(f"Best of {len(ranked)} on development queries: {best}. Test queries only report.")
+    elif decision.by == "test":
+        sentences.append(
+            f"{code(decision.picked)} was picked by its test score, as none has a development score: its gain is "
+            "optimistic."
+        )
+    return sentences
+
+
+def _certainty(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    sentences = []
+    finding = decision.finding
+    if finding is not None:
+        sentences.append(
+            f"Holm-adjusted {numbers.p_words(finding.p)} on {analysis.queries(comparison)}"
+            + (", with one seed, so other seeds may differ." if finding.test.one_seed else ".")
+        )
+    if comparison.headline == "all" and 1 < comparison.n("unseen") < comparison.n():
+        unseen = analysis.finding(comparison, decision.picked, "unseen")
+        if unseen is not None:
+            figures = numbers.difference(unseen.difference, unseen.low, unseen.high)
+            sentences.append(f"On the {numbers.count(comparison.n('unseen'))} unseen queries: {figures}.")
+    elif comparison.headline == "unseen":
+        sentences.append("These queries have no relevant document that was trained on.")
+    elif comparison.headline == "seen":
+        sentences.append("Every test query was seen, so adaptation cannot be told from memory.")
+    if sizes := analysis.detectable(comparison):
+        sentences.append(f"Differences below {numbers.score(sizes[-1])} may be missed.")
+    sentences += [f"{code(one.label)} depends on one lucky seed." for one in analysis.seed_outliers(comparison)]
+    return sentences
+
+
+def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what the strategy needs beside the figures of the table: memory, latency, the index."""
+    if decision.label == comparison.baseline:
+        return [f"None: {code(comparison.baseline)} needs no labels, no fitting and no new index."]
+    candidate = comparison.candidates[decision.label]
+    sentences = []
+    memory = cost_of(candidate, "peak_memory_bytes", analysis.run.fits)
+    if memory is not None and candidate.trained:
+        sentences.append(f"Fitting needs {numbers.size(memory)} of memory.")
+    if candidate.reindex in _INDEX:
+        sentences.append(_INDEX[candidate.reindex])
+    old = old_index(analysis, comparison, decision.label)
+    if old is not None:
+        sentences.append(
+            f"Until then, the old index gives {numbers.score(old.mixed)} (base model: {numbers.score(old.frozen)})."
+        )
+    return sentences
+
+
+def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    changes = analysis.probes(comparison)
+    if not changes:
+        return [f"Unknown: no probe was run. Add {code('--probes general')}."]
+    if decision.label == comparison.base_model:
+        losing = list(dict.fromkeys(change.label for change in changes if change.forgets))
+        names = ", ".join(map(code, losing))
+        return [f"None, as nothing changes. Established losses elsewhere: {names or 'none'}."]
+    own = [change for change in changes if change.label == decision.label]
+    known = sorted((change for change in own if not change.obstacle and change.applicable), key=lambda one: one.delta)
+    sentences = []
+    for change in known[:1]:
+        sentences.append(f"Worst probe: {code(change.probe)} {change.figures}, {_loss(change)}.")
+    if len(known) > 1:
+        losses = sum(change.forgets for change in known[1:])
+        others = numbers.plural(len(known) - 1, "other probe")
+        sentences.append(
+            f"Losses are established on {losses or 'none'} of {others}."
+            if len(known) > 2
+            else f"{'A' if losses else 'No'} loss is established on {code(known[1].probe)}."
+        )
+    sentences += [f"{code(change.probe)}: unknown, {change.obstacle}." for change in own if change.obstacle]
+    return sentences or ["Unknown: no probe applies."]
+
+
+def _loss(change: ProbeChange) -> str:
+    if change.delta >= 0:
+        return "no loss"
+    if change.suspected:
+        return "a loss by its own interval, not after Holm correction"
+    return "an established loss" if change.forgets else "no established loss"
+
+
+def _next(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what could change the answer, and what to run to find out."""
+    sentences = [*_ahead(analysis, comparison, decision)]
+    for one in for_less(analysis, comparison, decision)[:1]:
+        margin = numbers.score(comparison.margin.value)
+        sentences.append(f"A limit on cost: {code(one.label)} needs {one.savings[0]}, and loses {margin} at most.")
+    if decision.by == "development" and len(decision.scores) > 1:
+        best, second = sorted(decision.scores, key=lambda score: -score.gain)[:2]
+        if best.noise is not None and best.best - second.best < 2 * best.noise:
+            sentences.append(f"Other development queries: {code(second.label)} is within their noise.")
+    sentences += _labels(analysis, comparison, decision)
+    seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
+    if seeds == 1:
+        sentences.append(f"Other seeds: try {code('--seeds 0,1,2')}.")
+    return sentences
+
+
+def _ahead(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return by how much the strategy with the highest test score is above the one to use."""
+    ranked = [label for label in comparison.scored if comparison.candidates[label].ranked]
+    top = max(ranked, key=lambda label: comparison.mean(label, stratum=comparison.headline), default=decision.label)
+    pair = None if top == decision.label else analysis.pair(comparison, top, decision.label)
+    if pair is None:
+        return []
+    difference, low, high = pair.seen_from(top)
+    certain = "established" if pair.verdict in ("better", "worse") else pair.verdict
+    interval = numbers.interval(low, high)
+    return [f"On test queries {code(top)} differs from it by {numbers.signed(difference)} ({interval}): {certain}."]
+
+
+def _labels(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what more labels buy, or how to find out."""
+    if not any(candidate.trained for candidate in comparison.candidates.values()):
+        return []
+    curve = next((curve for curve in analysis.budget_curves if _is_of(curve, comparison)), None)
+    if curve is None:
+        return [f"More or fewer labels: unknown, try {code('--budget-examples 50,200,800')}."]
+    trained = decision.picked if decision.picked in curve.lines else next(iter(curve.lines), "")
+    points = curve.lines.get(trained, [])
+    steps = ", ".join(f"{numbers.count(at.amount)} give {numbers.signed(at.gain)}" for at in points)
+    return [f"Labels: with {code(trained)}, {steps}."] if points else []
+
+
+def _is_of(curve: BudgetCurve, comparison: Comparison) -> bool:
+    return curve.unit == "examples" and (curve.dataset, curve.model) == (comparison.dataset, comparison.model)

@@ -9,6 +9,7 @@ Exit codes: 0 success, 1 some cells failed or a check did not pass, 2 a mistake 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -96,6 +97,7 @@ def _summary(stem: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _print_everything()
     try:
         return _dispatch(arguments)
     except click.UsageError as error:
@@ -115,6 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         reason = (error.strerror or f"{type(error).__name__}: {error}".partition("\n")[0]) + full_disk_hint(error)
         return _fail(f"{error.filename}: {reason}" if error.filename is not None else reason, USAGE)
+
+
+def _print_everything() -> None:
+    """Let a terminal that lacks a character print a replacement for it, and not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
+from bench.data.files import expanded
 from bench.errors import BenchError, NotApplicableError
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking, read_trec, write_trec
@@ -21,7 +22,8 @@ _COPY = "run.trec.gz"
 class Run(Strategy):
     """The rankings of a file (`query Q0 document rank score tag`, gzipped or not), ordered by score as trec_eval does.
 
-    A query that the file lacks counts as one without results. A file cannot show what answering costs.
+    A query that the file lacks counts as one without results. Notes tell where
+    ranks contradict scores. A file cannot show what answering costs.
     """
 
     name = "run"
@@ -47,10 +49,11 @@ class Run(Strategy):
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Read the file. A copy of it is the artefact, so that cells do not depend on the original."""
-        self.ranking = read_trec(_path(self.config))
+        notes: list[str] = []
+        self.ranking = read_trec(_path(self.config), notes)
         if not len(self.ranking):
             raise BenchError(f"{self.config.file}: an empty run")
-        return FitReport()
+        return FitReport(notes=notes)
 
     def index(self, corpus: Corpus) -> RunIndex:
         """Keep the corpus, to check documents against it."""
@@ -95,7 +98,7 @@ class RunIndex:
 def _path(config: Any) -> Path:
     if not config.file:
         raise BenchError("run needs a file: run:FILE, a TREC run (query Q0 document rank score tag)")
-    path = Path(config.file).expanduser()
+    path = expanded(Path(config.file))
     if not path.is_file():
         raise BenchError(f"run file {path} does not exist")
     return path

@@ -37,11 +37,12 @@ def main(
     """Clean, write, and print what was dropped."""
     from bench.data.cleaning import clean
     from bench.data.dataset import Dataset
+    from bench.data.files import expanded
     from bench.data.folders import require_new
     from bench.data.locate import load_dataset
     from bench.errors import DataError
 
-    out = out.expanduser() if out else None
+    out = expanded(out) if out else None
     if out:
         require_new(out)
     before = load_dataset(dataset, data_dir)

@@ -36,8 +36,8 @@ def _column_options(function: Any) -> Any:
 @click.argument(
     "source",
     type=FILE,
-    help="a table (.csv, .tsv, .jsonl, .parquet) of questions and passages; a folder of Markdown or text files; or a "
-    "folder with a corpus.jsonl",
+    help="a table (.csv, .tsv, .jsonl, .json, .parquet) of questions and passages, or a folder of its parts; a "
+    "folder of Markdown or text files; or a folder with a corpus.jsonl",
 )
 @option("--out", required=True, type=DIR, help="the folder to make; it must not exist")
 @option("--pairs", type=FILE, help="a table that points from questions into a folder's documents")
@@ -58,16 +58,17 @@ def main(
 ) -> int:  # fmt: skip
     """Import, write, and print what was made."""
     from bench.data.dataset import DatasetInfo
+    from bench.data.files import expanded
     from bench.data.folders import require_new
     from bench.data.partition import assemble
     from bench.data.write import write_dataset
 
     parts = _shares(shares)
-    source, out = source.expanduser(), out.expanduser()
+    source, out = expanded(source), expanded(out)
     require_new(out)
     builder = (
         _read_documents(source, pairs, columns, relevant_from, encoding, max_words, pseudo_queries)
-        if source.is_dir()
+        if source.is_dir() and not _is_table(source, pairs)
         else _read_table(source, pairs, columns, relevant_from, encoding)
     )
     info = DatasetInfo(
@@ -75,8 +76,17 @@ def main(
     )
     dataset = assemble(info, builder, seed, parts, pseudo_queries)
     write_dataset(dataset, out)
-    _show(dataset, out, as_json)
+    _show(dataset, builder, out, as_json)
     return 0
+
+
+def _is_table(folder: Path, pairs: Path | None) -> bool:
+    """Whether a folder holds the parts of a table, and no documents."""
+    from bench.data.beir import is_beir
+    from bench.data.chunks import holds_documents
+    from bench.data.tables import shards_of
+
+    return pairs is None and not is_beir(folder) and not holds_documents(folder) and bool(shards_of(folder))
 
 
 def _read_table(
@@ -84,7 +94,7 @@ def _read_table(
 ) -> Builder:
     """Read a table of questions and passages."""
     from bench.data.importing import Builder, Columns
-    from bench.data.tables import read_table
+    from bench.data.tables import read_shards, read_table
     from bench.errors import DataError
 
     if pairs:
@@ -92,7 +102,7 @@ def _read_table(
     if columns["target"]:
         raise DataError("--target goes with --pairs; a table holds its passages itself")
     builder = Builder()
-    table = read_table(source, encoding)
+    table = read_shards(source, encoding) if source.is_dir() else read_table(source, encoding)
     builder.read_pairs(table, Columns.of(table, columns), relevant_from)
     return builder
 
@@ -103,6 +113,7 @@ def _read_documents(
 ) -> Builder:  # fmt: skip
     """Read a folder of documents, and the pair file that points into them."""
     from bench.data.beir import is_beir
+    from bench.data.files import expanded
     from bench.data.importing import Builder, Columns, from_chunks
     from bench.data.tables import read_table
     from bench.errors import DataError
@@ -115,7 +126,7 @@ def _read_documents(
             why = "a pair file only points at documents" if pairs else "without --pairs there is no table"
             raise DataError(f"--{name} {columns[name]} names a column that is not used: {why}")
     if pairs:
-        table = read_table(pairs.expanduser(), encoding)
+        table = read_table(expanded(pairs), encoding)
         builder.read_pointers(table, Columns.of(table, columns, pointing=True), chunks, relevant_from)
     elif not pseudo_queries:
         raise DataError(
@@ -159,7 +170,7 @@ def _shares(text: str) -> dict[str, float]:
     return {"train": train / total, "dev": dev / total, "test": test / total}
 
 
-def _show(dataset: Dataset, out: Path, as_json: bool) -> None:
+def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
     from bench.commands._console import console, emit_json, err_console
 
     counts = {split: len(qrels) for split, qrels in dataset.splits.items()}
@@ -168,11 +179,24 @@ def _show(dataset: Dataset, out: Path, as_json: bool) -> None:
             {
                 "folder": str(out), "documents": len(dataset.corpus), "queries": counts,
                 "pseudo": dataset.info.pseudo, "warnings": list(dataset.warnings), "fingerprint": dataset.fingerprint,
+                "columns": builder.columns, "columns_ignored": builder.ignored, "rows": builder.rows,
+                "skipped": dict(builder.skipped),
             }
         )  # fmt: skip
         return
     for warning in dataset.warnings:
         err_console().print(f"note: {warning}", markup=False)
+    if builder.columns:
+        used = "; ".join(f"{kind} = {', '.join(names)}" for kind, names in builder.columns.items())
+        ignored = f"; not used: {', '.join(builder.ignored)}" if builder.ignored else ""
+        console().print(f"columns: {used}{ignored}", markup=False)
+        judged = [grade for docs in builder.judged.values() for grade in docs.values()]
+        console().print(
+            f"{builder.rows} rows gave {len(builder.judged)} questions with {sum(grade > 0 for grade in judged)} "
+            f"relevant and {sum(grade <= 0 for grade in judged)} irrelevant passages; {builder.skipped.total()} rows "
+            "were skipped",
+            markup=False,
+        )
     queries = ", ".join(f"{count} {split}" for split, count in counts.items())
     kind = " (training queries made from the documents: no labels)" if dataset.info.pseudo else ""
     console().print(f"{out}: {len(dataset.corpus)} documents; queries: {queries}{kind}", markup=False)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import yaml
 
 
+_MOST_VALUES = 10_000
+"""Values that a file of settings may hold, each use of an anchor counted."""
+
+
 def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
     """Return the content of a file, and key -> line for the keys at its top level.
 
@@ -30,8 +34,15 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
         line = content.count(b"\n", 0, error.start) + 1
         raise BenchError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
     try:
-        settings, root = yaml.safe_load(text) or {}, yaml.compose(text)
-    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a ValueError
+        root = yaml.compose(text, yaml.SafeLoader)
+        _require_small(path, root)
+        _require_values(path, root)
+        settings = yaml.safe_load(text) or {}
+    except RecursionError as error:
+        raise BenchError(f"{path}: the YAML is nested too deeply") from error
+    except BenchError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark else ""
         reason = str(getattr(error, "problem", None) or error).partition("\n")[0]
@@ -39,6 +50,64 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
     for key, first, again in _repeated(root):
         raise BenchError(f"{path}:{again}: {key!r} is set twice, first in line {first}: remove one")
     return settings, _lines(root)
+
+
+def _require_small(path: Path, root: yaml.Node | None) -> None:
+    """Refuse anchors that unfold to more than settings need, or that hold themselves.
+
+    Raises:
+        BenchError: they do. The message names the line.
+    """
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in open_nodes:
+            raise BenchError(f"{path}:{_line(node)}: not YAML settings: an anchor holds itself")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            children = node.value if isinstance(node.value, list) else []
+            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+            open_nodes.discard(id(node))
+            if sizes[id(node)] > _MOST_VALUES:
+                raise BenchError(
+                    f"{path}:{_line(node)}: not YAML settings: anchors unfold to more than {_MOST_VALUES} values"
+                )
+        return sizes[id(node)]
+
+    if root is not None:
+        size(root)
+
+
+def _require_values(path: Path, root: yaml.Node | None) -> None:
+    """Refuse values that their tags do not fit, and integers that Python does not write.
+
+    Raises:
+        BenchError: there is such a value. The message names the line.
+    """
+    import yaml
+
+    for node in _scalars(root):
+        try:
+            value = yaml.SafeLoader("").construct_object(node)
+            str(value)
+        except yaml.YAMLError:  # which names the place itself when the file is loaded
+            continue
+        except Exception as error:  # a date that does not exist, `!!bool maybe`, an integer of 4,301 digits, ...
+            reason = str(error).partition(";")[0]
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise BenchError(f"{path}:{_line(node)}: not YAML: {kind}{reason}") from error
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield the single values below a node."""
+    if node is not None and isinstance(node.value, list):
+        for child in node.value:
+            for part in child if isinstance(child, tuple) else (child,):
+                yield from _scalars(part)
+    elif node is not None:
+        yield node
 
 
 def _lines(node: yaml.Node | None) -> dict[str, int]:

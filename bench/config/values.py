@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo
@@ -15,6 +16,8 @@ from bench.expression import parse, parse_list
 from bench.models.device import check_name
 from bench.training.tracking import TRACKERS
 
+_LARGEST = 10**300
+"""No setting is as large, and Python does not write integers of more than 4,300 digits."""
 _COMMA = re.compile(r",(?![^()]*\))")
 """Between the items of a list, not between the parameters of one: `ndcg@10,RBP(p=0.8,rel=2)`."""
 
@@ -39,6 +42,8 @@ def text(name: str, value: Any) -> str:
     """
     if value is None:
         raise BenchError(f"{name}: a value is missing")
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise BenchError(f"{name}: a number of {value.bit_length() * 3 // 10} digits is too large")
     if isinstance(value, Mapping) and name == "strategies":
         options = [
             f"{key}({', '.join(f'{option}={each}' for option, each in inner.items())})"
@@ -61,8 +66,26 @@ def _items(name: str, value: Any) -> list[Any]:
     if value is None:
         raise BenchError(f"{name}: a value is missing")
     if isinstance(value, str):
-        return [part.strip() for part in _COMMA.split(value) if part.strip()] or [""]
+        return list(_without_split_paths([part for part in _COMMA.split(value) if part.strip()])) or [""]
     return list(value) if isinstance(value, Sequence) else [value]
+
+
+def _without_split_paths(parts: list[str]) -> Iterator[str]:
+    """Yield the items of a list, and whole the path of an existing file or folder whose name has commas."""
+    begin = 0
+    while begin < len(parts):
+        ends = range(len(parts), begin + 1, -1)
+        joined = (",".join(parts[begin:end]).strip() for end in ends)
+        path = next((path for path in joined if _exists(path)), None)
+        yield parts[begin].strip() if path is None else path
+        begin += 1 if path is None else path.count(",") + 1
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that is too long or holds a null character
+        return False
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
@@ -106,10 +129,12 @@ def _whole(name: str, value: Any) -> int:
     try:
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError
+        if isinstance(value, str) and not value.isascii():
+            raise ValueError
         return int(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         text(name, value)
-        raise BenchError(f"{name}: {value!r} is not a whole number") from None
+        raise BenchError(f"{name}: {repr(value)[:60]} is not a whole number") from None
 
 
 def _wholes(name: str, value: Any) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ The text of a document is its title, a space and its body, as for the published 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +16,14 @@ from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.files import cache_folder
 from bench.data.lines import find_file, read_lines, read_objects
 from bench.data.stored import Joined, StoredTexts, is_large
+from bench.data.text import without_surrogates
 from bench.errors import DataError, did_you_mean
 
 HEADER = ("query-id", "corpus-id", "score")
+MAX_GRADE = 2**31
+"""Scorers keep grades in 32 bits."""
+_TRAINED_ON = ("train", "dev")
+"""Splits of which judgements without a document are left out. In others they stay, as no ranking can reach them."""
 _SHOWN = 3
 """Number of lines that an error or a warning names. It counts the rest."""
 
@@ -27,18 +34,20 @@ def is_beir(folder: Path) -> bool:
 
 
 def split_names(folder: Path) -> list[str]:
-    """Return the sorted names of the splits that have qrels in a folder."""
+    """Return the sorted names of the splits that have qrels in a folder. Hidden files are left out."""
     qrels = folder / "qrels"
     if not qrels.is_dir():
         return []
-    names = {path.name.removesuffix(".gz") for path in qrels.iterdir() if path.is_file()}
+    names = {path.name.removesuffix(".gz") for path in qrels.iterdir() if path.is_file() and path.name[0] != "."}
     return sorted(name.removesuffix(".tsv") for name in names if name.endswith(".tsv"))
 
 
 def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = None) -> Dataset:
     """Read and validate a BEIR folder. A file may be gzipped, start with a byte-order mark, and have CRLF.
 
-    The dataset keeps empty texts. `Dataset.warnings` names and counts them.
+    The dataset keeps empty texts, and judgements of a test split that name documents outside the corpus. It leaves out
+    the latter in `train` and `dev`, judgements of unknown queries, and splits without judgements. `Dataset.warnings`
+    names and counts all of them.
 
     Args:
         folder: holds `corpus.jsonl`, `queries.jsonl` and `qrels/`.
@@ -46,9 +55,9 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
         splits: the splits to read. None reads all.
 
     Raises:
-        DataError: malformed JSON, a missing or duplicate id, qrels that name an unknown query or document, no
-            documents, a missing split, a wrong header, or a grade that is not an integer. The message names file and
-            line.
+        DataError: malformed JSON, a missing or duplicate id, qrels of which most name an unknown query or document, no
+            documents, no judgements, a missing split, a wrong header, or a grade that is not whole. The message names
+            file and line.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -58,7 +67,12 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
     corpus = _read_corpus(corpus_file, warnings)
     queries, groups = _read_queries(query_file, warnings)
     reader = _QrelsReader(queries, corpus.positions, warnings)
-    qrels = {split: reader.read(_required(folder, f"qrels/{split}.tsv")) for split in names}
+    qrels = {split: reader.read(_required(folder, f"qrels/{split}.tsv"), split) for split in names}
+    for split in [split for split, docs in qrels.items() if not docs]:
+        warnings.append(f"qrels/{split}.tsv: the split has no judgements and is ignored")
+        del qrels[split]
+    if not qrels:
+        raise DataError(f"{folder / 'qrels' / f'{names[0]}.tsv'}: the split has no judgements")
     return Dataset(info, corpus, queries, qrels, tuple(warnings), groups)
 
 
@@ -100,9 +114,13 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
     bodies: list[str] | StoredTexts = StoredTexts(cache_folder()) if large else []
     texts: list[str] = []
     empty: list[int] = []
+    damaged: list[int] = []
     for number, row in read_objects(path):
         ids.add(number, row)
-        title, body = _text(path, number, row, "title", needed=False), _text(path, number, row, "text")
+        title, body = (
+            _text(path, number, row, "title", damaged, needed=False),
+            _text(path, number, row, "text", damaged),
+        )
         text = f"{title} {body}".strip() if title else body.strip()  # without a title this makes no second copy
         if not text:
             empty.append(number)
@@ -114,6 +132,7 @@ def _read_corpus(path: Path, warnings: list[str]) -> Corpus:
         raise DataError(f"{path}: the corpus is empty")
     if empty:
         warnings.append(f"{path.name}: {len(empty)} empty documents are kept ({_at_lines(empty)})")
+    _note_damaged(path, damaged, warnings)
     parts = (titles, bodies) if any(titles) else (None, None)
     return Corpus(list(ids.lines), Joined(titles, bodies) if large else texts, *parts)
 
@@ -123,23 +142,33 @@ def _read_queries(path: Path, warnings: list[str]) -> tuple[dict[str, str], dict
     queries: dict[str, str] = {}
     groups: dict[str, str] = {}
     empty: list[int] = []
+    damaged: list[int] = []
     for number, row in read_objects(path):
         query = ids.add(number, row)
-        queries[query] = _text(path, number, row, "text").strip()
+        queries[query] = _text(path, number, row, "text", damaged).strip()
         if not queries[query]:
             empty.append(number)
         metadata = row.get("metadata")
         if isinstance(metadata, dict) and isinstance(metadata.get("group"), str):
-            groups[query] = metadata["group"]
+            groups[query] = without_surrogates(metadata["group"])
     if not queries:
         raise DataError(f"{path}: the file has no queries")
     if empty:
         warnings.append(f"{path.name}: {len(empty)} empty queries are kept ({_at_lines(empty)})")
+    _note_damaged(path, damaged, warnings)
     return queries, groups
 
 
-def _text(path: Path, number: int, row: Mapping[str, Any], key: str, needed: bool = True) -> str:
-    """Return a text field. A null counts as empty."""
+def _note_damaged(path: Path, damaged: Sequence[int], warnings: list[str]) -> None:
+    if damaged:
+        warnings.append(
+            f"{path.name}: {len(damaged)} texts hold half of a pair of UTF-16, which is no character; U+FFFD stands "
+            f"for it ({_at_lines(damaged)})"
+        )
+
+
+def _text(path: Path, number: int, row: Mapping[str, Any], key: str, damaged: list[int], needed: bool = True) -> str:
+    """Return a text field, and note its line where it has unpaired surrogates. A null counts as empty."""
     if key not in row and needed:
         hint = did_you_mean(key, row) or "."
         raise DataError(f"{path}:{number}: no {key!r}{hint} Fields: {', '.join(sorted(row)) or 'none'}.")
@@ -148,7 +177,10 @@ def _text(path: Path, number: int, row: Mapping[str, Any], key: str, needed: boo
         return ""
     if not isinstance(value, str):
         raise DataError(f"{path}:{number}: {key!r} is {type(value).__name__}, not a string")
-    return value
+    text = without_surrogates(value)
+    if text != value:
+        damaged.append(number)
+    return text
 
 
 def _at_lines(numbers: Sequence[int]) -> str:
@@ -174,7 +206,8 @@ class _Ids:
             raise DataError(f"{self.path}:{number}: no '_id'{hint}")
         if not isinstance(value, str):
             raise DataError(f"{self.path}:{number}: '_id' is {type(value).__name__}, not a string")
-        if "\t" in value or "\n" in value:
+        value = without_surrogates(value)
+        if any(sign in value for sign in "\t\n\r\0"):
             raise DataError(f"{self.path}:{number}: '_id' {value!r} has a tab or a line end, which qrels cannot hold")
         if value in self.lines:
             raise DataError(f"{self.path}:{number}: duplicate '_id' {value!r}, first on line {self.lines[value]}")
@@ -190,31 +223,39 @@ class _QrelsReader:
     docs: Mapping[str, int]
     warnings: list[str]
 
-    def read(self, path: Path) -> Qrels:
+    def read(self, path: Path, split: str) -> Qrels:
         """Return the qrels of one split."""
         qrels: dict[str, dict[str, int]] = {}
         unknown: list[str] = []
+        missing: Counter[str] = Counter()
         repeated: list[int] = []
         rows = read_lines(path)
-        number, line = next(rows, (1, ""))
-        _check_header(path, number, line)
+        number, line = next(rows, (0, ""))
+        if number:
+            _check_header(path, number, line)
+        count = 0
         for number, line in rows:
+            count += 1
             query, doc, grade = _qrels_row(path, number, line)
             if query not in self.queries:
                 unknown.append(f"{path}:{number}: query {query!r} is not in queries.jsonl")
-            elif doc not in self.docs:
+                missing["query"] += 1
+                continue
+            if doc not in self.docs:
                 unknown.append(f"{path}:{number}: document {doc!r} is not in corpus.jsonl")
-            elif (before := qrels.get(query, {}).get(doc)) is None:
+                missing["document"] += 1
+                if split in _TRAINED_ON:
+                    continue
+            if (before := qrels.get(query, {}).get(doc)) is None:
                 qrels.setdefault(query, {})[doc] = grade
             elif before == grade:
                 repeated.append(number)
             else:
                 raise DataError(f"{path}:{number}: grade {grade} for {query!r} {doc!r} contradicts an earlier {before}")
-        if unknown:
+        if 2 * len(unknown) > count:
             more = f"\n(and {len(unknown) - _SHOWN} more such lines)" if len(unknown) > _SHOWN else ""
             raise DataError("\n".join(unknown[:_SHOWN]) + more)
-        if not qrels:
-            raise DataError(f"{path}: the split has no judgements")
+        self._note_missing(path, split, missing)
         if repeated:
             where = _at_lines(repeated)
             self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows are counted once ({where})")
@@ -222,6 +263,21 @@ class _QrelsReader:
         if unanswerable:
             self.warnings.append(f"qrels/{path.name}: {unanswerable} queries have no relevant document and score 0")
         return qrels
+
+    def _note_missing(self, path: Path, split: str, missing: Counter[str]) -> None:
+        if missing["query"]:
+            self.warnings.append(
+                f"qrels/{path.name}: {missing['query']} judgements name queries that queries.jsonl lacks: left out"
+            )
+        if missing["document"] and split in _TRAINED_ON:
+            self.warnings.append(
+                f"qrels/{path.name}: {missing['document']} judgements name documents that the corpus lacks: left out"
+            )
+        elif missing["document"]:
+            self.warnings.append(
+                f"qrels/{path.name}: {missing['document']} judgements name documents that the corpus lacks: they are "
+                "kept, and no ranking can reach them"
+            )
 
 
 def _check_header(path: Path, number: int, line: str) -> None:
@@ -238,7 +294,18 @@ def _qrels_row(path: Path, number: int, line: str) -> tuple[str, str, int]:
     if len(columns) != 3:
         raise DataError(f"{path}:{number}: expected 3 columns separated by tabs, found {len(columns)}: {line[:80]!r}")
     query, doc, grade = (column.strip() for column in columns)
+    whole = whole_grade(grade)
+    if whole is None:
+        raise DataError(f"{path}:{number}: grade {grade[:40]!r} is not an integer")
+    return query, doc, whole
+
+
+def whole_grade(value: Any) -> int | None:
+    """Return a grade that is whole (`1`, `1.0`, `True`) as an integer, or None for any other value."""
     try:
-        return query, doc, int(grade)
-    except ValueError as error:
-        raise DataError(f"{path}:{number}: grade {grade!r} is not an integer") from error
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if isinstance(value, str) and not value.isascii():
+        return None
+    return int(number) if math.isfinite(number) and number == int(number) and abs(number) < MAX_GRADE else None

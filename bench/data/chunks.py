@@ -13,6 +13,8 @@ from bench.errors import DataError
 SUFFIXES = (".md", ".markdown", ".mdx", ".txt", ".text", ".rst")
 MAX_WORDS = 200
 """Number of words of a chunk: about 256 tokens, the limit of the default model."""
+_ABOUT = ("readme", "license", "licence", "citation")
+"""Names of files that say what a folder holds."""
 _PLAIN_TEXT = (".txt", ".text", ".rst")
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -69,6 +71,15 @@ def read_folder(folder: Path, max_words: int = MAX_WORDS) -> list[Chunk]:
     if not chunks:
         raise DataError(f"{folder}: the files in this folder are empty")
     return chunks
+
+
+def holds_documents(folder: Path) -> bool:
+    """Whether a folder holds documents that `read_folder` reads, apart from a file that only describes the folder."""
+    return any(
+        path.suffix.casefold() in SUFFIXES and path.stem.casefold() not in _ABOUT and path.is_file()
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _chunks(path: Path, relative: Path, max_words: int) -> Iterator[Chunk]:

@@ -60,6 +60,12 @@ class _Cleaner:
             self.changed += tidy(text) != text
             self.queries[query] = tidy(text)
 
+    def drop_unreachable(self) -> None:
+        for split, qrels in self.splits.items():
+            for query, docs in list(qrels.items()):
+                for doc in [doc for doc in docs if doc not in self.documents]:
+                    self._drop_judgement(split, query, doc, "its document is not in the corpus")
+
     def drop_empty(self) -> None:
         for doc in [doc for doc in self.documents if not words(self.text(doc))]:
             del self.documents[doc]
@@ -169,7 +175,7 @@ def clean(
 
     The steps, in this order. The splits rank test, dev, train.
 
-    1. Tidy the texts, and drop documents and queries without words.
+    1. Drop judgements of documents that the corpus lacks, tidy the texts, and drop documents and queries without words.
     2. Merge copies of documents, and copies of queries within a split.
     3. Drop queries that repeat or resemble a query of a higher split.
     4. Drop judgements whose relevant document resembles a relevant document of a higher split.
@@ -196,6 +202,7 @@ def clean(
     )
     rank = {"test": 0, "dev": 1, "train": 3}
     order = sorted(cleaner.splits, key=lambda split: (rank.get(split, 2), split))
+    cleaner.drop_unreachable()
     cleaner.tidy()
     cleaner.drop_empty()
     cleaner.merge_documents()

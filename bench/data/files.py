@@ -25,6 +25,18 @@ def cache_folder() -> Path:
     return Path(override) if override else user_cache_path("adaptbench", appauthor=False)
 
 
+def expanded(path: Path) -> Path:
+    """Return a path with `~` replaced by the home folder.
+
+    Raises:
+        BenchError: there is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise BenchError(f"{path}: there is no such user, so no home folder: write './{path}' for a file") from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it, so that no reader sees half of it.
 

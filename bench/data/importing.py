@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import re
+import statistics
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 from bench.data.chunks import Chunk
 from bench.data.dataset import Corpus
-from bench.data.tables import Row, Table
-from bench.data.text import normalise
+from bench.data.tables import Row, Table, is_null, plain_name
+from bench.data.text import REPLACEMENT, normalise
 from bench.errors import DataError, did_you_mean
 
 NAMES = {
-    "query": ("query", "question", "queries", "questions", "anchor", "prompt", "search", "utterance", "q"),
-    "positive": ("positive", "passage", "answer", "document", "context", "response", "text", "pos", "a"),
+    "query": (
+        "query", "question", "queries", "questions", "anchor", "prompt", "search", "utterance", "q", "query_text",
+        "question_text", "user_query", "user_input", "search_query",
+    ),
+    "positive": (
+        "positive", "positives", "passage", "passages", "positive_passage", "positive_passages", "positive_ctxs",
+        "pos", "gold_passage",
+    ),
     "negative": ("negative", "hard_negative", "negatives", "neg"),
     "score": ("score", "label", "relevance", "grade", "rating"),
     "title": ("title", "heading"),
     "group": ("group", "source", "category", "topic", "template"),
     "split": ("split", "fold", "subset"),
     "target": ("target", "id", "doc_id", "document_id", "corpus_id", "document", "file", "path", "page", "url"),
+}  # fmt: skip
+"""Usual names of the columns. Case does not count, and spaces and hyphens count as underscores."""
+_PASSAGES = (
+    "context", "contexts", "reference_contexts", "reference_context", "answer", "answers", "document", "documents",
+    "doc", "paragraph", "content", "chunk", "evidence", "article", "response", "text", "a",
+)  # fmt: skip
+"""Names of columns that may hold the passage where none has a name of its own. The one with the longest texts does:
+beside it, an answer is a short excerpt."""
+_NUMBERED = {
+    "positive": re.compile(r"(?:positive|pos|positive_passage|passage)_?\d+"),
+    "negative": re.compile(r"(?:hard_?)?neg(?:ative)?s?(?:_(?:passages?|ctxs?|docs?|documents?|texts?))?_?\d*"),
 }
-"""Usual names of the columns. Case does not count, and a space counts as an underscore."""
+"""Names of columns of which a table may have several: `negative_1`, `hard_negative_2`, `neg3`."""
 _TEXTS = ("query", "positive", "negative", "target")
 """Kinds of columns that must be different columns."""
 _EXCERPT_NAMES = ("passage", "answer", "positive", "excerpt", "context")
 """Usual names of the passage in a table that points into a corpus. There, `document` or `text` may be a pointer."""
+_LOOKED_AT = 200
+"""Rows by which the column of the passage is chosen."""
+_MOST = 2**31
+"""No grade is as high: scorers keep grades in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +68,10 @@ class Columns:
     group: str | None = None
     split: str | None = None
     target: str | None = None
+    positives: tuple[str, ...] = ()
+    """More columns of passages, such as `positive_2`."""
+    negatives: tuple[str, ...] = ()
+    """All columns of passages that do not answer the question."""
 
     @classmethod
     def of(cls, table: Table, named: Mapping[str, str | None], pointing: bool = False) -> Columns:
@@ -61,14 +92,56 @@ class Columns:
                 raise DataError(f"{table.path}: column {column!r} cannot be both --{taken[column]} and --{kind}")
         query = table.column(named.get("query"), NAMES["query"], "question (--query)", True, taken)
         names = NAMES | ({"positive": _EXCERPT_NAMES} if pointing else {})
-        others = {
+        others: dict[str, Any] = {
             kind: table.column(named.get(kind), names[kind], kind, False, taken) for kind in names if kind != "query"
         }
         if pointing and others["target"] is None and others["positive"] is None:
             table.column(None, NAMES["target"], "document's id or file (--target)", True, taken)
-        if not pointing and others["positive"] is None:
-            table.column(None, NAMES["positive"], "passage (--positive)", True, taken)
-        return cls(str(query), **others)
+        if pointing:
+            return cls(str(query), **others)
+        used = {*taken, str(query)}
+        positives = _numbered(table, "positive", named, used)
+        if others["positive"] is None:
+            others["positive"] = positives[0] if positives else _longest(table, used)
+        if others["positive"] is None:
+            table.column(None, (*NAMES["positive"], *_PASSAGES), "passage (--positive)", True, used)
+        negatives = _numbered(table, "negative", named, used)
+        if others["negative"] is not None and others["negative"] not in negatives:
+            negatives = (others["negative"], *negatives)
+        more = tuple(column for column in positives if column != others["positive"])
+        others["target"] = None
+        return dataclasses.replace(cls(str(query), **others), positives=more, negatives=negatives)
+
+    def used(self) -> dict[str, list[str]]:
+        """Return kind -> the names of its columns, for each kind that the table has."""
+        kinds = {kind: getattr(self, kind) for kind in NAMES}
+        found = {kind: [column] for kind, column in kinds.items() if column is not None}
+        for kind, columns in (("positive", self.positives), ("negative", self.negatives)):
+            found[kind] = list(dict.fromkeys([*found.get(kind, []), *columns]))
+        return {kind: columns for kind, columns in found.items() if columns}
+
+
+def _numbered(table: Table, kind: str, named: Mapping[str, str | None], used: Collection[str]) -> tuple[str, ...]:
+    """Return the columns of a kind of which a table may have several. None where the user named one of the kind."""
+    if named.get(kind) is not None:
+        return ()
+    free = [column for column in table.columns if column not in used]
+    return tuple(column for column in free if _NUMBERED[kind].fullmatch(plain_name(column)))
+
+
+def _longest(table: Table, used: Collection[str]) -> str | None:
+    """Return the column with the longest texts of those that may hold the passage; None where there is none."""
+    by_name = {plain_name(column): column for column in table.columns if column not in used}
+    candidates = [by_name[name] for name in _PASSAGES if name in by_name]
+    if len(candidates) < 2:
+        return next(iter(candidates), None)
+    rows = list(islice(table.rows(), _LOOKED_AT))
+
+    def length(column: str) -> float:
+        lengths = [sum(map(len, row.texts(column))) for row in rows]
+        return statistics.median([each for each in lengths if each] or [0])
+
+    return max(candidates, key=lambda column: (length(column), -candidates.index(column)))
 
 
 @dataclass
@@ -83,30 +156,50 @@ class Builder:
     splits: dict[str, str] = field(default_factory=dict)
     """Query id -> split, where the table names one."""
     notes: list[str] = field(default_factory=list)
-    _ids: dict[tuple[str, str], str] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    """Kind -> the columns of the table that were used."""
+    ignored: list[str] = field(default_factory=list)
+    """The columns that were not used."""
+    rows: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Reason -> rows that were left out."""
+    _ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Text of a document -> title -> id."""
     _queries: dict[str, str] = field(default_factory=dict)
 
     def read_pairs(self, table: Table, columns: Columns, relevant_from: float | None = None) -> None:
         """Read rows of (question, passage[, score]) or (question, positive, negative). Equal texts become one.
 
-        An id names the first row that has the text: `q7`, `d7`.
+        A cell may hold a list: each question of it is a query, and each passage a document. An id names the first row
+        that has the text: `q7`, `d7`.
 
         Raises:
             DataError: a score is not a number, or is not whole and `relevant_from` is None. The message names the row.
         """
-        skipped = 0
+        self._note_columns(table, columns)
+        for doc, text in table.documents.items():
+            self._ids.setdefault(text, {}).setdefault("", doc)
+            self.documents.setdefault(doc, ("", text))
         for row in table.rows():
-            question, positives = row.text(columns.query), row.texts(columns.positive)
-            if not question or not positives:
-                skipped += 1
+            self.rows += 1
+            questions = row.texts(columns.query)
+            positives = [
+                passage for column in (columns.positive, *columns.positives) for passage in row.passages(column)
+            ]
+            if not questions or not positives:
+                self.skipped["without a question" if not questions else "without a passage"] += 1
                 continue
-            grade = _grade(row, columns.score, relevant_from)
-            query = self._query(row, question, columns)
-            for number, text in enumerate(positives):
-                self._judge(query, self._document(row, number, row.text(columns.title), text), grade)
-            for number, text in enumerate(row.texts(columns.negative), start=len(positives)):
-                self._judge(query, self._document(row, number, "", text), 0)
-        self._note_skipped(table, skipped)
+            grade, title = _grade(row, columns.score, relevant_from), row.text(columns.title)
+            docs = [self._document(row, number, own or title, text) for number, (own, text) in enumerate(positives)]
+            others = [each for column in columns.negatives for each in row.passages(column)]
+            wrong = [self._document(row, number, own, text) for number, (own, text) in enumerate(others, len(docs))]
+            for number, question in enumerate(questions):
+                query = self._query(row, number, question, columns)
+                for doc in docs:
+                    self._judge(query, doc, grade)
+                for doc in wrong:
+                    self._judge(query, doc, 0)
+        self._finish(table)
 
     def read_pointers(
         self, table: Table, columns: Columns, chunks: Sequence[Chunk], relevant_from: float | None
@@ -116,22 +209,25 @@ class Builder:
         Raises:
             DataError: the corpus does not have the place. The message names the row.
         """
+        self._note_columns(table, columns)
         targets = _Targets(chunks)
-        skipped = 0
         for row in table.rows():
-            question, target = row.text(columns.query), row.text(columns.target)
+            self.rows += 1
+            questions, places = row.texts(columns.query), row.texts(columns.target)
             passages = row.texts(columns.positive)
-            if not question or not (target or passages):
-                skipped += 1
+            if not questions or not (places or passages):
+                self.skipped["without a question" if not questions else "without a document or passage"] += 1
                 continue
             grade = _grade(row, columns.score, relevant_from)
-            query = self._query(row, question, columns)
-            for doc in targets.find(row, target, passages):
-                self._judge(query, doc, grade)
-        self._note_skipped(table, skipped)
+            docs = dict.fromkeys(doc for place in places or [""] for doc in targets.find(row, place, passages))
+            for number, question in enumerate(questions):
+                query = self._query(row, number, question, columns)
+                for doc in docs:
+                    self._judge(query, doc, grade)
+        self._finish(table)
 
-    def _query(self, row: Row, question: str, columns: Columns) -> str:
-        query = self._queries.setdefault(question, f"q{row.number}")
+    def _query(self, row: Row, number: int, question: str, columns: Columns) -> str:
+        query = self._queries.setdefault(question, f"q{row.number}" + (f"-{number + 1}" if number else ""))
         self.queries.setdefault(query, question)
         if group := row.text(columns.group):
             self.groups.setdefault(query, group)
@@ -143,19 +239,48 @@ class Builder:
         return query
 
     def _document(self, row: Row, number: int, title: str, text: str) -> str:
-        doc = self._ids.setdefault((title, text), f"d{row.number}" + (f"-{number + 1}" if number else ""))
-        self.documents.setdefault(doc, (title, text))
-        return doc
+        """Return the id of a document. A text without a title is the one that stands with a title elsewhere."""
+        titles = self._ids.setdefault(text, {})
+        if title not in titles:
+            if not title and titles:
+                return next(iter(titles.values()))
+            new = f"d{row.number}" + (f"-{number + 1}" if number else "")
+            titles[title] = titles.pop("", new)
+        self.documents[titles[title]] = (title, text)
+        return titles[title]
 
     def _judge(self, query: str, doc: str, grade: int) -> None:
         docs = self.judged.setdefault(query, {})
         docs[doc] = max(grade, docs.get(doc, grade))
 
-    def _note_skipped(self, table: Table, skipped: int) -> None:
-        if skipped:
-            self.notes.append(f"{table.path.name}: {skipped} rows without a question or a passage were skipped")
-        if not any(grade > 0 for docs in self.judged.values() for grade in docs.values()):
+    def _note_columns(self, table: Table, columns: Columns) -> None:
+        self.notes += table.notes
+        self.columns = columns.used()
+        used = {column for found in self.columns.values() for column in found}
+        self.ignored = [column for column in table.columns if column not in used]
+
+    def _finish(self, table: Table) -> None:
+        """Note the rows that were skipped, and damaged texts.
+
+        Raises:
+            DataError: no passage is relevant to any question.
+        """
+        if self.skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
+            self.notes.append(f"{table.path.name}: {self.skipped.total()} rows were skipped: {reasons}")
+        damaged = sum(REPLACEMENT in text for text in self.queries.values())
+        damaged += sum(REPLACEMENT in text for _, text in self.documents.values())
+        if damaged:
+            self.notes.append(
+                f"{table.path.name}: {damaged} texts hold the sign U+FFFD, which stands for a damaged character"
+            )
+        if len(self.unanswered) == len(self.judged):
             raise DataError(f"{table.path}: no row holds a question and a passage that is relevant to it")
+
+    @property
+    def unanswered(self) -> set[str]:
+        """The questions whose passages are all irrelevant. In a test, no ranking could be right."""
+        return {query for query, docs in self.judged.items() if not any(grade > 0 for grade in docs.values())}
 
     def corpus(self) -> Corpus:
         """Return the documents in the order of their rows."""
@@ -168,18 +293,22 @@ class Builder:
 def _grade(row: Row, column: str | None, relevant_from: float | None) -> int:
     """Return the grade of a row. Without a score it is 1."""
     value = row.cells.get(column) if column is not None else None
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and is_null(value.strip())):
         return 1
     try:
         score = float(value) if not isinstance(value, str) else float(value.strip().replace(",", "."))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{row.where}: score {value!r} is not a number") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{row.where}: score {_shown(value)} is not a number") from error
     if relevant_from is not None:
         return int(score >= relevant_from)
-    if not math.isfinite(score) or score != int(score):
-        raise DataError(f"{row.where}: score {value!r} is not a whole grade; set the score from which a passage is "
-                        "relevant (--relevant-from)")  # fmt: skip
+    if not math.isfinite(score) or score != int(score) or abs(score) >= _MOST:
+        raise DataError(f"{row.where}: score {_shown(value)} is not a whole grade; set the score from which a passage "
+                        "is relevant (--relevant-from)")  # fmt: skip
     return int(score)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:40] if not isinstance(value, int) or abs(value) < _MOST else "of many digits"
 
 
 class _Targets:

@@ -225,7 +225,7 @@ def lexical_overlap(dataset: Dataset, split: str, tokenize: Callable[[str], list
         if not terms:
             continue
         shared = 0
-        for doc in (doc for doc, grade in docs.items() if grade > 0):
+        for doc in (doc for doc, grade in docs.items() if grade > 0 and doc in dataset.corpus.positions):
             if doc not in cached:
                 cached[doc] = set(tokenize(dataset.corpus.text_of(doc)))
             shared = max(shared, len(terms & cached[doc]))

@@ -42,6 +42,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}:{number + 1}: not read: {error}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}:{number + 1}: damaged gzip file: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -59,6 +61,8 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             ) from error
         except RecursionError as error:
             raise DataError(f"{path}:{number}: the JSON is nested too deeply") from error
+        except ValueError as error:  # an integer of more digits than Python reads
+            raise DataError(f"{path}:{number}: not read: {str(error).partition(';')[0]}") from error
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}: {_excerpt(line)}")
         yield number, value

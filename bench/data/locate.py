@@ -12,13 +12,18 @@ from bench.data.beir import read_beir
 from bench.data.catalogue import CatalogueEntry, Hub, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
 from bench.data.download import fetch
-from bench.data.files import cache_folder
+from bench.data.files import cache_folder, expanded
 from bench.data.folders import DESCRIPTION, is_dataset
 from bench.data.hub import fetch_hub
 from bench.data.pseudo import is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
+from bench.data.text import normalise
 from bench.errors import DataError, did_you_mean
 
+_HUB_OPTIONS = ("config", "relevant_from")
+"""Options by which a dataset is read from the hub. They are part of the name of its folder."""
+_DIGITS = 12
+"""Digits of the largest number that an option may be."""
 _OPTIONS = {"retrieval": ("max_length",), "similarity": ("max_length",), "pydocs": ("max_length", "packages", "size")}
 
 
@@ -74,7 +79,9 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
     spec = DatasetName.parse(name)
     known = catalogue()
     if spec.name == "hub":
-        return _load_folder(_fetch_hub(spec.variant), None, spec)
+        read_with = {key: spec.options[key] for key in _HUB_OPTIONS if key in spec.options}
+        others = {key: value for key, value in spec.options.items() if key not in read_with}
+        return _load_folder(_fetch_hub(spec.variant, read_with), None, replace(spec, options=others))
     if _is_path(spec.name) or (spec.name not in known and not spec.variant and is_dataset(Path(spec.name))):
         return _load_folder(Path(spec.name), None, spec)
     entry = known.get(spec.name)
@@ -133,13 +140,26 @@ def _fetch(entry: CatalogueEntry, places: list[Path]) -> Path:
         raise DataError(f"{error}\nSearched before the download:\n{_listed(places)}") from error
 
 
-def _fetch_hub(repo: str) -> Path:
-    return fetch_hub(Hub(repo=repo), cache_folder() / "datasets" / "hub" / repo.strip("/.").replace("/", "--"))
+def _fetch_hub(repo: str, options: Mapping[str, str]) -> Path:
+    """Download a dataset of the hub and return its folder, whose name tells the repository and the options.
+
+    Raises:
+        DataError: an option has no meaning, or the download failed.
+    """
+    relevant_from = None
+    if "relevant_from" in options:
+        try:
+            relevant_from = float(options["relevant_from"])
+        except ValueError as error:
+            raise DataError(f"hub:{repo}?relevant_from={options['relevant_from']}: not a number") from error
+    name = "--".join([repo.strip("/.").replace("/", "--"), *(f"{key}={options[key]}" for key in sorted(options))])
+    folder = cache_folder() / "datasets" / "hub" / name.replace("/", "-")
+    return fetch_hub(Hub(repo=repo), folder, None, options.get("config", ""), relevant_from)
 
 
 def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: DatasetName) -> Dataset | SimilarityDataset:
     """Read a folder. Its own description has precedence over the catalogue's."""
-    folder = folder.expanduser()
+    folder = expanded(folder)
     if not folder.is_dir():
         raise DataError(f"dataset {spec.text!r}: no such folder: {folder}")
     if not is_dataset(folder):
@@ -153,7 +173,7 @@ def _load_folder(folder: Path, entry: CatalogueEntry | None, spec: DatasetName) 
     info = _with_options(entry.info if entry else DatasetInfo(name), spec, "retrieval")
     if is_similarity(folder):
         return read_similarity(folder, info)
-    dataset = _with_pseudo_warnings(read_beir(folder, info))
+    dataset = _with_self_warning(_with_pseudo_warnings(read_beir(folder, info)))
     if entry is None:
         return _recognised(dataset, spec)
     if entry.documents and len(dataset.corpus) != entry.documents:
@@ -171,6 +191,37 @@ def _with_pseudo_warnings(dataset: Dataset) -> Dataset:
     if made:
         warnings.append(f"{made} test queries are pseudo-queries: scores do not show how real questions fare")
     return replace(dataset, warnings=(*dataset.warnings, *warnings)) if warnings else dataset
+
+
+def _with_self_warning(dataset: Dataset) -> Dataset:
+    """Return a dataset with a warning where queries are documents of the corpus: each one finds itself first."""
+    if dataset.info.drop_same_id:
+        return dataset
+    positions = dataset.corpus.positions
+    own = [
+        query
+        for split, qrels in dataset.splits.items()
+        if split != "train"
+        for query, docs in qrels.items()
+        if query in positions
+        and docs.get(query, 0) <= 0
+        and normalise(dataset.queries[query]) in _texts_of(dataset, positions[query])
+    ]
+    if not own:
+        return dataset
+    warning = (
+        f"{len(own)} queries, such as {own[0]!r}, are documents with the same id and text, and not relevant to "
+        "themselves: each finds itself first. `drop_same_id = true` in the folder's dataset.toml leaves them out"
+    )
+    return replace(dataset, warnings=(*dataset.warnings, warning))
+
+
+def _texts_of(dataset: Dataset, position: int) -> set[str]:
+    """Return a document's text with and without its title, normalised."""
+    texts = {normalise(dataset.corpus.texts[position])}
+    if dataset.corpus.bodies is not None:
+        texts.add(normalise(dataset.corpus.bodies[position]))
+    return texts
 
 
 def _recognised(dataset: Dataset, spec: DatasetName) -> Dataset:
@@ -196,7 +247,7 @@ def _whole_number(spec: DatasetName, option: str) -> int | None:
     if option not in spec.options:
         return None
     value = spec.options[option]
-    if not value.isascii() or not value.isdigit() or int(value) == 0:
+    if not value.isascii() or not value.isdigit() or len(value) > _DIGITS or int(value) == 0:
         raise DataError(f"dataset {spec.text!r}: {option}={value} is not a whole number above 0")
     return int(value)
 

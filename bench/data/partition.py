@@ -34,6 +34,11 @@ def assemble(
     """
     corpus = builder.corpus()
     notes = list(builder.notes)
+    if unanswered := builder.unanswered:
+        notes.append(
+            f"{len(unanswered)} questions have no relevant passage, only irrelevant ones: they are left out of dev and "
+            "test"
+        )
     if pseudo:
         queries, groups, splits = _with_pseudo(corpus, builder, seed, notes)
     else:
@@ -58,12 +63,19 @@ def _with_pseudo(
         for split, dealt in _deal(pieces, places, "documents with pseudo-queries").items()
     }
     if builder.judged:
-        splits["test"] = builder.judged
+        splits["test"] = _answered(builder)
     else:
         notes.append("the test queries are pseudo-queries: scores do not show how real questions fare")
-    queries = {query.id: query.text for query in made} | builder.queries
+    asked = {query: builder.queries[query] for query in splits["test"] if query in builder.queries}
+    queries = {query.id: query.text for query in made} | asked
     groups = {query.id: query.group for query in made} | builder.groups
     return queries, groups, splits
+
+
+def _answered(builder: Builder) -> dict[str, dict[str, int]]:
+    """Return the judgements of the questions that have a relevant passage."""
+    unanswered = builder.unanswered
+    return {query: docs for query, docs in builder.judged.items() if query not in unanswered}
 
 
 def _deal(pieces: Sequence[Piece], shares: Mapping[str, float], what: str) -> dict[str, list[Piece]]:
@@ -86,10 +98,13 @@ def _deal(pieces: Sequence[Piece], shares: Mapping[str, float], what: str) -> di
 
 def _named_splits(builder: Builder) -> dict[str, Qrels]:
     splits: dict[str, dict[str, dict[str, int]]] = {}
+    unanswered = builder.unanswered
     for query, docs in builder.judged.items():
         split = builder.splits.get(query, "")
         if split not in SHARES:
             raise DataError(f"question {builder.queries[query][:60]!r}: its split {split!r} is not train, dev or test")
+        if split != "train" and query in unanswered:
+            continue
         splits.setdefault(split, {})[query] = docs
     return {split: splits[split] for split in SHARES if split in splits}
 
@@ -98,12 +113,14 @@ def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], 
     """Return the qrels of each split. A question, its paraphrases and questions with the same answer stay together.
 
     Questions are tied by equal normalised text, by a shared relevant passage, and by resemblance. A kind of tie that
-    would put more than half of the questions into one piece is dropped, with a note.
+    would put more than half of the questions into one piece is dropped, with a note. Questions with irrelevant passages
+    alone go to the training split.
 
     Raises:
         DataError: there are fewer separate questions than splits.
     """
-    ids = sorted(builder.judged)
+    unanswered = builder.unanswered
+    ids = sorted(builder.judged.keys() - unanswered)
     texts = [builder.queries[query] for query in ids]
     same = _by_key(normalise(text) for text in texts)
     shared: dict[str, list[int]] = {}
@@ -121,12 +138,15 @@ def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], 
         else:
             groups = tried
     pieces = sorted(groups.members().values(), key=lambda piece: _drawn(seed, ids[piece[0]]))
-    return {
+    splits: dict[str, Qrels] = {
         split: {
             ids[member]: builder.judged[ids[member]] for member in sorted(member for piece in dealt for member in piece)
         }
         for split, dealt in _deal(pieces, shares, "separate questions").items()
     }
+    if "train" in splits:
+        splits["train"] = {**splits["train"], **{query: builder.judged[query] for query in sorted(unanswered)}}
+    return splits
 
 
 def _by_key(keys: Iterable[str]) -> list[list[int]]:

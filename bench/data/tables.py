@@ -1,23 +1,37 @@
-"""Reads tables: CSV and TSV as spreadsheets export them, JSON Lines, and Parquet."""
+"""Reads tables: CSV and TSV as spreadsheets export them, JSON and JSON Lines, Parquet, and folders of shards."""
 
 from __future__ import annotations
 
+import ast
 import codecs
 import csv
 import io
+import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data.json_tables import read_json
 from bench.data.lines import read_objects
+from bench.data.text import without_surrogates
 from bench.errors import DataError, did_you_mean
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
+SHARDS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")
+"""Kinds of tables that a folder may hold in several files."""
+_SPLIT_OF_NAME = re.compile(r"(train|test|dev|validation|valid|val)(?:[-_.].*)?", re.IGNORECASE)
+_SPLIT = "split"
 _DELIMITERS = ",;\t|"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _FAULTS = {"#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"}
 """Cells of failed formulas in a spreadsheet. They count as empty."""
+_NULL_WORDS = {"none", "null", "nan", "n/a", "<na>", "\\n", "nil", "undefined", "#na", "(null)", "[null]", "-nan"}
+"""Cells by which a programme says that there is no value, in any case. They count as empty."""
+_NULL_EXACTLY = {"NA", "NaT"}
+_TEXT_KEYS = ("text", "passage", "content", "contents", "page_content", "body", "context", "document", "paragraph")
+_TITLE_KEYS = ("title", "heading", "name")
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,12 @@ class Row:
 
     def texts(self, column: str | None) -> list[str]:
         """Return the texts of a cell: none for an empty cell or a failed formula, several for a list."""
+        return [text for _, text in self.passages(column)]
+
+    def passages(self, column: str | None) -> list[tuple[str, str]]:
+        """Return (title, text) of each passage of a cell. A list may hold objects, such as `{"title": , "text": }`."""
         value = self.cells.get(column) if column is not None else None
-        values = value if isinstance(value, list | tuple) else [value]
-        texts = [_clean(item) for item in values if item is not None]
-        return [text for text in texts if text and text not in _FAULTS]
+        return list(_passages(_listed(value)))
 
     def text(self, column: str | None) -> str:
         """Return the text of a cell, the first one of a list. An empty cell gives an empty text."""
@@ -48,6 +64,10 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     rows: Callable[[], Iterator[Row]]
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Id -> passage, where the file keeps its passages apart from its rows."""
+    notes: tuple[str, ...] = ()
+    """What reading the file did about its quirks."""
 
     def column(
         self,
@@ -76,11 +96,7 @@ class Table:
                 f"{self.path}: no column {named!r}{did_you_mean(named, self.columns) or '.'} "
                 f"Columns: {', '.join(self.columns)}."
             )
-        plain = {
-            column.strip().casefold().replace(" ", "_").replace("-", "_"): column
-            for column in self.columns
-            if column not in taken
-        }
+        plain = {plain_name(column): column for column in self.columns if column not in taken}
         column = next((plain[name] for name in names if name in plain), None)
         if column is None and needed:
             raise DataError(
@@ -90,14 +106,25 @@ class Table:
         return column
 
 
+def plain_name(column: str) -> str:
+    """Return a column's name in lower case, with underscores for spaces and hyphens."""
+    return column.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def is_null(text: str) -> bool:
+    """Whether a cell's text stands for no value: it is empty, the word for it in some language, or a failed formula."""
+    return not text or text in _FAULTS or text in _NULL_EXACTLY or text.casefold() in _NULL_WORDS
+
+
 def read_table(path: Path, encoding: str | None = None) -> Table:
     """Open a table.
 
     A CSV or TSV file is UTF-8, or UTF-16 with a byte-order mark. Its delimiter is the most frequent one in its header,
-    unless its first line is `sep=;`. Quoted cells may hold line ends. Blank rows are skipped.
+    unless its first line is `sep=;`. Quoted cells may hold line ends, and quotes that are doubled or follow a
+    backslash. Blank rows are skipped.
 
     Args:
-        path: a .csv, .tsv, .jsonl (or .ndjson) or .parquet file.
+        path: a .csv, .tsv, .jsonl (or .ndjson), .json or .parquet file.
         encoding: encoding of a CSV or TSV file. None means UTF-8 or the encoding of its byte-order mark.
 
     Raises:
@@ -107,8 +134,8 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     suffix = path.suffix.casefold()
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    if suffix in (".jsonl", ".ndjson"):
-        return _json_lines(path)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return _json(path) if _is_one_document(path, suffix) else _json_lines(path)
     if suffix == ".parquet":
         return _parquet(path)
     if suffix in SUFFIXES:
@@ -117,10 +144,88 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
     raise DataError(f"{path}: not a table of a known kind ({', '.join(SUFFIXES)}){hint}")
 
 
+def shards_of(folder: Path) -> list[Path]:
+    """Return the tables of one kind in a folder and below it, in order. Hidden files are left out."""
+    visible = [
+        path
+        for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    kinds = ([path for path in visible if path.suffix.casefold() == suffix] for suffix in SHARDS)
+    return next((paths for paths in kinds if paths), [])
+
+
+def read_shards(folder: Path, encoding: str | None = None) -> Table:
+    """Open the tables of a folder as one. Files named after a split, such as `train-00000.parquet`, are that split.
+
+    Raises:
+        DataError: the folder holds no table, or two files have different columns. Otherwise as `read_table`.
+    """
+    paths = shards_of(folder)
+    if not paths:
+        raise DataError(f"{folder}: no table ({', '.join(SHARDS)}) in this folder")
+    tables = [read_table(path, encoding) for path in paths]
+    columns = tables[0].columns
+    for path, table in zip(paths, tables, strict=True):
+        if set(table.columns) != set(columns):
+            raise DataError(
+                f"{path}: its columns ({', '.join(table.columns)}) are not those of {paths[0].name} "
+                f"({', '.join(columns)}); import the files one by one"
+            )
+    matches = [_SPLIT_OF_NAME.fullmatch(path.stem) or _SPLIT_OF_NAME.fullmatch(path.parent.name) for path in paths]
+    splits = [match[1] if match else None for match in matches]
+    named = all(splits) and len(set(splits)) > 1 and not any(plain_name(column) == _SPLIT for column in columns)
+
+    def rows() -> Iterator[Row]:
+        number = 0
+        for table, split in zip(tables, splits, strict=True):
+            for row in table.rows():
+                number += 1
+                yield Row(row.where, number, {**row.cells, _SPLIT: split} if named else row.cells)
+
+    notes = [note for table in tables for note in table.notes]
+    notes.append(f"{folder.name}: {len(paths)} files, {paths[0].name} to {paths[-1].name}, are read as one table")
+    return Table(folder, (*columns, _SPLIT) if named else columns, rows, {}, tuple(notes))
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the items of a cell: of a list, or of a list that is written as text, as in a CSV file."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
+        for read in (json.loads, ast.literal_eval):
+            try:
+                items = read(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            if isinstance(items, list) and items and all(isinstance(item, str | dict) for item in items):
+                return items
+    return [value]
+
+
+def _passages(items: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) of texts and of objects that hold one."""
+    for item in items:
+        if isinstance(item, Mapping):
+            key = next((key for key in _TEXT_KEYS if item.get(key)), None)
+            title = next((_clean(item[key]) for key in _TITLE_KEYS if isinstance(item.get(key), str)), "")
+            for text in _listed(item.get(key)) if key else ():
+                if isinstance(text, str) and not is_null(_clean(text)):
+                    yield "" if is_null(title) else title, _clean(text)
+        elif item is not None and not isinstance(item, list | tuple | bytes):
+            text = _clean(item)
+            if not is_null(text):
+                yield "", text
+
+
 def _clean(value: Any) -> str:
     if isinstance(value, float) and value != value:
         return ""
-    text = str(value).replace("\r\n", "\n").replace("_x000D_", "").replace("\u00a0", " ").replace("\x00", "")
+    try:
+        text = without_surrogates(str(value))
+    except ValueError as error:  # an integer of more digits than Python writes
+        raise DataError(f"a cell cannot be read as text: {error}") from error
+    text = text.replace("\r\n", "\n").replace("_x000D_", "").replace("\u00a0", " ").replace("\x00", "")
     return text.strip()
 
 
@@ -133,18 +238,18 @@ def _delimited(path: Path, encoding: str | None) -> Table:
         delimiter, text, skipped = first.strip()[4], rest, 1
         first = text.partition("\n")[0]
     delimiter = delimiter or max(_DELIMITERS, key=_outside_quotes(first).count)
-    quotes = _has_quotes(path, text, delimiter)
-    records = _records(path, text, delimiter, skipped, quotes)
-    header = [cell.strip() for cell in next(records, (0, []))[1]]
+    style = _style(path, text, delimiter)
+    records = _records(path, text, delimiter, skipped, style)
+    header = [without_surrogates(cell.strip()) for cell in next(records, (0, []))[1]]
     while header and not header[-1]:
         header.pop()
     _check_header(path, header)
 
     def rows() -> Iterator[Row]:
-        data = _records(path, text, delimiter, skipped, quotes)
+        data = _records(path, text, delimiter, skipped, style)
         next(data)
         for number, (line, cells) in enumerate(data, start=1):
-            if any(cell.strip() for cell in cells[len(header) :]):
+            if _is_ragged(cells, len(header)):
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells, but {len(header)} columns; put a cell that holds "
                     f"{delimiter!r} into quotes"
@@ -152,7 +257,8 @@ def _delimited(path: Path, encoding: str | None) -> Table:
             padded = cells + [""] * (len(header) - len(cells))
             yield Row(f"{path}:{line}", number, dict(zip(header, padded, strict=False)))
 
-    return Table(path, tuple(header), rows)
+    notes = (f"{path.name}: quotes inside of cells follow a backslash",) if style == "backslash" else ()
+    return Table(path, tuple(header), rows, {}, notes)
 
 
 def _decoded(path: Path, encoding: str | None) -> str:
@@ -165,7 +271,7 @@ def _decoded(path: Path, encoding: str | None) -> str:
         raise DataError(
             f"{path}:{line}: not {chosen}; save the file as UTF-8, or name its encoding (--encoding cp1252 is common)"
         ) from error
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise DataError(f"{path}: unknown encoding {chosen!r}") from error
 
 
@@ -173,32 +279,41 @@ def _outside_quotes(line: str) -> str:
     return "".join(line.split('"')[::2])
 
 
-def _has_quotes(path: Path, text: str, delimiter: str) -> bool:
-    """Whether quotes enclose cells. In files with tabs they are often ordinary characters."""
-    if delimiter == "\t":
+def _style(path: Path, text: str, delimiter: str) -> str:
+    """Return how a table quotes its cells: the first style by which all rows can be read and fit the header."""
+    styles = ["doubled", *(["backslash"] if '\\"' in text else []), *(["none"] if delimiter == "\t" else [])]
+    for style in styles if len(styles) > 1 else ():
         try:
-            for _ in _records(path, text, delimiter, 0, quotes=True):
-                pass
+            records = _records(path, text, delimiter, 0, style)
+            header = next(records, (0, []))[1]
+            if not any(_is_ragged(cells, len(header)) for _, cells in records):
+                return style
         except DataError:
-            return False
-    return True
+            continue
+    return styles[0]
 
 
-def _records(path: Path, text: str, delimiter: str, skipped: int, quotes: bool) -> Iterator[tuple[int, list[str]]]:
+def _is_ragged(cells: Sequence[str], width: int) -> bool:
+    return any(cell.strip() for cell in cells[width:])
+
+
+def _records(path: Path, text: str, delimiter: str, skipped: int, style: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (first line, cells) for every row that is not blank."""
     csv.field_size_limit(1 << 30)
     lines = io.StringIO(text, newline="")
-    if quotes:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    else:
-        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    options: dict[str, Any] = {"strict": True}
+    if style == "backslash":
+        options |= {"escapechar": "\\"}
+    elif style == "none":  # in files with tabs, quotes are often ordinary characters
+        options = {"quoting": csv.QUOTE_NONE}
     start = 1 + skipped
     try:
+        reader = csv.reader(lines, delimiter=delimiter, **options)
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield start, cells
             start = reader.line_num + 1 + skipped
-    except csv.Error as error:
+    except (csv.Error, TypeError, ValueError) as error:  # the two latter: a delimiter that is none, after `sep=`
         raise DataError(f"{path}:{start}: not a row of a table: {error} (a quote that is not closed?)") from error
 
 
@@ -208,6 +323,34 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise DataError(f"{path}:1: columns of the same name: {', '.join(repeated)}")
+
+
+def _is_one_document(path: Path, suffix: str) -> bool:
+    """Whether a file holds one JSON document, and not one a line."""
+    with path.open("rb") as stream:
+        start = stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
+    if suffix != ".json":
+        return start.startswith(b"[")
+    try:
+        first = start.partition(b"\n")[0]
+        return not (isinstance(json.loads(first), dict) and start.partition(b"\n")[2].lstrip().startswith(b"{"))
+    except (ValueError, RecursionError):
+        return True
+
+
+def _json(path: Path) -> Table:
+    content, documents, notes = read_json(path)
+    columns: dict[str, None] = {}
+    for row in content:
+        columns.update(dict.fromkeys(row))
+    if not columns:
+        raise DataError(f"{path}: the table is empty")
+
+    def rows() -> Iterator[Row]:
+        for number, row in enumerate(content, start=1):
+            yield Row(f"{path}, row {number}", number, row)
+
+    return Table(path, tuple(columns), rows, documents, tuple(notes))
 
 
 def _json_lines(path: Path) -> Table:
@@ -230,14 +373,23 @@ def _parquet(path: Path) -> Table:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
+        columns = tuple(file.schema_arrow.names)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a Parquet file: {_one_line(error)}") from error
+    _check_header(path, columns)
 
     def rows() -> Iterator[Row]:
         number = 0
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield Row(f"{path}, row {number}", number, row)
+        try:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}, row {number}", number, row)
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise DataError(f"{path}: damaged after row {number}: {_one_line(error)}") from error
 
-    return Table(path, tuple(file.schema_arrow.names), rows)
+    return Table(path, columns, rows)
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0]

@@ -8,6 +8,14 @@ from collections.abc import Iterator
 
 from bench.data.scripts import words_pattern
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+REPLACEMENT = "\ufffd"
+
+
+def without_surrogates(text: str) -> str:
+    """Return a text in which U+FFFD stands for each half of a pair of UTF-16, which is no character."""
+    return _SURROGATE.sub(REPLACEMENT, text)
+
 
 def words(text: str) -> list[str]:
     """Return the words of a text, case-folded and in compatibility form (NFKC).

@@ -49,6 +49,10 @@ class Measure:
         return name if self.family == "mrr" else f"{name}_{self.k}"
 
 
+_DIGITS = 10
+"""Digits that a cut-off may not have: no ranking is as long."""
+
+
 def parse_measure(name: str) -> Measure:
     """Return the measure of this name: one of ours (`ndcg@10`, `RR@10`, in any case) or one of ir_measures.
 
@@ -60,7 +64,7 @@ def parse_measure(name: str) -> Measure:
     match = _KEY.fullmatch(name.strip().lower())
     if match is not None:
         family = _ALIASES.get(match[1], match[1])
-        if family in _FAMILIES:
+        if family in _FAMILIES and match[2].isascii() and len(match[2]) < _DIGITS:
             return Measure(f"{family}@{match[2]}", family, int(match[2]))
     return Measure(str(_foreign(name)))
 

@@ -105,7 +105,9 @@ class Ranker:
 
 def files_of(name: str) -> Sequence[Path]:
     """Return the files of a model folder, or nothing for a hub name."""
-    folder = Path(name).expanduser()
+    from bench.models.locate import expanded
+
+    folder = expanded(name)
     return sorted(path for path in folder.rglob("*") if path.is_file()) if name and folder.is_dir() else ()
 
 

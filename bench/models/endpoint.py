@@ -30,6 +30,8 @@ OPENAI_KEY = "OPENAI_API_KEY"
 """Environment variable with OpenAI's key. No other server receives it."""
 TEXTS_PER_REQUEST = 128
 _CHARS_PER_TOKEN = 4
+_DIGITS = 10
+"""Digits that an option may not have."""
 _OPTIONS = ("dimensions", "tokens")
 
 
@@ -67,7 +69,7 @@ class Endpoint:
         for key, value in parse_qsl(parts.query, keep_blank_values=True):
             if key not in _OPTIONS:
                 raise unknown("endpoint option", key, _OPTIONS)
-            if not value.isdigit() or not int(value):
+            if not (value.isascii() and value.isdigit() and len(value) < _DIGITS) or not int(value):
                 raise ModelError(f"model {name!r}: {key} is {value!r}, not a whole number above 0")
             options[key] = int(value)
         return cls(url or DEFAULT_URL, parts.fragment, **options)

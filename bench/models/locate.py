@@ -24,7 +24,7 @@ def base_model(name: str | None = None, *, pooling: str | None = None, trust_rem
     assert name is not None
     if name.startswith(PREFIX):
         return endpoint_model(name)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         if not any(path.rglob("*.safetensors")):
             raise ModelError(f"model folder {path} has no .safetensors file (other weight formats are not loaded)")
@@ -32,6 +32,18 @@ def base_model(name: str | None = None, *, pooling: str | None = None, trust_rem
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model folder {name} does not exist")
     return BaseModel(name, _from_hub(name), pooling, trust_remote_code)
+
+
+def expanded(name: str) -> Path:
+    """Return the path of a model, with `~` replaced by the home folder.
+
+    Raises:
+        ModelError: there is no such user.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ModelError(f"model {name!r}: there is no such user, so no home folder") from error
 
 
 def _default_path() -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.data.files import expanded
+
 _HASH_DIGITS = 6
 
 
@@ -37,5 +39,5 @@ def _longer(clashing: Sequence[tuple[str, str, str]], path: str, fingerprint: st
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    place = Path(path).expanduser()
+    place = expanded(Path(path))
     return tuple(part for part in (place.resolve() if place.exists() else place).parts if part != place.anchor)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.data.catalogue import catalogue
 from bench.data.dataset import Dataset
+from bench.data.files import expanded
 from bench.data.folders import is_dataset
 from bench.data.locate import DatasetName, load_dataset, search_places
 from bench.errors import BenchError
@@ -60,7 +61,7 @@ def is_local(name: str, data_dir: Path | None) -> bool:
     entry = catalogue().get(spec.name)
     if entry is not None and entry.kind == "pydocs":
         return True
-    places = [Path(spec.name).expanduser(), *search_places(spec.name, entry, data_dir)]
+    places = [expanded(Path(spec.name)), *search_places(spec.name, entry, data_dir)]
     return any(is_dataset(place) for place in places)
 
 

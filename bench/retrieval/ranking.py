@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,27 +72,73 @@ def write_trec(ranking: Ranking, path: Path, tag: str) -> None:
                 stream.write(f"{query}\tQ0\t{doc}\t{rank}\t{score:.9g}\t{tag}\n".encode())
 
 
-def read_trec(path: Path) -> Ranking:
-    """Read a TREC run, gzipped or plain, with any file name.
+def read_trec(path: Path, notes: list[str] | None = None) -> Ranking:
+    """Read a TREC run, gzipped or plain, with any file name, with or without a byte-order mark.
+
+    Args:
+        path: the file.
+        notes: what the reader must know is appended: documents listed twice, of which the best score counts, and
+            queries whose ranks contradict their scores.
 
     Raises:
-        DataError: a line does not have six columns, a score is not a number, or the file is not text.
+        DataError: a line does not have six columns, a score is not a finite number, or the file is not text.
     """
     run: dict[str, dict[str, float]] = {}
+    ranked: dict[str, list[tuple[float, float]]] = {}
+    repeated = 0
     with path.open("rb") as stream:
         zipped = stream.read(2) == _GZIP
     raw = open_gzip(path) if zipped else path.open("rb")
-    with io.TextIOWrapper(raw, encoding="utf-8", errors="strict") as stream:
+    with io.TextIOWrapper(raw, encoding="utf-8-sig", errors="strict") as stream:
         for number, line in enumerate(_lines(stream, path), start=1):
             columns = line.rstrip("\r\n").split("\t") if line.count("\t") == 5 else line.split()
             if not any(columns):
                 continue
-            try:
-                query, _, doc, _, score, _ = columns
-                run.setdefault(query, {})[doc] = float(score)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not a line of a TREC run: {line.strip()[:80]!r}") from error
+            query, doc, rank, score = _columns(columns, path, number, line)
+            docs = run.setdefault(query, {})
+            repeated += doc in docs
+            docs[doc] = max(score, docs.get(doc, score))
+            if notes is not None and rank is not None:
+                ranked.setdefault(query, []).append((rank, score))
+    if notes is not None:
+        if repeated:
+            notes.append(f"run {path.name}: {repeated} documents are listed twice for a query: the best score counts")
+        notes += _contradictions(path.name, ranked)
     return Ranking.from_run(run)
+
+
+def _columns(columns: list[str], path: Path, number: int, line: str) -> tuple[str, str, float | None, float]:
+    """Return query, document, rank (None where it is no number) and score of a line."""
+    try:
+        query, _, doc, rank, score, _ = columns
+        value = float(score)
+    except ValueError as error:
+        hint = "; this looks like MS MARCO's form: query, document, rank" if len(columns) == 3 else ""
+        raise DataError(f"{path}:{number}: not a line of a TREC run: {line.strip()[:80]!r}{hint}") from error
+    if not math.isfinite(value):
+        raise DataError(f"{path}:{number}: score {score!r} is not a finite number")
+    try:
+        return query, doc, float(rank), value
+    except ValueError:
+        return query, doc, None, value
+
+
+def _contradictions(name: str, ranked: Mapping[str, list[tuple[float, float]]]) -> Iterator[str]:
+    """Yield notes on queries whose scores rise with the rank, as distances do, or do not order their documents."""
+    several = {query: sorted(hits) for query, hits in ranked.items() if len({rank for rank, _ in hits}) > 1}
+    rising = [query for query, hits in several.items() if hits[0][1] < hits[-1][1]]
+    equal = [query for query, hits in several.items() if len({score for _, score in hits}) == 1]
+    if rising:
+        yield (
+            f"run {name}: rank and score contradict each other in {len(rising)} of {len(several)} queries, such as "
+            f"{rising[0]!r}: the last rank has a higher score than the first. Documents are ordered by score, as "
+            "trec_eval orders them. If the scores are distances, negate them"
+        )
+    if equal:
+        yield (
+            f"run {name}: in {len(equal)} of {len(several)} queries, such as {equal[0]!r}, all documents have one "
+            "score: they are ordered by id, as trec_eval orders them, not by rank. Write scores that fall with the rank"
+        )
 
 
 def _lines(stream: Iterable[str], path: Path) -> Iterator[str]:

@@ -118,8 +118,8 @@ def typed(value: Any, default: Any, name: str) -> Any:
             return _TRUTH[value.lower()]
         if isinstance(value, str) or (kind is float and type(value) is int):
             return kind(value)
-    except (KeyError, ValueError, TypeError) as error:
-        raise BenchError(f"option {name}: {value!r} is not {kind.__name__}") from error
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise BenchError(f"option {name}: {repr(value)[:60]} is not {kind.__name__}") from error
     if type(value) is not kind:
         raise BenchError(f"option {name}: {value!r} is not {kind.__name__}")
     return value

@@ -22,9 +22,8 @@ def lexical_scores(dataset: Dataset, split: str) -> tuple[dict[str, float], list
 
     index = build_lexical(dataset.corpus)
     notes = index.notes({query: dataset.queries[query] for query in dataset.judged(split)})
-    return _scores(dataset, split, lambda corpus, queries, k: index.search(queries, k)), [
-        note for note in notes if note
-    ]
+    scores = _scores(dataset, split, lambda corpus, queries, k: index.search(queries, k))
+    return scores, [note for note in notes if note]
 
 
 def base_scores(dataset: Dataset, split: str, resources: Resources) -> dict[str, float]:

@@ -54,7 +54,7 @@ the size of each gradient, so it enlarges rounding where a gradient is almost ze
 _MOST_LOSS = 1e-4
 """Largest relative difference between the first losses of two devices in fp32."""
 _LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.999}
-_MEMORY_SHARE = 0.6
+_MEMORY_SHARE = 0.9
 """Share of the peak of a whole batch that the budget of memory allows."""
 _LIBRARY_BATCHES = (32, 128, 512)
 _ROUNDS = 3
@@ -153,7 +153,7 @@ def encoding(options: Options, subject: str) -> Figures:
 
 
 def memory(options: Options, subject: str) -> Figures:
-    """Measure the peak of a fit, then fit within 60% of it."""
+    """Measure the peak of a fit, then fit within 90% of it."""
     from bench.budget import Budget
     from bench.evaluation.cost import PeakMemory
 

@@ -167,7 +167,7 @@ class EncoderStrategy(Strategy):
         if self.start is not None and not self._continues(self.start):
             tower = self.start.to_sentence_transformer().to(self.resources.device)
         tower.requires_grad_(False)
-        return self.attach(tower)
+        return self.attach(tower).to(self.resources.device)  # a method may add its modules on the CPU
 
     def _continues(self, start: EncoderStrategy) -> bool:
         """Whether this method's attachment is the start's own, so that the training goes on with its parameters."""

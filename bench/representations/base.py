@@ -153,7 +153,7 @@ class Representation(ABC):
         with torch.inference_mode():
             for positions, documents in index.batches:
                 scores = self.scores(queries, documents).float()
-                places = torch.tensor(positions).expand(len(scores), -1)
+                places = torch.tensor(positions, device=scores.device).expand(len(scores), -1)
                 if best_scores is not None and best_places is not None:
                     scores, places = torch.cat([best_scores, scores], dim=1), torch.cat([best_places, places], dim=1)
                 best_scores, chosen = scores.topk(min(k, scores.shape[1]), dim=1)

@@ -289,8 +289,8 @@ class Encoder:
             return 4096
         import torch
 
-        free, _ = torch.cuda.mem_get_info()
-        return int(max(16_384, min(262_144, free / 4 / 200_000)))
+        total = torch.cuda.get_device_properties(self.device).total_memory  # free memory would change the batches
+        return int(max(16_384, min(131_072, total / 8 / 200_000)))
 
 
 def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.data.dataset import Corpus
 from bench.errors import BenchError
+from bench.retrieval.bm25s_module import bm25s_module
 from bench.retrieval.lexical_terms import LexicalTokenizer, tokenizer_of
 from bench.retrieval.ranking import Hits, Ranking, trec_order
 
@@ -96,9 +97,7 @@ def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str 
 
 
 def _bm25s(tokens: list[list[str]], k1: float, b: float) -> tuple[Any, int]:
-    import bm25s
-
-    index = bm25s.BM25(k1=k1, b=b, method="lucene")
+    index = bm25s_module().BM25(k1=k1, b=b, method="lucene")
     index.index(tokens, show_progress=False)
     return index, sum(int(array.nbytes) for array in index.scores.values() if isinstance(array, np.ndarray))
 

@@ -16,6 +16,7 @@ from functools import cache
 from itertools import pairwise
 
 from bench.data.scripts import BIGRAMS, HAN, marks
+from bench.retrieval.bm25s_module import bm25s_module
 
 _WORD = re.compile(r"(?u)\b\w\w+\b")
 _SAMPLE, _SAMPLE_CHARACTERS = 1000, 2000
@@ -173,13 +174,9 @@ def _shares(sample: str, lists: dict[str, frozenset[str]]) -> dict[str, float]:
 @cache
 def _stop_words(language: str) -> frozenset[str]:
     if language in _LISTS:
-        from bm25s import stopwords
-
-        return frozenset(getattr(stopwords, f"STOPWORDS_{_LISTS[language]}"))
+        return frozenset(getattr(bm25s_module().stopwords, f"STOPWORDS_{_LISTS[language]}"))
     if language == "russian":
-        from bm25s.stopwords import STOPWORDS_RUSSIAN
-
-        return frozenset(STOPWORDS_RUSSIAN)
+        return frozenset(bm25s_module().stopwords.STOPWORDS_RUSSIAN)
     return frozenset((_FUNCTION_WORDS | _DEVANAGARI).get(language, "").split())
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,3 +122,19 @@ def test_top_layers_needs_a_layer(make: Make, tiny_bert: BaseModel, tiny_resourc
 def test_a_mistyped_place_is_an_error_with_a_suggestion(expression: str, make: Make, tiny_bert: BaseModel) -> None:
     with pytest.raises(BenchError, match="did you mean"):
         _ = make(expression, tiny_bert).model
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["adapter", "adapter(placement=houlsby)", "ia3", "lora", "dora", "vera", "adalora", "ptuning",
+     "prefix(reparametrise=true)", "bitfit", "full"],
+)  # fmt: skip
+def test_what_is_attached_lies_on_the_device_of_the_model(
+    expression: str, tiny_resources: Any, tiny_bert: BaseModel
+) -> None:
+    """The device `meta` stands for a GPU: a tensor that a method makes on the CPU stays there unless it is moved."""
+    resources = replace(tiny_resources(tiny_bert), device="meta")
+    strategy = Blueprint.of(expression).build(resources, ())
+    assert isinstance(strategy, EncoderStrategy)
+    tensors = [*strategy.model.named_parameters(), *strategy.model.named_buffers()]
+    assert {name: tensor.device.type for name, tensor in tensors if tensor.device.type != "meta"} == {}

@@ -226,7 +226,8 @@ class CellResult(Record):
     status: Status
     reason: str = ""
     role: str = "target"
-    """`target` (the domain) or `probe` (a dataset outside the domain, on which forgetting is measured)."""
+    """`target` (the domain), `development` (its development queries, on which strategies are chosen) or `probe` (a
+    dataset outside the domain, on which forgetting is measured)."""
     trained_on: str = ""
     """The dataset of the fit; equal to `dataset` for a target."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)

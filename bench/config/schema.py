@@ -55,7 +55,7 @@ from bench.strategy.settings import TrainingSettings
 
 BASELINE = "frozen"
 """The strategy that the other strategies are tested against by default."""
-STRATEGIES = ("bm25", "frozen", "prior", "full", "lora")
+STRATEGIES = ("bm25", "frozen", "prior", "hybrid(frozen)", "full", "lora")
 """What `run` compares by default."""
 SPEED_STRATEGIES = ("bm25", "frozen", "full", "lora")
 """What `speed` measures beside the plain library by default."""

@@ -65,7 +65,7 @@ def matching_fits(store: Store, selection: FitSelection) -> list[FitRecord]:
             raise unknown("fit", selection.fit, by_name)
         matching = [by_name[selection.fit]]
     else:
-        measured = {cell.fit for cell in store.cells() if cell.role != "probe"}
+        measured = {cell.fit for cell in store.cells() if cell.role == "target"}
         matching = fits if selection.strategy else [fit for fit in fits if fit.fit in measured]
         for axis, value_of in _AXES.items():
             if value := getattr(selection, axis):

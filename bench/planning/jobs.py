@@ -46,7 +46,8 @@ class Job:
         """The description for people: `fit lora on scifact, 60 steps, seed 0`."""
         spec = self.spec
         if isinstance(spec, CellSpec):
-            details = f"{'probe' if spec.role == 'probe' else 'measure'} {spec.strategy} on {spec.dataset_name}"
+            data = "development queries of " if spec.role == "development" else ""
+            details = f"{'probe' if spec.role == 'probe' else 'measure'} {spec.strategy} on {data}{spec.dataset_name}"
             return details if spec.seed is None else f"{details}, seed {spec.seed}"
         details = f"{spec.strategy} on {spec.dataset_name}"
         if spec.budget.limits:

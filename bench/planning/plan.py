@@ -22,6 +22,7 @@ from bench.models.base import BaseModel
 from bench.models.checks import model_notes
 from bench.models.locate import base_model
 from bench.planning.build import axis_versions, canonical, code_of, components_of, config_of, files_of, needs_of
+from bench.planning.counterpart import around_frozen
 from bench.planning.naming import distinct_names
 from bench.planning.registry import Registry
 from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
@@ -96,6 +97,12 @@ class Planner:
         if baseline not in expressions:
             expressions.insert(0, baseline)
             notes.append(f"{config.baseline} is added: the other strategies are tested against it (--baseline)")
+        choosing = role == "target" and len(expressions) > 1
+        for composite in tuple(expressions) if choosing else ():
+            around = self.around_frozen(composite)
+            if around is not None and around not in expressions:
+                expressions.insert(expressions.index(composite), around)
+                notes.append(f"{around} is added: it shows what {composite} gains without its trained component")
         nodes = [node for expression in expressions for node in self.resolve(expression, "", Budget()).walk()]
         self.check_overrides({name for node in nodes for name in (node.root, self.registry.get(node.root).name)})
         self._distinguish(
@@ -120,6 +127,8 @@ class Planner:
                         for expression in in_run_order(expressions, budget, seed):
                             node = self.resolve(expression, model, budget)
                             fit = self.fit(node, target, model, budget, seed)
+                            if choosing and not target.similarity:
+                                self.development(fit, target)
                             self.cell(fit, target, role)
                             for probe in probes:
                                 if probe.fingerprint != target.fingerprint:
@@ -139,6 +148,21 @@ class Planner:
             return canonical(parse(text), self.registry, keep_sizes=sized)
         except ExpressionError as error:
             raise ConfigError(str(error)) from error
+
+    def around_frozen(self, expression: Expression) -> Expression | None:
+        """Return a composite with the frozen model in place of what is adapted; None where nothing would change."""
+
+        def composite(each: Expression) -> bool:
+            return self.registry.get(each.name).n_components > 0 and self.registry.get(each.name).trains != "encoder"
+
+        def adapted(each: Expression) -> bool:
+            return self.trains(self.resolve(each, "", Budget()))
+
+        def names_model(each: Expression) -> bool:
+            return components_of(each, self.registry)[1] is not None
+
+        around = around_frozen(expression, composite, adapted, names_model)
+        return None if around is None else self.canonical(str(around))
 
     def resolve(self, expression: Expression, model: str, budget: Budget, path: str = "") -> Node:
         """Return an expression with its components, base models and hyperparameters resolved.
@@ -378,8 +402,25 @@ class Planner:
         )
         return self.fits.setdefault(spec.name, spec)
 
-    def cell(self, fit: FitSpec, dataset: DatasetSummary, role: str) -> CellSpec:
-        """Return the cell of a fit on a dataset."""
+    def development(self, fit: FitSpec, dataset: DatasetSummary) -> CellSpec:
+        """Return the development cell of a fit: the samples of all seeds and budgets that it is compared in."""
+        samples = dict.fromkeys((seed, each.examples) for each in self.config.budgets() for seed in self.config.seeds)
+        if fit.seed is not None or fit.budget.examples is not None:
+            seeds = self.config.seeds if fit.seed is None else (fit.seed,)
+            samples = dict.fromkeys((seed, fit.budget.examples) for seed in seeds)
+        return self.cell(fit, dataset, "development", tuple(samples))
+
+    def cell(
+        self, fit: FitSpec, dataset: DatasetSummary, role: str, samples: tuple[tuple[int, int | None], ...] = ()
+    ) -> CellSpec:
+        """Return the cell of a fit on a dataset.
+
+        Args:
+            fit: the fit.
+            dataset: the dataset to measure it on.
+            role: `target`, `development` or `probe`.
+            samples: seed and label budget of each sample of development queries.
+        """
         config = self.config
         measures = () if dataset.similarity else config.measures
         identity = {
@@ -394,7 +435,9 @@ class Planner:
         }
         if role == "probe":
             identity["searched"] = _PROBING
-        place = f"--on-{dataset.name}" if role == "probe" else ""
+        if role == "development":
+            identity["samples"] = [*samples, self.training.selection_floor]
+        place = {"probe": f"--on-{dataset.name}", "development": "--development"}.get(role, "")
         budget = "" if fit.seed is None else f"--{fit.budget.describe()}--s{fit.seed}"
         spec = CellSpec(
             name=named(f"{fit.strategy}--{fit.dataset_name}{place}{budget}", identity),
@@ -412,6 +455,8 @@ class Planner:
             max_length=dataset.max_length,
             fingerprint=dataset.fingerprint,
             target=fit.dataset,
+            samples=samples,
+            selection_floor=self.training.selection_floor,
         )
         return self.cells.setdefault(spec.name, spec)
 

@@ -90,7 +90,7 @@ class CellSpec:
     model_name: str
     seed: int | None
     role: str = "target"
-    """`target`, or `probe`: a dataset outside the domain, on which forgetting is measured."""
+    """`target` (test queries), `development` (development queries), or `probe` (a dataset outside the domain)."""
     split: str = "test"
     measures: tuple[str, ...] = ()
     top_k: int = 100
@@ -99,6 +99,10 @@ class CellSpec:
     """The fingerprint of the dataset's content."""
     target: str = ""
     """The dataset of the fit, as requested. Its documents join a saturated probe as distractors."""
+    samples: tuple[tuple[int, int | None], ...] = ()
+    """Of a development cell: seed and label budget (None is all labels) of each sample of development queries."""
+    selection_floor: int = 100
+    """The number of labels from which development queries are held out."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -107,7 +111,8 @@ class CellSpec:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> CellSpec:
         """Rebuild a specification from `to_dict`, also after JSON."""
-        return cls(**{**raw, "measures": tuple(raw["measures"])})
+        samples = tuple((seed, examples) for seed, examples in raw.get("samples", ()))
+        return cls(**{**raw, "measures": tuple(raw["measures"]), "samples": samples})
 
 
 def named(readable: str, identity: Mapping[str, Any]) -> str:

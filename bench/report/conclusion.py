@@ -20,7 +20,7 @@ def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -
     """Return the decision in one to three sentences."""
     if decision.label != comparison.baseline and decision.finding is not None:
         sentences = [_take(analysis, comparison, decision.finding)]
-        sentences += [credit(analysis, comparison, decision.label), _price(analysis, comparison, decision.label)]
+        sentences += [credit(comparison, decision), _price(analysis, comparison, decision.label)]
         return " ".join(sentence for sentence in sentences if sentence)
     return _keep(analysis, comparison, decision)
 
@@ -41,16 +41,16 @@ def _keep(analysis: Analysis, comparison: Comparison, decision: Decision) -> str
     if decision.by == "none":
         return f"{keep}: no other strategy within the budget has a usable result."
     if finding is None:
-        return f"{keep}: no strategy scored above the base model on development data."
+        return f"{keep}: no strategy scored above it on {decision.evidence}."
     reason = {
         "worse": "is worse on the test queries",
         "equivalent": f"is equivalent to it within a margin of {finding.margin}",
     }.get(finding.verdict, "shows no established gain on the test queries")
     figures = numbers.difference(finding.difference, finding.low, finding.high)
-    return (
-        f"{keep}: {code(decision.picked)}, the best strategy on {decision.by} data, {reason} ({figures}; "
-        f"{seeds_of(comparison, decision.picked)})."
-    )
+    chosen = f"the best strategy on {decision.evidence}"
+    if decision.instead_of:
+        chosen = f"chosen on {decision.evidence} in place of {code(decision.instead_of)}"
+    return f"{keep}: {code(decision.picked)}, {chosen}, {reason} ({figures}; {seeds_of(comparison, decision.picked)})."
 
 
 def seeds_of(comparison: Comparison, label: str) -> str:
@@ -59,23 +59,21 @@ def seeds_of(comparison: Comparison, label: str) -> str:
     return numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit without a seed"
 
 
-def credit(analysis: Analysis, comparison: Comparison, label: str) -> str:
+def credit(comparison: Comparison, decision: Decision) -> str:
     """Return what training adds to a composite, in a sentence; empty where there is nothing to tell apart."""
-    candidate = comparison.candidates[label]
-    if not candidate.trained:
+    label, earned = decision.label, decision.credit
+    if not comparison.candidates[label].trained:
         return "It trains nothing."
-    around = around_base(label, comparison.base_model)
-    if not around:
-        return ""
-    if around not in comparison.scored:
-        return f"What training adds to it is unknown, because {code(around)} was not run."
-    pair, whole = analysis.pair(comparison, label, around), analysis.finding(comparison, around)
-    if pair is None or whole is None:
-        return ""
-    added = numbers.difference(*pair.seen_from(label))
-    earned = f"{code(around)} alone gains {numbers.signed(whole.difference)}"
-    gains = pair.verdict in ("better", "worse") and pair.seen_from(label)[0] > 0
-    return f"{earned}; training adds {added}{'' if gains else ', which is not established'}."
+    if earned is None:
+        around = around_base(label, comparison.base_model)
+        unknown = around and around not in comparison.scored
+        return f"What training adds to it is unknown, because {code(around)} was not run." if unknown else ""
+    added = numbers.difference(*earned.trained)
+    not_shown = "" if earned.verdict == "better" else ", which is not established"
+    if decision.instead_of:
+        return f"Training its component, as in {code(decision.instead_of)}, adds {added}{not_shown}."
+    alone = numbers.signed(earned.composition.difference) if earned.composition else "nothing"
+    return f"{code(earned.around_frozen)} alone gains {alone}; training adds {added}{not_shown}."
 
 
 def around_base(label: str, base: str) -> str:

@@ -1,36 +1,28 @@
-"""Which strategy to use: chosen on development data, reported on test data.
+"""Which strategy to use: chosen on development data, confirmed and reported on test data.
 
-The development pool of a fit scores the base model and every checkpoint (`FitReport.base_dev`, `best_dev`). A strategy
-without a development score can be better on test data, but it cannot have been chosen beforehand.
+Every strategy is scored on the same development queries, searched in the whole corpus (`bench.report.development`). A
+strategy without such a score can be better on test data, but it cannot have been chosen beforehand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from typing import Literal
 
-from bench.report import numbers
 from bench.report.analysis import Analysis
-from bench.report.comparison import Candidate, Comparison
+from bench.report.comparison import Comparison
+from bench.report.credit import Credit, counterpart, credit
+from bench.report.development import DevScore, dev_gain, dev_score
 from bench.report.findings import Finding
-from bench.report.load import LoadedRun
 
-
-@dataclass(frozen=True)
-class DevScore:
-    """Development scores of a candidate (nDCG@10 on the development pool), means over its seeds."""
-
-    label: str
-    base: float
-    best: float
-    noise: float | None
-    """Standard error of `best - base` over development queries, mean over seeds; None where it is not recorded."""
-
-    @property
-    def gain(self) -> float:
-        """Development gain over the base model."""
-        return self.best - self.base
+By = Literal["development", "made", "test", "none"]
+_EVIDENCE: dict[By, str] = {
+    "development": "development queries",
+    "made": "queries made from documents",
+    "test": "test queries",
+    "none": "no queries",
+}
 
 
 @dataclass(frozen=True)
@@ -40,35 +32,38 @@ class Decision:
     label: str
     """The strategy to use, which may be the baseline."""
     picked: str
-    """The best strategy on development data, or on test data where there are no development scores."""
-    by: str
-    """`development`, `test`, or `none` where there was nothing to choose from."""
+    """The strategy that was chosen before test data were looked at; the best one on test data where `by` is `test`."""
+    by: By
+    """What chose: `development` (labelled development queries), `made` (queries made from documents, so no label),
+    `test` (records without development scores), or `none` where there was nothing to choose from."""
     finding: Finding | None
     """The test of `picked` against the baseline; None where `picked` is the baseline."""
     scores: tuple[DevScore, ...] = ()
+    """The candidates other than the baseline that could be chosen, the highest gain first."""
+    instead_of: str = ""
+    """The composite in whose place `picked`, the same one around the frozen model, was taken; else empty."""
+    credit: Credit | None = None
+    """What the gain of `instead_of`, or else of `picked`, is made of; None where it is no trained composite."""
+    without_score: tuple[str, ...] = ()
+    """Candidates that could not be chosen, because they have no development score."""
 
-
-def dev_score(run: LoadedRun, candidate: Candidate) -> DevScore | None:
-    """Return a candidate's development scores, or None where a seed has none."""
-    reports = [fit.report for fit in run.fits_of(candidate)]
-    keys = ("best_dev", "base_dev")
-    if not reports or not all(numbers.is_measured(report.get(key)) for report in reports for key in keys):
-        return None
-    noise = [report["dev_noise"] for report in reports if numbers.is_measured(report.get("dev_noise"))]
-    return DevScore(
-        candidate.label,
-        fmean(report["base_dev"] for report in reports),
-        fmean(report["best_dev"] for report in reports),
-        fmean(noise) if len(noise) == len(reports) else None,
-    )
+    @property
+    def evidence(self) -> str:
+        """What chose, in words: `development queries`."""
+        return _EVIDENCE[self.by]
 
 
 def decide(analysis: Analysis, comparison: Comparison, among: Sequence[str] | None = None) -> Decision:
     """Return the strategy to use in a comparison.
 
-    The candidate with the highest development gain over the base model is picked. It is used if the test data establish
-    its gain over the baseline on the headline stratum. Where no candidate has a development score, the best one on test
-    data is picked; that selection inflates its score, and `by` records it.
+    1. The candidate with the highest development gain over the baseline is picked; without a gain, the baseline.
+    2. Where it is a composite with a trained component, the same composite around the frozen model is taken instead,
+       unless the trained one is ahead of it by more than one standard error on development data.
+    3. The test data confirm. A strategy is used if its gain over the baseline is established on the headline stratum.
+       Where both composites gain, the trained one is used if its gain over the other one is established too.
+
+    Where no candidate has a development score, the best one on test data is picked. That selection inflates its score,
+    and `by` records it.
 
     Args:
         analysis: the findings of the run.
@@ -78,15 +73,35 @@ def decide(analysis: Analysis, comparison: Comparison, among: Sequence[str] | No
     allowed = set(comparison.scored if among is None else among)
     labels = [label for label in comparison.scored if label in allowed and comparison.candidates[label].ranked]
     rivals = [label for label in labels if label != comparison.baseline]
-    dev_scores = (dev_score(analysis.run, comparison.candidates[label]) for label in rivals)
-    scores = tuple(score for score in dev_scores if score is not None)
+    found = (dev_score(analysis.run, comparison, label) for label in rivals)
+    scores = tuple(sorted((score for score in found if score is not None), key=lambda score: -score.gain.mean))
+    without = tuple(label for label in rivals if label not in {score.label for score in scores}) if scores else ()
+    by: By = "none"
+    picked = comparison.baseline
     if scores:
-        best = max(scores, key=lambda score: score.gain)
-        picked, by = (best.label, "development") if best.gain > 0 else (comparison.baseline, "development")
+        by = "made" if any(score.gain.made for score in scores) else "development"
+        picked = scores[0].label if scores[0].gain.mean > 0 else comparison.baseline
     elif rivals:
-        picked, by = rivals[0], "test"
-    else:
-        picked, by = comparison.baseline, "none"
+        by, picked = "test", rivals[0]
+    instead_of = ""
+    around = counterpart(analysis.run, comparison, picked)
+    if around in rivals and not _training_counts(analysis, comparison, picked, around, scores):
+        picked, instead_of = around, picked
     finding = analysis.finding(comparison, picked) if picked != comparison.baseline else None
     used = picked if finding is not None and finding.verdict == "better" else comparison.baseline
-    return Decision(used, picked, by, finding, scores)
+    earned = credit(analysis, comparison, instead_of or picked)
+    return Decision(used, picked, by, finding, scores, instead_of, earned, without)
+
+
+def _training_counts(
+    analysis: Analysis, comparison: Comparison, label: str, around: str, scores: Sequence[DevScore]
+) -> bool:
+    """Return whether a trained composite stays chosen beside `around`, the same one around the frozen model."""
+    gains = {score.label: score.gain.mean for score in scores}
+    if scores and gains.get(around, 0.0) > 0:
+        ahead = dev_gain(analysis.run, comparison, label, around)
+        if ahead is None or ahead.mean <= (ahead.error or 0.0):
+            return False
+    pair, without = analysis.pair(comparison, label, around), analysis.finding(comparison, around)
+    confirmed = pair is not None and pair.verdict_of(label) == "better"
+    return confirmed or without is None or without.verdict != "better"

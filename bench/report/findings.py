@@ -86,6 +86,11 @@ class Finding:
             return self.difference, self.low, self.high
         return -self.difference, -self.high, -self.low
 
+    def verdict_of(self, label: str) -> Verdict:
+        """Return the conclusion on `label`, one of the two."""
+        swapped: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+        return self.verdict if label == self.label else swapped.get(self.verdict, self.verdict)
+
     @property
     def wins(self) -> str:
         """Queries won, tied and lost: `456 / 856 / 134`."""

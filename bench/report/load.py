@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.budget import MACHINE_BOUND
 from bench.config.schema import BASELINE
@@ -20,6 +20,9 @@ from bench.report.comparison import Candidate, Comparison, Margin
 from bench.report.numbers import amount
 from bench.store.pricing import price_of, set_price
 from bench.store.store import CURVE, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,20 @@ class LoadedRun:
     def probes(self) -> list[CellResult]:
         """The cells of probes."""
         return [cell for cell in self.store.cells() if cell.role == "probe"]
+
+    @cached_property
+    def development(self) -> dict[str, list[pd.DataFrame]]:
+        """Fit -> its development scores: tables with a row for each seed, label budget and query.
+
+        There is a table for each development cell. A fit that trains nothing has another one where seeds were added.
+        """
+        tables: dict[str, list[pd.DataFrame]] = {}
+        for cell in self.store.cells():
+            if cell.role == "development" and cell.usable:
+                table = self.store.per_query(cell.cell)
+                if self.primary in table:
+                    tables.setdefault(cell.fit, []).append(table)
+        return tables
 
     @property
     def labels(self) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bench.config.execution import ExecutionSettings
+from bench.data.dataset import Dataset
+from bench.data.development import development_sample
 from bench.planning.specs import CellSpec
 from bench.progress import Progress, silent
 from bench.records import CellResult, FitRecord
@@ -10,7 +12,8 @@ from bench.running.environment import JobEnvironment
 from bench.running.recording import cell_record, put_failed_cell
 from bench.running.status import status_from_exception
 from bench.store.store import Store
-from bench.tasks.base import TaskSettings
+from bench.tasks.base import DEVELOPMENT, TaskSettings
+from bench.tasks.development import evaluate_development
 from bench.tasks.evaluators import evaluator_of
 
 
@@ -51,7 +54,14 @@ def _measure(spec: CellSpec, fit: FitRecord, environment: JobEnvironment) -> Cel
         target=lambda: environment.dataset(spec.target),
         progress=environment.progress,
     )
-    measured = evaluator_of(dataset)(strategy, dataset, settings)
+    if spec.role == DEVELOPMENT and isinstance(dataset, Dataset):
+        samples = [
+            development_sample(dataset, seed, examples, spec.split, spec.selection_floor)
+            for seed, examples in spec.samples
+        ]
+        measured = evaluate_development(strategy, dataset, samples, settings)
+    else:
+        measured = evaluator_of(dataset)(strategy, dataset, settings)
     cell = cell_record(spec, fit, fit.status, fit.reason)
     cell.metrics, cell.strata = measured.metrics, measured.strata
     cell.n_queries, cell.n_docs = measured.n_queries, measured.n_docs

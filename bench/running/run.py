@@ -252,7 +252,8 @@ class Run:
                 continue
             record = self.store.cell(cell.name)
             result.statuses[record.status] += 1
-            if record.status not in USABLE:
+            fit_failed = self.store.has_fit(cell.fit) and self.store.fit(cell.fit).status not in USABLE
+            if record.status not in USABLE and not (cell.role == "development" and fit_failed):  # its test cell tells
                 result.failed.append((cell.name, record.status, record.reason))
 
     def _planned(self) -> dict[str, list[str]]:

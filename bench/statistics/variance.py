@@ -99,6 +99,21 @@ def uncertainty(
     return max(alone, _estimate(sides, groups, seed_sd), key=lambda known: known.standard_error)
 
 
+def clustered_error(values: np.ndarray, clusters: Sequence[str]) -> float | None:
+    """Return the standard error of a mean whose values depend on each other within clusters (Liang & Zeger, 1986).
+
+    Args:
+        values: shape (n,).
+        clusters: a label for each value, such as the query that several seeds answered.
+
+    Returns:
+        The error, or None where there is a single cluster.
+    """
+    sums, _ = group_sums((values - values.mean())[:, None], clusters)
+    n = len(sums)
+    return None if n < 2 else float(np.sqrt((sums**2).sum() * n / (n - 1))) / len(values)
+
+
 def degrees_of_freedom(seed_share: float, of_seeds: float, of_queries: float) -> float:
     """Return `df` such that `1/df` is the average over both factors, weighted by their shares of the variance."""
     return 1 / (seed_share / of_seeds + (1 - seed_share) / of_queries)

@@ -92,7 +92,7 @@ class Store:
         for cell in cells:
             if cell.role == "probe":
                 probes.setdefault(cell.fit, {}).update(cell.forgetting)
-        targets = [cell for cell in cells if cell.role != "probe"]
+        targets = [cell for cell in cells if cell.role == "target"]
         for cell in targets:
             cell.forgetting = {**probes.get(cell.fit, {}), **cell.forgetting}
         return targets

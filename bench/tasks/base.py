@@ -18,7 +18,7 @@ from bench.strategy.base import Strategy
 if TYPE_CHECKING:
     import pandas as pd
 
-TARGET, PROBE = "target", "probe"
+TARGET, PROBE, DEVELOPMENT = "target", "probe", "development"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TaskSettings:
     measures: tuple[str, ...] = ()
     top_k: int = 100
     role: str = TARGET
-    """`target`, or `probe`: a dataset outside the domain, on which forgetting is measured."""
+    """`target`; `development`: its development queries; `probe`: a dataset outside the domain."""
     trained: bool = False
     """Whether the fit depends on a seed, so that it differs from what it was before."""
     primary: str = PRIMARY_MEASURE

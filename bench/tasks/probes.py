@@ -49,15 +49,14 @@ def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
 
 def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
     """Return the probe with as many queries as a strategy can answer, drawn by a hash of their ids."""
-    limits = _limits(strategy)
-    qrels = probe.qrels(split)
-    if not limits or len(qrels) <= min(limits):
+    limit, qrels = query_limit(strategy), probe.qrels(split)
+    if limit is None or len(qrels) <= limit:
         return probe
-    drawn = sorted(qrels, key=lambda query: hashlib.sha256(query.encode()).digest())[: min(limits)]
+    drawn = sorted(qrels, key=lambda query: hashlib.sha256(query.encode()).digest())[:limit]
     return replace(probe, splits={**probe.splits, split: {query: qrels[query] for query in drawn}})
 
 
-def _limits(strategy: Strategy) -> list[int]:
-    """Return the limits of a strategy and of its serving components."""
-    own = [strategy.probe_queries] if strategy.probe_queries is not None else []
-    return own + [limit for component in strategy.serving_components for limit in _limits(component)]
+def query_limit(strategy: Strategy) -> int | None:
+    """Return the most queries of a probe that a strategy and its serving components are asked; None is all."""
+    limits = [strategy.probe_queries, *map(query_limit, strategy.serving_components)]
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 
 def test_the_defaults_are_a_small_run_of_what_is_embedded() -> None:
     config = RunConfig()
-    assert config.strategies == ("bm25", "frozen", "prior", "full", "lora")
+    assert config.strategies == ("bm25", "frozen", "prior", "hybrid(frozen)", "full", "lora")
     assert config.datasets == ("pydocs",) and config.model == ("",) and config.seeds == (0,)
     assert config.budgets() == [Budget(steps=60)] and config.top_k == 100 and config.out == "results/default"
 

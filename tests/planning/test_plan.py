@@ -28,9 +28,13 @@ def names(found: Plan) -> set[str]:
     return {fit.name for fit in found.fits}
 
 
+def cells(found: Plan, role: str = "target") -> list[CellSpec]:
+    return [cell for cell in found.cells if cell.role == role]
+
+
 def test_every_combination_is_one_fit_and_one_cell(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="toy,head", seeds="0,1,2", budget={"steps": [5, 10], "examples": [8, 16]}))
-    assert len(found.fits) == len(found.cells) == 2 * 3 * 4
+    assert len(found.fits) == len(cells(found)) == len(cells(found, "development")) == 2 * 3 * 4
     assert len(names(found)) == 24
     assert {(fit.budget.steps, fit.budget.examples) for fit in found.fits} == {(5, 8), (5, 16), (10, 8), (10, 16)}
 
@@ -39,7 +43,7 @@ def test_an_untrained_strategy_is_one_fit_for_all_budgets_and_seeds(toy_config: 
     found = plan(toy_config(strategies="words,toy", seeds="0,1", budget={"steps": [5, 10]}))
     untrained = [fit for fit in found.fits if fit.strategy == "words"]
     assert len(untrained) == 1 and untrained[0].seed is None and not untrained[0].budget.limits
-    assert len([cell for cell in found.cells if cell.strategy == "words"]) == 1
+    assert len([cell for cell in cells(found) if cell.strategy == "words"]) == 1
     other = plan(
         toy_config(strategies="words", baseline="words", seeds="7", budget={"flops": 1e9}, set="train.batch_size=4")
     )
@@ -159,17 +163,82 @@ def test_the_device_counts_under_a_budget_of_time_where_it_is_not_the_fastest(
 
 def test_components_come_first_and_are_shared(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="both(toy),both(both(toy), weight=0.3),toy"))
-    order = [fit.strategy for fit in found.fits]
+    order = [fit.strategy for fit in found.fits if "frozen" not in fit.strategy]
     assert order == ["toy", "both(toy)", "both(both(toy), weight=0.3)"]
     by_name = {fit.name: fit for fit in found.fits}
-    inner = by_name[found.fits[2].components[0]]
+    inner = by_name[next(fit for fit in found.fits if fit.strategy == order[2]).components[0]]
     assert inner.strategy == "both(toy)" and by_name[inner.components[0]].strategy == "toy"
-    assert [cell.strategy for cell in found.cells] == ["both(toy)", "both(both(toy), weight=0.3)", "toy"]
+    measured = [cell.strategy for cell in cells(found) if "frozen" not in cell.strategy]
+    assert measured == ["both(toy)", "both(both(toy), weight=0.3)", "toy"]
 
 
 def test_a_component_has_no_cell_of_its_own(toy_config: Configure) -> None:
     found = plan(toy_config(strategies="both(toy)", baseline="both(toy)"))
     assert [cell.strategy for cell in found.cells] == ["both(toy)"]
+
+
+def test_every_strategy_has_a_development_cell_for_the_queries_of_its_fits(toy_config: Configure) -> None:
+    found = plan(toy_config(strategies="words,toy", seeds="0,1", budget={"steps": [5, 9], "examples": [8, 16]}))
+    samples = [(cell.strategy, cell.seed, cell.samples) for cell in cells(found, "development")]
+    assert len(samples) == 1 + 8
+    every = {(seed, examples) for seed in (0, 1) for examples in (8, 16)}
+    assert [set(one) for strategy, _, one in samples if strategy == "words"] == [every]
+    assert {one for strategy, _, one in samples if strategy == "toy"} == {(each,) for each in every}
+    order = [(cell.fit, cell.role) for cell in found.cells]
+    assert all(order.index((fit, "development")) < order.index((fit, "target")) for fit, _ in order)
+
+
+def test_a_new_seed_asks_the_untrained_strategies_its_development_queries_and_nothing_else(
+    toy_config: Configure,
+) -> None:
+    before, after = (plan(toy_config(strategies="words,toy", seeds=seeds)) for seeds in ("0", "0,1"))
+    new = {cell.name: cell for cell in after.cells if cell.name not in {old.name for old in before.cells}}
+    assert [(cell.strategy, cell.role) for cell in new.values() if cell.seed != 1] == [("words", "development")]
+
+
+def test_the_floor_of_selection_belongs_to_a_development_cell(toy_config: Configure) -> None:
+    plain = plan(toy_config(strategies="words,toy"))
+    changed = plan(toy_config(strategies="words,toy", set="train.selection_floor=5"))
+    one, other = (
+        next(cell for cell in cells(found, "development") if cell.strategy == "words") for found in (plain, changed)
+    )
+    assert one.name != other.name and (one.selection_floor, other.selection_floor) == (100, 5)
+
+
+def test_a_baseline_alone_leaves_nothing_to_choose(toy_config: Configure) -> None:
+    assert cells(plan(toy_config(strategies="toy", baseline="toy")), "development") == []
+
+
+@pytest.mark.parametrize(
+    ("composite", "around"),
+    [
+        ("both(toy)", "both(frozen)"),
+        ("both(toy, weight=0.3)", "both(frozen, weight=0.3)"),
+        ("both(both(toy))", "both(both(frozen))"),
+        ("both(words)", None),
+        ("both(frozen)", None),
+        ("toy", None),
+        ("hybrid(distill(lora, teacher=rerank(frozen)))", "hybrid(frozen)"),
+        ("rerank(hybrid(lora(r=4)))", "rerank(hybrid(frozen))"),
+        ("hybrid(run:some.trec)", None),
+    ],
+)
+def test_a_composite_is_planned_with_the_same_one_around_the_frozen_model(
+    composite: str, around: str | None, toy_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("some.trec").write_text("q1 Q0 d1 1 1.0 x\n")
+    found = plan(toy_config(strategies=composite, baseline="words"))
+    others = [cell.strategy for cell in cells(found) if cell.strategy not in (composite, "words")]
+    assert others == ([around] if around else [])
+    assert any(around in note for note in found.notes) if around else not any("is added: it" in n for n in found.notes)
+
+
+def test_the_frozen_model_in_a_composite_is_the_one_that_the_component_names(
+    toy_config: Configure, fake_model: Path
+) -> None:
+    found = plan(toy_config(strategies=f"both(toy({fake_model}))", baseline="words"))
+    assert f"both(frozen({fake_model}))" in {cell.strategy for cell in cells(found)}
 
 
 def test_a_composite_of_trained_components_has_their_seeds(toy_config: Configure) -> None:

@@ -95,7 +95,7 @@ def test_a_composite_has_one_study_with_its_components(configure: Configure) -> 
 
 def test_two_components_of_one_strategy_have_different_names(configure: Configure) -> None:
     found = plan(configure(strategies="both(dial(kind=plain), dial(kind=plain, log=x))"))
-    request = next(fit.tuning for fit in found.fits if fit.strategy.startswith("both"))
+    request = next(fit.tuning for fit in found.fits if fit.strategy.startswith("both(dial"))
     assert request is not None
     assert [node.path for node in request.study.root.walk()] == ["", "dial-1", "dial-2"]
 

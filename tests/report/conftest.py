@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from bench.store.store import Store
 
 QUERIES = 160
 PROBE_QUERIES = 200
+DEV_QUERIES = 100
+BASELINES = ("base", "frozen")
 ENVIRONMENT = {"machine_class": "Processor X, 2 threads", "python": "3.11.9", "libraries": {"torch": "2.13.0"}}
 
 
@@ -39,6 +41,11 @@ class Plant:
     probes: Mapping[str, float] = field(default_factory=dict)
     """Change on each probe."""
     dev_gain: float | None = None
+    """Gain in the pool and in the development cell. None is neither, but the baseline always has a development cell."""
+    pool_gain: float | None = None
+    """Gain in the pool, where it differs."""
+    dev_made: bool = False
+    """Whether the development queries were made from documents."""
     seconds: float = 60.0
     params: int = 1000
     total_params: int = 22_713_216
@@ -91,15 +98,16 @@ class Planter:
                     "environment": dict(environment),
                     "fingerprints": {"dataset": fingerprint or f"f-{dataset}", "model": "m"},
                 }
+                pool = plant.dev_gain if plant.pool_gain is None else plant.pool_gain
                 dev = (
                     {
                         "base_dev": 0.6,
-                        "best_dev": 0.6 + plant.dev_gain,
-                        "last_dev": 0.6 + plant.dev_gain - 0.02,
+                        "best_dev": 0.6 + pool,
+                        "last_dev": 0.6 + pool - 0.02,
                         "dev_noise": 0.01,
                         "best_step": 120,
                     }
-                    if plant.dev_gain is not None and trained
+                    if pool is not None and trained
                     else {}
                 )
                 record = FitRecord(
@@ -111,7 +119,7 @@ class Planter:
                     status=plant.status,
                     reason=plant.reason,
                     components=list(plant.components),
-                    trains="encoder" if trained else "none",
+                    trains="encoder" if trained and not plant.components else "none",
                     reindex=plant.reindex,
                     hyperparameters=dict(plant.hyperparameters),
                     training={"batch_size": 32},
@@ -182,6 +190,8 @@ class Planter:
                 self.store.begin_cell(cell.cell)
                 ranking = Ranking({f"q{number:03}": [("d1", 2.0), ("d0", 1.0)] for number in range(self.queries)})
                 self.store.put_cell(cell, frame, ranking if plant.is_ranked and frame is not None else None)
+                if (plant.dev_gain is not None or name in BASELINES) and frame is not None:
+                    self.development(record, plant, (limits or {}).get("examples", -1))
                 if plant.status in ("ok", "over_budget"):
                     for probe, change in plant.probes.items():
                         self.probe(record, probe, change)
@@ -204,6 +214,33 @@ class Planter:
             cut = {"recall@1": -0.2, "recall@5": 0.05, "recall@10": 0.12, "recall@100": 0.3}.get(measure, 0.0)
             frame[measure] = np.clip(level + cut, 0, 1)
         return frame
+
+    def development(self, fit: FitRecord, plant: Plant, examples: float = -1, seeds: Sequence[int] = range(6)) -> None:
+        """Write the development cell of a fit. Its gain over a strategy of gain 0 is the planted one to the digit."""
+        frames = []
+        for seed in seeds if fit.seed is None else (fit.seed,):
+            own = 0.0 if fit.seed is None else noise("dev", fit.strategy, seed, size=DEV_QUERIES, spread=0.05)
+            values = 0.5 + noise(fit.dataset, "dev", seed, size=DEV_QUERIES, spread=0.1) + own - np.mean(own)
+            frame = pd.DataFrame({"query": [f"v{seed}-{number:03}" for number in range(DEV_QUERIES)]})
+            frame["group"], frame["seen"], frame["seed"], frame["examples"] = None, False, seed, int(examples)
+            frame["made"] = plant.dev_made
+            for measure in MEASURES:
+                frame[measure] = values + (plant.dev_gain or 0.0)
+            frames.append(frame)
+        cell = CellResult(
+            cell=f"{fit.fit}-development",
+            fit=fit.fit,
+            strategy=fit.strategy,
+            dataset=fit.dataset,
+            split="test",
+            model=fit.model,
+            seed=fit.seed,
+            status="ok",
+            role="development",
+            trained_on=fit.dataset,
+        )
+        self.store.begin_cell(cell.cell)
+        self.store.put_cell(cell, pd.concat(frames, ignore_index=True))
 
     def probe(self, fit: FitRecord, probe: str, change: float) -> None:
         """Write the cell of a probe."""

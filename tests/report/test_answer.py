@@ -105,7 +105,7 @@ def test_the_baseline_is_kept_if_nothing_gains_on_test(planter, plant, untrained
 def test_the_baseline_is_kept_if_development_prefers_it(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=-0.01)})
     assert "Keep base" in first(store)
-    assert "no strategy scored above the base model on development data" in first(store)
+    assert "no strategy scored above it on development queries" in first(store)
     assert "development data preferred the base model in 3 of 3 seeds" in report(store).words
 
 
@@ -119,7 +119,7 @@ def test_the_choice_of_development_data_is_reported_even_if_test_prefers_another
 
 def test_a_pick_by_test_scores_carries_a_warning(planter, plant, untrained):
     store = planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
-    assert "No strategy here has a development score" in answer(store)
+    assert "These records have no development scores" in answer(store)
 
 
 def test_a_loss_is_given_with_its_interval(planter, plant, untrained):

@@ -170,5 +170,5 @@ def test_the_details_keep_every_sentence(store):
     words = to_plain("\n".join(items.items))
     assert section.name == "details"
     assert "big has nDCG@10 0.6" in words and "Holm-adjusted p < 0.001) over 160 test queries and 3 seeds" in words
-    assert "Chosen on development data" in words and "Worse than base: words" in words
+    assert "Chosen on 300 development queries" in words and "Worse than base: words" in words
     assert "Cost of big: 1 min 00 s of charged fitting time" in words and "Minimum detectable difference" in words

@@ -36,11 +36,11 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert main(line) == 0
     captured = capsys.readouterr()
     assert "toy" in captured.out and "5 steps" in captured.out and "report.md" in captured.out
-    assert "2 fits, 2 cells to run, 0 already complete" in captured.err.replace("\n", " ")
+    assert "2 fits, 4 cells to run, 0 already complete" in captured.err.replace("\n", " ")
     assert "words" in (tmp_path / "out" / "report.md").read_text()
     assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
     assert main(line) == 0
-    assert "0 fits, 0 cells to run, 4 already complete" in capsys.readouterr().err.replace("\n", " ")
+    assert "0 fits, 0 cells to run, 6 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +48,7 @@ def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) ->
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert [row["strategy"] for row in found["results"]] == ["toy", "words"]
-    assert found["statuses"] == {"ok": 2} and found["report"] is None and captured.err == ""
+    assert found["statuses"] == {"ok": 4} and found["report"] is None and captured.err == ""
 
 
 def test_some_failed_is_exit_code_1(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,14 +61,14 @@ def test_some_failed_is_exit_code_1(line: list[str], capsys: pytest.CaptureFixtu
 def test_a_dry_run_runs_nothing(line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["kind"] for row in found["to_run"]] == ["fit", "cell", "fit", "cell"]
+    assert [row["kind"] for row in found["to_run"]] == ["fit", "cell", "cell", "fit", "cell", "cell"]
     assert {row["how"] for row in found["to_run"]} == {"rough"} and found["seconds"] > 0
     assert not (tmp_path / "out").exists()
     main([*line, "--quiet", "--no-report"])
     capsys.readouterr()
     main([*line, "--dry-run", "--seeds", "0,1"])
     text = capsys.readouterr().out
-    assert "measured" in text and "1 fit, 1 cell to run, 4 already complete" in text
+    assert "measured" in text and "1 fit, 3 cells to run, 5 already complete" in text
 
 
 def test_a_run_json_says_the_same_as_the_command_line(
@@ -77,13 +77,13 @@ def test_a_run_json_says_the_same_as_the_command_line(
     main([*line, "--quiet", "--no-report"])
     capsys.readouterr()
     assert main(["run", "--config", str(tmp_path / "out" / "run.json"), "--no-report"]) == 0
-    assert "4 already complete" in capsys.readouterr().err.replace("\n", " ")
+    assert "6 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_run_from_python(line: list[str], toy_file: Path, tmp_path: Path) -> None:
     main([*line, "--quiet", "--no-report"])
     outcome = run_api(str(tmp_path / "out" / "run.json"), quiet=True, seeds=[0, 1])
-    assert outcome.done == 2
+    assert outcome.done == 4, "a fit with two cells, and the other strategy's development queries of that seed"
     assert sorted(outcome.frame()["strategy"]) == ["toy", "toy", "words"]
 
 

@@ -59,7 +59,7 @@ def test_a_run_is_scored_and_repeated_to_the_byte_and_threads_move_only_last_dig
     run_in: Callable[..., RunResult],
 ) -> None:
     run, repeated = run_in("first"), run_in("again")
-    assert run.statuses == Counter(ok=3)
+    assert run.statuses == Counter(ok=6)
     first, again = cells_of(run), cells_of(repeated)
     for name, cell in first.items():
         other = again[name]

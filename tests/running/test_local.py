@@ -149,11 +149,12 @@ def test_an_interrupted_run_resumes(toy_config: Configure, tmp_path: Path) -> No
     wait_for(lambda: not alive(child))
     store = Store(Path(config.out))
     assert [fit.strategy for fit in store.fits()] == ["toy"] and store.problems() == []
-    stood = store.fits()[0].environment, store.cells()[0].cost
+    stood = store.fits()[0].environment, store.results()[0].cost
     rest = toy_config(strategies="toy,head(bonus=2)", baseline="toy")
     outcome = run(rest)
-    assert outcome.statuses == {"ok": 2} and outcome.done == 2
-    assert (store.fit(outcome.plan.fits[0].name).environment, store.cell(outcome.plan.cells[0].name).cost) == stood
+    assert outcome.statuses == {"ok": 4} and outcome.done == 3
+    target = next(cell.name for cell in outcome.plan.cells if cell.role == "target")
+    assert (store.fit(outcome.plan.fits[0].name).environment, store.cell(target).cost) == stood
 
 
 def test_a_process_has_the_current_folder_and_variables_of_its_parent(

@@ -83,7 +83,7 @@ def test_the_report_says_that_training_on_shuffled_pairs_forgets(
     planted: RunConfig, run_inline: Callable[[RunConfig], RunResult]
 ) -> None:
     outcome = run_inline(planted)
-    assert outcome.statuses == {"ok": 4}, outcome.failed
+    assert outcome.statuses == {"ok": 6}, outcome.failed
     run = load_run(outcome.store)
     words = build(Analysis(run)).words
     assert "shuffled forgets on everyday: nDCG@10 falls from 0." in words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +24,16 @@ RunInline = Callable[[RunConfig], RunResult]
 
 
 def test_a_second_run_does_nothing(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
-    config = toy_config(strategies="words,both(toy)", baseline="words", seeds="0,1", probes=str(probe_folder))
+    config = toy_config(strategies="words,both(words),toy", baseline="words", seeds="0,1", probes=str(probe_folder))
     first = run_inline(config)
-    assert first.done == len(first.plan.fits) + len(first.plan.cells) == 5 + 6
-    assert first.exit_code == 0 and first.statuses == {"ok": 6}
+    fits = {"words": 1, "both(words)": 1, "toy": 2}
+    cells = {"words": 3, "both(words)": 3, "toy": 6}  # test, development and probe of each fit
+    assert Counter(fit.strategy for fit in first.plan.fits) == fits
+    assert Counter(cell.strategy for cell in first.plan.cells) == cells
+    assert not first.failed
+    assert first.done == 4 + 12 and first.exit_code == 0 and first.statuses == {"ok": 12}
     second = run_inline(config)
-    assert second.done == 0 and second.statuses == {"ok": 6}
+    assert second.done == 0 and second.statuses == {"ok": 12}
 
 
 def test_a_new_probe_dataset_or_composite_trains_nothing_again(
@@ -52,7 +57,7 @@ def test_failed_fits_run_again_only_on_request(toy_config: Configure, run_inline
     assert again.done == 0 and again.exit_code == 1
     assert again.failed[0][1:] == ("failed", "ValueError: the first line")
     retried = run_inline(config.replace(overwrite="failed"))
-    assert retried.done == 2 and len(marker.read_text().splitlines()) == 2
+    assert retried.done == 3 and len(marker.read_text().splitlines()) == 2
 
 
 def test_not_applicable_fits_are_not_retried(toy_config: Configure, run_inline: RunInline) -> None:

@@ -15,7 +15,9 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.conclusion import seeds_of
 from bench.report.costs import cost_of, is_composite
+from bench.report.credit import credit
 from bench.report.decision import Decision, decide
+from bench.report.development import dev_gain
 from bench.report.document import Block, Heading, Items, Paragraph, Section
 from bench.report.findings import Finding
 from bench.report.old_index import old_index
@@ -25,6 +27,9 @@ from bench.report.text import code, strong
 _SMALL_COST = 0.5
 """A saving is named where a cost is below this share of the pick's. Smaller savings decide nothing, as times vary."""
 _SAVINGS = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
+NO_LABELS = (
+    "No labelled evidence chose: with so few labels, the queries were made from titles and sentences of documents."
+)
 _REINDEX = {
     "none": "an existing index stays as it is",
     "transform": "stored vectors must be transformed once",
@@ -55,6 +60,7 @@ def _items(analysis: Analysis, comparison: Comparison) -> list[str]:
     return [
         *_result(analysis, comparison, decision),
         *_how_chosen(decision),
+        *_credits(analysis, comparison),
         *_rivals(analysis, comparison, decision),
         *_for_less(analysis, comparison, decision),
         *_ceiling(analysis, comparison),
@@ -86,23 +92,39 @@ def _result(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
 
 
 def _how_chosen(decision: Decision) -> list[str]:
-    if decision.by == "development":
-        ranked = sorted(decision.scores, key=lambda score: -score.gain)
-        gains = ", ".join(
-            f"{code(score.label)} {numbers.signed(score.gain)}"
-            + (f" (SE {numbers.score(score.noise)})" if score.noise is not None else "")
-            for score in ranked[:4]
-        )
-        return [
-            f"Chosen on development data by the mean gain over the base model in nDCG@10: {gains}. Test data only "
-            "report the choice."
-        ]
     if decision.by == "test":
         return [
-            f"No strategy here has a development score, so {code(decision.picked)} was picked by its test score. The "
-            "best of several looks better than it is: confirm its gain on other queries."
+            f"These records have no development scores, so {code(decision.picked)} was picked by its test score. The "
+            "best of several looks better than it is: confirm its gain on other queries. The same command again adds "
+            "development scores."
         ]
-    return []
+    if not decision.scores:
+        return []
+    gains = ", ".join(
+        f"{code(score.label)} {numbers.signed(score.gain.mean)}"
+        + (f" (SE {numbers.score(score.gain.error)})" if score.gain.error is not None else "")
+        for score in decision.scores[:4]
+    )
+    queries = numbers.plural(decision.scores[0].gain.n_queries, "development query", "development queries")
+    sentences = [
+        f"Chosen on {queries}, searched in the whole corpus, by the mean gain over the baseline: {gains}. Test data "
+        "only confirm the choice."
+    ]
+    if decision.by == "made":
+        sentences.append(f"{NO_LABELS} They repeat words of their documents, which favours lexical search.")
+    if decision.instead_of:
+        picked = code(decision.picked)
+        sentences.append(f"{code(decision.instead_of)} came first, but its gain over {picked} is not established.")
+    if decision.without_score:
+        names = ", ".join(map(code, decision.without_score))
+        sentences.append(f"Without a development score, so not chosen from: {names}.")
+    return sentences
+
+
+def _credits(analysis: Analysis, comparison: Comparison) -> list[str]:
+    """Return what each composite's gain is made of."""
+    found = (credit(analysis, comparison, label) for label in comparison.scored)
+    return [one.sentence(comparison.baseline) for one in found if one is not None]
 
 
 def _list(findings: Sequence[Finding]) -> str:
@@ -122,7 +144,7 @@ def _rivals(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
         sentences.append(f"Also better than {baseline}: {names}.")
     if decision.label != comparison.baseline:
         pairs = [(f, pair) for f in better if (pair := analysis.pair(comparison, decision.label, f.label))]
-        ahead = [f for f, pair in pairs if _verdict_on(pair, f.label) == "better"]
+        ahead = [f for f, pair in pairs if pair.verdict_of(f.label) == "better"]
         if ahead:
             names = ", ".join(code(f.label) for f in ahead)
             sentences.append(f"Better than {pick} on test data, which development data did not show: {names}.")
@@ -162,11 +184,19 @@ def _rivals(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     return sentences
 
 
-def _verdict_on(pair: Finding, label: str) -> str:
-    """Return the verdict of a pair as seen from `label`."""
-    if pair.label == label or pair.verdict not in ("better", "worse"):
-        return pair.verdict
-    return "worse" if pair.verdict == "better" else "better"
+def close_behind(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the strategies whose development gain is within two standard errors of the chosen one's, the best first.
+
+    The composite in whose place the chosen one was taken is not among them: the answer speaks of it elsewhere.
+    """
+    close = []
+    for score in decision.scores:
+        if score.label in (decision.picked, decision.instead_of) or decision.picked == comparison.baseline:
+            continue
+        gain = dev_gain(analysis.run, comparison, decision.picked, score.label)
+        if gain is not None and gain.error is not None and gain.mean < 2 * gain.error:
+            close.append(score.label)
+    return close
 
 
 def _for_less(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
@@ -361,13 +391,11 @@ def _limits(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     seeds = [len(candidate.usable) for candidate in comparison.candidates.values() if candidate.trained]
     if max(seeds, default=0) == 1:
         sentences.append("With one seed, the intervals do not account for variance over seeds.")
-    if decision.by == "development" and len(decision.scores) > 1:
-        first, second = sorted(decision.scores, key=lambda score: -score.gain)[:2]
-        if first.noise is not None and first.best - second.best < 2 * first.noise:
-            sentences.append(
-                f"Another development sample could change the choice: {code(second.label)} is within two standard "
-                f"errors of {code(first.label)}."
-            )
+    if close := close_behind(analysis, comparison, decision):
+        sentences.append(
+            f"Another development sample could change the choice: {', '.join(map(code, close))} "
+            f"{'is' if len(close) == 1 else 'are'} within two standard errors of {code(decision.picked)}."
+        )
     missing = [label for label, candidate in comparison.candidates.items() if not candidate.usable]
     if missing:
         sentences.append(f"Without a usable result, so not part of this answer: {', '.join(map(code, missing))}.")

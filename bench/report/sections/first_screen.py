@@ -17,7 +17,7 @@ from bench.report.findings import Finding
 from bench.report.intervals import Drawn, axis_of, figures
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
-from bench.report.sections.answer import for_less
+from bench.report.sections.answer import NO_LABELS, close_behind, for_less
 from bench.report.text import code, strong
 
 _PROBES = 3
@@ -252,10 +252,12 @@ def _bullets(analysis: Analysis, comparison: Comparison, decision: Decision) -> 
 
 def _why(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     sentences = []
-    if decision.by == "development" and decision.scores:
-        ranked = sorted(decision.scores, key=lambda score: -score.gain)
-        best = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain)}" for score in ranked[:2])
-        sentences.append(f"Best of {len(ranked)} on development queries: {best}. Test queries only report.")
+    if decision.scores:
+        ranked = decision.scores
+        best = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain.mean)}" for score in ranked[:2])
+        sentences.append(f"Best of {len(ranked)} on {decision.evidence}: {best}. Test queries only confirm.")
+        if decision.by == "made":
+            sentences.append(NO_LABELS)
     elif decision.by == "test":
         sentences.append(
             f"{code(decision.picked)} was picked by its test score, as none has a development score: its gain is "
@@ -345,10 +347,8 @@ def _next(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
     for one in for_less(analysis, comparison, decision)[:1]:
         margin = numbers.score(comparison.margin.value)
         sentences.append(f"A limit on cost: {code(one.label)} needs {one.savings[0]}, and loses {margin} at most.")
-    if decision.by == "development" and len(decision.scores) > 1:
-        best, second = sorted(decision.scores, key=lambda score: -score.gain)[:2]
-        if best.noise is not None and best.best - second.best < 2 * best.noise:
-            sentences.append(f"Other development queries: {code(second.label)} is within their noise.")
+    for label in close_behind(analysis, comparison, decision)[:1]:
+        sentences.append(f"Other development queries: {code(label)} is within their noise.")
     sentences += _labels(analysis, comparison, decision)
     seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
     if seeds == 1:

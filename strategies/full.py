@@ -25,7 +25,7 @@ class Full(EncoderStrategy):
         """The usual learning rate of small encoders."""
 
         lr: float = 5e-5
-        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 1e-3)}
 
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""

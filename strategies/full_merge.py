@@ -37,7 +37,7 @@ class FullMerge(EncoderStrategy):
 
         lr: float = 5e-5
         share: float = -1.0
-        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 2e-4)}
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 1e-3)}
 
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""

@@ -18,7 +18,7 @@ from bench.store.studies import Study
 
 _COLUMNS = (
     "strategy", "trials", "default in the search", "nDCG@10", "best other trial", "difference", "standard error",
-    "default since",
+    "default since", "winner at an edge",
 )  # fmt: skip
 TRIALS = 4
 """Trials of a complete study, the default included. A finite space may hold fewer."""
@@ -62,6 +62,7 @@ def _row(study: Study) -> tuple[str, ...]:
         f"{difference:+.4f}",
         f"{error:.4f}",
         _outcome(study),
+        ", ".join(f"{name}: {edge} tried" for name, edge in study.edges.items()) or "no",
     )
 
 

@@ -89,8 +89,20 @@ class Study(StoredModel):
     @property
     def best(self) -> Trial | None:
         """The trial with the highest value; the earliest one among equals."""
-        scored = [trial for trial in self.trials if trial.value is not None]
-        return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+        return best_of(self.trials)
+
+    @property
+    def edges(self) -> dict[str, str]:
+        """The ranges in which the best trial has the `highest` or the `lowest` value that was tried.
+
+        A better value may lie beyond.
+        """
+        return edges(self.trials, [name for name, param in self.space.items() if param["kind"] != "Choice"])
+
+    @property
+    def tried(self) -> dict[str, list[Any]]:
+        """The values of each dimension that were tried: the lowest and highest number, or every text."""
+        return ranges_of(self.trials)
 
     @property
     def seconds(self) -> float:
@@ -149,17 +161,40 @@ class Study(StoredModel):
             "gain": None if gain is None else gain[0],
             "gain_error": None if gain is None else gain[1],
             "tied": [trial.number for trial in self.tied],
-            "tied_ranges": tied_ranges(self.tied),
+            "tied_ranges": ranges_of(self.tied),
+            "tried": self.tried,
+            "edges": self.edges,
             "seconds": self.seconds,
             "note": self.note,
         }
 
 
-def tied_ranges(tied: Sequence[Trial]) -> dict[str, list[Any]]:
-    """Return for each dimension the values of equally good trials: the lowest and highest number, or every text."""
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the trial with the highest value, the earliest one among equals; None where no trial has a value."""
+    scored = [trial for trial in trials if trial.value is not None]
+    return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+
+def edges(trials: Sequence[Trial], names: Sequence[str]) -> dict[str, str]:
+    """Return dimension -> `highest` or `lowest`, where the best trial has that value of all that were tried.
+
+    Args:
+        trials: those without a value count as tried.
+        names: the numeric dimensions to look at.
+    """
+    best, found = best_of(trials), {}
+    for name in names if best is not None else ():
+        values = {trial.params[name] for trial in trials}
+        if best is not None and len(values) > 1 and best.params[name] in (min(values), max(values)):
+            found[name] = "highest" if best.params[name] == max(values) else "lowest"
+    return found
+
+
+def ranges_of(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """Return for each dimension the values of some trials: the lowest and highest number, or every text."""
     ranges: dict[str, list[Any]] = {}
-    for name in tied[0].params if tied else ():
-        values = [trial.params[name] for trial in tied]
+    for name in trials[0].params if trials else ():
+        values = [trial.params[name] for trial in trials]
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         ranges[name] = [min(values), max(values)] if numeric else sorted(set(values), key=str)
     return ranges

@@ -80,8 +80,29 @@ def test_one_fit_of_a_composite_includes_its_components(planter: Any, plant: Any
 def test_the_certainty_of_the_choice_and_failed_trials_are_reported(tuned: Any) -> None:
     words = build(Analysis(tuned)).words
     # 0.01 behind with a standard error of 0.017 is as good; the default is 0.11 behind with one of 0.1
+    assert "highest that was tried" not in words, "a trial with a higher rate diverged"
     assert "big: 2 of 4 trials are within one standard error of the best (lr 0.002 to 0.004)" in words
     assert "1 trial diverged or failed" in words
+
+
+def test_the_report_says_what_was_tried_and_where_the_winner_is_at_an_edge(
+    planter: Any, plant: Any, untrained: Any
+) -> None:
+    planter.run({"base": untrained(), "big": plant(gains=(0.1,))})
+    folder = planter.store.folder / "tuning" / STUDY.study
+    records.begin(folder, STUDY.with_trials(()))
+    for trial in STUDY.trials[:3]:
+        records.append(folder, trial)
+    for fit in planter.store.fits():
+        if fit.strategy == "big":
+            fit.tuning = STUDY.first(3).summary()
+            assert fit.tuning["edges"] == {"lr": "highest"} and fit.tuning["tried"] == {"lr": [0.001, 0.004]}
+            planter.store.put_fit(fit, planter.store.curve(fit.fit))
+    words = build(Analysis(load_run(planter.store))).words
+    assert (
+        "Tried: lr 0.001 to 0.004. The chosen lr is the highest that was tried, so a better one may lie beyond."
+        in words
+    )
 
 
 def test_the_best_so_far_is_drawn(tuned: Any) -> None:

@@ -54,6 +54,41 @@ def test_the_first_four_after_the_default_lie_in_different_quarters_of_every_ran
     assert sorted(params["hybrid.method"] for params in tried) == ["rrf", "rrf", "weighted", "weighted"]
 
 
+def rising(count: int, direction: float) -> list[Trial]:
+    """Trials of a space in which the rate is the better the higher (direction 1) or the lower (direction -1) it is."""
+    trials: list[Trial] = []
+    while len(trials) < count:
+        params = sampling.propose({"lr": SPACE["lr"]}, {"lr": 5e-4}, trials, len(trials))
+        assert params is not None
+        trials.append(Trial(number=len(trials), params=params, value=direction * math.log10(params["lr"])))
+    return trials
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_range_whose_edge_wins_is_extended_from_trial_4_on_up_to_27_times(direction: float) -> None:
+    rates = [trial.params["lr"] for trial in rising(12, direction)]
+    edge, step, end = (max, 3.0, 1e-2) if direction > 0 else (min, 1 / 3, 1e-5)
+    before = edge(rates[:4])
+    assert rates[4] == pytest.approx(before * step, rel=0.01)
+    assert rates[5] == pytest.approx(before * step**2, rel=0.01)
+    beyond = [rate for rate in rates if (rate > 1e-2 if direction > 0 else rate < 1e-5)]
+    assert 2 <= len(beyond) and abs(math.log(edge(beyond) / end)) <= math.log(27.0) + 0.01
+    assert len({repr(rate) for rate in rates}) == 12
+
+
+def test_an_edge_that_does_not_win_is_not_extended() -> None:
+    assert all(1e-5 <= trial.params["lr"] <= 1e-2 for trial in run(12))
+
+
+def test_a_diverged_trial_ends_the_extension() -> None:
+    trials = rising(4, 1.0)
+    diverged = sampling.propose({"lr": SPACE["lr"]}, {"lr": 5e-4}, trials, 4)
+    assert diverged is not None
+    trials.append(Trial(number=4, params=diverged, status="diverged"))
+    following = sampling.propose({"lr": SPACE["lr"]}, {"lr": 5e-4}, trials, 5)
+    assert following is not None and following["lr"] < diverged["lr"] * 2
+
+
 def test_an_interrupted_study_ends_with_the_same_trials() -> None:
     whole = run(9)
     for stopped_after in (1, 6):

@@ -10,7 +10,7 @@ from bench.report import numbers
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Table
 from bench.report.load import LoadedRun, budget_label
 from bench.report.text import clean, code
-from bench.store.studies import Study, tied_ranges
+from bench.store.studies import Study, ranges_of
 
 Group = tuple[str, str, str]
 """Dataset, model and budget of studies that may stand in one table."""
@@ -108,14 +108,25 @@ def _certainty(study: Study) -> str:
     failed = [trial for trial in study.trials if trial.value is None]
     failures = f" {numbers.plural(len(failed), 'trial')} diverged or failed." if failed else ""
     tried = numbers.plural(len(study.trials), "trial")
+    rest = f" {_tried(study)}{failures}"
     if len(tied) == 1:
-        return f"{name}: the best of {tried} leads every other by more than one standard error.{failures}"
+        return f"{name}: the best of {tried} leads every other by more than one standard error.{rest}"
     default = ", including the default," if any(trial.number == 0 for trial in tied) else ""
-    ranges = "; ".join(f"{clean(option)} {_range(values)}" for option, values in tied_ranges(tied).items())
+    ranges = "; ".join(f"{clean(option)} {_range(values)}" for option, values in ranges_of(tied).items())
     return (
         f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}). The choice "
-        f"among them is chance.{failures}"
+        f"among them is chance.{rest}"
     )
+
+
+def _tried(study: Study) -> str:
+    """Return what was tried, and where the best trial lies at an edge of it."""
+    values = "; ".join(f"{clean(option)} {_range(values)}" for option, values in study.tried.items())
+    edges = " ".join(
+        f"The chosen {clean(option)} is the {edge} that was tried, so a better one may lie beyond."
+        for option, edge in study.edges.items()
+    )
+    return f"Tried: {values}.{' ' + edges if edges else ''}"
 
 
 def _range(values: Sequence[Any]) -> str:

@@ -97,7 +97,7 @@ def test_the_report_says_what_was_tried_and_where_the_winner_is_at_an_edge(
         if fit.strategy == "big":
             fit.tuning = STUDY.first(3).summary()
             assert fit.tuning["edges"] == {"lr": "highest"} and fit.tuning["tried"] == {"lr": [0.001, 0.004]}
-            planter.store.put_fit(fit, planter.store.curve(fit.fit))
+            planter.store.put_fit(fit)
     words = build(Analysis(load_run(planter.store))).words
     assert (
         "Tried: lr 0.001 to 0.004. The chosen lr is the highest that was tried, so a better one may lie beyond."

@@ -72,3 +72,9 @@ def test_a_size_parameter_is_an_option_of_a_strategy_that_trains(name: str) -> N
         assert set(size_parameter.options) <= {field.name for field in fields(config)}
         assert size_parameter.least >= 1
         assert REGISTRY.get(name).trains != "none"
+
+
+def test_the_range_of_full_reaches_the_rate_that_won_for_top_layers() -> None:
+    """Both train whole weights of the encoder; a range that ends below cannot find what the other found."""
+    highest = REGISTRY.get("full").Config.space["lr"]
+    assert not isinstance(highest, Choice) and highest.high >= REGISTRY.get("top-layers").Config().lr  # type: ignore[attr-defined]

@@ -90,6 +90,8 @@ def _show(result: RunResult, config: RunConfig, report: Path | None) -> None:
     table = Table("strategy", "dataset", "budget", "seeds", config.primary, "unseen", "fit", "status", box=None)
     for column in (3, 4, 5, 6):
         table.columns[column].justify = "right"
+    for column in (0, 1, 2):
+        table.columns[column].overflow = "fold"  # names that differ at their end alone must not be cut
     keys = ["dataset", "model", "budget", "strategy"]
     groups = frame.groupby(keys, sort=False, dropna=False) if len(frame) else ()
     for (dataset, _, budget, strategy), rows in groups:

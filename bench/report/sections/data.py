@@ -47,7 +47,8 @@ def section(analysis: Analysis) -> Section:
     ]
     table = Table("data", "The data of each comparison", columns, rows)
     cells = [cell for cell in (*run.results, *run.probes) if cell.fit in run.fits]
-    of_fits = {note for fit in run.fits.values() for note in fit.report.get("notes") or []}
+    trained = (fit for fit in run.fits.values() if fit.seed is not None)  # the section on training has their notes
+    of_fits = {note for fit in trained for note in fit.report.get("notes") or []}
     notes = sorted({clean(note) for cell in cells for note in cell.notes if note not in of_fits})
     blocks: list[Block] = [table] if rows else [Paragraph("No cell was scored.")]
     if overlaps:

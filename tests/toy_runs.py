@@ -15,6 +15,7 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.planning.jobs import Job
 from bench.running.executors import Event, Handle
 from bench.running.job import run_job
+from bench.running.judge import Judge
 from bench.running.run import Run, RunResult
 from bench.store.store import Store
 
@@ -194,7 +195,7 @@ class Silent:
 
 
 class InProcess:
-    """An executor without processes: it runs each job as it is submitted."""
+    """An executor without processes: it runs each job as it is submitted, beside its judge."""
 
     slots = 1
 
@@ -204,7 +205,10 @@ class InProcess:
 
     def submit(self, job: Job) -> Handle:
         self.events.append(Event(job.name, "started"))
-        status, reason = run_job(job, self.store, self.execution, lambda name, values: self.add(job, name, values))
+        judge = Judge.of(job.spec, self.store, self.execution.data_dir)
+        status, reason = run_job(
+            job, self.store, self.execution, lambda name, values: self.add(job, name, values), judge
+        )
         self.add(job, "ended", {"status": status, "reason": reason})
         return job.name
 

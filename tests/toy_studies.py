@@ -13,7 +13,11 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
 from bench.running.environment import JobEnvironment
+from bench.running.judge import Judge
+from bench.running.tuning.objective import Objective
+from bench.running.tuning.study import run_trials
 from bench.store.store import Store
+from bench.store.studies import Study
 
 DIALS = '''
 from __future__ import annotations
@@ -186,9 +190,19 @@ def study(configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec
 
 @pytest.fixture
 def environment(tmp_path: Path, dials: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Datasets, models and strategies, with a store and a vector cache of their own."""
+    """Models and strategies, with a store and a vector cache of their own."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     with JobEnvironment(
         Store(tmp_path / "run"), ExecutionSettings(strategy_files=(str(dials),), device="cpu")
     ) as found:
         yield found
+
+
+def objective_of(spec: StudySpec, environment: JobEnvironment) -> Objective:
+    """Return what fits and scores the trials of a study, with a judge in this process."""
+    return Objective(spec, environment, Judge.of(spec, environment.store))
+
+
+def trials_of(spec: StudySpec, environment: JobEnvironment) -> Study:
+    """Run the trials of a study with a judge in this process."""
+    return run_trials(spec, environment, Judge.of(spec, environment.store))

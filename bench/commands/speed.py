@@ -34,7 +34,7 @@ def main(
     from bench.expression import parse_list
     from bench.models.locate import base_model
     from bench.planning.registry import Registry
-    from bench.running.worker import set_threads
+    from bench.running.process import set_threads
     from bench.speed.measuring import COMPARISONS, measure, sentences, table
     from bench.speed.workload import FULL, QUICK, Workload
     from bench.store.provenance import cores

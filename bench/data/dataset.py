@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -117,6 +117,12 @@ class Dataset:
         """Yield the relevant (query, document) pairs of a split, ordered by query and document id."""
         yield from positive_pairs(self.qrels(split), self.queries, self.corpus)
 
+    def unjudged(self, split: str | None) -> UnjudgedDataset:
+        """Return the corpus and the queries that a split judges, without judgements. None stands for no queries."""
+        corpus = replace(self.corpus)  # a copy without `positions`, which is large and quickly made again
+        judged = self.judged(split) if split is not None else ()
+        return UnjudgedDataset(self.info, corpus, {query: self.queries[query] for query in judged})
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over corpus, queries and qrels, independent of the layout and order of files."""
@@ -145,11 +151,44 @@ class SimilarityDataset:
         """The dataset's name."""
         return self.info.name
 
+    def unjudged(self, split: str | None) -> UnjudgedPairs:
+        """Return the sentence pairs without their graded similarities. There is one split."""
+        return UnjudgedPairs(self.info, self.first, self.second)
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the content."""
         rows = list(zip(self.first, self.second, self.scores, strict=True))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class UnjudgedDataset:
+    """What a process that runs a strategy's code may read of a test split: corpus and queries, no judgement."""
+
+    info: DatasetInfo
+    corpus: Corpus
+    queries: Mapping[str, str]
+    """Id -> text of the queries that the split judges, in the order of their ids."""
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.info.name
+
+
+@dataclass(frozen=True)
+class UnjudgedPairs:
+    """What a process that runs a strategy's code may read of a similarity dataset: sentences, no graded similarity."""
+
+    info: DatasetInfo
+    first: Sequence[str]
+    second: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.info.name
 
 
 @dataclass(frozen=True)

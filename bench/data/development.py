@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.data.dataset import Dataset, Qrels, TrainingData
+from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels, TrainingData
 from bench.data.pseudo import pseudo_queries
 from bench.data.splits import SELECTION_FLOOR, training_data
 from bench.data.text import normalise
@@ -30,6 +30,30 @@ class DevelopmentSample:
     qrels: Qrels
     made: bool
     """Whether the queries were made from documents, so that no label says what is relevant."""
+
+
+@dataclass(frozen=True)
+class DevelopmentSet:
+    """A dataset with samples of its development queries and their judgements, without its test queries."""
+
+    info: DatasetInfo
+    corpus: Corpus
+    groups: Mapping[str, str]
+    samples: tuple[DevelopmentSample, ...]
+
+    def unjudged(self, split: str | None) -> UnjudgedDevelopment:
+        """Return the corpus and the queries of each sample, without judgements."""
+        return UnjudgedDevelopment(self.info, replace(self.corpus), tuple(sample.queries for sample in self.samples))
+
+
+@dataclass(frozen=True)
+class UnjudgedDevelopment:
+    """What a process that runs a strategy's code may read of a development cell."""
+
+    info: DatasetInfo
+    corpus: Corpus
+    samples: tuple[Mapping[str, str], ...]
+    """The queries (id -> text) of each sample, in the order in which they were drawn."""
 
 
 def development_sample(

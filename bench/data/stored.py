@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
+import sys
 import tempfile
 from abc import abstractmethod
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import IO, Any, overload
 
 STORED_BYTES = 256 * 1024**2
 """Size of a corpus file above which its texts stay in a file. A gzipped file counts four times."""
@@ -43,7 +45,7 @@ class StoredTexts(_Texts):
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115 - lives as long as its texts
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115 - lives as long as its texts
         self._ends = array("Q", [0])
         self._map: mmap.mmap | None = None
 
@@ -53,6 +55,15 @@ class StoredTexts(_Texts):
         self._file.write(encoded)
         self._ends.append(self._ends[-1] + len(encoded))
         self._map = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Hand the open file over to another process, so that the texts exist once. Only `multiprocessing` can."""
+        if sys.platform == "win32":
+            return _stored, (list(self),)
+        from multiprocessing.reduction import DupFd
+
+        self._file.flush()
+        return _opened, (DupFd(self._file.fileno()), self._ends)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -69,6 +80,22 @@ class StoredTexts(_Texts):
             self._file.flush()
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._map
+
+
+def _opened(duplicate: Any, ends: array[int]) -> StoredTexts:
+    """Return texts whose file another process has handed over."""
+    texts = StoredTexts.__new__(StoredTexts)
+    texts._file = os.fdopen(duplicate.detach(), "r+b", buffering=_BUFFER_BYTES)
+    texts._ends, texts._map = ends, None
+    return texts
+
+
+def _stored(texts: Sequence[str]) -> StoredTexts:
+    """Return texts that another process has handed over one by one."""
+    stored = StoredTexts()
+    for text in texts:
+        stored.append(text)
+    return stored
 
 
 class Joined(_Texts):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bench.budget import Budget
-from bench.data.dataset import Dataset, Pair, TrainingData, positive_pairs
-from bench.data.splits import training_data
+from bench.data.dataset import Pair, TrainingData, positive_pairs
 from bench.errors import BenchError
 from bench.exporting.selection import latest_config
 from bench.expression import parse
 from bench.planning.build import build, needs_of
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment, training_settings
+from bench.running.judge import TrainingRequest
+from bench.running.judge_process import judge_process
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -44,13 +45,11 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     config_of_fit = kind.Config.parse(record.hyperparameters)
     if "pairs" not in needs_of(kind, config_of_fit, environment.registry):
         raise BenchError(f"--final-refit: {record.strategy} trains on no labels, so there is nothing to fit again")
-    config = latest_config(environment.store)
-    dataset = _dataset(environment, record, config.get("datasets", ()))
-    examples = (record.budget.get("limits") or {}).get("examples")
     training = training_settings(record.training)
-    split, floor = config.get("split", "test"), training.selection_floor
-    data = training_data(dataset, record.seed or 0, examples, split, selection_floor=floor)
-    all_labels, dev_pairs = with_development(data, dataset)
+    store, execution = environment.store, environment.execution
+    request = _request(environment, record, training.selection_floor)
+    with judge_process(request, store, execution.data_dir, execution.threads) as judge:
+        all_labels, dev_pairs = with_development(judge.training_data())
     resources = environment.resources(record.environment.get("model_source", ""), training)
     hyperparameters = _with_choices(config_of_fit, record.report.get("chosen") or {})
     components = [environment.strategy(component) for component in record.components]
@@ -64,9 +63,9 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     return Refit(strategy, report, len(all_labels.pairs), dev_pairs, environment.meter.seconds)
 
 
-def with_development(data: TrainingData, dataset: Dataset) -> tuple[TrainingData, int]:
+def with_development(data: TrainingData) -> tuple[TrainingData, int]:
     """Return the data with their development pairs among the training pairs, and the number of these pairs."""
-    dev_pairs: list[Pair] = list(positive_pairs(data.dev_qrels, data.dev_queries, dataset.corpus))
+    dev_pairs: list[Pair] = list(positive_pairs(data.dev_qrels, data.dev_queries, data.corpus))
     pairs = sorted([*data.pairs, *dev_pairs], key=lambda pair: (pair.query_id, pair.doc_id))
     return replace(data, pairs=pairs, dev_queries={}, dev_qrels={}), len(dev_pairs)
 
@@ -77,12 +76,16 @@ def _with_choices(config: StrategyConfig, choices: Mapping[str, Any]) -> Strateg
     return config if not names else type(config).parse({**vars(config), **{name: choices[name] for name in names}})
 
 
-def _dataset(environment: JobEnvironment, record: FitRecord, names: Iterable[str]) -> Dataset:
-    for name in names:
-        dataset = environment.dataset(name)
-        if isinstance(dataset, Dataset) and dataset.fingerprint == record.fingerprints.get("dataset"):
-            return dataset
-    raise BenchError(
-        f"--final-refit: no dataset that the run names has the content of {record.dataset!r}. It is gone, or has "
-        "changed since the fit"
+def _request(environment: JobEnvironment, record: FitRecord, selection_floor: int) -> TrainingRequest:
+    """Return what the fit may see of the dataset that it was made on."""
+    config = latest_config(environment.store)
+    return TrainingRequest(
+        datasets=tuple(config.get("datasets", ())),
+        fingerprint=record.fingerprints.get("dataset", ""),
+        refusal=f"--final-refit: no dataset that the run names has the content of {record.dataset!r}. It is gone, or "
+        "has changed since the fit",
+        seed=record.seed or 0,
+        examples=(record.budget.get("limits") or {}).get("examples"),
+        test_split=config.get("split", "test"),
+        selection_floor=selection_floor,
     )

@@ -1,4 +1,4 @@
-"""What the process of one job has: datasets, base models, resources, and fitted strategies from the store."""
+"""What the process of one job has: base models, resources, and fitted strategies from the store. No dataset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from bench.training.selection import DevelopmentPools
 from bench.training.tracking import Tracking
 
 if TYPE_CHECKING:
-    from bench.data.dataset import Dataset, SimilarityDataset
     from bench.models.base import BaseModel
     from bench.retrieval.cache import VectorCache
     from bench.strategy.base import Strategy
@@ -48,7 +47,6 @@ class JobEnvironment:
     meter: Meter = field(default_factory=Meter)
     pools: DevelopmentPools = field(default_factory=DevelopmentPools, init=False, repr=False)
     _resources: dict[tuple[str, TrainingSettings], Resources] = field(default_factory=dict, init=False, repr=False)
-    _datasets: dict[str, Dataset | SimilarityDataset] = field(default_factory=dict, init=False, repr=False)
     _fitted: dict[tuple[str, int], Strategy] = field(default_factory=dict, init=False, repr=False)
 
     def __enter__(self) -> JobEnvironment:
@@ -87,16 +85,6 @@ class JobEnvironment:
         """The folder of the run for step times that were measured on this class of machine."""
         machine = machine_class(self.execution.threads, self.execution.device)
         return self.store.folder / "calibrations" / named(machine, {"machine": machine})
-
-    def dataset(self, name: str) -> Dataset | SimilarityDataset:
-        """Return a dataset, which is read once."""
-        if name not in self._datasets:
-            from bench.data.locate import load_dataset
-
-            self._datasets[name] = load_dataset(
-                name, Path(self.execution.data_dir) if self.execution.data_dir else None
-            )
-        return self._datasets[name]
 
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""

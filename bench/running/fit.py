@@ -12,18 +12,19 @@ import numpy as np
 
 from bench.budget import OVERRUN, Budget
 from bench.config.execution import ExecutionSettings
-from bench.data.dataset import Corpus, Dataset, TrainingData
+from bench.data.dataset import Corpus, TrainingData
 from bench.data.files import named_in_errors
 from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import encoder_of, uncached
 from bench.encoders.strategy import EncoderStrategy
-from bench.errors import BenchError, NotApplicableError
+from bench.errors import BenchError
 from bench.models.checks import model_notes
 from bench.planning.build import build, config_of
 from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment
+from bench.running.judge import JobJudge
 from bench.running.recording import fit_record, put_failed_fit
 from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
@@ -42,32 +43,39 @@ _MOVED = 1e-6
 
 
 def run_fit(
-    spec: FitSpec, store: Store, execution: ExecutionSettings | None = None, progress: Progress = silent
+    spec: FitSpec,
+    store: Store,
+    judge: JobJudge,
+    execution: ExecutionSettings | None = None,
+    progress: Progress = silent,
 ) -> FitRecord:
     """Run one fit, put it into the store and return its record. A failed fit has a record too, with its reason.
 
     Args:
         spec: the fit.
         store: the store of the run, which holds the fits of its components.
+        judge: hands over the training data, and ends.
         execution: how the work is done.
         progress: is called with what happens.
     """
     try:
         with JobEnvironment(store, execution or ExecutionSettings(), progress, fit=spec.name) as environment:
             spec, study = with_chosen_options(spec, store)
-            return _fit(spec, environment, study)
+            return _fit(spec, environment, study, judge)
     except Exception as error:  # whatever a strategy raises: the record carries the reason, and the run continues
         status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
-def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None) -> FitRecord:
+def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, judge: JobJudge) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
 
     store, meter = environment.store, environment.meter
     folder = store.begin_fit(spec.name)
-    data = _data(spec, environment)
+    environment.progress("stage", {"name": "data"})
+    data = judge.training_data()
+    judge.close()
     resources = environment.resources(spec.model, spec.training)
     if resources.model.fingerprint != (spec.fingerprints or {}).get("model", resources.model.fingerprint):
         raise BenchError(f"model {resources.model.name!r} changed after the run was planned: run again")
@@ -148,24 +156,6 @@ def _all_components(components: Iterable[str], store: Store) -> set[str]:
     for component in list(fits):
         fits |= _all_components(store.fit(component).components, store)
     return fits
-
-
-def _data(spec: FitSpec, environment: JobEnvironment) -> TrainingData:
-    """Return the data that `fit` may see: only the corpus for a strategy that declares no need of labels."""
-    from bench.data.splits import training_data
-
-    environment.progress("stage", {"name": "data"})
-    dataset = environment.dataset(spec.dataset)
-    if dataset.fingerprint != (spec.fingerprints or {}).get("dataset", dataset.fingerprint):
-        raise BenchError(f"dataset {spec.dataset} changed after the run was planned: run again")
-    if not isinstance(dataset, Dataset):
-        if spec.needs:
-            raise NotApplicableError(f"{spec.dataset} holds sentence pairs and no corpus")
-        return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
-    if "pairs" not in spec.needs:
-        return TrainingData(dataset.name, (), {}, {}, dataset.corpus, spec.seed or 0)
-    floor = spec.training.selection_floor
-    return training_data(dataset, spec.seed or 0, spec.budget.examples, spec.test_split, selection_floor=floor)
 
 
 def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnvironment) -> dict[str, Any]:

@@ -1,6 +1,11 @@
 """What a task type is: how one fitted strategy is measured on one dataset, and what comes of it.
 
-There is one evaluator per type of dataset: `retrieval` and `similarity`. `evaluator_of` finds it.
+A measurement has two halves, in two processes:
+
+- `observe` runs the strategy's code. It gets corpus and queries, no judgements, and returns rankings and costs.
+- `score` compares the rankings with the judgements. No code of a strategy runs in its process.
+
+There is one `Evaluator` per task type: `retrieval`, `similarity` and `development`. `evaluator_of` finds it.
 """
 
 from __future__ import annotations
@@ -9,8 +14,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.data.dataset import Dataset, SimilarityDataset
-from bench.progress import Progress, silent
+from bench.data.dataset import UnjudgedDataset, UnjudgedPairs
+from bench.progress import Progress
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
@@ -36,16 +41,28 @@ class TaskSettings:
     """The measure that decides: forgetting and drift are given in it."""
     display_name: str = ""
     """The dataset's name in the records."""
-    positives: Callable[[], Collection[str]] = tuple
-    """Returns the documents that were positives in training: they make test queries seen."""
-    target: Callable[[], Dataset | SimilarityDataset | None] = lambda: None
-    """Returns the dataset of the fit, whose documents join a saturated probe."""
-    progress: Progress = silent
+
+
+class ProbeJudge(Protocol):
+    """Answers what observing a probe depends on. It tells no judgement and no score."""
+
+    def is_saturated(self, ranking: Ranking | None, limit: int | None) -> bool:
+        """Return whether a loss could hardly show in this ranking of the probe before adaptation.
+
+        Args:
+            ranking: None where there is no such ranking.
+            limit: the most queries that the strategy is asked; None is all.
+        """
+        ...
+
+    def target(self) -> UnjudgedDataset | UnjudgedPairs:
+        """Return the dataset of the fit, whose documents join a saturated probe."""
+        ...
 
 
 @dataclass
 class Measurements:
-    """What an evaluator measured: the part of a cell's record that does not come from its fit."""
+    """What was measured: the part of a cell's record that does not come from its fit."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     strata: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -62,10 +79,25 @@ class Measurements:
 class Evaluator(Protocol):
     """Measures one task type."""
 
-    def __call__(self, strategy: Strategy, dataset: Any, settings: TaskSettings) -> Measurements:
-        """Measure a fitted strategy on a dataset.
+    def observe(
+        self, strategy: Strategy, dataset: Any, settings: TaskSettings, judge: ProbeJudge, progress: Progress
+    ) -> Any:
+        """Return what a fitted strategy answers, and what answering costs: plain values that can be pickled.
 
         Raises:
             NotApplicableError: the strategy cannot do this task.
+        """
+        ...
+
+    def score(
+        self, observed: Any, dataset: Any, settings: TaskSettings, positives: Callable[[], Collection[str]]
+    ) -> Measurements:
+        """Compare what was observed with the judgements.
+
+        Args:
+            observed: from `observe`.
+            dataset: with its judgements. The texts of its corpus are not used.
+            settings: the same as those of `observe`.
+            positives: returns the documents that were positives in training: they make test queries seen.
         """
         ...

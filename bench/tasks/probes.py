@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.data.dataset import Corpus, Dataset
+from bench.data.dataset import Corpus, DatasetInfo, UnjudgedDataset
 from bench.records import PRIMARY_MEASURE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CEILING = 0.9
 _MOST_ADDED = 100_000
 
 
-def is_saturated(dataset: Dataset, before: PerQuery | None) -> bool:
+def is_saturated(info: DatasetInfo, before: PerQuery | None) -> bool:
     """Return whether a loss could hardly show among the probe's own documents.
 
     A strategy without an encoder has no `before`. The catalogue's figure for the frozen model then decides, so that all
@@ -27,10 +27,10 @@ def is_saturated(dataset: Dataset, before: PerQuery | None) -> bool:
     """
     if before is not None:
         return before.mean(PRIMARY_MEASURE) >= CEILING
-    return dataset.info.expected.get("frozen", {}).get(PRIMARY_MEASURE, 0.0) >= CEILING
+    return info.expected.get("frozen", {}).get(PRIMARY_MEASURE, 0.0) >= CEILING
 
 
-def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
+def with_distractors(probe: UnjudgedDataset, target: UnjudgedDataset) -> UnjudgedDataset:
     """Return the probe with the target's documents added to its corpus, as documents that no query judges relevant.
 
     The added documents get ids of their own. Copies of a probe's document are left out, because they would compete with
@@ -47,13 +47,12 @@ def with_distractors(probe: Dataset, target: Dataset) -> Dataset:
     return replace(probe, corpus=Corpus(ids, [*probe.corpus.texts, *(text for _, text in added)]))
 
 
-def subsample_queries(probe: Dataset, split: str, strategy: Strategy) -> Dataset:
-    """Return the probe with as many queries as a strategy can answer, drawn by a hash of their ids."""
-    limit, qrels = query_limit(strategy), probe.qrels(split)
-    if limit is None or len(qrels) <= limit:
-        return probe
-    drawn = sorted(qrels, key=lambda query: hashlib.sha256(query.encode()).digest())[:limit]
-    return replace(probe, splits={**probe.splits, split: {query: qrels[query] for query in drawn}})
+def draw_queries(queries: Iterable[str], limit: int | None) -> list[str]:
+    """Return the ids of as many queries as `limit` allows, drawn by a hash of their ids. None allows all."""
+    ids = list(queries)
+    if limit is None or len(ids) <= limit:
+        return ids
+    return sorted(ids, key=lambda query: hashlib.sha256(query.encode()).digest())[:limit]
 
 
 def query_limit(strategy: Strategy) -> int | None:

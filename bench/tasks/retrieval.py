@@ -2,58 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, UnjudgedDataset
 from bench.data.templates import template_groups
 from bench.errors import NotApplicableError
 from bench.evaluation.forgetting import forgetting
 from bench.evaluation.strata import seen_queries, strata
+from bench.progress import Progress
 from bench.retrieval.lexical import LexicalIndex
+from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
-from bench.tasks.base import PROBE, TARGET, Measurements, TaskSettings
-from bench.tasks.drift import measure_drift
-from bench.tasks.probes import is_saturated, subsample_queries, with_distractors
-from bench.tasks.search import SearchResult, judged_queries, search
+from bench.tasks.base import PROBE, TARGET, Measurements, ProbeJudge, TaskSettings
+from bench.tasks.drift import DriftObservations, observe_drift, score_drift
+from bench.tasks.probes import draw_queries, query_limit, with_distractors
+from bench.tasks.search import score, search
 from bench.tasks.serving_cost import serving_cost
 
 
-def evaluate_retrieval(strategy: Strategy, dataset: Dataset, settings: TaskSettings) -> Measurements:
-    """Index, search and score. On a target also measure costs and drift, on a probe what training changed."""
-    measured = Measurements()
-    if settings.role == PROBE:
-        dataset = subsample_queries(dataset, settings.split, strategy)
-        result, dataset = _search_probe(measured, dataset, strategy, settings)
-    else:
-        result = search(strategy, dataset, settings)
-    scores, index = result.scores, result.index
-    # ids of another corpus mean other documents, so on a probe nothing counts as seen
-    positives = settings.positives() if settings.role == TARGET else ()
-    seen = seen_queries(dataset.qrels(settings.split), positives)
-    measured.metrics, measured.n_queries, measured.n_docs = scores.means(), len(scores), len(dataset.corpus)
-    measured.strata = strata(scores, seen)
-    if (recall := getattr(index, "search_recall", None)) is not None:
-        measured.cost["search_recall"] = recall
-        measured.notes.append(
-            f"search among {measured.n_docs:,} documents is approximate: on a sample it found {recall:.1%} of the best"
+@dataclass
+class RetrievalObservations:
+    """What a strategy answered on a retrieval dataset, and what answering cost. Plain values."""
+
+    ranking: Ranking
+    n_docs: int
+    """Documents that were searched, distractors included."""
+    limit: int | None = None
+    """The most queries of a probe that the strategy was asked; None is all."""
+    before: Ranking | None = None
+    """On a probe: of the same composition around the untouched base encoder, where there is one."""
+    cost: dict[str, Any] = field(default_factory=dict)
+    drift: DriftObservations | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class RetrievalEvaluator:
+    """Measures rankings. On a target also costs and drift, on a probe what training changed."""
+
+    def observe(
+        self,
+        strategy: Strategy,
+        dataset: UnjudgedDataset,
+        settings: TaskSettings,
+        judge: ProbeJudge,
+        progress: Progress,
+    ) -> RetrievalObservations:
+        """Index and search."""
+        if settings.role == PROBE:
+            limit = query_limit(strategy)
+            drawn = sorted(draw_queries(dataset.queries, limit))
+            dataset = replace(dataset, queries={query: dataset.queries[query] for query in drawn})
+            observed, index = _observe_probe(strategy, dataset, settings, limit, judge, progress)
+            observed.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
+        else:
+            ranking, index = search(strategy, dataset, settings, progress)
+            observed = RetrievalObservations(ranking, len(dataset.corpus))
+        if (recall := getattr(index, "search_recall", None)) is not None:
+            observed.cost["search_recall"] = recall
+            observed.notes.append(
+                f"search among {observed.n_docs:,} documents is approximate: "
+                f"on a sample it found {recall:.1%} of the best"
+            )
+        observed.notes += _lexical_notes(index, dataset.queries)
+        if settings.role == TARGET:
+            progress("stage", {"name": "cost"})
+            observed.cost |= serving_cost(strategy, index, dataset.corpus, dataset.queries, settings.top_k)
+            if settings.trained:
+                progress("stage", {"name": "drift"})
+                observed.drift = observe_drift(strategy, index, dataset, settings)
+        return observed
+
+    def score(
+        self,
+        observed: RetrievalObservations,
+        dataset: Dataset,
+        settings: TaskSettings,
+        positives: Callable[[], Collection[str]],
+    ) -> Measurements:
+        """Score the rankings, and split the scores into seen and unseen queries."""
+        queries = {query: dataset.queries[query] for query in asked(dataset, settings, observed.limit)}
+        scores, ranking = score(observed.ranking, dataset, settings, queries)
+        # ids of another corpus mean other documents, so on a probe nothing counts as seen
+        known = positives() if settings.role == TARGET else ()
+        qrels = dataset.qrels(settings.split)
+        seen = seen_queries({query: qrels[query] for query in queries}, known)
+        measured = Measurements(
+            metrics=scores.means(),
+            strata=strata(scores, seen),
+            n_queries=len(scores),
+            n_docs=observed.n_docs,
+            cost=dict(observed.cost),
+            notes=list(observed.notes),
+            ranking=ranking,
         )
-    queries = judged_queries(dataset, settings.split)
-    measured.notes += _lexical_notes(index, queries)
-    if settings.role == TARGET:
-        settings.progress("stage", {"name": "cost"})
-        measured.cost |= serving_cost(strategy, index, dataset.corpus, queries, settings.top_k)
-        if settings.trained:
-            settings.progress("stage", {"name": "drift"})
-            measured.drift = measure_drift(strategy, result, measured.strata, seen, dataset, settings)
-    else:
-        measured.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
-    frame = scores.to_frame()
-    groups = dataset.groups or template_groups(queries)
-    frame.insert(1, "group", [groups.get(query) for query in scores.queries])
-    frame.insert(2, "seen", [query in seen for query in scores.queries])
-    measured.per_query, measured.ranking = frame, result.ranking
-    return measured
+        if observed.drift is not None:
+            measured.drift = score_drift(observed.drift, scores, measured.strata, seen, dataset, settings)
+        if observed.before is not None:
+            before, _ = score(observed.before, dataset, settings, queries)
+            measured.forgetting[settings.display_name] = dict(
+                forgetting(before, scores, settings.primary, dataset.groups or None)
+            )
+        frame = scores.to_frame()
+        groups = dataset.groups or template_groups(queries)
+        frame.insert(1, "group", [groups.get(query) for query in scores.queries])
+        frame.insert(2, "seen", [query in seen for query in scores.queries])
+        measured.per_query = frame
+        return measured
+
+
+def asked(dataset: Dataset, settings: TaskSettings, limit: int | None) -> list[str]:
+    """Return the judged queries that a strategy with such a limit is asked, in the order of their ids."""
+    return sorted(draw_queries(dataset.judged(settings.split), limit))
 
 
 def _lexical_notes(index: Any, queries: Mapping[str, str]) -> list[str]:
@@ -72,29 +133,34 @@ def _lexical_notes(index: Any, queries: Mapping[str, str]) -> list[str]:
     return [terms, warning] if warning else [terms]
 
 
-def _search_probe(
-    measured: Measurements, dataset: Dataset, strategy: Strategy, settings: TaskSettings
-) -> tuple[SearchResult, Dataset]:
-    """Search a probe, and compare it with the same composition around the untouched base encoder.
+def _observe_probe(
+    strategy: Strategy,
+    dataset: UnjudgedDataset,
+    settings: TaskSettings,
+    limit: int | None,
+    judge: ProbeJudge,
+    progress: Progress,
+) -> tuple[RetrievalObservations, Any]:
+    """Search a probe with a strategy, and with the same composition around the untouched base encoder.
 
     Returns:
-        The result, and the probe as it was searched.
+        What was observed, and the strategy's index.
     """
+    notes: list[str] = []
     base = strategy.untrained_counterpart()
     if base is not None and not settings.trained:  # nothing was trained: before and after are one
         base = strategy
-    before = search(base, dataset, settings) if base else None
-    target = settings.target() if is_saturated(dataset, before.scores if before else None) else None
-    if isinstance(target, Dataset):
+    before = search(base, dataset, settings, progress) if base else None
+    target = judge.target() if judge.is_saturated(before[0] if before else None, limit) else None
+    if isinstance(target, UnjudgedDataset):
         own, dataset = len(dataset.corpus), with_distractors(dataset, target)
-        measured.notes.append(
+        notes.append(
             f"{dataset.name} is near its ceiling among its own {own:,} documents, so it is searched among "
             f"{len(dataset.corpus):,}: those and the documents of {target.name}"
         )
-        before = search(base, dataset, settings) if base else None
-    result = before if before and base is strategy else search(strategy, dataset, settings)
-    if before is not None:
-        measured.forgetting[settings.display_name] = dict(
-            forgetting(before.scores, result.scores, settings.primary, dataset.groups or None)
-        )
-    return result, dataset
+        before = search(base, dataset, settings, progress) if base else None
+    ranking, index = before if before and base is strategy else search(strategy, dataset, settings, progress)
+    observed = RetrievalObservations(
+        ranking, len(dataset.corpus), limit=limit, before=before[0] if before else None, notes=notes
+    )
+    return observed, index

@@ -1,46 +1,54 @@
-"""Searches a dataset's judged queries with a strategy, and scores the ranking."""
+"""Searches the judged queries of a dataset with a strategy, and scores a ranking."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, DatasetInfo, UnjudgedDataset
 from bench.evaluation.measures import PerQuery, evaluate
+from bench.progress import Progress
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
 from bench.tasks.base import TaskSettings
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """Scores, the ranking that was scored, and the index it came from."""
-
-    scores: PerQuery
-    ranking: Ranking
-    index: Any
-
-
-def search(strategy: Strategy, dataset: Dataset, settings: TaskSettings) -> SearchResult:
-    """Index the corpus, search it for the judged queries of the split, and score the ranking."""
-    settings.progress("stage", {"name": "index"})
+def search(
+    strategy: Strategy, dataset: UnjudgedDataset, settings: TaskSettings, progress: Progress
+) -> tuple[Ranking, Any]:
+    """Index the corpus and search it for the queries. Return the ranking and the index."""
+    progress("stage", {"name": "index"})
     index = strategy.index(dataset.corpus)
-    settings.progress("stage", {"name": "search"})
-    ranking = strategy.search(judged_queries(dataset, settings.split), index, depth(dataset, settings))
-    return SearchResult(*score(ranking, dataset, settings), index)
+    progress("stage", {"name": "search"})
+    ranking = strategy.search(dict(dataset.queries), index, depth(dataset.info, settings))
+    return plain(ranking), index
 
 
-def judged_queries(dataset: Dataset, split: str) -> dict[str, str]:
-    """Return the texts of the queries that the split judges."""
-    return {query: dataset.queries[query] for query in dataset.judged(split)}
+def plain(ranking: Ranking) -> Ranking:
+    """Return the ranking as builtin types, so that the scoring process needs no code of the strategy to read it."""
+    return Ranking(
+        {str(query): [(str(doc), float(score)) for doc, score in hits] for query, hits in ranking.hits.items()}
+    )
 
 
-def depth(dataset: Dataset, settings: TaskSettings) -> int:
+def depth(info: DatasetInfo, settings: TaskSettings) -> int:
     """Return how many documents to search for: one more where a query's own document is dropped."""
-    return settings.top_k + dataset.info.drop_same_id
+    return settings.top_k + info.drop_same_id
 
 
-def score(ranking: Ranking, dataset: Dataset, settings: TaskSettings) -> tuple[PerQuery, Ranking]:
-    """Return the measures per query, and the ranking as it was scored: cut, without the query's own document."""
+def score(
+    ranking: Ranking, dataset: Dataset, settings: TaskSettings, queries: Collection[str] | None = None
+) -> tuple[PerQuery, Ranking]:
+    """Return the measures per query, and the ranking as it was scored: cut, without the query's own document.
+
+    Args:
+        ranking: of a search.
+        dataset: with the judgements.
+        settings: split, measures and cut.
+        queries: the judged queries that were asked; None is all.
+    """
     ranking = (ranking.without_same_id() if dataset.info.drop_same_id else ranking).top(settings.top_k)
-    return evaluate(ranking, dataset.qrels(settings.split), settings.measures), ranking
+    qrels = dataset.qrels(settings.split)
+    if queries is not None:
+        qrels = {query: qrels[query] for query in queries}
+    return evaluate(ranking, qrels, settings.measures), ranking

@@ -12,6 +12,8 @@ import pytest
 
 from bench.cli import main
 from bench.config.schema import from_mapping
+from bench.data.dataset import Dataset
+from bench.data.locate import load_dataset
 from bench.errors import BenchError
 from bench.exporting.selection import FitSelection, execution_settings, select_fit
 from bench.planning.plan import plan
@@ -64,9 +66,9 @@ def test_measures_of_ir_measures_are_in_the_records(finished_run: Store) -> None
 
     cell = next(cell for cell in finished_run.results() if cell.strategy == "frozen")
     run = finished_run.ranking(cell.cell).as_run()
-    with JobEnvironment(finished_run, execution_settings(finished_run)) as environment:
-        config = finished_run.invocations()[-1]["config"]
-        qrels = environment.dataset(config["datasets"][0]).qrels("test")  # type: ignore[union-attr]
+    dataset = load_dataset(finished_run.invocations()[-1]["config"]["datasets"][0])
+    assert isinstance(dataset, Dataset)
+    qrels = dataset.qrels("test")
     expected = ir_measures.calc_aggregate([ir_measures.parse_measure("Judged@10")], qrels, run)
     assert cell.metrics["Judged@10"] == pytest.approx(next(iter(expected.values())))
     assert "P(rel=1)@5" in cell.metrics or "P@5" in cell.metrics or "precision@5" in cell.metrics

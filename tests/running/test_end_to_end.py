@@ -11,6 +11,7 @@ import pytest
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping
+from bench.data.locate import load_dataset
 from bench.records import CellResult
 from bench.running.environment import JobEnvironment
 from bench.running.run import Run, RunResult
@@ -94,7 +95,7 @@ def test_a_run_is_scored_and_repeated_to_the_byte_and_threads_move_only_last_dig
 
     with JobEnvironment(run.store, ExecutionSettings(device="cpu")) as environment:
         strategy = environment.strategy(first["lora"].fit)
-        dataset: Any = environment.dataset(run.store.invocations()[-1]["config"]["datasets"][0])
+        dataset: Any = load_dataset(run.store.invocations()[-1]["config"]["datasets"][0])
         queries = {query: dataset.queries[query] for query in dataset.judged("test")}
         found = strategy.search(queries, strategy.index(dataset.corpus), 100)
     kept = run.store.ranking(first["lora"].cell)

@@ -183,7 +183,7 @@ def test_loaded_libraries_use_the_threads_of_the_job() -> None:
     code = (
         "import faiss, numpy, scipy.linalg, torch\n"
         "from threadpoolctl import threadpool_info\n"
-        "from bench.running.worker import set_threads\n"
+        "from bench.running.process import set_threads\n"
         "set_threads(1)\n"
         "print(torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info()))"
     )

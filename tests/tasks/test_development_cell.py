@@ -10,15 +10,16 @@ import pytest
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, Dataset, TrainingData
-from bench.data.development import DevelopmentSample
+from bench.data.development import DevelopmentSample, DevelopmentSet
 from bench.data.sample import sample_dataset
 from bench.errors import NotApplicableError
 from bench.evaluation.measures import evaluate
+from bench.progress import silent
 from bench.records import FitReport
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
 from bench.tasks.base import DEVELOPMENT, Measurements, TaskSettings
-from bench.tasks.development import evaluate_development
+from bench.tasks.development import DevelopmentEvaluator
 
 
 class Index:
@@ -84,7 +85,11 @@ def samples(dataset: Dataset) -> list[DevelopmentSample]:
 
 def measure(strategy: Strategy, dataset: Dataset) -> Measurements:
     settings = TaskSettings(measures=("ndcg@10", "recall@10"), role=DEVELOPMENT)
-    return evaluate_development(strategy, dataset, samples(dataset), settings)
+    judged = DevelopmentSet(dataset.info, dataset.corpus, dataset.groups, tuple(samples(dataset)))
+    evaluator = DevelopmentEvaluator()
+    judge: Any = None  # a development cell asks it nothing
+    observed = evaluator.observe(strategy, judged.unjudged(None), settings, judge, silent)
+    return evaluator.score(observed, judged, settings, tuple)
 
 
 def strategy(kind: Any) -> Any:

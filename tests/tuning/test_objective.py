@@ -16,9 +16,10 @@ from bench.errors import BenchError
 from bench.planning.plan import plan
 from bench.planning.study_spec import StudySpec
 from bench.running.tuning import objective as module
-from bench.running.tuning.objective import LoadedOnce, Objective, folds_of
-from bench.running.tuning.study import folder_of, load_completed, run_trials
+from bench.running.tuning.objective import LoadedOnce, folds_of
+from bench.running.tuning.study import folder_of, load_completed
 from bench.store.studies import TRIALS_FILE
+from tests.toy_studies import objective_of, trials_of
 
 
 def logged(tmp_path: Path) -> list[dict[str, Any]]:
@@ -41,7 +42,7 @@ def test_folds_split_the_training_queries_and_keep_the_development_queries(tiny_
 def test_a_trial_is_the_mean_over_folds_and_never_sees_a_test_query(
     study: StudySpec, environment: Any, tmp_path: Path, tiny_dataset: Any
 ) -> None:
-    found = Objective(study, environment)(0, {"quality": 0.5})
+    found = objective_of(study, environment)(0, {"quality": 0.5})
     assert found.status == "ok" and len(found.folds) == 3
     assert found.value == pytest.approx(sum(found.folds) / 3)
     assert len(found.scores) == len(tiny_dataset.qrels("train"))
@@ -56,13 +57,13 @@ def test_with_many_training_queries_the_development_split_scores_a_trial(
     study: StudySpec, environment: Any, tmp_path: Path, tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FOLDED_BELOW", 10)
-    found = Objective(study, environment)(0, {"quality": 0.5})
+    found = objective_of(study, environment)(0, {"quality": 0.5})
     assert len(found.folds) == 1 and len(found.scores) == len(tiny_dataset.qrels("dev"))
     assert [set(seen["dev"]) for seen in logged(tmp_path)] == [set(tiny_dataset.qrels("dev"))]
 
 
 def test_divergence_prunes_a_trial_at_its_first_fold(study: StudySpec, environment: Any, tmp_path: Path) -> None:
-    found = Objective(study, environment)(3, {"quality": 0.95})
+    found = objective_of(study, environment)(3, {"quality": 0.95})
     assert (found.status, found.value, found.folds) == ("diverged", None, [])
     assert "the loss was nan" in found.reason
     assert len(logged(tmp_path)) == 1
@@ -71,7 +72,7 @@ def test_divergence_prunes_a_trial_at_its_first_fold(study: StudySpec, environme
 def test_a_trial_that_fails_is_recorded_and_a_default_that_fails_ends_the_study(
     configure: Callable[..., RunConfig], study_in: Callable[..., StudySpec], environment: Any
 ) -> None:
-    objective = Objective(study_in(plan(configure())), environment)
+    objective = objective_of(study_in(plan(configure())), environment)
     found = objective(2, {"quality": 0.5, "kind": "never"})
     assert (found.status, found.value) == ("failed", None)
     assert found.reason == "RuntimeError: this kind never works"
@@ -81,7 +82,7 @@ def test_a_trial_that_fails_is_recorded_and_a_default_that_fails_ends_the_study(
 
 def test_a_study_is_run_resumed_and_extended(study: StudySpec, environment: Any, tmp_path: Path) -> None:
     study = replace(study, trials=4)
-    whole = run_trials(study, environment)
+    whole = trials_of(study, environment)
     assert [trial.number for trial in whole.trials] == [0, 1, 2, 3]
     assert whole.trials[0].params == {"quality": 0.1}
     assert whole.best is not None and whole.best.value == max(trial.value or 0 for trial in whole.trials)
@@ -92,7 +93,7 @@ def test_a_study_is_run_resumed_and_extended(study: StudySpec, environment: Any,
     path.write_text("".join(lines[:2]) + lines[2][:40])  # the process was killed while it wrote
     assert load_completed(study, environment.store) is None
     fitted = len(logged(tmp_path))
-    again = run_trials(replace(study, trials=5), environment)
+    again = trials_of(replace(study, trials=5), environment)
     assert len(logged(tmp_path)) - fitted <= 3 * 3, "the first two trials are not made again"
     assert [trial.params for trial in again.trials[:4]] == [trial.params for trial in whole.trials]
     assert [trial.value for trial in again.trials[:4]] == [trial.value for trial in whole.trials]
@@ -101,10 +102,10 @@ def test_a_study_is_run_resumed_and_extended(study: StudySpec, environment: Any,
 
 def test_too_few_labels_keep_the_defaults(study: StudySpec, environment: Any) -> None:
     study = replace(study, training=replace(study.training, selection_floor=100))
-    found = run_trials(study, environment)
+    found = trials_of(study, environment)
     assert found.trials == () and found.best is None
     assert found.note == "40 labels, fewer than 100: shipped defaults"
-    assert run_trials(study, environment) == found
+    assert trials_of(study, environment) == found
 
 
 def test_a_composite_and_its_components_are_tried_together(
@@ -112,7 +113,7 @@ def test_a_composite_and_its_components_are_tried_together(
 ) -> None:
     config = configure(strategies="both(dial, plain)", set=["train.selection_floor=20", "dial.kind=plain"])
     spec = study_in(plan(config), "both(dial, plain)")
-    low, high = (Objective(spec, environment)(0, {"share": 0.5, "dial.quality": quality}) for quality in (0.1, 0.85))
+    low, high = (objective_of(spec, environment)(0, {"share": 0.5, "dial.quality": quality}) for quality in (0.1, 0.85))
     assert low.value is not None and high.value is not None and high.value > low.value
 
 
@@ -136,7 +137,7 @@ def test_a_dataset_of_sentence_pairs_is_refused(study: StudySpec, environment: A
     folder.mkdir()
     (folder / "test.jsonl").write_text('{"s1": "a b", "s2": "a c", "score": 3.0}\n{"s1": "x", "s2": "y", "score": 1}\n')
     with pytest.raises(BenchError):
-        run_trials(replace(study, dataset=str(folder), name="other"), environment)
+        trials_of(replace(study, dataset=str(folder), name="other"), environment)
 
 
 def test_no_fit_of_a_study_inherits_the_settings_of_another(
@@ -154,7 +155,7 @@ def test_no_fit_of_a_study_inherits_the_settings_of_another(
         return plain(self, *args)
 
     monkeypatch.setattr(kind, "fit", fit)
-    objective = Objective(study, environment)
+    objective = objective_of(study, environment)
     for number in range(2):
         assert objective(number, {"quality": 0.5}).status == "ok"
     assert settings == [replace(study.training, selection_floor=1)] * 6

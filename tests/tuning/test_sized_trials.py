@@ -11,7 +11,7 @@ from bench.errors import NotApplicableError
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
 from bench.running.environment import JobEnvironment
-from bench.running.tuning.objective import Objective
+from tests.toy_studies import objective_of
 
 Configure = Callable[..., RunConfig]
 
@@ -26,7 +26,7 @@ def test_a_trial_keeps_a_size_that_the_user_sets(
 ) -> None:
     budget = {"steps": 1, "trainable_params": ["2%"]}
     config = configure(strategies=strategy, budget=budget, set="train.selection_floor=20")
-    objective = Objective(study_in(plan(config), strategy), environment)
+    objective = objective_of(study_in(plan(config), strategy), environment)
     if fits:
         assert objective(0, {}).status == "ok"
     else:

@@ -3,6 +3,8 @@
 Processes are forked from a server that has imported the heavy libraries and has done no tensor work. A fork takes
 0.25 s, after one start of about 5 s. Where a GPU or the platform does not allow forking, each process is spawned, which
 takes about 6 s. The executor watches the exit of each process, not only its messages.
+
+A second process beside each job is its judge: it reads the dataset, and no code of a strategy runs there.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from typing import Any
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
 from bench.records import USABLE
-from bench.running import worker
+from bench.running import judge_process, worker
 from bench.running.executors import Event, Handle
+from bench.running.judge import request_of
+from bench.running.process import Surroundings
 from bench.running.process_group import (
     Identity,
     descendants,
@@ -38,6 +42,7 @@ PRELOAD = (
     "torch", "transformers", "sentence_transformers", "peft", "datasets", "pandas", "scipy.stats", "pytrec_eval",
     "bm25s", "sentence_transformers.sentence_transformer.trainer", "bench.training.encoder_task",
     "bench.retrieval.encode", "bench.evaluation.measures", "bench.running.job", "bench.running.worker",
+    "bench.running.judge_process",
 )  # fmt: skip
 """What the fork server imports once for all processes."""
 _GRACE_SECONDS = 3.0
@@ -56,6 +61,8 @@ _OOM_COUNTS = Path("/sys/fs/cgroup/memory.events")
 class _Running:
     job: Job
     process: BaseProcess
+    judge: BaseProcess
+    """Holds the dataset with its judgements. It ends when the process of the job does."""
     connection: Connection
     log: Path
     oom_kills: int
@@ -82,7 +89,7 @@ class LocalExecutor:
     Args:
         store: the store of the run.
         execution: how jobs do their work.
-        start_method: `forkserver` or `spawn`; None chooses.
+        start_method: `forkserver` or `spawn`; None chooses. A plain fork is refused.
         preload: modules that the fork server imports.
     """
 
@@ -95,7 +102,10 @@ class LocalExecutor:
     ) -> None:
         self.slots = execution.jobs
         self._store, self._execution = store, execution
-        self._context: Any = multiprocessing.get_context(start_method or best_start_method(execution))
+        method = start_method or best_start_method(execution)
+        if method == "fork":
+            raise ValueError("a fork of this process would hold the judgements that planning has read")
+        self._context: Any = multiprocessing.get_context(method)
         if self._context.get_start_method() == "forkserver":
             self._context.set_forkserver_preload(list(preload))
         self._running: dict[Handle, _Running] = {}
@@ -103,22 +113,35 @@ class LocalExecutor:
 
     def submit(self, job: Job) -> Handle:
         """Start the process of a job."""
-        log = self._store.folder / "logs" / f"{job.name}.log"
+        folder, execution, surroundings = self._store.folder, self._execution, Surroundings.here()
+        log = folder / "logs" / f"{job.name}.log"
+        log.unlink(missing_ok=True)
         ours, theirs = self._context.Pipe(duplex=False)
-        surroundings = worker.Surroundings.here()
-        arguments = (theirs, job, self._store.folder, self._execution, log, surroundings)
+        to_job, to_judge = self._context.Pipe()
+        judge_arguments = (
+            to_job, request_of(job.spec), Store(folder, job.lease), execution.data_dir, execution.threads, log,
+            surroundings,
+        )  # fmt: skip
+        arguments = (theirs, to_judge, job, folder, execution, log, surroundings)
+        judge = self._context.Process(
+            target=judge_process.main, args=judge_arguments, name=f"judge of {job.title}", daemon=True
+        )
         process = self._context.Process(target=worker.main, args=arguments, name=job.title)
         try:
+            judge.start()
             process.start()
         except (EOFError, OSError) as error:
             ours.close()
+            if judge.pid is not None:
+                judge.kill()
             reason = f"{_SERVER} was ended while it started a process ({type(error).__name__})"
             values = {"status": "failed", "reason": reason, "retry": True}
             self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
             return job.name
         finally:
-            theirs.close()
-        self._running[job.name] = _Running(job, process, ours, log, _oom_kills())
+            for connection in (theirs, to_job, to_judge):
+                connection.close()
+        self._running[job.name] = _Running(job, process, judge, ours, log, _oom_kills())
         self._events.append(Event(job.name, "started"))
         return job.name
 
@@ -165,6 +188,8 @@ class LocalExecutor:
         """Report how a process ended that is gone."""
         self._read(each)
         each.process.join()
+        each.judge.kill()  # it has nothing left to do, and may be in the middle of reading
+        each.judge.join()
         each.connection.close()
         del self._running[each.job.name]
         if each.ended is not None:

@@ -11,9 +11,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from bench.budget import Meter
-from bench.data.dataset import Dataset, TrainingData
-from bench.data.splits import split_off, training_data
-from bench.errors import NotApplicableError
+from bench.data.dataset import TrainingData
+from bench.data.splits import split_off
 from bench.models.base import BaseModel
 from bench.planning.build import build, config_of, needs_of
 from bench.planning.study_spec import SEED, Node, StudySpec
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.running.environment import JobEnvironment
+    from bench.running.judge import JobJudge
     from bench.strategy.base import Strategy
 
 FOLDS = 3
@@ -44,11 +44,12 @@ class Objective:
 
     Args:
         spec: the study.
-        environment: datasets, models and strategies.
+        environment: models and strategies.
+        judge: hands over the training data, and ends.
     """
 
-    def __init__(self, spec: StudySpec, environment: JobEnvironment) -> None:
-        self.spec, self.environment = spec, environment
+    def __init__(self, spec: StudySpec, environment: JobEnvironment, judge: JobJudge) -> None:
+        self.spec, self.environment, self.judge = spec, environment, judge
         self._resources: dict[str, Resources] = {}
 
     @cached_property
@@ -58,11 +59,9 @@ class Objective:
         Raises:
             NotApplicableError: the dataset holds no corpus.
         """
-        dataset = self.environment.dataset(self.spec.dataset)
-        if not isinstance(dataset, Dataset):
-            raise NotApplicableError(f"{self.spec.dataset} holds sentence pairs and no corpus")
-        floor = self.spec.training.selection_floor
-        return training_data(dataset, SEED, self.spec.budget.examples, self.spec.test_split, selection_floor=floor)
+        data = self.judge.training_data()
+        self.judge.close()
+        return data
 
     @cached_property
     def folds(self) -> Sequence[TrainingData]:

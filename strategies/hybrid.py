@@ -113,6 +113,10 @@ class Hybrid(Strategy):
         dense = self.components[0].search(queries, index.dense, depth)
         return self._fuse(queries, dense, index.lexical, self.weight, depth).top(top_k)
 
+    def text_read(self, texts: Sequence[str]) -> dict[str, float]:
+        """Return what the component reads. BM25 reads whole texts."""
+        return {"bm25": 1.0} | super().text_read(texts)
+
     def _lexical(self, corpus: Corpus) -> LexicalIndex:
         return build_lexical(corpus, self.config.k1, self.config.b)
 

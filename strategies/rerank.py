@@ -199,6 +199,13 @@ class Rerank(Strategy):
         mean = sum(flops.forward(length, length) for length in lengths) / max(1, len(lengths))
         return super().added_query_flops(queries, corpus) + min(self.config.depth, len(corpus)) * mean
 
+    def text_read(self, texts: Sequence[str]) -> dict[str, float]:
+        """Return what the component reads, and the cross-encoder of its first `depth` documents, at most."""
+        from bench.models.length import share_read
+
+        model = self.ranker.model
+        return super().text_read(texts) | {self.name: share_read(model, texts, int(model.max_seq_length or 512))}
+
     def untrained_counterpart(self) -> Strategy | None:
         """Return the first stage around its untouched base model, under the ranker if that came trained."""
         from bench.models.cross_encoder import is_ranker

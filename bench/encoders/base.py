@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
+from bench.models.length import share_read
 from bench.records import FitReport
 from bench.representations.base import Representation
 from bench.representations.single import Single
@@ -71,6 +72,10 @@ class BaseEncoder(Strategy):
     def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
         """Return the similarity of each pair of sentences (n,), both represented as documents."""
         return self.representation.similarity(self.encoder, first, second)
+
+    def text_read(self, texts: Sequence[str]) -> dict[str, float]:
+        """Return the share of the tokens of documents that the base model reads."""
+        return {self.name: share_read(self.encoder.model, texts, self.encoder.max_length)}
 
     def untrained_counterpart(self) -> Strategy | None:
         """The base model itself."""

@@ -25,6 +25,7 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.plain import plain_encoder
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import freeze_unreachable
+from bench.models.length import share_read
 from bench.objectives.base import Objective
 from bench.objectives.contrastive import Contrastive
 from bench.records import FitReport
@@ -262,6 +263,10 @@ class EncoderStrategy(Strategy):
         """Return the similarity of each pair of sentences (n,), both represented as documents."""
         with self.merged():
             return self.representation.similarity(self.encoder, first, second)
+
+    def text_read(self, texts: Sequence[str]) -> dict[str, float]:
+        """Return the share of the tokens of documents that the encoder reads."""
+        return {self.name: share_read(self.encoder.model, texts, self.encoder.max_length)}
 
     def untrained_counterpart(self) -> Strategy | None:
         """The frozen base model under the same representation."""

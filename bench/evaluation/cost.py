@@ -106,12 +106,17 @@ def throughput(encode: Callable[[Sequence[str]], object], texts: Sequence[str]) 
         encode: encodes documents without a cache.
         texts: the corpus.
     """
-    stride = max(1, len(texts) // THROUGHPUT_DOCS)
-    sample = list(texts[::stride][:THROUGHPUT_DOCS])
+    sample = sample_of(texts)
     encode(sample[:8])
     start = time.perf_counter()
     encode(sample)
     return len(sample) / (time.perf_counter() - start)
+
+
+def sample_of(texts: Sequence[str]) -> list[str]:
+    """Return 512 texts at equal steps, or all where there are fewer."""
+    stride = max(1, len(texts) // THROUGHPUT_DOCS)
+    return list(texts[::stride][:THROUGHPUT_DOCS])
 
 
 @dataclass(frozen=True)

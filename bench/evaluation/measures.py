@@ -29,6 +29,8 @@ _DISPLAYED = {
     "ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision", "spearman": "Spearman",
 }  # fmt: skip
 _ALIASES = {"rr": "mrr", "ap": "map", "r": "recall", "p": "precision"}
+JUDGED = "Judged@10"
+"""The share of the first 10 results that have a judgement, relevant or not (ir_measures)."""
 _KEY = re.compile(r"([a-z]+)@([1-9][0-9]*)")
 
 

@@ -52,3 +52,15 @@ def token_lengths(model: SentenceTransformer, texts: Sequence[str]) -> list[int]
     if callable(tokenizer):
         return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
     return [len(each.ids) for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+
+def share_read(model: Any, texts: Sequence[str], limit: int) -> float:
+    """Return the share of the tokens of some texts that a model reads if it cuts each one to `limit` tokens.
+
+    Args:
+        model: whatever has the `tokenizer` of a sentence-transformers model.
+        texts: at least one.
+        limit: tokens a text is cut to.
+    """
+    lengths = token_lengths(model, texts)
+    return sum(min(length, limit) for length in lengths) / max(1, sum(lengths))

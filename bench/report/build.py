@@ -11,6 +11,7 @@ from bench.report.sections import (
     data,
     first_screen,
     forgetting,
+    inputs,
     provenance,
     quality,
     significance,
@@ -18,7 +19,7 @@ from bench.report.sections import (
 )
 from bench.report.text import code
 
-SECTIONS = (first_screen, answer, quality, significance, cost, forgetting, training, data, provenance)
+SECTIONS = (first_screen, answer, quality, significance, cost, forgetting, training, inputs, data, provenance)
 
 
 def build(analysis: Analysis) -> Report:

@@ -158,6 +158,18 @@ class Strategy(ABC):
         """Return the operations that a mean query costs beyond encoding it, by formula: those of a re-ranker."""
         return sum(each.added_query_flops(queries, corpus) for each in self.serving_components)
 
+    def text_read(self, texts: Sequence[str]) -> dict[str, float]:
+        """Return the share of the tokens of documents that each part of the strategy reads: its name -> 0 to 1.
+
+        The default is that of the serving components, or the whole text where there is none.
+        """
+        if not self.serves:
+            return {}
+        parts: dict[str, float] = {}
+        for component in self.serving_components:
+            parts |= component.text_read(texts)
+        return parts or {self.name: 1.0}
+
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
         """Return files besides dataset and base model that decide the result. Their content is part of the identity.

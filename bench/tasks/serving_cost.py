@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.data.dataset import Corpus
 from bench.encoders.serving import encoder_of, serving
-from bench.evaluation.cost import Latency, latency, throughput
+from bench.evaluation.cost import Latency, latency, sample_of, throughput
 from bench.evaluation.flops import query_flops
 from bench.retrieval.encode import Encoder
 from bench.strategy.base import Strategy
@@ -23,6 +23,8 @@ def serving_cost(
     encoder = encoder_of(strategy)
     cost: dict[str, Any] = {"index_seconds": index.seconds, "index_bytes": index.nbytes}
     params = sum(parameter.numel() for parameter in encoder.model.parameters()) if encoder is not None else 0
+    if params or encoder is None:
+        cost["text_read"] = strategy.text_read(sample_of(corpus.texts))
     with serving(strategy):
         base = strategy.resources.encoder if params else None  # every call to an endpoint costs money
         measured = _latency(strategy, index, queries, top_k, base) if _serves(strategy) else None

@@ -17,7 +17,8 @@ from pathlib import Path
 from bench.data.dataset import Corpus, Dataset, DatasetInfo
 from bench.data.docstrings import Docstring, read_package, source_files, source_folder
 from bench.data.duplicates import Groups, clusters, near_pairs
-from bench.errors import DataError
+from bench.errors import DataError, StoreError
+from bench.records import with_digest, without_digest
 
 EXTRACTION = 3
 """Version of the extraction and the splits, which the cache's key holds. Raise it when either changes."""
@@ -142,28 +143,29 @@ def _cached(packages: Mapping[str, str], cache: Path | None) -> Split:
         for source in source_files(folder):
             digest.update(f"{source.relative_to(folder).as_posix()} {source.stat().st_size}\n".encode())
     path = cache / f"pydocs-{digest.hexdigest()[:16]}.json" if cache is not None else None
-    if path is not None and (splits := _read_cache(path)) is not None:
+    if path is not None and (splits := read_cache(path)) is not None:
         return splits
     splits = make_splits([entry for folder in folders.values() for entry in read_package(folder)])
     if path is not None:
-        _write_cache(path, splits)
+        write_cache(path, splits)
     return splits
 
 
-def _read_cache(path: Path) -> Split | None:
-    """Return the cached splits, or None if the file is missing or damaged."""
+def read_cache(path: Path) -> Split | None:
+    """Return the cached splits, or None where the file is missing or is not what was written."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = without_digest(json.loads(path.read_text(encoding="utf-8")))
         return {split: [Docstring(**entry) for entry in raw[split]] for split in SHARES}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StoreError):
         return None
 
 
-def _write_cache(path: Path, splits: Split) -> None:
+def write_cache(path: Path, splits: Split) -> None:
+    """Keep the splits with a digest of their content."""
     from bench.data.files import write_atomically
 
-    text = json.dumps({split: [dataclasses.asdict(entry) for entry in members] for split, members in splits.items()})
+    values = {split: [dataclasses.asdict(entry) for entry in members] for split, members in splits.items()}
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, json.dumps(with_digest(values)).encode())
     except OSError:
         return  # without a cache the next call takes some seconds more

@@ -1,0 +1,217 @@
+"""Flips single bits in every kind of file that a run or the cache holds, and reads each file as the harness does.
+
+    python benchmarks/flips.py [--flips 2000] [--seed 0]
+
+A flip is *accepted* where reading gives another value, and neither an error nor a named problem. A damaged file of the
+cache is made again, which is right. A flip that changes no value, such as one in the white space of JSON, is harmless.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from bench.data.docstrings import Docstring
+from bench.data.pydocs import SHARES, read_cache, write_cache
+from bench.errors import BenchError, StoreError
+from bench.records import CellResult, CurvePoint, FitRecord
+from bench.report.lacking import lacking
+from bench.retrieval.cache import VectorCache, text_key
+from bench.retrieval.ranking import Ranking
+from bench.store import studies
+from bench.store.packed import pack
+from bench.store.store import Store
+from bench.store.studies import Study, Trial
+from bench.training.step_budget import shared_seconds
+
+REMADE = "remade"
+"""What reading gives where the harness makes the content again."""
+FIT, CELL, STUDY = "lora--toy--10-steps--s0--0123456789", "lora--toy--test--9876543210", "lora--toy--study--aaaaaaaaaa"
+OUTCOMES = ("refused", "remade", "harmless", "accepted", "crashed")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its path, and a function that reads it as the harness does."""
+
+    name: str
+    path: Path
+    read: Callable[[], object]
+    """Returns a value to compare, or `REMADE`. Raises a `BenchError` where the file is refused."""
+
+
+def make_kinds(folder: Path) -> list[Kind]:
+    """Write one file of every kind and return them."""
+    store = _run(folder / "run")
+    fit, cell, study = store.fit_folder(FIT), store.cell_folder(CELL), store.folder / "tuning" / STUDY
+    calibration = folder / "calibrations"
+    resources: Any = SimpleNamespace(calibrations=calibration)
+    shared_seconds(resources, "lora", lambda: 0.25)
+    segment = _segment(folder / "vectors")
+    pydocs = folder / "pydocs.json"
+    entry = Docstring("package.module.name", "package.module", "what a function returns", "The text of a docstring.")
+    write_cache(pydocs, {split: [entry] for split in SHARES})
+    packed = folder / "packed"
+    packed.mkdir()
+    pack(store.folder, packed / "records.tar.xz")
+
+    def named(value: Callable[[], object]) -> Callable[[], object]:
+        def read() -> object:
+            if problems := lacking(store):
+                raise StoreError(problems[0])
+            return value()
+
+        return read
+
+    return [
+        Kind("run.json", store.folder / "run.json", named(store.invocations)),
+        Kind("run.previous.json", store.folder / "run.previous.json", lambda: _previous(store)),
+        Kind("fit.json", fit / "fit.json", lambda: store.fit(FIT)),
+        Kind("result.json", cell / "result.json", lambda: store.cell(CELL)),
+        Kind("study.json", study / "study.json", lambda: studies.read(study)),
+        Kind("trials.jsonl", study / "trials.jsonl", named(lambda: studies.read(study))),
+        Kind("curve.parquet", fit / "curve.parquet", lambda: store.curve(FIT).to_dict()),
+        Kind("train_relevant.parquet", fit / "train_relevant.parquet", lambda: store.train_relevant(FIT)),
+        Kind("per_query.parquet", cell / "per_query.parquet", lambda: store.per_query(CELL).to_dict()),
+        Kind("ranking.trec.gz", cell / "ranking.trec.gz", lambda: store.ranking(CELL).as_run()),
+        Kind("model/", fit / "model" / "model.safetensors", lambda: _bytes(store.artefact(FIT))),
+        Kind("records.tar.xz", packed / "records.tar.xz", lambda: _packed(packed)),
+        Kind("cache segment", segment, lambda: _vectors(folder / "vectors")),
+        Kind("calibration", next(calibration.iterdir()), lambda: _seconds(resources)),
+        Kind("pydocs", pydocs, lambda: read_cache(pydocs) or REMADE),
+    ]
+
+
+def examine(kind: Kind, bits: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Yield each bit and what became of its flip: one of `OUTCOMES`."""
+    whole, content = kind.read(), kind.path.read_bytes()
+    for bit in bits:
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        kind.path.write_bytes(flipped)
+        try:
+            value = kind.read()
+            outcome = "remade" if value == REMADE else "harmless" if value == whole else "accepted"
+        except BenchError:
+            outcome = "refused"
+        except Exception as error:  # anything else is a fault of the harness
+            logging.getLogger("flips").warning("%s, bit %d: %r", kind.name, bit, error)
+            outcome = "crashed"
+        finally:
+            kind.path.write_bytes(content)
+        yield bit, outcome
+
+
+def spread(kind: Kind, regions: int) -> list[int]:
+    """Return one bit in each of so many equal regions of a file, its first and its last bit included."""
+    last = 8 * kind.path.stat().st_size - 1
+    return sorted({round(last * region / (regions - 1)) for region in range(regions)})
+
+
+def _run(folder: Path) -> Store:
+    store = Store(folder)
+    shared: dict[str, Any] = {"strategy": "lora", "dataset": "toy", "model": "tiny", "seed": 0, "status": "ok"}
+    (store.begin_fit(FIT) / "model").mkdir(exist_ok=True)
+    weights = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+    save_file({"lora.weight": weights}, store.fit_folder(FIT) / "model" / "model.safetensors")
+    curve = [CurvePoint(step=step, seconds=step / 4, loss=1 / step, dev=0.5) for step in range(1, 11)]
+    record = FitRecord(fit=FIT, tuning={"study": STUDY, "trials": 3}, hyperparameters={"lr": 0.01, "r": 4}, **shared)
+    store.put_fit(record, curve, {f"d{number}" for number in range(20)})
+    frame = pd.DataFrame({"query": [f"q{number}" for number in range(40)], "seen": False})
+    frame["ndcg@10"] = np.random.default_rng(1).random(40)
+    hits = {f"q{number}": [(f"d{rank}", 1.0 / (rank + 1)) for rank in range(10)] for number in range(40)}
+    metrics = {"ndcg@10": float(frame["ndcg@10"].mean())}
+    store.put_cell(CellResult(cell=CELL, fit=FIT, split="test", metrics=metrics, **shared), frame, Ranking(hits))
+    described = {"strategy": "lora", "dataset": "toy", "model": "tiny", "budget": {"steps": 10.0}}
+    studies.begin(folder / "tuning" / STUDY, Study(study=STUDY, space={}, defaults={"lr": 0.01}, **described))
+    for number in range(3):
+        trial = Trial(number=number, params={"lr": 0.01 * (number + 1)}, value=0.5 + number / 10, scores=[0.25, 0.75])
+        studies.append(folder / "tuning" / STUDY, trial)
+    for seconds in (1.5, 2.5):
+        config = {"baseline": "frozen", "primary": "ndcg@10"}
+        planned = {"fits": [FIT], "cells": [CELL]}
+        store.put_invocation({"config": config, "planned": planned, "seconds": seconds})
+    return store
+
+
+def _previous(store: Store) -> object:
+    """Return what is read where `run.json` is damaged."""
+    mark = store.folder / "run.json"
+    content = mark.read_bytes()
+    mark.write_bytes(b"{")
+    try:
+        return store.invocations()
+    finally:
+        mark.write_bytes(content)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _packed(folder: Path) -> object:
+    store = Store(folder)
+    return store.fits(), store.cells(), store.per_query(CELL).to_dict(), store.invocations(), store.studies()
+
+
+_TEXTS = [text_key(f"text {number}") for number in range(8)]
+_VECTORS = np.random.default_rng(2).normal(size=(8, 16)).astype(np.float32)
+
+
+def _segment(folder: Path) -> Path:
+    space = VectorCache(folder).space("weights")
+    space.put(_TEXTS, _VECTORS, 2.0)
+    return next(space.folder.iterdir())
+
+
+def _vectors(folder: Path) -> object:
+    """Return vectors and their cost, or that all are encoded again. A vector that is wrong shows."""
+    out = np.zeros_like(_VECTORS)
+    missing, seconds = VectorCache(folder).space("weights", note=lambda text: None).get(_TEXTS, out)
+    there = [number for number in range(len(_TEXTS)) if number not in missing]
+    return REMADE if missing and (out[there] == _VECTORS[there]).all() else (out.tolist(), seconds)
+
+
+def _seconds(resources: Any) -> object:
+    seconds = shared_seconds(resources, "lora", lambda: -1.0)
+    return REMADE if seconds == -1.0 else seconds
+
+
+def main() -> int:
+    """Flip bits at random, print a table of outcomes, and return 1 where a flip was accepted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--flips", type=int, default=2000, metavar="N", help="flips of each kind of file")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    arguments = parser.parse_args()
+    logging.getLogger("adaptbench").setLevel(logging.ERROR)
+    draw, total = random.Random(arguments.seed), Counter[str]()
+    sys.stdout.write(f"| file | bits | flips | {' | '.join(OUTCOMES)} |\n|---|{'---:|' * (2 + len(OUTCOMES))}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in make_kinds(Path(folder)):
+            size = 8 * kind.path.stat().st_size
+            bits = draw.sample(range(size), min(arguments.flips, size))
+            counts = Counter(outcome for _, outcome in examine(kind, bits))
+            total += counts
+            shown = " | ".join(f"{counts[outcome]:,}" for outcome in OUTCOMES)
+            sys.stdout.write(f"| `{kind.name}` | {size:,} | {len(bits):,} | {shown} |\n")
+            sys.stdout.flush()
+    shown = " | ".join(f"{total[outcome]:,}" for outcome in OUTCOMES)
+    sys.stdout.write(f"| all | | {total.total():,} | {shown} |\n")
+    return int(total["accepted"] + total["crashed"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

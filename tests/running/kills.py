@@ -1,0 +1,298 @@
+"""Kills runs with SIGKILL, runs them again, and compares with a run that nobody disturbed.
+
+    python -m tests.running.kills [--moments 25] [--seed 0] [--only writes]
+
+*At each write*: a run of toy strategies in one process dies right before the n-th wait for the disk, for every n. It
+dies once with the file as it was written, and once with half of it: that is what a power cut may leave.
+
+*At random moments*: a run of `bm25`, `frozen` and `lora` with a tiny model and a process for each job is killed from
+outside, parent first. Its jobs must end by themselves.
+
+After the next run the same metrics, rankings and weights must be there, and nothing else: no file in the run folder, no
+temporary file, no partial segment of the cache, no process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.running.test_local import SMALL_PRELOAD
+
+ROOT = Path(__file__).resolve().parents[2]
+UNCOMPARED = frozenset({"run.json", "run.previous.json", ".lock"})
+"""Files of a run that hold its times, or nothing."""
+MODES = ("whole", "half")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a run holds, without times and costs."""
+
+    files: frozenset[str]
+    weights: Mapping[str, str]
+    cells: Mapping[str, Any]
+    """Name -> status, metrics and ranking."""
+
+    @classmethod
+    def of(cls, folder: Path) -> Content:
+        """Read the content of a run folder. Damaged records are an error."""
+        from bench.report.lacking import lacking
+        from bench.store.store import RANKING, Store
+
+        store = Store(folder)
+        assert lacking(store) == [], lacking(store)
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        weights = {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.glob("fits/*/model/**/*")
+            if path.is_file()
+        }
+        cells = {}
+        for cell in store.cells():
+            ranking = store.ranking(cell.cell).as_run() if RANKING in cell.files else None
+            cells[cell.cell] = cell.status, cell.metrics, ranking
+        return cls(frozenset(files - UNCOMPARED), weights, cells)
+
+
+def differences(expected: Content, found: Content, folders: Mapping[str, Path]) -> list[str]:
+    """Return what a run and the folders beside it hold that they should not, or lack.
+
+    Args:
+        expected: the run that nobody disturbed.
+        found: the run that was killed and run again.
+        folders: what must be empty of temporary files -> the folder.
+    """
+    wrong = [f"a file too many: {name}" for name in sorted(found.files - expected.files)]
+    wrong += [f"a file is missing: {name}" for name in sorted(expected.files - found.files)]
+    wrong += [
+        f"other weights: {name}" for name, digest in expected.weights.items() if found.weights.get(name) != digest
+    ]
+    wrong += [f"another result: {name}" for name, cell in expected.cells.items() if found.cells.get(name) != cell]
+    for what, folder in folders.items():
+        wrong += [f"{what}: {path.name}" for path in folder.rglob("*") if _is_left_over(path)]
+    return wrong
+
+
+def _is_left_over(path: Path) -> bool:
+    return path.name.startswith(("adaptbench-", ".")) or path.suffix == ".partial"
+
+
+# --- at each write ----------------------------------------------------------------------------------------------------
+
+
+def toy_values(folder: Path) -> dict[str, Any]:
+    """Write toy strategies, a toy model and a toy dataset, and return the configuration of a run with them."""
+    from bench.data.sample import sample_dataset
+    from tests.conftest import write_beir
+    from tests.toy_runs import TOY
+
+    (folder / "toys.py").write_text(TOY, encoding="utf-8")
+    model = folder / "fake-model"
+    model.mkdir()
+    header = json.dumps({"layer.weight": {"dtype": "F32", "shape": [100, 10], "data_offsets": [0, 4000]}}).encode()
+    (model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    return {
+        "strategies": "words,both(toy)",
+        "baseline": "words",
+        "datasets": str(write_beir(sample_dataset(), folder / "tiny")),
+        "model": str(model),
+        "strategy_files": [str(folder / "toys.py")],
+        "budget": {"steps": 5},
+        "device": "cpu",
+        "measures": "ndcg@10,recall@100",
+    }
+
+
+def run_toys(
+    values: Mapping[str, Any], temporary: str, kill_at: int = 0, mode: str = "whole", count: Any = None
+) -> None:
+    """Run toy strategies in this process.
+
+    Args:
+        values: the configuration.
+        temporary: the folder of temporary files and of the cache.
+        kill_at: the wait for the disk before which the process dies; 0 is none.
+        mode: one of `MODES`.
+        count: receives the number of waits.
+    """
+    from bench.config.schema import from_mapping
+    from bench.running.run import Run
+    from tests.toy_runs import InProcess, Silent
+
+    tempfile.tempdir, os.environ["BENCH_CACHE"] = temporary, f"{temporary}/cache"
+    original, waits = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == kill_at:
+            if mode == "half" and not os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112 - no path
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(descriptor)
+
+    os.fsync = fsync
+    Run.prepare(from_mapping(dict(values))).execute(Silent(), InProcess)
+    if count is not None:
+        count.value = waits
+
+
+class WriteKills:
+    """Kills runs of toy strategies at their writes.
+
+    Args:
+        folder: a folder for everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.values = toy_values(folder)
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload([*SMALL_PRELOAD, "bench.running.run", "tests.toy_runs"])
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self.count = self.context.Value("i", 0)
+        self._run("undisturbed", count=self.count)
+        self.expected = Content.of(folder / "undisturbed")
+
+    @property
+    def writes(self) -> int:
+        """The number of waits for the disk of an undisturbed run."""
+        return int(self.count.value)
+
+    def kill(self, number: int, mode: str) -> list[str]:
+        """Kill a run at one write, run it again, and return what differs from the undisturbed run."""
+        name = f"{mode}-{number}"
+        assert self._run(name, kill_at=number, mode=mode) == -signal.SIGKILL
+        assert self._run(name) == 0
+        found = Content.of(self.folder / name)
+        wrong = differences(self.expected, found, {"temporary": self.temporary})
+        shutil.rmtree(self.folder / name)
+        return wrong
+
+    def _run(self, name: str, **settings: Any) -> int | None:
+        values = self.values | {"out": str(self.folder / name)}
+        process = self.context.Process(target=run_toys, args=(values, str(self.temporary)), kwargs=settings)
+        process.start()
+        process.join()
+        return process.exitcode
+
+
+# --- at random moments ------------------------------------------------------------------------------------------------
+
+
+class MomentKills:
+    """Kills runs of the command line at some moment.
+
+    Args:
+        folder: a folder for everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from bench.data.sample import sample_dataset
+        from tests.conftest import build_model, write_beir
+
+        self.folder, self.temporary = folder, folder / "temporary"
+        self.temporary.mkdir()
+        model = build_model("bert", folder / "tiny-bert")
+        dataset = write_beir(sample_dataset(), folder / "tiny")
+        settings = ["train.batch_size=8", "train.selection_floor=8", "lora.r=4", "lora.lr=0.01"]
+        self.options = ["--strategies", "bm25,frozen,lora", "--datasets", str(dataset), "--model", str(model)]
+        self.options += ["--budget-steps", "10", "--precision", "fp32", "--device", "cpu", "--threads", "1", "--quiet"]
+        self.options += [word for setting in settings for word in ("--set", setting)]
+        began = time.monotonic()
+        assert self._finish("undisturbed") == 0
+        self.seconds = time.monotonic() - began
+        """How long an undisturbed run takes."""
+        self.expected = Content.of(folder / "undisturbed")
+
+    def kill(self, after: float) -> list[str]:
+        """Kill a run after some seconds, run it again, and return what differs from the undisturbed run."""
+        name = f"run-{after:.3f}"
+        process = self._start(name)
+        time.sleep(after)
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(started, timeout=10)
+        wrong = [f"still runs after its parent: {' '.join(child.cmdline())[:80]}" for child in alive]
+        for child in alive:
+            child.kill()
+        if (code := self._finish(name)) != 0:
+            return [*wrong, f"the next run ended with code {code}"]
+        folders = {"temporary": self.temporary, "cache": self.folder / f"cache-{name}"}
+        wrong += differences(self.expected, Content.of(self.folder / name), folders)
+        shutil.rmtree(self.folder / name)
+        shutil.rmtree(folders["cache"])
+        return wrong
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        own = {"TMPDIR": str(self.temporary), "BENCH_CACHE": str(self.folder / f"cache-{name}"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "bench", "run", *self.options, "--out", str(self.folder / name)]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def _finish(self, name: str) -> int:
+        return self._start(name).wait()
+
+
+def main() -> int:
+    """Kill at every write and at random moments, print what differs, and return 1 where something does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=25, metavar="N", help="kills at random moments")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--only", choices=("writes", "moments"), help="one of the two kinds of kills")
+    arguments = parser.parse_args()
+    failures = 0
+    for title, found in (("writes", _at_writes()), ("moments", _at_moments(arguments.moments, arguments.seed))):
+        if arguments.only not in (None, title):
+            continue
+        kills = 0
+        for where, wrong in found:
+            kills += 1
+            failures += bool(wrong)
+            for each in wrong:
+                sys.stdout.write(f"{where}: {each}\n")
+        sys.stdout.write(f"{title}: {kills} kills\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{failures} runs differ from the undisturbed one\n")
+    return int(failures > 0)
+
+
+def _at_writes() -> Iterator[tuple[str, list[str]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        kills = WriteKills(Path(folder))
+        for number in range(1, kills.writes + 1):
+            for mode in MODES:
+                yield f"write {number}, {mode}", kills.kill(number, mode)
+
+
+def _at_moments(moments: int, seed: int) -> Iterator[tuple[str, list[str]]]:
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        kills = MomentKills(Path(folder))
+        for _ in range(moments):
+            after = draw.uniform(0, kills.seconds)
+            yield f"after {after:.2f} of {kills.seconds:.2f} s", kills.kill(after)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands._complete import allow_incomplete, open_complete
-from bench.commands._options import ABOVE_ZERO, DATASET, STRATEGY, ZERO_OR_MORE, command, json_flag, option, run_folder
+from bench.commands._options import (
+    ABOVE_ZERO,
+    DATASET,
+    STRATEGY,
+    ZERO_OR_MORE,
+    command,
+    json_flag,
+    option,
+    post_hoc_margin,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
@@ -20,6 +30,7 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 @run_folder
 @option("--dataset", type=DATASET, help="recommend for this dataset only")
 @option("--baseline", type=STRATEGY, help="strategy that the other strategies are tested against")
+@post_hoc_margin
 @_limit("--max-artifact-mb", type=ZERO_OR_MORE, help="megabytes added to the base model on disk")
 @_limit("--max-train-seconds", type=ABOVE_ZERO, help="charged seconds of a fit with its components")
 @_limit("--max-query-ms", type=ABOVE_ZERO, help="median milliseconds from query to ranking")
@@ -37,7 +48,8 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 @allow_incomplete
 @json_flag("print the recommendations as JSON")
 def main(
-    folder: Path | None, dataset: str | None, baseline: str | None, allow_incomplete: bool, as_json: bool, **given: Any
+    folder: Path | None, dataset: str | None, baseline: str | None, equivalence_margin: float | None,
+    allow_incomplete: bool, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Print a recommendation for each dataset and budget; returns 1 where nothing meets the constraints."""
     from bench.commands._console import emit_json
@@ -52,7 +64,7 @@ def main(
         given["max_artifact_mb"], given["max_train_seconds"], given["max_query_ms"], given["max_forgetting"],
         not given["no_reindex"],
     )  # fmt: skip
-    loaded = load_run(open_complete(folder, allow_incomplete), baseline)
+    loaded = load_run(open_complete(folder, allow_incomplete), baseline, equivalence_margin)
     price = price_of(loaded.invocations) if given["usd_per_hour"] is None else given["usd_per_hour"]
     scale = Scale(
         given["corpus_docs"], given["queries_per_month"], given["label_usd"], price, given["refresh_per_month"]
@@ -81,7 +93,7 @@ def _show(one: Recommendation) -> None:
     console().print(to_plain(one.reason), markup=False)
     if one.decision is not None and one.decision.by == "test":
         console().print(
-            "Chosen on the test queries, because no strategy has a development score: its gain is optimistic.",
+            "Chosen on the test queries, because these records have no development scores: its gain is optimistic.",
             markup=False,
         )
     for label, violated in one.excluded.items():

@@ -221,7 +221,7 @@ def _forgetting(content: CardContent) -> str:
                 numbers.count(facts.get("n")),
             ]
         )
-    return _table(rows)
+    return f"{_table(rows)}\n\nBefore is the base model without this adaptation, on the same corpus."
 
 
 def _cost(content: CardContent) -> str:

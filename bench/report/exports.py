@@ -59,7 +59,19 @@ def _csv(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     path = out / "results.csv"
     frame = results_frame(run).rename(columns=_without_formula)
     frame.map(_without_formula).to_csv(path, index=False)
-    return [path]
+    return [path, *_tables_as_csv(report, out)]
+
+
+def _tables_as_csv(report: Report, out: Path) -> list[Path]:
+    """Write the tables of development and test gains, numbers unrounded."""
+    paths = []
+    for table in report.tables:
+        if table.name.startswith("development-"):
+            paths.append(out / f"{table.name}.csv")
+            names = [column.name for column in table.columns]
+            rows = [[to_plain(cell.text) if cell.value is None else cell.value for cell in row] for row in table.rows]
+            pd.DataFrame(rows, columns=names).map(_without_formula).to_csv(paths[-1], index=False)
+    return paths
 
 
 def _without_formula(value: Any) -> Any:

@@ -233,6 +233,15 @@ def as_json(recommendation: Recommendation) -> dict[str, Any]:
         "comparison": recommendation.comparison,
         "recommended": recommendation.label,
         "picked_on": decision.by if decision else None,
+        "instead_of": (decision.instead_of or None) if decision else None,
+        "credit": None
+        if decision is None or decision.credit is None
+        else {
+            "around_frozen": decision.credit.around_frozen,
+            "composition": decision.credit.composition.difference if decision.credit.composition else None,
+            "training": decision.credit.trained[0],
+            "training_verdict": decision.credit.verdict,
+        },
         "reason": to_plain(recommendation.reason),
         "test": None
         if finding is None

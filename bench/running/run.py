@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
-from bench.config.schema import RunConfig
+from bench.config.schema import BASELINE, RunConfig
 from bench.data.files import require_writable
 from bench.errors import BenchError, StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
-from bench.records import USABLE
+from bench.records import PRIMARY_MEASURE, USABLE, CellResult
 from bench.running.executors import ExecutorFactory, executor_factory
 from bench.running.leftovers import clear_run, clear_temporary
 from bench.running.listener import Listener
@@ -77,9 +77,14 @@ class RunResult:
         return SOME_FAILED if statuses - {*USABLE, "not_applicable"} else 0
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`."""
+        """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`.
+
+        `forgetting.<probe>` is the change from `frozen`, where the run has it.
+        `forgetting.<probe>.composition` is the change from the same composition around the frozen model.
+        """
         import pandas as pd
 
+        from_frozen = _changes_from_frozen(self.store.cells())
         planned, price = {cell.name for cell in self.plan.cells}, price_of(self.store.invocations())
         rows = []
         for cell in self.store.results():
@@ -94,7 +99,8 @@ class RunResult:
             row |= cell.metrics
             row |= {f"{name}/unseen": value for name, value in cell.strata.get("unseen", {}).items() if "@" in name}
             row |= {f"cost.{name}": value for name, value in cell.cost.items()}
-            row |= {f"forgetting.{probe}": facts.get("delta") for probe, facts in cell.forgetting.items()}
+            row |= {f"forgetting.{probe}": change for probe, change in from_frozen.get(cell.fit, {}).items()}
+            row |= {f"forgetting.{probe}.composition": facts.get("delta") for probe, facts in cell.forgetting.items()}
             rows.append(row | {"cell": cell.cell, "fit": cell.fit})
         return pd.DataFrame(rows)
 
@@ -280,6 +286,19 @@ class Run:
             },
             **provenance(),
         }
+
+
+def _changes_from_frozen(cells: Sequence[CellResult]) -> dict[str, dict[str, float]]:
+    """Return fit -> probe -> its score minus that of `frozen`, where both searched the same corpus."""
+    probes = [cell for cell in cells if cell.role == "probe" and cell.metrics]
+    frozen = {(cell.model, cell.dataset, cell.trained_on): cell for cell in probes if cell.strategy == BASELINE}
+    changes: dict[str, dict[str, float]] = {}
+    for cell in probes:
+        base = frozen.get((cell.model, cell.dataset, cell.trained_on))
+        measure = next((str(facts["measure"]) for facts in cell.forgetting.values()), PRIMARY_MEASURE)
+        if base is not None and base.n_docs == cell.n_docs and measure in base.metrics and measure in cell.metrics:
+            changes.setdefault(cell.fit, {})[cell.dataset] = cell.metrics[measure] - base.metrics[measure]
+    return changes
 
 
 def _now() -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
+from bench.report import write_report
 from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.conclusion import conclusion
@@ -179,3 +181,21 @@ def test_the_credit_of_a_composite_that_was_not_chosen(planter, plant, untrained
     assert earned.around_frozen == "hybrid(frozen)"
     assert credit(Analysis(run), run.comparisons[0], "lora") is None
     assert credit(Analysis(run), run.comparisons[0], "hybrid(frozen)") is None
+
+
+def test_the_report_gives_pool_development_and_test_gains_for_every_strategy(planter, plant, untrained, tmp_path):
+    store = planter.run(
+        {
+            "base": untrained(),
+            "bm25": untrained(gains=(0.3,), dev_gain=0.28),
+            "full": plant(gains=(0.1,), dev_gain=0.12, pool_gain=0.2),
+            "none": plant(gains=(0.05,)),
+        }
+    )
+    write_report(store, tmp_path, exports=["csv"])
+    table = pd.read_csv(tmp_path / "exports" / "development-1.csv", na_values=["–"]).set_index("strategy")
+    assert list(table.index) == ["bm25", "full", "none"]
+    assert table["pool"].round(6).tolist()[1] == 0.2 and table["pool"].isna().tolist() == [True, False, True]
+    assert table["development"].round(6).tolist()[:2] == [0.28, 0.12] and pd.isna(table["development"].iloc[2])
+    assert (table["development"] - table["test"] - table["development − test"]).abs().max() < 1e-9
+    assert "The gain in the development cell is larger than the test gain for 1 of 2 strategies" in items(store)

@@ -138,9 +138,10 @@ def test_numbers_and_plain_words_in_a_csv_stay_as_they_are(value):
 
 def test_a_dataset_named_like_a_formula_is_escaped_in_the_file(tmp_path):
     from bench.report import exports
+    from bench.report.document import Report
 
     frame = pd.DataFrame([{"dataset": "=1+1", "metrics.ndcg@10": -0.25}])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exports, "results_frame", lambda run: frame)
-        exports._csv(None, None, tmp_path)
+        exports._csv(None, Report("", []), tmp_path)
     assert (tmp_path / "results.csv").read_text().splitlines()[1] == "'=1+1,-0.25"

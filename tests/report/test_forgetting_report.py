@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from bench.report.analysis import Analysis
@@ -12,6 +14,7 @@ from bench.report.probes import ProbeChange
 from bench.report.recommend import Constraints, Scale, recommend
 from bench.report.sections.answer import forgotten
 from bench.report.text import to_plain
+from bench.running.run import RunResult
 
 
 def report(store) -> Report:
@@ -211,3 +214,17 @@ def test_cells_that_searched_different_corpora_are_not_paired(planter, plant, un
     excluded = recommend(analysis, comparison, Constraints(forgetting=0.5), Scale()).excluded
     assert "another corpus" in excluded["big"][0]
     assert not any(figure.name.startswith("forgetting") for figure in build(analysis).figures)
+
+
+def test_the_table_of_a_run_has_the_change_from_frozen_and_from_the_same_composition(planter, plant, untrained):
+    store = planter.run(
+        {"frozen": untrained(probes={"web": 0.0}), "hybrid(lora)": plant(probes={"web": -0.2}, seeds=(0,))}
+    )
+    cell = next(cell for cell in store.cells() if cell.role == "probe" and cell.seed == 0)
+    cell.forgetting["web"]["delta"] = -0.01  # the composition, not training, loses the rest
+    store.put_cell(cell, store.per_query(cell.cell))
+    planned = SimpleNamespace(cells=[SimpleNamespace(name=cell.cell) for cell in store.results()])
+    frame = RunResult(store, planned).frame().set_index("strategy")
+    assert frame.loc["hybrid(lora)", "forgetting.web"] == pytest.approx(-0.2, abs=0.01)
+    assert frame.loc["hybrid(lora)", "forgetting.web.composition"] == -0.01
+    assert frame.loc["frozen", "forgetting.web"] == 0

@@ -109,3 +109,9 @@ def test_the_command_shows_reason_and_projection(store, capsys):
     main(["recommend", str(store.folder), "--max-artifact-mb", "10", "--corpus-docs", "1e6"])
     printed = capsys.readouterr().out
     assert "Use small" in printed and "excluded: big" in printed and "re-encoding" in printed
+
+
+def test_a_margin_given_later_is_post_hoc(planter, plant, untrained, capsys):
+    store = planter.run({"base": untrained(), "flat": plant(dev_gain=0.01)})
+    assert main(["recommend", str(store.folder), "--equivalence-margin", "0.3"]) == 0
+    assert "equivalent to it within a margin of 0.300, post hoc" in " ".join(capsys.readouterr().out.split())

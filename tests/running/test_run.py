@@ -183,7 +183,8 @@ def test_another_model_or_dataset_of_the_same_name_is_refused(
 def test_results_as_a_table(toy_config: Configure, run_inline: RunInline, probe_folder: Path) -> None:
     frame = run_inline(toy_config(seeds="0,1", probes=str(probe_folder))).frame()
     assert frame["seed"].tolist() == [0, 1]
-    assert {"strategy", "ndcg@10", "ndcg@10/unseen", "cost.fit_seconds", "forgetting.elsewhere"} <= set(frame.columns)
+    assert {"strategy", "ndcg@10", "ndcg@10/unseen", "cost.fit_seconds"} <= set(frame.columns)
+    assert "forgetting.elsewhere.composition" in frame
 
 
 def test_an_empty_run_is_an_empty_table(toy_config: Configure, tmp_path: Path) -> None:

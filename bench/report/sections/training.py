@@ -11,7 +11,7 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.load import LoadedRun
-from bench.report.sections import matched_parameters, tuning
+from bench.report.sections import choosing, matched_parameters, tuning
 from bench.report.text import clean, code
 
 
@@ -48,6 +48,7 @@ def section(analysis: Analysis) -> Section:
             ),
             Items(curve.answers),
         ]
+    blocks += choosing.blocks(analysis)
     blocks += matched_parameters.blocks(analysis)
     blocks += tuning.blocks(run)
     if not blocks:

@@ -138,7 +138,7 @@ def probe_changes(run: LoadedRun, comparison: Comparison) -> list[ProbeChange]:
                     change,
                     applicable=not (candidate.trained and queries_only and change.measure == "spearman"),
                     one_seed=candidate.trained and len(after) == 1,
-                    trained=candidate.trained,
+                    trained=any(_trains(run, fit) for fit in fits),
                 )
             )
     return _adjusted(changes)
@@ -181,6 +181,14 @@ def _change(
     if complete and all(abs(row["before"] - base_score) < 1e-6 for row in recorded):
         return _recorded(change, recorded)
     return replace(change, obstacle="there are no scores per query to compare with the base model's")
+
+
+def _trains(run: LoadedRun, fit: str) -> bool:
+    """Return whether a fit or a component of it trains something. The choice of a fusion weight is no training."""
+    record = run.fits.get(fit)
+    if record is None or record.trains != "none":
+        return True
+    return any(_trains(run, component) for component in record.components)
 
 
 def _content(cell: CellResult) -> str:

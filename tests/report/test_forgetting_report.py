@@ -228,3 +228,13 @@ def test_the_table_of_a_run_has_the_change_from_frozen_and_from_the_same_composi
     assert frame.loc["hybrid(lora)", "forgetting.web"] == pytest.approx(-0.2, abs=0.01)
     assert frame.loc["hybrid(lora)", "forgetting.web.composition"] == -0.01
     assert frame.loc["frozen", "forgetting.web"] == 0
+
+
+def test_a_fusion_that_trains_nothing_is_worse_and_does_not_forget(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "frozen": untrained(probes={"web": 0.0}), "lora": plant()})
+    fits = {fit.strategy: fit.fit for fit in store.fits()}
+    for name in ("frozen", "lora"):
+        planter.run({f"hybrid({name})": plant(probes={"web": -0.2}, components=(fits[name],))})
+    run = load_run(store, baseline="base")
+    words = {change.label: change.words for change in Analysis(run).probes(run.comparisons[0])}
+    assert "forgets" in words["hybrid(lora)"] and "worse than the base model" in words["hybrid(frozen)"]

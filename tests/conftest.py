@@ -213,3 +213,16 @@ def write_beir(dataset: Dataset, folder: Path) -> Path:
         text = "\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n"
         (folder / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def narrow_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set consoles of 80 columns. They are made again before and after, because they read the width once."""
+    from bench.commands._console import console, err_console
+
+    monkeypatch.setenv("COLUMNS", "80")
+    for each in (console, err_console):
+        each.cache_clear()
+    yield
+    for each in (console, err_console):
+        each.cache_clear()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 @cache
@@ -25,6 +26,23 @@ def err_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_table(table: Table, markup: bool = False) -> None:
+    """Print a table for results. Long cells wrap between words; no word is broken or cut, also where it is too wide.
+
+    Args:
+        table: the table, with cells of text.
+        markup: whether cells and heads contain rich markup.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    for column in table.columns:
+        texts = map(str, (column.header, *column.cells))
+        words = [word for text in texts for word in (Text.from_markup(text).plain if markup else text).split()]
+        column.min_width = max(map(cell_len, words), default=0)
+    console().print(table, markup=markup, soft_wrap=False, crop=False)
 
 
 def emit_json(obj: Any) -> None:

@@ -14,7 +14,7 @@ def show(run: Run, jobs: Sequence[Job], as_json: bool) -> int:
     """Print the pending jobs with an estimate of their time; returns the exit code."""
     from rich.table import Table
 
-    from bench.commands._console import console, emit_json
+    from bench.commands._console import console, emit_json, print_table
     from bench.planning.registry import Registry
     from bench.running.estimate import ACHIEVED, estimate
     from bench.running.progress import duration
@@ -28,11 +28,11 @@ def show(run: Run, jobs: Sequence[Job], as_json: bool) -> int:
         return 0
     screen = console()
     if pending:
-        table = Table("", "name", "about", "from", box=None)
-        table.columns[2].justify = "right"
+        table = Table("about", "from", "", "name", box=None)
+        table.columns[0].justify = "right"
         for each in pending:
-            table.add_row(each.kind, each.name, duration(each.seconds), each.how)
-        screen.print(table)
+            table.add_row(duration(each.seconds), each.how, each.kind, each.name)
+        print_table(table)
     screen.print(f"{run.describe(jobs)}. Estimated time: about {duration(total)}.", markup=False)
     if any(each.how == "rough" for each in pending):
         screen.print(

@@ -181,7 +181,7 @@ def _second_opinion(entry: CatalogueEntry, store: Store, cell: CellResult, folde
 def _show(rows: Sequence[Golden]) -> None:
     from rich.table import Table
 
-    from bench.commands._console import console
+    from bench.commands._console import console, print_table
 
     table = Table("dataset", "strategy", "measure", "expected", "measured", "difference", "beir", "n", "", box=None)
     for column in (3, 4, 5, 6, 7):
@@ -195,7 +195,7 @@ def _show(rows: Sequence[Golden]) -> None:
         cells = (row.dataset, row.strategy, row.measure, f"{row.expected:.4f}", measured, difference, beir)
         table.add_row(*cells, f"{row.n:,}", verdict)
     screen = console()
-    screen.print(table)
+    print_table(table, markup=True)
     for row in rows:
         if row.reason:
             screen.print(f"{row.dataset}, {row.strategy}: {row.reason}", markup=False)

@@ -69,7 +69,7 @@ def _write(dataset: Dataset, drops: Sequence[Drop], out: Path) -> None:
 
 
 def _show(before: Dataset, after: Dataset, drops: Sequence[Drop], tidied: int, out: Path | None, as_json: bool) -> None:
-    from bench.commands._console import console, emit_json
+    from bench.commands._console import console, emit_json, print_table
 
     counts = Counter((drop.what, drop.split, drop.reason) for drop in drops)
     sizes = {split: (len(qrels), len(after.splits.get(split, {}))) for split, qrels in sorted(before.splits.items())}
@@ -92,7 +92,7 @@ def _show(before: Dataset, after: Dataset, drops: Sequence[Drop], tidied: int, o
             what, split, str(count), reason, f"{example.id} ({example.because})" if example.because else example.id
         )
     if drops:
-        console().print(table)
+        print_table(table)
     queries = ", ".join(f"{split} {old} -> {new}" for split, (old, new) in sizes.items())
     console().print(
         f"documents {len(before.corpus)} -> {len(after.corpus)}; queries: {queries}; {tidied} texts tidied",

@@ -65,37 +65,27 @@ def _titles(first: Path, second: Path) -> tuple[str, str]:
 def _show(pair: CandidatePair) -> None:
     from rich.table import Table
 
-    from bench.commands._console import console
+    from bench.commands._console import console, print_table
     from bench.evaluation.measures import measure_name
     from bench.report import numbers
 
     console().print(f"{pair.comparison}: {pair.second} against {pair.first}", style="bold", markup=False)
-    table = Table(
-        title=f"{measure_name(pair.measure)}, difference with 95% CI (uncorrected), Holm-adjusted p",
-        title_justify="left",
-    )
-    for name in ("queries", "n", pair.first, pair.second, "difference", "95% CI", "p", "W/T/L", "conclusion"):
-        table.add_column(name, overflow="fold")
-    for finding in pair.findings:
-        one = finding.test
-        table.add_row(
-            finding.stratum,
-            f"{one.n_queries:,}",
-            numbers.score(one.baseline_mean),
-            numbers.score(one.other_mean),
-            numbers.signed(one.difference),
-            numbers.interval(one.ci_low, one.ci_high),
-            numbers.p_value(finding.p),
-            f"{one.wins}/{one.ties}/{one.losses}",
-            finding.words,
-        )
-    console().print(table, markup=False)
-    costs = Table(title="Costs, median over seeds", title_justify="left")
-    for name in ("cost", pair.first, pair.second):
-        costs.add_column(name, overflow="fold")
+    title = f"{measure_name(pair.measure)}, difference with 95% CI (uncorrected), Holm-adjusted p"
+    table = Table("", *(f"{finding.stratum} queries" for finding in pair.findings), title=title, title_justify="left")
+    tests = [finding.test for finding in pair.findings]
+    table.add_row("n", *(f"{one.n_queries:,}" for one in tests))
+    table.add_row(pair.first, *(numbers.score(one.baseline_mean) for one in tests))
+    table.add_row(pair.second, *(numbers.score(one.other_mean) for one in tests))
+    table.add_row("difference", *(numbers.signed(one.difference) for one in tests))
+    table.add_row("95% CI", *(numbers.interval(one.ci_low, one.ci_high) for one in tests))
+    table.add_row("p", *(numbers.p_value(finding.p) for finding in pair.findings))
+    table.add_row("wins / ties / losses", *(finding.wins for finding in pair.findings))
+    table.add_row("conclusion", *(finding.words for finding in pair.findings))
+    print_table(table)
+    costs = Table("cost", pair.first, pair.second, title="Costs, median over seeds", title_justify="left")
     for cost in pair.costs:
         costs.add_row(f"{cost.name} ({cost.unit})", cost.show(cost.first), cost.show(cost.second))
-    console().print(costs, markup=False)
+    print_table(costs)
     if len(pair.machines) > 1:
         console().print(
             "Costs were measured on different classes of machine: seconds cannot be compared.", markup=False

@@ -86,7 +86,7 @@ def main(
 def _show(one: Recommendation) -> None:
     from rich.table import Table
 
-    from bench.commands._console import console
+    from bench.commands._console import console, print_table
     from bench.report.text import clean, to_plain
 
     console().print(one.comparison, style="bold", markup=False)
@@ -101,9 +101,9 @@ def _show(one: Recommendation) -> None:
     for label, lines in one.projections.items():
         table = Table(title=f"Cost of {clean(label)} at your scale", title_justify="left")
         for name in ("", "amount", "USD", "measured rate"):
-            table.add_column(name, overflow="fold")
+            table.add_column(name)
         for line in lines:
             money = "" if line.usd is None else f"{line.usd:,.2f}{'' if line.once else ' per month'}"
             table.add_row(line.item, line.amount, money, line.rate)
-        console().print(table, markup=False)
+        print_table(table)
     console().print()

@@ -16,6 +16,8 @@ from bench.commands._options import command, flag, json_flag
 from bench.commands._settings import read_settings, run_options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.config.schema import RunConfig
     from bench.running.run import RunResult
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Run a comparison; returns the exit code."""
-    from bench.commands._console import emit_json, err_console
+    from bench.commands._console import console, emit_json, err_console
     from bench.running.progress import display
     from bench.running.run import Run
 
@@ -49,22 +51,30 @@ def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: b
         screen.print(f"Interrupted. Completed work is kept in {config.out}.", markup=False)
         screen.print(f"Run the same command again to resume: {shlex.join(['adaptbench', *arguments])}", markup=False)
         return result.exit_code
-    report = None if config.no_report else _report(result, config)
+    report, decisions = (None, []) if config.no_report else _report(result, config)
     if as_json:
         emit_json(_as_json(result, report))
     else:
-        _show(result, config, report)
+        _show(result, config)
+        for decision in decisions:
+            console().print(decision, markup=False)
+        if report is not None:
+            console().print(f"report: {report}", markup=False)
     return result.exit_code
 
 
-def _report(result: RunResult, config: RunConfig) -> Path | None:
-    """Write the report beside the results and return its path; None where no cell is complete."""
-    from bench.report import write_report
+def _report(result: RunResult, config: RunConfig) -> tuple[Path | None, list[str]]:
+    """Write the report beside the results; returns its path, if a cell is complete, and the decisions."""
+    from bench.report import write_pages
+    from bench.report.analysis import Analysis
+    from bench.report.conclusion import conclusions
+    from bench.report.load import load_run
 
     if not result.store.results():
-        return None
-    write_report(result.store, result.store.folder, config.baseline, config.min_gain)
-    return result.store.folder / "report.md"
+        return None, []
+    analysis = Analysis(load_run(result.store, config.baseline), config.min_gain)
+    write_pages(analysis, result.store.folder)
+    return result.store.folder / "report.md", conclusions(analysis)
 
 
 def _as_json(result: RunResult, report: Path | None) -> dict[str, Any]:
@@ -79,43 +89,53 @@ def _as_json(result: RunResult, report: Path | None) -> dict[str, Any]:
     }
 
 
-def _show(result: RunResult, config: RunConfig, report: Path | None) -> None:
-    """Print the table of results: means over seeds, and the number of seeds."""
-    from rich.table import Table
-
+def _show(result: RunResult, config: RunConfig) -> None:
+    """Print a table of results for each dataset and base model, and the jobs that failed."""
     from bench.commands._console import console
-    from bench.running.progress import duration
 
     frame = result.frame()
-    table = Table("strategy", "dataset", "budget", "seeds", config.primary, "unseen", "fit", "status", box=None)
-    for column in (3, 4, 5, 6):
-        table.columns[column].justify = "right"
-    for column in (0, 1, 2):
-        table.columns[column].overflow = "fold"  # names that differ at their end alone must not be cut
-    keys = ["dataset", "model", "budget", "strategy"]
-    groups = frame.groupby(keys, sort=False, dropna=False) if len(frame) else ()
-    for (dataset, _, budget, strategy), rows in groups:
-        score = rows[config.primary].mean() if config.primary in rows else float("nan")
-        unseen = rows.get(f"{config.primary}/unseen")
+    for (dataset, model), rows in frame.groupby(["dataset", "model"], sort=False) if len(frame) else ():
+        _table(f"{dataset}, {model}", rows, config.primary)
+    screen = console()
+    for name, status, reason in result.failed:
+        screen.print(f"{name}: {status.replace('_', ' ')}: {reason}", style=_style(status), markup=False)
+    if any(status == "failed" for _, status, _ in result.failed):
+        screen.print("add --overwrite failed to run the failed ones again", markup=False)
+
+
+def _table(title: str, frame: pd.DataFrame, primary: str) -> None:
+    """Print one dataset and base model: means over seeds, the highest score first. One budget stands in the title."""
+    from rich.table import Table
+
+    from bench.commands._console import console, print_table
+    from bench.running.progress import duration
+
+    frame = frame.assign(budget=frame["budget"].fillna(""))
+    budgets = [budget for budget in dict.fromkeys(frame["budget"]) if budget]
+    several = len(budgets) > 1
+    heads = ["strategy", *(["budget"] if several else []), "seeds", primary, "unseen", "fit", "status"]
+    table = Table(*heads, box=None)
+    for column in table.columns[1 + several : -1]:
+        column.justify = "right"
+    found = []
+    for (budget, strategy), rows in frame.groupby(["budget", "strategy"], sort=False):
+        score = rows[primary].mean() if primary in rows else float("nan")
+        unseen = rows.get(f"{primary}/unseen")
         seconds = rows.get("cost.fit_seconds")
-        table.add_row(
-            strategy.replace("[", "\\["),
-            dataset,
-            budget or "-",
+        row = [
+            strategy,
+            *([budget or "-"] if several else []),
             str(rows["seed"].notna().sum() or "-"),
             _score(score),
             _score(unseen.mean()) if unseen is not None else "-",
             duration(seconds.mean()) if seconds is not None and seconds.notna().any() else "-",
             ", ".join(sorted(set(rows["status"]))).replace("_", " "),
-        )
-    screen = console()
-    screen.print(table)
-    for name, status, reason in result.failed:
-        screen.print(f"{name}: {status.replace('_', ' ')}: {reason}", style=_style(status), markup=False)
-    if report is not None:
-        screen.print(f"report: {report}", markup=False)
-    if any(status == "failed" for _, status, _ in result.failed):
-        screen.print("add --overwrite failed to run the failed ones again", markup=False)
+        ]
+        found.append((budgets.index(budget) if budget in budgets else -1, -score if score == score else 1.0, row))
+    for _, _, row in sorted(found, key=lambda each: each[:2] if several else each[1]):
+        table.add_row(*row)
+    console().print(", ".join([title, *(budgets if not several else [])]), style="bold", markup=False)
+    print_table(table)
 
 
 def _score(value: float) -> str:

@@ -63,14 +63,13 @@ def main(words: tuple[str, ...], query: bool, allow_incomplete: bool, as_json: b
 def _show(similarities: list[Similarity]) -> None:
     from rich.table import Table
 
-    from bench.commands._console import console
+    from bench.commands._console import print_table
 
     table = Table("strategy", "dataset", "model", "budget", "seed", "before", "after", "change", box=None)
     for column in (4, 5, 6, 7):
         table.columns[column].justify = "right"
     for each in similarities:
         seed = "-" if each.seed is None else str(each.seed)
-        name = each.strategy.replace("[", "\\[")
         scores = f"{each.before:.4f}", f"{each.after:.4f}", f"{each.change:+.4f}"
-        table.add_row(name, each.dataset, each.model, each.budget or "-", seed, *scores)
-    console().print(table)
+        table.add_row(each.strategy, each.dataset, each.model, each.budget or "-", seed, *scores)
+    print_table(table)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.report.analysis import Analysis
     from bench.store.store import Store
 
 
@@ -19,7 +20,7 @@ def write_report(
     exports: Sequence[str] = (),
     margin: float | None = None,
 ) -> list[Path]:
-    """Write `report.md`, `report.html` and `plots/*.png` of a run.
+    """Analyse a run and write its report (`write_pages`).
 
     Args:
         store: the run.
@@ -37,18 +38,31 @@ def write_report(
         StoreError: the store holds no result.
         BenchError: `baseline` is not in the run.
     """
+    from bench.report.analysis import Analysis
+    from bench.report.exports import check_formats
+    from bench.report.load import load_run
+
+    check_formats(exports)
+    return write_pages(Analysis(load_run(store, baseline, margin), min_gain), out, texts, exports)
+
+
+def write_pages(analysis: Analysis, out: Path, texts: bool = True, exports: Sequence[str] = ()) -> list[Path]:
+    """Write `report.md`, `report.html` and `plots/*.png` of an analysed run, and return the files, the pages first.
+
+    Args:
+        analysis: the findings of the run.
+        out: the folder to write into; it is made where it does not exist.
+        texts: whether `report.html` may contain texts of the data.
+        exports: formats to write under `exports/` as well.
+    """
     from bench.data.files import write_atomically
     from bench.report import html, markdown
-    from bench.report.analysis import Analysis
     from bench.report.build import build
     from bench.report.explore import explore
-    from bench.report.exports import check_formats, export
-    from bench.report.load import load_run
+    from bench.report.exports import export
     from bench.report.plots import draw
     from bench.report.svg import inline_svg
 
-    check_formats(exports)
-    analysis = Analysis(load_run(store, baseline, margin), min_gain)
     report = build(analysis)
     plots = out / markdown.PLOTS
     plots.mkdir(parents=True, exist_ok=True)

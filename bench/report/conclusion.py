@@ -8,9 +8,9 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of, typical
-from bench.report.decision import Decision
+from bench.report.decision import Decision, decide
 from bench.report.findings import Finding
-from bench.report.text import code, strong
+from bench.report.text import code, strong, to_plain
 
 _QUERY_SHARE = 0.1
 """A difference in milliseconds per query below this share is not named, as times vary."""
@@ -23,6 +23,17 @@ def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -
         sentences += [credit(comparison, decision), _price(analysis, comparison, decision.label)]
         return " ".join(sentence for sentence in sentences if sentence)
     return _keep(analysis, comparison, decision)
+
+
+def conclusions(analysis: Analysis) -> list[str]:
+    """Return the decision of every comparison in plain text, named where there are several."""
+    comparisons = [each for each in analysis.run.comparisons if each.baseline in each.scored]
+    found = []
+    for comparison in comparisons:
+        sentence = conclusion(analysis, comparison, decide(analysis, comparison))
+        title = f"{analysis.title(comparison)}: " if len(comparisons) > 1 else ""
+        found.append(to_plain(f"{title}{sentence}"))
+    return found
 
 
 def _take(analysis: Analysis, comparison: Comparison, finding: Finding) -> str:

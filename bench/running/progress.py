@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINE_SECONDS = 30.0
+_WIDE = 110
+"""On a narrower terminal, the bars are shorter and the elapsed time is left out."""
 _MARKS = {"ok": "[green]done[/]", "over_budget": "[yellow]over budget[/]", "not_applicable": "[dim]not applicable[/]"}
 
 
@@ -108,13 +110,16 @@ class Live:
 
     def __init__(self, console: Console, jobs: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
 
         self.console = console
+        narrow = console.width < _WIDE
+        # Texts wrap between words. By default rich would cut them, and two seeds of a strategy would look the same.
         self.progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", table_column=Column(overflow="fold")),
+            BarColumn(bar_width=8 if narrow else 24),
+            TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),
+            *(() if narrow else (TimeElapsedColumn(),)),
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,

@@ -83,3 +83,14 @@ def test_the_commands_print_tables_json_and_paths(planter, plant, untrained, cap
     assert main(["report", folder, "--json", "--export", "csv"]) == 0
     written = json.loads(capsys.readouterr().out)["written"]
     assert [Path(path).name for path in (*written[:2], written[-1])] == ["report.md", "report.html", "results.csv"]
+
+
+@pytest.mark.usefixtures("narrow_console")
+def test_a_piped_comparison_fits_80_columns_and_breaks_no_word(planter, plant, untrained, capsys):
+    planter.run({"base": untrained(), "hybrid(one)": plant(), "hybrid(two)": plant(gains=(0.002,))}, seen=0.3)
+    assert main(["compare", str(planter.store.folder), "--strategies", "hybrid(one),hybrid(two)"]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    words = set(printed.split())
+    assert {"hybrid(one)", "hybrid(two)", "conclusion", "difference", "unseen", "encoding)"} <= words
+    assert {"inconclusive", "equivalent"} & words

@@ -43,6 +43,27 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert "0 fits, 0 cells to run, 6 already complete" in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("narrow_console")
+def test_the_end_of_a_run_names_data_and_model_and_closes_with_decision_and_report(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["toy(does=a_rather_long_name_for_one_option)", "toy(does=a_rather_long_name_for_one_opinion)"]
+    assert main([*line, "--strategies", f"words,{','.join(names)}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("tiny, ") and lines[0].endswith(", 5 steps") and "fake" in lines[0]
+    assert all(any(name in printed.split() for printed in lines) for name in names)
+    assert lines[-2].startswith(("Keep words", "Use toy")) and lines[-1] == f"report: {tmp_path / 'out' / 'report.md'}"
+
+
+@pytest.mark.usefixtures("narrow_console")
+def test_a_dry_run_shows_whole_names_of_fits(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*line, "--strategies", "words,toy(does=a_rather_long_name_for_one_option)", "--dry-run"]
+    assert main([*command, "--json"]) == 0
+    names = {row["name"] for row in json.loads(capsys.readouterr().out)["to_run"]}
+    assert main(command) == 0
+    assert max(map(len, names)) > 60 and names <= set(capsys.readouterr().out.split())
+
+
 def test_results_as_json(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*line, "--json", "--quiet", "--no-report"]) == 0
     captured = capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,18 @@ def test_a_terminal_shows_step_loss_score_and_time_left(job: Job) -> None:
         shown.event(job, "step", {"step": 4, "total": 5, "loss": 0.4})
     text = text_of(console)
     assert "step 3/5, loss 0.512, dev 0.625" in text and "fit toy on tiny" in text and "done" in text
+
+
+def test_the_bars_of_two_seeds_differ_on_a_narrow_terminal(job: Job) -> None:
+    other = replace(job, spec=replace(job.spec, seed=1))
+    shown = Live(Console(file=io.StringIO(), force_terminal=True, width=60), 2)
+    for each in (job, other):
+        shown.started(each)
+        shown.event(each, "step", {"step": 40, "total": 60, "loss": 0.412})
+    paper = Console(file=io.StringIO(), width=60, color_system=None)
+    paper.print(shown.progress.get_renderable())
+    words = " ".join(text_of(paper).split())
+    assert "seed 0" in words and "seed 1" in words and "0.412" in words and "…" not in words
 
 
 def test_quiet_shows_only_failures(job: Job) -> None:

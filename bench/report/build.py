@@ -6,9 +6,9 @@ from bench.report.analysis import Analysis
 from bench.report.document import Report
 from bench.report.lacking import banner
 from bench.report.sections import (
-    answer,
     cost,
     data,
+    details,
     first_screen,
     forgetting,
     inputs,
@@ -19,7 +19,7 @@ from bench.report.sections import (
 )
 from bench.report.text import code
 
-SECTIONS = (first_screen, answer, quality, significance, cost, forgetting, training, inputs, data, provenance)
+SECTIONS = (first_screen, details, quality, significance, cost, forgetting, training, inputs, data, provenance)
 
 
 def build(analysis: Analysis) -> Report:

@@ -12,7 +12,7 @@ from bench.report.document import Report
 from bench.report.load import load_run
 from bench.report.probes import ProbeChange
 from bench.report.recommend import Constraints, Scale, recommend
-from bench.report.sections.answer import forgotten
+from bench.report.sections.details import forgotten
 from bench.report.text import to_plain
 from bench.running.run import RunResult
 

@@ -17,7 +17,7 @@ from bench.report.findings import Finding
 from bench.report.intervals import Drawn, axis_of, figures
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
-from bench.report.sections.answer import NO_LABELS, close_behind, for_less
+from bench.report.sections.details import NO_LABELS, close_behind, for_less
 from bench.report.text import code, strong
 
 _PROBES = 3

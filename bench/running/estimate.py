@@ -123,10 +123,10 @@ class _Estimator:
             return Estimate(spec.name, "cell", earlier[-1].cost["index_seconds"] + _START_SECONDS, "measured")
         dataset, fit = self.datasets[spec.dataset], self.specs[spec.fit]
         texts = dataset.n_docs + dataset.n_queries
-        place = (spec.dataset, fit.model)
-        if self.registry.get(fit.root).trains == "none":
-            texts = 0 if place in self._encoded else texts  # the base model's vectors are in the cache then
-            self._encoded.add(place)
+        untrained = self.registry.get(fit.root).trains == "none"
+        place = (spec.dataset, fit.model if untrained else fit.name)
+        texts = 0 if place in self._encoded else texts  # its vectors are in the cache then
+        self._encoded.add(place)
         flops = 2.0 * self.weights(fit.model) * self.tokens(spec.dataset) * texts
         return Estimate(spec.name, "cell", flops / self.rate + _START_SECONDS, "rough")
 

@@ -354,7 +354,7 @@ def test_it_is_compared_untouched_and_cannot_be_trained(
     found = {}
     for config in (compared, trained):
         result = Run.prepare(config.replace(out=str(tmp_path / "run"))).execute(Silent(), InProcess)
-        found |= {cell.strategy: cell for cell in result.store.cells()}
+        found |= {cell.strategy: cell for cell in result.store.results()}
     theirs = found[f"frozen({name})"]
     assert theirs.status == "ok" and theirs.model == "tiny-bert", theirs.reason
     assert theirs.metrics["ndcg@10"] > found["frozen"].metrics["ndcg@10"]

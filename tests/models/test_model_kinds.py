@@ -332,7 +332,7 @@ def test_models_and_datasets_of_one_name_get_names_of_their_own(
     planned = plan(config)
     assert {fit.model_name for fit in planned.fits} == {"runA/checkpoint-4", "runB/checkpoint-4"}
     assert {cell.dataset_name for cell in planned.cells} == {"a/data", "b/data"}
-    assert len(planned.cells) == 8
+    assert len(planned.cells) == 16
     assert len({(cell.strategy, cell.dataset_name, cell.model_name, cell.seed) for cell in planned.cells}) == 8
 
 

@@ -34,6 +34,13 @@ def test_rough_ones_count_operations(toy_config: Configure) -> None:
     assert found["fit", "words"].seconds == 1.0
 
 
+def test_the_corpus_is_encoded_once_for_development_and_test_queries(toy_config: Configure) -> None:
+    run = Run.prepare(config := toy_config(strategies="head,words"))
+    cells = [job for job in run.pending() if job.kind == "cell" and job.spec.strategy == "head"]
+    first, second = estimate(run.plan, cells, run.store, Registry(config.strategy_files), rate=RATE)
+    assert first.seconds > second.seconds == 1.0
+
+
 def test_more_steps_take_longer(toy_config: Configure) -> None:
     few = estimates(toy_config(strategies="head", baseline="head"))["fit", "head"]
     many = estimates(toy_config(strategies="head", baseline="head", budget={"steps": 50}))["fit", "head"]

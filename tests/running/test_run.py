@@ -14,6 +14,10 @@ from bench.config.schema import RunConfig, from_mapping, load
 from bench.errors import BenchError, StoreError
 from bench.planning.jobs import Job
 from bench.planning.plan import plan
+from bench.planning.specs import CellSpec
+from bench.report.analysis import Analysis
+from bench.report.decision import Decision, decide
+from bench.report.load import load_run
 from bench.running.executors import Handle
 from bench.running.run import Run, RunResult
 from bench.store.store import Store
@@ -189,3 +193,37 @@ def test_results_as_a_table(toy_config: Configure, run_inline: RunInline, probe_
 
 def test_an_empty_run_is_an_empty_table(toy_config: Configure, tmp_path: Path) -> None:
     assert RunResult(Store(tmp_path / "none"), plan(toy_config())).frame().empty
+
+
+def test_a_run_without_development_cells_gets_them_and_fits_nothing_again(
+    toy_config: Configure, run_inline: RunInline
+) -> None:
+    config = toy_config(strategies="words,toy", baseline="words")
+    store = run_inline(config).store
+    for cell in store.cells():
+        if cell.role == "development":
+            shutil.rmtree(store.cell_folder(cell.cell))
+    assert decided(store).by == "test", "as in records of an older version"
+    pending = Run.prepare(config).pending()
+    assert sorted(job.spec.strategy for job in pending) == ["toy", "words"]
+    assert {job.spec.role for job in pending if isinstance(job.spec, CellSpec)} == {"development"}
+    assert run_inline(config).done == 2
+    assert decided(store).by == "made"
+
+
+def test_with_few_labels_strategies_are_chosen_on_queries_made_from_the_corpus(
+    toy_config: Configure, run_inline: RunInline
+) -> None:
+    store = run_inline(toy_config(strategies="words,toy", baseline="words", seeds="0,1")).store
+    decision = decided(store)
+    assert decision.by == "made"
+    assert [(score.label, score.gain.n_seeds, score.gain.made) for score in decision.scores] == [("toy", 2, True)]
+    (words,) = (cell for cell in store.cells() if cell.role == "development" and cell.strategy == "words")
+    rows = store.per_query(words.cell)
+    assert set(rows["seed"]) == {0, 1} and rows["made"].all()
+    assert any("made from documents" in note for note in words.notes)
+
+
+def decided(store: Store) -> Decision:
+    run = load_run(store)
+    return decide(Analysis(run), run.comparisons[0])

@@ -164,6 +164,6 @@ def test_the_whole_job_gives_scores_on_both_sides_and_an_account_of_the_time(
     for name in workload.strategies:
         assert f"{name} 0." in library or f"{name} 1." in library
         assert f"{name} 0." in ours or f"{name} 1." in ours
-    assert own["jobs"] == 2 * len(workload.strategies)
+    assert own["jobs"] == 3 * len(workload.strategies), "a fit, its development cell and its test cell"
     assert 0 < own["share"] < 1
     assert {"loading", "training", "encoding", "search"} <= set(own["phases"])

@@ -28,7 +28,9 @@ COMPLETION = "_ADAPTBENCH_COMPLETE"
 """The variable by which click's completion scripts call the program."""
 USAGE = 2
 INTERRUPTED = 130
-_ORDER = ("run", "tune", "report", "compare", "recommend", "list", "import", "inspect", "clean", "check", "export")
+_ORDER = (
+    "run", "tune", "report", "compare", "recommend", "judge", "list", "import", "inspect", "clean", "check", "export",
+)  # fmt: skip
 """The commands that the help lists first."""
 _EPILOG = f"""\b
 Examples:

@@ -283,7 +283,7 @@ COST_UNITS: dict[str, str] = {
     "query_ms_p50": "ms from query text to ranking at batch 1, median",
     "query_ms_p95": "ms from query text to ranking at batch 1, 95th percentile",
     "query_times_base": "query_ms_p50 by the base model's ms to encode the same queries, in turn; null without a model",
-    "text_read": "share of the corpus's tokens that each part of the strategy reads, on a fixed sample of 512 documents",
+    "text_read": "part of the strategy -> share of the corpus's tokens that it reads, on a sample of 512 documents",
     "reindex": "what a corpus indexed with the base model needs: none, transform or encode",
     "usd": "price of the charged seconds, where a price per hour was given",
 }

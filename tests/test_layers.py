@@ -21,7 +21,7 @@ SCORERS = {"pytrec_eval", "ir_measures", "beir", "ranx"}
 ORDER = (
     ("__init__", "__main__"),
     ("cli", "commands"),
-    ("exporting", "speed"),
+    ("exporting", "judging", "speed"),
     ("report",),
     ("contract",),
     ("running",),

@@ -57,8 +57,8 @@ def results_frame(run: LoadedRun) -> pd.DataFrame:
 
 def _csv(run: LoadedRun, report: Report, out: Path) -> list[Path]:
     path = out / "results.csv"
-    frame = results_frame(run).rename(columns=_without_formula)
-    frame.map(_without_formula).to_csv(path, index=False)
+    frame = results_frame(run).rename(columns=without_formula)
+    frame.map(without_formula).to_csv(path, index=False)
     return [path, *_tables_as_csv(report, out)]
 
 
@@ -70,11 +70,11 @@ def _tables_as_csv(report: Report, out: Path) -> list[Path]:
             paths.append(out / f"{table.name}.csv")
             names = [column.name for column in table.columns]
             rows = [[to_plain(cell.text) if cell.value is None else cell.value for cell in row] for row in table.rows]
-            pd.DataFrame(rows, columns=names).map(_without_formula).to_csv(paths[-1], index=False)
+            pd.DataFrame(rows, columns=names).map(without_formula).to_csv(paths[-1], index=False)
     return paths
 
 
-def _without_formula(value: Any) -> Any:
+def without_formula(value: Any) -> Any:
     """Return a value that a spreadsheet shows and does not compute. A number stays as it is, also one in text."""
     if not isinstance(value, str) or not value.startswith(_FORMULA):
         return value

@@ -10,6 +10,7 @@ from bench.data.dataset import Dataset, UnjudgedDataset
 from bench.data.templates import template_groups
 from bench.errors import NotApplicableError
 from bench.evaluation.forgetting import forgetting
+from bench.evaluation.measures import JUDGED, evaluate
 from bench.evaluation.strata import seen_queries, strata
 from bench.progress import Progress
 from bench.retrieval.lexical import LexicalIndex
@@ -97,6 +98,8 @@ class RetrievalEvaluator:
             notes=list(observed.notes),
             ranking=ranking,
         )
+        if settings.role == TARGET:
+            measured.metrics |= evaluate(ranking.top(10), {query: qrels[query] for query in queries}, [JUDGED]).means()
         if observed.drift is not None:
             measured.drift = score_drift(observed.drift, scores, measured.strata, seen, dataset, settings)
         if observed.before is not None:

@@ -14,6 +14,9 @@ from bench.retrieval.cache import VectorCache, default_folder
 from bench.store.lease import LEASES
 from bench.store.store import CELL_MARK, FIT_MARK, Store
 
+_FOLDERS = (("fits", "fits", FIT_MARK), ("cells", "cells", CELL_MARK), ("tracking", "fits", FIT_MARK))
+"""Folders of jobs, and where the record of each job is."""
+
 
 def clear_temporary() -> None:
     """Remove the temporary folders and the partial cache segments of processes that no longer run."""
@@ -23,9 +26,9 @@ def clear_temporary() -> None:
 
 def clear_run(store: Store) -> None:
     """Remove from a run folder what no record lists: folders without a record, logs of no failure, and leases."""
-    for kind, mark in (("fits", FIT_MARK), ("cells", CELL_MARK)):
+    for kind, records, mark in _FOLDERS:
         for folder in (store.folder / kind).glob("*"):
-            if folder.is_dir() and not (folder / mark).is_file():
+            if folder.is_dir() and not (store.folder / records / folder.name / mark).is_file():
                 shutil.rmtree(folder, ignore_errors=True)
     logs = list((store.folder / "logs").glob("*.log"))
     if logs:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 import traceback
@@ -176,6 +178,41 @@ def test_a_connection_that_is_cut_inside_an_answer_is_tried_again(service: Servi
     service.refusals = [(0, {}, '{"data": [')] * 9
     with pytest.raises(ModelError, match=f"no answer after {ATTEMPTS} attempts: .*(incomplete|closed)"):
         service.endpoint().embed(["a"])
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"dat',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"data":\r\n',
+        b"nonsense\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_is_cut_anywhere_is_tried_again(service: Service, answers: bytes, reset: bool) -> None:
+    """Closed or reset, before, inside and after the head of an answer."""
+    cut = socket.create_server(("127.0.0.1", 0))
+    taken: list[int] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = cut.accept()
+            except OSError:
+                return
+            taken.append(len(connection.recv(65536)))
+            connection.sendall(answers)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with cut, pytest.raises(ModelError, match=f"no answer after {ATTEMPTS} attempts"):
+        service.endpoint(url=f"http://127.0.0.1:{cut.getsockname()[1]}/v1").embed(["a"])
+    assert len(taken) == ATTEMPTS and len(service.waits) == ATTEMPTS - 1
 
 
 def test_an_answer_is_bounded_in_size_and_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,3 +133,26 @@ def test_many_problems_are_counted(store: Store, capsys: Any) -> None:
     assert main(["recommend", str(store.folder)]) == 2
     shown = capsys.readouterr().err
     assert "cell-17" in shown and "cell-39" not in shown and "and 30 more" in shown
+
+
+def test_a_report_is_written_whole_or_not_at_all(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed in between, the earlier page stays."""
+    from bench.report import write_report
+
+    out = tmp_path / "out"
+    out.mkdir()
+    pages = [out / "report.md", out / "report.html"]
+    for page in pages:
+        page.write_text("the earlier one")
+
+    def die(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    monkeypatch.setattr("bench.report.plots.draw", lambda analysis: [])
+    monkeypatch.setattr("bench.report.svg.inline_svg", lambda plot, alt: "")
+    monkeypatch.setattr("bench.report.html.render", lambda *arguments: "page")
+    with pytest.raises(KeyboardInterrupt):
+        write_report(store, out)
+    assert [page.read_text() for page in pages] == ["the earlier one"] * 2
+    assert sorted(path.name for path in out.iterdir()) == ["plots", "report.html", "report.md"]

@@ -26,12 +26,20 @@ def names(folder: Path) -> list[str]:
 def test_what_a_killed_run_left_is_cleared(toy_config: Configure, run_inline: RunInline) -> None:
     store = run_inline(toy_config()).store
     before = names(store.folder)
-    for path in ("fits/half-1/model/weights", "cells/half-1/ranking.trec.gz", "logs/half-1.log", f"{LEASES}/half-1"):
+    for path in (
+        "fits/half-1/model/weights",
+        "cells/half-1/ranking.trec.gz",
+        "tracking/half-1/events",
+        "logs/half-1.log",
+        f"{LEASES}/half-1",
+    ):
         (store.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (store.folder / path).write_text("half")
     assert run_inline(toy_config()).done == 0
     assert names(store.folder) == before
-    assert not any((store.folder / left).exists() for left in ("fits/half-1", "cells/half-1", "logs", LEASES))
+    assert not any(
+        (store.folder / left).exists() for left in ("fits/half-1", "cells/half-1", "tracking/half-1", "logs", LEASES)
+    )
 
 
 def test_the_logs_of_failures_stay(toy_config: Configure, run_inline: RunInline) -> None:

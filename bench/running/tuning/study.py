@@ -66,6 +66,7 @@ def run_trials(spec: StudySpec, environment: JobEnvironment, judge: JobJudge) ->
         if not objective.objection:
             environment.progress("stage", {"name": "data"})
             objective.prepare()
+        environment.store.require_writable()
         if not (folder / records.STUDY_FILE).is_file():
             records.begin(folder, _described(spec, objective, environment))
         study = records.read(folder)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import yaml
 
 
-_MOST_VALUES = 10_000
-"""Values that a file of settings may hold, each use of an anchor counted."""
+_MOST_REPEATED = 10_000
+"""Values that the uses of anchors may add to a file of settings."""
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
@@ -53,11 +53,12 @@ def read_yaml(path: Path) -> tuple[Any, dict[str, int]]:
 
 
 def _require_small(path: Path, root: yaml.Node | None) -> None:
-    """Refuse anchors that unfold to more than settings need, or that hold themselves.
+    """Refuse anchors whose uses unfold to more than settings need, or that hold themselves.
 
     Raises:
         BenchError: they do. The message names the line.
     """
+    own = sum(1 for _ in _nodes(root, set()))
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
@@ -66,13 +67,11 @@ def _require_small(path: Path, root: yaml.Node | None) -> None:
             raise BenchError(f"{path}:{_line(node)}: not YAML settings: an anchor holds itself")
         if id(node) not in sizes:
             open_nodes.add(id(node))
-            children = node.value if isinstance(node.value, list) else []
-            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
-            sizes[id(node)] = 1 + sum(map(size, parts))
+            sizes[id(node)] = 1 + sum(map(size, _children(node)))
             open_nodes.discard(id(node))
-            if sizes[id(node)] > _MOST_VALUES:
+            if sizes[id(node)] > own + _MOST_REPEATED:
                 raise BenchError(
-                    f"{path}:{_line(node)}: not YAML settings: anchors unfold to more than {_MOST_VALUES} values"
+                    f"{path}:{_line(node)}: not YAML settings: anchors unfold to more than {_MOST_REPEATED} values"
                 )
         return sizes[id(node)]
 
@@ -88,7 +87,9 @@ def _require_values(path: Path, root: yaml.Node | None) -> None:
     """
     import yaml
 
-    for node in _scalars(root):
+    for node in _nodes(root, set()):
+        if isinstance(node.value, list):
+            continue
         try:
             value = yaml.SafeLoader("").construct_object(node)
             str(value)
@@ -100,14 +101,19 @@ def _require_values(path: Path, root: yaml.Node | None) -> None:
             raise BenchError(f"{path}:{_line(node)}: not YAML: {kind}{reason}") from error
 
 
-def _scalars(node: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Yield the single values below a node."""
-    if node is not None and isinstance(node.value, list):
-        for child in node.value:
-            for part in child if isinstance(child, tuple) else (child,):
-                yield from _scalars(part)
-    elif node is not None:
+def _nodes(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.Node]:
+    """Yield a node and all nodes below it, each once."""
+    if node is not None and id(node) not in seen:
+        seen.add(id(node))
         yield node
+        for child in _children(node):
+            yield from _nodes(child, seen)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    """Return the items of a list, or the keys and values of a mapping; nothing for a single value."""
+    items = node.value if isinstance(node.value, list) else []
+    return [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
 
 
 def _lines(node: yaml.Node | None) -> dict[str, int]:

@@ -48,6 +48,7 @@ from bench.config.values import (
     limits_of,
     settings_of,
 )
+from bench.data.text import without_surrogates
 from bench.errors import BenchError, unknown
 from bench.records import MEASURES, PRIMARY_MEASURE
 from bench.strategy.hyperparameters import typed
@@ -269,6 +270,7 @@ def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, i
             for name, each in _flat(key, value):
                 if name in keys:
                     raise ConfigError(f"{name} is set twice, here as {key!r}: remove one")
+                _require_text(name, each)
                 keys[name], values[name] = setting, each
         setting = ""
         return RunConfig.model_validate(_nested(values))
@@ -276,6 +278,24 @@ def from_mapping(raw: Mapping[str, Any], source: str = "", lines: Mapping[str, i
         setting = keys.get(getattr(error, "setting", ""), setting)
         line = f"{lines[setting]}:" if lines and setting in lines else ""
         raise ConfigError(f"{source}:{line} {error}" if source else str(error)) from error
+
+
+def _require_text(name: str, value: Any) -> None:
+    """Refuse texts that cannot be written as UTF-8.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if isinstance(value, str):
+        if without_surrogates(value) != value:
+            raise ConfigError(f"{name[:60]}: {value[:60]!a} holds bytes that are no text in UTF-8")
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            _require_text(name, key)
+            _require_text(name, each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _require_text(name, each)
 
 
 def _flat(key: Any, value: Any) -> Iterator[tuple[str, Any]]:
@@ -309,7 +329,8 @@ def load(path: Path) -> dict[str, Any]:
     if isinstance(raw, Mapping) and isinstance(raw.get("invocations"), list):
         if not raw["invocations"]:
             raise ConfigError(f"{path}: there is no invocation in it")
-        raw, lines = raw["invocations"][-1].get("config", {}), {}
+        latest = raw["invocations"][-1]
+        raw, lines = latest.get("config", {}) if isinstance(latest, Mapping) else None, {}
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{path}: expected keys and values such as 'strategies: [frozen, lora]'")
     from_mapping(raw, str(path), lines)

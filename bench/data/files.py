@@ -25,6 +25,14 @@ def cache_folder() -> Path:
     return Path(override) if override else user_cache_path("adaptbench", appauthor=False)
 
 
+def is_folder(name: str) -> bool:
+    """Whether a text is the path of a folder. A text that can be no path is none."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
+
+
 def expanded(path: Path) -> Path:
     """Return a path with `~` replaced by the home folder.
 

@@ -12,7 +12,7 @@ from bench.data.beir import read_beir
 from bench.data.catalogue import CatalogueEntry, Hub, catalogue, catalogue_folders, read_entry
 from bench.data.dataset import Dataset, DatasetInfo, SimilarityDataset
 from bench.data.download import fetch
-from bench.data.files import cache_folder, expanded
+from bench.data.files import cache_folder, expanded, is_folder
 from bench.data.folders import DESCRIPTION, is_dataset
 from bench.data.hub import fetch_hub
 from bench.data.pseudo import is_pseudo
@@ -42,7 +42,7 @@ class DatasetName:
         Raises:
             DataError: an option has no value, or is set twice.
         """
-        if Path(text).is_dir():
+        if is_folder(text):
             return cls(text)
         head, _, query = text.partition("?")
         try:
@@ -74,8 +74,19 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
         data_dir: searched first, before `$BENCH_DATA`, `./datasets`, the user's cache and the network.
 
     Raises:
-        DataError: no place holds the dataset (the message lists the places), or its files are malformed.
+        DataError: no place holds the dataset (the message lists the places), or its files are malformed or cannot be
+            read.
     """
+    try:
+        return _load(name, data_dir)
+    except OSError as error:
+        place = error.filename if error.filename is not None else f"dataset {name[:200]!r}"
+        raise DataError(f"{place}: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a null character
+        raise DataError(f"dataset {name[:200]!r}: {error}") from error
+
+
+def _load(name: str, data_dir: Path | None) -> Dataset | SimilarityDataset:
     spec = DatasetName.parse(name)
     known = catalogue()
     if spec.name == "hub":

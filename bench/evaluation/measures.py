@@ -79,7 +79,9 @@ def _foreign(name: str) -> Any:
     try:
         measure = ir_measures.parse_measure(name.strip())
         computable = ir_measures.DefaultPipeline.supports(measure)
-    except (NameError, ValueError, TypeError, KeyError, AssertionError) as error:
+    except (SyntaxError, RecursionError, MemoryError) as error:  # what Python's parser raises, MemoryError for nesting
+        raise unknown("measure", name[:60], [*MEASURES, *registry]) from error
+    except (NameError, ValueError, TypeError, KeyError, AssertionError, AttributeError, LookupError) as error:
         if name.split("@")[0].split("(")[0].strip() in registry:
             raise BenchError(f"measure {name!r}: {error}") from error
         raise unknown("measure", name, [*MEASURES, *registry]) from error

@@ -147,7 +147,7 @@ class Meter:
         return self._elapsed + running - self._excluded_seconds - open_block + self._charged
 
 
-_AMOUNT = re.compile(r"^\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*(%?)\s*$")
+_AMOUNT = re.compile(r"([+-]?(?:[0-9]++(?:\.[0-9]++)?|\.[0-9]++)(?:[eE][+-]?[0-9]+)?)\s*+([A-Za-z]*)\s*+(%?)")
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _BYTES = {
     **_COUNTS,
@@ -190,7 +190,7 @@ def parse_amount(text: str, name: str) -> float:
     """
     label = f"budget {name}" if name in (*SHAPES, *STOPS) else name
     units, shown = _UNITS.get(name, _COUNTS), text.strip()
-    match = _AMOUNT.match(text)
+    match = _AMOUNT.fullmatch(shown)
     number, unit, percent = match.groups() if match else ("", "", "")
     factor = units.get(unit if units is _TIME else unit.lower())
     if not number or factor is None or (percent and (unit or name not in _SHARES)):

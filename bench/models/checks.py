@@ -51,9 +51,12 @@ def model_notes(model: ModelFolder) -> list[str]:
     """
     if not model.path.is_dir():  # a model behind an endpoint
         return []
-    require_loadable(model)
-    _require_plain_weights(model)
-    return [*_similarity_notes(model), *_pooling_notes(model)]
+    try:
+        require_loadable(model)
+        _require_plain_weights(model)
+        return [*_similarity_notes(model), *_pooling_notes(model)]
+    except (OSError, ValueError) as error:  # modules.json names a path that can be none
+        raise ModelError(f"model {model.name!r} cannot be read: {str(error)[:200]}") from error
 
 
 def require_loadable(model: ModelFolder) -> None:

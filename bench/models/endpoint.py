@@ -54,7 +54,10 @@ class Endpoint:
         Raises:
             ModelError: the name holds no model, or its address is not one.
         """
-        parts = urlsplit(name.removeprefix(PREFIX))
+        try:
+            parts = urlsplit(name.removeprefix(PREFIX))
+        except ValueError as error:
+            raise ModelError(f"model {name[:200]!r}: not an address: {error}") from error
         if not parts.fragment:
             raise ModelError(f"model {name!r}: write the model's name after '#': {PREFIX}http://127.0.0.1:8000/v1#name")
         if "@" in parts.netloc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,10 +104,21 @@ def catalogue() -> dict[str, CatalogueEntry]:
     entries: dict[str, CatalogueEntry] = {}
     for folder in catalogue_folders():
         for path in sorted(folder.glob("*.toml")):
-            values = _parse(path)
-            if "kind" in values:  # a user's own ./datasets may hold other TOML files
-                entries.setdefault(path.stem, _entry(path, path.stem, values))
+            status = path.stat()
+            entry = _listed(path, status.st_mtime_ns, status.st_size)
+            if entry is not None:
+                entries.setdefault(path.stem, entry)
     return dict(sorted(entries.items()))
+
+
+@lru_cache(maxsize=1024)
+def _listed(path: Path, mtime_ns: int, size: int) -> CatalogueEntry | None:
+    """Return what a file of the catalogue holds, read once for each state of the file.
+
+    None is for another TOML file, as a user's own ./datasets may hold.
+    """
+    values = _parse(path)
+    return _entry(path, path.stem, values) if "kind" in values else None
 
 
 def read_entry(path: Path, name: str) -> CatalogueEntry:

@@ -175,3 +175,19 @@ def test_in_a_wheel_the_catalogue_travels_inside_the_package(tmp_path: Path, mon
     (package / "_datasets" / "only.toml").write_text('kind = "retrieval"\n')
     monkeypatch.setattr(catalogue_module, "_PACKAGE", package)
     assert list(catalogue()) == ["only"]
+
+
+def test_a_file_is_parsed_once_for_each_of_its_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "work" / "datasets"
+    mine.mkdir()
+    (mine / "mine.toml").write_text('kind = "retrieval"\ntitle = "before"\n', encoding="utf-8")
+    catalogue()
+    plain, parsed = catalogue_module._parse, list[str]()
+    monkeypatch.setattr(catalogue_module, "_parse", lambda path: (parsed.append(path.name), plain(path))[1])
+    assert catalogue()["mine"].info.title == "before" and parsed == []
+    (mine / "mine.toml").write_text('kind = "retrieval"\ntitle = "afterwards"\n', encoding="utf-8")
+    assert catalogue()["mine"].info.title == "afterwards" and parsed == ["mine.toml"]
+    (mine / "mine.toml").write_text("kind = \n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"mine\.toml: not TOML"):
+            catalogue()

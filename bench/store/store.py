@@ -54,6 +54,8 @@ PER_QUERY = "per_query.parquet"
 CURVE = "curve.parquet"
 TRAIN_RELEVANT = "train_relevant.parquet"
 RUN_FILE = "run.json"
+_INTERRUPTED = 130
+"""The exit code of an invocation that the user stopped."""
 _KINDS = (("fits", FIT_MARK), ("cells", CELL_MARK), ("tuning", "study.json"))
 RUN_COPY = "run.previous.json"
 """The earlier content of `run.json`, for a process that ends while it writes a new one."""
@@ -123,14 +125,15 @@ class Store:
     def missing(self) -> list[str]:
         """Return a sentence for each record that an invocation planned, or another record names, and that is not there.
 
-        Damaged records are there: see `problems`. Older versions recorded the number of planned cells and no names.
+        Damaged records are there: see `problems`. Older versions recorded the number of planned cells and no names. What
+        an interrupted invocation planned does not count once a later invocation has ended: the user changed the plan.
         """
         fits, cells, studies = (self._names(*kind) for kind in _KINDS)
         has_run_file = (self.records / RUN_FILE).is_file()
         calls = self.invocations() if has_run_file or (self.records / RUN_COPY).is_file() else []
         absent: dict[str, str] = {}
-        for call in calls:
-            planned = call.get("planned") or {}
+        for position, call in enumerate(calls):
+            planned = {} if _is_superseded(call, calls[position + 1 :]) else call.get("planned") or {}
             absent |= {f"fits/{name}": "planned" for name in planned.get("fits", ()) if name not in fits}
             absent |= {f"cells/{name}": "planned" for name in planned.get("cells", ()) if name not in cells}
         for fit in self.fits():
@@ -429,6 +432,12 @@ class Store:
         except StoreError as error:
             raise DamagedError(f"{path} is damaged: {error}") from error
         return values["invocations"]
+
+
+def _is_superseded(invocation: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the user interrupted an invocation, and let a later one run to its end."""
+    ends = [each["exit_code"] for each in later if "exit_code" in each]
+    return invocation.get("exit_code") == _INTERRUPTED and any(end != _INTERRUPTED for end in ends)
 
 
 def _planned_cells(invocation: Mapping[str, Any]) -> int:

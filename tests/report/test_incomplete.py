@@ -118,6 +118,15 @@ def test_an_older_run_that_lacks_cells_is_noticed_by_their_number(store: Store, 
     assert lacking(store) == [f"{store.folder / 'cells'}: 7 cells were planned, and 6 are there"]
 
 
+def test_what_an_interrupted_run_planned_counts_until_another_one_has_ended(store: Store) -> None:
+    store.put_invocation({"planned": {"cells": ["cell-1"]}, "exit_code": 130})
+    assert lacking(store) == [f"{store.folder / 'cells' / 'cell-1'} is missing: it is planned"]
+    store.put_invocation({"planned": {}, "exit_code": 130})
+    assert len(lacking(store)) == 1
+    store.put_invocation({"planned": {}, "exit_code": 1})
+    assert lacking(store) == []
+
+
 def test_a_component_and_a_study_that_a_record_names_are_missed(store: Store) -> None:
     fit = store.fits()[-1]
     fit.components, fit.tuning = ["part-1"], {"study": "tune-small"}

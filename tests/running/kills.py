@@ -133,9 +133,11 @@ def run_toys(
         count: receives the number of waits.
     """
     from bench.config.schema import from_mapping
+    from bench.running.process_group import end_with_parent
     from bench.running.run import Run
     from tests.toy_runs import InProcess, Silent
 
+    end_with_parent()
     tempfile.tempdir, os.environ["BENCH_CACHE"] = temporary, f"{temporary}/cache"
     original, waits = os.fsync, 0
 

@@ -125,8 +125,8 @@ class Store:
     def missing(self) -> list[str]:
         """Return a sentence for each record that an invocation planned, or another record names, and that is not there.
 
-        Damaged records are there: see `problems`. Older versions recorded the number of planned cells and no names. What
-        an interrupted invocation planned does not count once a later invocation has ended: the user changed the plan.
+        Damaged records are there: see `problems`. Older versions recorded the number of planned cells and no names.
+        What an interrupted invocation planned does not count once a later one has ended: the user changed the plan.
         """
         fits, cells, studies = (self._names(*kind) for kind in _KINDS)
         has_run_file = (self.records / RUN_FILE).is_file()

@@ -1,7 +1,8 @@
 """Write the results of the search for defaults into a page: `python tools/defaults_table.py RECORD PAGE`.
 
 RECORD is the run folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the
-lines `<!-- search: begin -->` and `<!-- search: end -->` of the page.
+lines `<!-- search: begin -->` and `<!-- search: end -->` of the page. The script prints the strategies whose winner lies at
+an edge of a range.
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ def new_defaults(study: Study) -> Mapping[str, Any]:
     if best is None or gain is None or gain[0] <= gain[1] or not is_complete(study):
         return study.defaults
     return best.params
+
+
+def at_an_edge(studies: Sequence[Study]) -> list[str]:
+    """Return the strategies whose best trial has the highest or lowest value that was tried of a logarithmic range."""
+    return [
+        study.strategy
+        for study in studies
+        if any(study.space[name]["kind"] == "LogUniform" for name in study.edges)
+    ]
 
 
 def table(studies: Sequence[Study]) -> str:
@@ -82,4 +92,6 @@ def _words(params: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     record, page = map(Path, sys.argv[1:])
-    put_between(page, "search", table(Store(record).studies()))
+    searched = Store(record).studies()
+    put_between(page, "search", table(searched))
+    print(f"a range is to be searched beyond its edge: {','.join(at_an_edge(searched)) or 'none'}")

@@ -1,8 +1,8 @@
 """Write the results of the search for defaults into a page: `python tools/defaults_table.py RECORD PAGE`.
 
 RECORD is the run folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the
-lines `<!-- search: begin -->` and `<!-- search: end -->` of the page. The script prints the strategies whose winner lies at
-an edge of a range.
+lines `<!-- search: begin -->` and `<!-- search: end -->` of the page. The script prints the strategies whose winner
+lies at the edge of a range.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def new_defaults(study: Study) -> Mapping[str, Any]:
 def at_an_edge(studies: Sequence[Study]) -> list[str]:
     """Return the strategies whose best trial has the highest or lowest value that was tried of a logarithmic range."""
     return [
-        study.strategy
-        for study in studies
-        if any(study.space[name]["kind"] == "LogUniform" for name in study.edges)
+        study.strategy for study in studies if any(study.space[name]["kind"] == "LogUniform" for name in study.edges)
     ]
 
 
@@ -94,4 +92,4 @@ if __name__ == "__main__":
     record, page = map(Path, sys.argv[1:])
     searched = Store(record).studies()
     put_between(page, "search", table(searched))
-    print(f"a range is to be searched beyond its edge: {','.join(at_an_edge(searched)) or 'none'}")
+    sys.stdout.write(f"winner at the edge of a range: {','.join(at_an_edge(searched)) or 'none'}\n")

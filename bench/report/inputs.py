@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 from bench.evaluation.measures import JUDGED
-from bench.expression import parse
 from bench.records import FitRecord
 from bench.report import numbers
 from bench.report.analysis import Analysis
@@ -126,7 +125,7 @@ def pairs_per_step(fit: FitRecord) -> float:
     if recorded := fit.report.get("pairs_per_step"):
         return float(recorded)
     batch = float(fit.training.get("batch_size") or 0)
-    reranks = parse(fit.strategy).name == "rerank"
+    reranks = fit.strategy.partition("(")[0] == "rerank"
     return batch / (1 + int(fit.hyperparameters.get("negatives", _NEGATIVES))) if reranks else batch
 
 

@@ -113,14 +113,15 @@ def test_the_bullets_say_why_how_sure_what_it_costs_and_forgets_and_what_would_c
     said = bullets(store)
     assert said["Why"].startswith("Best of 2 on development queries: big +0.100, next flat +0.010.")
     assert said["How sure"].startswith("Holm-adjusted p < 0.001 on 160 test queries.")
-    assert "The corpus must be encoded again." in said["Cost"] and "of memory" in said["Cost"]
-    assert said["Forgetting"].startswith("Worst probe: web −0.0") and "an established loss" in said["Forgetting"]
+    paid = said["Cost and forgetting"]
+    assert "The corpus must be encoded again." in paid and "of memory" in paid
+    assert "Worst probe: web −0.0" in paid and "an established loss" in paid
     assert "--budget-examples" in said["What could change it"]
 
 
 def test_a_run_without_probes_or_further_seeds_names_the_options(planter, plant, untrained):
     said = bullets(planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, seeds=(0,))}))
-    assert said["Forgetting"] == "Unknown: no probe was run. Add --probes general."
+    assert said["Cost and forgetting"].endswith("Forgetting is unknown: no probe was run. Add --probes general.")
     assert "with one seed, so other seeds may differ" in said["How sure"]
     assert "--seeds 0,1,2" in said["What could change it"]
 
@@ -138,7 +139,9 @@ def test_a_curve_over_labels_says_what_more_labels_buy(planter, plant, untrained
 def test_if_the_baseline_is_kept_nothing_is_paid_or_forgotten(planter, plant, untrained):
     store = planter.run({"base": untrained(probes={"web": 0.0}), "flat": plant(dev_gain=0.01, probes={"web": -0.06})})
     said = bullets(store)
-    assert said["Cost"].startswith("None") and said["Forgetting"].endswith("Established losses elsewhere: flat.")
+    assert said["Cost and forgetting"] == (
+        "base needs no labels, no fitting and no new index. Nothing is forgotten. Established losses on probes: flat."
+    )
     assert rows(screen(store)[1])["base"]["verdict"] == "keep"
 
 

@@ -47,6 +47,7 @@ def test_a_report_is_written_with_every_plot_that_it_shows(rendered):
         "Cost",
         "Forgetting",
         "Budgets and curves",
+        "What each strategy had",
         "Data",
         "How it was run",
     ]

@@ -14,6 +14,7 @@ from bench.report.costs import cost_of, typical
 from bench.report.decision import Decision, decide
 from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
+from bench.report.inputs import bullet as inputs
 from bench.report.intervals import Drawn, axis_of, figures
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
@@ -239,12 +240,15 @@ def _verdict(comparison: Comparison, decision: Decision, label: str, finding: Fi
 
 
 def _bullets(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return why, how sure, what it costs, what it forgets, and what would change the answer."""
+    """Return why, how sure, what it costs and forgets, what the strategies had, and what would change the answer."""
     named = {
         "Why": _why(analysis, comparison, decision),
         "How sure": _certainty(analysis, comparison, decision),
-        "Cost": _cost(analysis, comparison, decision),
-        "Forgetting": _forgetting(analysis, comparison, decision),
+        "Cost and forgetting": [
+            *_cost(analysis, comparison, decision),
+            *_forgetting(analysis, comparison, decision),
+        ],
+        "Inputs": inputs(analysis, comparison),
         "What could change it": _next(analysis, comparison, decision),
     }
     return [f"{strong(f'{name}:')} {' '.join(sentences)}" for name, sentences in named.items() if sentences]
@@ -292,7 +296,7 @@ def _certainty(analysis: Analysis, comparison: Comparison, decision: Decision) -
 def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     """Return what the strategy needs beside the figures of the table: memory, latency, the index."""
     if decision.label == comparison.baseline:
-        return [f"None: {code(comparison.baseline)} needs no labels, no fitting and no new index."]
+        return [f"{code(comparison.baseline)} needs no labels, no fitting and no new index."]
     candidate = comparison.candidates[decision.label]
     sentences = []
     memory = cost_of(candidate, "peak_memory_bytes", analysis.run.fits)
@@ -311,11 +315,11 @@ def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
 def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     changes = analysis.probes(comparison)
     if not changes:
-        return [f"Unknown: no probe was run. Add {code('--probes general')}."]
+        return [f"Forgetting is unknown: no probe was run. Add {code('--probes general')}."]
     if decision.label == comparison.base_model:
         losing = list(dict.fromkeys(change.label for change in changes if change.forgets))
         names = ", ".join(map(code, losing))
-        return [f"None, as nothing changes. Established losses elsewhere: {names or 'none'}."]
+        return [f"Nothing is forgotten. Established losses on probes: {names or 'none'}."]
     own = [change for change in changes if change.label == decision.label]
     known = sorted((change for change in own if not change.obstacle and change.applicable), key=lambda one: one.delta)
     sentences = []
@@ -330,7 +334,7 @@ def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) 
             else f"{'A' if losses else 'No'} loss is established on {code(known[1].probe)}."
         )
     sentences += [f"{code(change.probe)}: unknown, {change.obstacle}." for change in own if change.obstacle]
-    return sentences or ["Unknown: no probe applies."]
+    return sentences or ["Forgetting is unknown: no probe applies."]
 
 
 def _loss(change: ProbeChange) -> str:

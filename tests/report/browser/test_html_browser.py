@@ -30,7 +30,7 @@ def test_it_renders_without_an_error_and_without_a_request(opened):
     assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
     report = opened.page
     assert report.locator("html.scripts").count() == 1
-    assert report.locator("main > section > h2").count() == 11
+    assert report.locator("main > section > h2").count() == 12
     heights = report.locator("figure svg").evaluate_all("all => all.map(svg => svg.getBoundingClientRect().height)")
     assert len(heights) > 5 and min(heights) > 100
 

@@ -128,6 +128,7 @@ def probe_changes(run: LoadedRun, comparison: Comparison) -> list[ProbeChange]:
         if label == comparison.base_model:
             continue
         fits = {cell.fit for cell in candidate.usable}
+        trains = any(_trains(run, fit) for fit in fits)
         for probe in sorted({dataset for fit, dataset in cells if fit in fits}):
             after = [cells[cell.fit, probe] for cell in candidate.usable if (cell.fit, probe) in cells]
             before = [cells[fit, probe] for fit in base_fits if (fit, probe) in cells]
@@ -137,8 +138,8 @@ def probe_changes(run: LoadedRun, comparison: Comparison) -> list[ProbeChange]:
                 replace(
                     change,
                     applicable=not (candidate.trained and queries_only and change.measure == "spearman"),
-                    one_seed=candidate.trained and len(after) == 1,
-                    trained=any(_trains(run, fit) for fit in fits),
+                    one_seed=trains and candidate.trained and len(after) == 1,
+                    trained=trains,
                 )
             )
     return _adjusted(changes)

@@ -152,6 +152,7 @@ def test_fusion_is_not_credited_to_training(planter, plant, untrained):
     assert earned.verdict in ("inconclusive", "equivalent")
     assert "Use hybrid(frozen)" in words(store)
     assert "Training its component, as in hybrid(lora), adds" in words(store)
+    assert "The gain of hybrid(lora) over hybrid(frozen) is not established." in items(store)
 
 
 def test_a_gain_of_training_that_development_data_show_and_test_data_do_not_is_not_used(planter, plant, untrained):

@@ -77,7 +77,7 @@ def _table(analysis: Analysis, comparison: Comparison, rows: Sequence[Gains], nu
             Cell(code(row.label), row.label),
             _signed(row.pool),
             _signed(row.development.mean if row.development else None),
-            Cell(numbers.score(row.development.error if row.development else None)),
+            _error(row.development),
             Cell(numbers.count(row.development.n_queries) if row.development else numbers.MISSING),
             _signed(row.test),
             _signed(row.optimism),
@@ -94,6 +94,10 @@ def _table(analysis: Analysis, comparison: Comparison, rows: Sequence[Gains], nu
     return Table(
         f"development-{number}", f"Development and test gains on {code(comparison.dataset)}", columns, cells, notes
     )
+
+
+def _error(gain: DevGain | None) -> Cell:
+    return Cell(numbers.MISSING) if gain is None else Cell(numbers.score(gain.error), gain.error)
 
 
 def _signed(value: float | None) -> Cell:

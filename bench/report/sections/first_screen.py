@@ -260,6 +260,10 @@ def _why(analysis: Analysis, comparison: Comparison, decision: Decision) -> list
         ranked = decision.scores
         best = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain.mean)}" for score in ranked[:2])
         sentences.append(f"Best of {len(ranked)} on {decision.evidence}: {best}. Test queries only confirm.")
+        if decision.instead_of:
+            sentences.append(
+                f"The gain of {code(decision.instead_of)} over {code(decision.picked)} is not established."
+            )
         if decision.by == "made":
             sentences.append(NO_LABELS)
     elif decision.by == "test":

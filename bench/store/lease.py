@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.data.files import named_in_errors
 from bench.errors import StoreError
 
 LEASES = ".leases"
@@ -32,7 +33,8 @@ class Lease:
         """Return the lease of a new attempt at a job. An earlier attempt loses its own."""
         lease = cls(run / LEASES / job, uuid.uuid4().hex)
         lease.path.parent.mkdir(parents=True, exist_ok=True)
-        lease.path.write_text(lease.token, encoding="utf-8")
+        with named_in_errors(lease.path):
+            lease.path.write_text(lease.token, encoding="utf-8")
         return lease
 
     def revoke(self) -> None:

@@ -14,6 +14,7 @@ from bench.data.files import full_disk_hint, named_in_errors, write_atomically
 from bench.records import FitRecord
 from bench.running.status import status_from_exception
 from bench.store import studies
+from bench.store.lease import Lease
 from bench.store.store import Store
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -35,6 +36,9 @@ def test_the_path_of_a_write_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     }.items():
         with pytest.raises(OSError, match=f"No space left on device: '.*{name}'"):
             write()
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*\.leases/f'"):
+        Lease.grant(tmp_path, "f")
     monkeypatch.setattr("os.fdopen", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*report\.md'"):
         write_atomically(tmp_path / "report.md", b"text")

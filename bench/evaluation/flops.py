@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from bench.models.length import token_lengths
+from bench.models.length import beginnings, token_lengths
 from bench.retrieval.encode import prompt_of
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def flop_model(model: SentenceTransformer) -> FlopModel:
 def token_counts(model: SentenceTransformer, texts: Sequence[str], kind: Kind, limit: int) -> np.ndarray:
     """Return the number of tokens of each text with the model's prompt, cut to `limit`; shape (n,)."""
     prompt = prompt_of(model, kind) or ""
+    texts = beginnings(model, texts, limit)
     return np.minimum(token_lengths(model, [prompt + text for text in texts]), limit)
 
 

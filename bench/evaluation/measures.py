@@ -51,6 +51,8 @@ class Measure:
         return name if self.family == "mrr" else f"{name}_{self.k}"
 
 
+_BLOCK_QUERIES = 4096
+"""Queries that are scored together. The scorers copy rankings into dictionaries."""
 _DIGITS = 10
 """Digits that a cut-off may not have: no ranking is as long."""
 
@@ -200,11 +202,22 @@ def evaluate(
     queries = tuple(sorted(qrels))
     if drop_same_id:
         ranking = ranking.without_same_id()
+    blocks = [
+        _block(parsed, queries[begin : begin + _BLOCK_QUERIES], ranking, qrels)
+        for begin in range(0, len(queries), _BLOCK_QUERIES)
+    ]
+    values = {measure.key: np.concatenate([block[measure.key] for block in blocks]) for measure in parsed}
+    return PerQuery(queries, values)
+
+
+def _block(
+    measures: Sequence[Measure], queries: Sequence[str], ranking: Ranking, qrels: Qrels
+) -> dict[str, np.ndarray]:
+    """Return key -> values of some queries, shape (n,). A value of a query does not depend on the other queries."""
     run = {query: _positions(query, ranking.hits[query]) for query in queries if ranking.hits.get(query)}
     judged = {query: {doc: int(grade) for doc, grade in qrels[query].items()} for query in queries}
-    values = _by_trec_eval([m for m in parsed if m.family], queries, judged, run)
-    values |= _by_ir_measures([m for m in parsed if not m.family], queries, judged, run)
-    return PerQuery(queries, {measure.key: values[measure.key] for measure in parsed})
+    values = _by_trec_eval([m for m in measures if m.family], queries, judged, run)
+    return values | _by_ir_measures([m for m in measures if not m.family], queries, judged, run)
 
 
 def _positions(query: str, hits: Hits) -> dict[str, float]:

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from bench.errors import ModelError
 from bench.models.base import BaseModel
+from bench.models.length import UNLIMITED, beginnings
 from bench.models.precision import resolve, weights_in
 
 Pair = tuple[str, str]
@@ -69,7 +70,9 @@ class Ranker:
         if not pairs:
             return np.zeros(0, dtype=np.float32)
         with self.ready():
-            scores = self.model.predict(list(pairs), show_progress_bar=False, activation_fn=torch.nn.Identity())
+            scores = self.model.predict(
+                self._beginnings(pairs), show_progress_bar=False, activation_fn=torch.nn.Identity()
+            )
         return np.asarray(scores, dtype=np.float32)
 
     @contextmanager
@@ -81,7 +84,7 @@ class Ranker:
     def loss(self, pairs: Sequence[Pair], labels: Sequence[float], dropout: bool = False) -> torch.Tensor:
         """Return the mean binary cross-entropy of a batch, with gradients."""
         self.model.train(dropout)
-        features = self.model.preprocess(list(pairs))
+        features = self.model.preprocess(self._beginnings(pairs))
         features = {
             key: value.to(self.device) if isinstance(value, torch.Tensor) else value for key, value in features.items()
         }
@@ -91,11 +94,17 @@ class Ranker:
 
     def lengths(self, pairs: Sequence[Pair]) -> list[int]:
         """Return the number of tokens of each pair, after cutting."""
-        queries, documents = zip(*pairs, strict=True)
+        queries, documents = zip(*self._beginnings(pairs), strict=True)
         ids = self.model.tokenizer(
             list(queries), list(documents), truncation=True, max_length=self.model.max_seq_length
         )["input_ids"]
         return [len(each) for each in ids]
+
+    def _beginnings(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Return the pairs without what lies far beyond the maximum length. Of each text as many tokens remain."""
+        queries, documents = zip(*pairs, strict=True)
+        limit = self.model.max_seq_length or UNLIMITED
+        return list(zip(beginnings(self.model, queries, limit), beginnings(self.model, documents, limit), strict=True))
 
     def save(self, folder: Path) -> None:
         """Write a folder that sentence-transformers' `CrossEncoder` loads."""

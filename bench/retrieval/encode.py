@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bench.budget import Meter
-from bench.models.length import UNLIMITED, cut_to, length_limit
+from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
@@ -273,7 +273,8 @@ class Encoder:
         prompt = self.prompt(kind)
         pinned = self.device.startswith("cuda")
         for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch):
-            features = self.model.preprocess([texts[position] for position in positions], prompt=prompt, task=kind)
+            batch = beginnings(self.model, [texts[position] for position in positions], self.max_length)
+            features = self.model.preprocess(batch, prompt=prompt, task=kind)
             yield (
                 positions,
                 {

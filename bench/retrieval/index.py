@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bench.retrieval.approximate import ApproximateSearch
 from bench.retrieval.exact import nearest
-from bench.retrieval.ranking import Hits, Ranking, trec_order
+from bench.retrieval.ranking import Hits, PackedHits, Ranking, trec_order
 
 EXACT_BYTES = 4 * 1024**3
 """Size of vectors up to which search is exact: 2.8 million of 384 dimensions. Building the lists of FAISS costs as much
@@ -49,7 +49,10 @@ class VectorIndex:
 
     def search(self, query_ids: Sequence[str], queries: np.ndarray, top_k: int) -> Ranking:
         """Return the `top_k` nearest documents of each query vector (q, d), with ties by document id descending."""
-        hits: dict[str, Hits] = {}
+        return Ranking(PackedHits(self._hits(query_ids, queries, top_k)))
+
+    def _hits(self, query_ids: Sequence[str], queries: np.ndarray, top_k: int) -> Iterator[tuple[str, Hits]]:
+        """Yield each query with its hits, searched block by block."""
         for begin in range(0, len(query_ids), _BLOCK_QUERIES):
             block = queries[begin : begin + _BLOCK_QUERIES]
             depth = top_k + _BEYOND
@@ -57,5 +60,4 @@ class VectorIndex:
             scores, positions = (part.tolist() for part in best)
             for query, row, places in zip(query_ids[begin:], scores, positions, strict=False):
                 ranked = trec_order((self.ids[p], s) for s, p in zip(row, places, strict=True) if p >= 0)
-                hits[query] = ranked[:top_k]
-        return Ranking(hits)
+                yield query, ranked[:top_k]

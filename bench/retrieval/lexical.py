@@ -14,7 +14,7 @@ from bench.data.dataset import Corpus
 from bench.errors import BenchError
 from bench.retrieval.bm25s_module import bm25s_module
 from bench.retrieval.lexical_terms import LexicalTokenizer, tokenizer_of
-from bench.retrieval.ranking import Hits, Ranking, trec_order
+from bench.retrieval.ranking import Hits, PackedHits, Ranking, trec_order
 
 ENGINES = ("bm25s", "rank_bm25")
 MOST_UNMATCHED = 0.5
@@ -40,7 +40,8 @@ class LexicalIndex:
 
     def search(self, queries: Mapping[str, str], top_k: int) -> Ranking:
         """Rank the documents that share a term with a query. Documents with score 0 are left out."""
-        return Ranking({query: best(self.ids, self.scores(text), top_k) for query, text in queries.items()})
+        found = ((query, best(self.ids, self.scores(text), top_k)) for query, text in queries.items())
+        return Ranking(PackedHits(found))
 
     def unmatched(self, queries: Mapping[str, str]) -> int:
         """Return the number of queries that share no term with any document."""

@@ -59,10 +59,7 @@ def token_counter(resources: Resources) -> tuple[Callable[[Sequence[str]], list[
     model = resources.model.load("cpu")
 
     def count(texts: Sequence[str]) -> list[int]:
-        lengths: list[int] = []
-        for start in range(0, len(texts), 1000):
-            lengths += token_lengths(model, texts[start : start + 1000])
-        return lengths
+        return token_lengths(model, texts)
 
     limits = [length for length in (resources.max_length, length_limit(model)) if length]
     return count, min(limits, default=UNLIMITED)

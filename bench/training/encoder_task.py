@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import token_counts
 from bench.models import precision
-from bench.models.length import UNLIMITED, cut_to, length_limit
+from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.encode import Kind, prompt_of
 from bench.strategy.settings import TrainingSettings
@@ -69,7 +69,8 @@ class EncoderTask:
         negatives: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
         if any(negatives):
             texts |= {f"negative_{n + 1}": list(column) for n, column in enumerate(zip(*negatives, strict=True))}
-        self.texts = texts
+        limit = min(self.resources.max_length or UNLIMITED, length_limit(self.module) or UNLIMITED)
+        self.texts = {name: beginnings(self.module, column, limit) for name, column in texts.items()}
         self.columns = len(texts)
         self.labels = [list(pair.scores) for pair in examples if pair.scores]
         self._lengths: dict[str, np.ndarray] | None = None

@@ -247,3 +247,15 @@ def test_per_query_means_among_some_and_survives_a_table() -> None:
         scores["ndcg@1"]
     with pytest.raises(DataError, match="twice"):
         PerQuery.from_frame(scores.to_frame().iloc[[0, 0]])
+
+
+def test_queries_are_scored_block_by_block_with_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    qrels = {f"q{n}": {f"d{n}": 1, f"d{n + 1}": n % 3} for n in range(25)}
+    ranking = Ranking({f"q{n}": [(f"d{n + 1}", 2.0), (f"d{n}", 1.0)][: n % 3] for n in range(0, 25, 2)})
+    names = ("ndcg@10", "mrr@10", "recall@10", "Bpref")
+    whole = evaluate(ranking, qrels, names)
+    monkeypatch.setattr("bench.evaluation.measures._BLOCK_QUERIES", 4)
+    blocks = evaluate(ranking, qrels, names)
+    assert blocks.queries == whole.queries
+    for key, values in whole.values.items():
+        assert (blocks.values[key] == values).all()

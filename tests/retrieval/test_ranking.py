@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import ir_measures
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError
-from bench.retrieval.ranking import Ranking, read_trec, trec_order, write_trec
+from bench.retrieval.ranking import PackedHits, Ranking, read_trec, trec_order, write_trec
 
 
 def test_ties_go_to_the_greater_document_id() -> None:
@@ -96,3 +97,17 @@ def test_the_error_names_a_line_that_is_not_of_a_run(tmp_path: Path, line: str) 
     path.write_text(f"q1 Q0 a 1 2.0 lucene\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"engine\.run:2: not a line of a TREC run"):
         read_trec(path)
+
+
+def test_packed_hits_are_the_hits_in_less_memory() -> None:
+    hits = {"q2": [("b", 0.1), ("a", -3.0)], "q1": [], "q3": [("c", 1e300)]}
+    packed = PackedHits(iter(hits.items()))
+    assert dict(packed) == hits and list(packed) == ["q2", "q1", "q3"] and len(packed) == 3
+    assert packed == hits and Ranking(packed) == Ranking(hits)
+    assert packed.get("q9") is None and "q1" in packed
+    ids = [f"doc{n}" for n in range(1000)]
+    tracemalloc.start()
+    many = PackedHits((f"q{n}", [(doc, float(n)) for doc in ids[:100]]) for n in range(3000))
+    used, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(many["q2999"]) == 100 and used < 24 * 300_000 and peak < 40 * 300_000

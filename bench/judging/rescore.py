@@ -102,7 +102,8 @@ def _rescored(run: LoadedRun, store: Store, cell: CellResult, dataset: Dataset, 
     """Score one cell again, and put it into the new store."""
     frame, ranking = run.store.per_query(cell.cell), run.store.ranking(cell.cell)
     before = dataset.qrels(cell.split)
-    qrels = {query: merged(before, added)[query] for query in map(str, frame["query"])}
+    together = merged(before, added)
+    qrels = {query: together[query] for query in map(str, frame["query"])}
     measures = [str(column) for column in frame.columns if column not in _OTHER_COLUMNS]
     scores = evaluate(ranking, qrels, measures)
     seen = seen_queries(qrels, run.store.train_relevant(cell.fit))

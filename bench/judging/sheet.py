@@ -108,7 +108,9 @@ def _pooled(run: LoadedRun, key: Key, queries: Sequence[str], top: int) -> dict[
                 try:
                     ranking = run.store.ranking(cell.cell)
                 except StoreError as error:
-                    raise BenchError(f"{cell.cell} has no ranking to judge: {error}") from error
+                    raise BenchError(
+                        f"a cell was kept without its ranking, so there is nothing to judge: {error}"
+                    ) from error
                 for query in queries:
                     pooled[query].update(doc for doc, _ in ranking.hits.get(query, [])[:top])
     return {query: sorted(docs) for query, docs in pooled.items()}

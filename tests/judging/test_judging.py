@@ -194,3 +194,12 @@ def test_the_command_writes_a_sheet_reads_it_back_and_the_report_uses_it(
     assert main(["report", str(tmp_path / "run-judged")]) == 0
     report = (tmp_path / "run-judged" / "report.md").read_text(encoding="utf-8")
     assert "judgements were added" in report and "Judged@10" in report
+
+
+def test_a_run_that_was_kept_without_rankings_cannot_be_judged(finished: LoadedRun) -> None:
+    for cell in finished.results:
+        frame = finished.store.per_query(cell.cell)
+        finished.store.begin_cell(cell.cell)
+        finished.store.put_cell(cell, frame)
+    with pytest.raises(BenchError, match="kept without its ranking"):
+        unjudged(load_run(finished.store))

@@ -106,13 +106,23 @@ def require_writable(folder: Path) -> None:
     Raises:
         BenchError: the folder is a file, lies below a file, or cannot be written to. The message gives the reason.
     """
+    place = require_folder(folder)
+    try:
+        tempfile.TemporaryDirectory(prefix=f".adaptbench.{owner()}.", dir=place).cleanup()
+    except OSError as error:
+        raise BenchError(f"{folder}: nothing can be written into {place}: {error.strerror}") from error
+
+
+def require_folder(folder: Path) -> Path:
+    """Refuse a path that is a file or lies below one. Return the folder, or the first existing one above it.
+
+    Raises:
+        BenchError: it is a file, or lies below a file.
+    """
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
         what = "a file, not a folder" if place == folder else f"below {place}, which is not a folder"
         raise BenchError(f"{folder} is {what}: name another one (--out)")
-    try:
-        tempfile.TemporaryDirectory(prefix=f".adaptbench.{owner()}.", dir=place).cleanup()
-    except OSError as error:
-        raise BenchError(f"{folder}: nothing can be written into {place}: {error.strerror}") from error
+    return place

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import BASELINE, RunConfig
-from bench.data.files import require_writable
+from bench.data.files import require_folder, require_writable
 from bench.errors import BenchError, StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
@@ -135,8 +135,7 @@ class Run:
         """
         require(config.device)
         require_trackers(config.report_to)
-        if not config.dry_run:
-            require_writable(Path(config.out))
+        (require_folder if config.dry_run else require_writable)(Path(config.out))
         if config.tune_trials:
             check_installed()
         executor_factory(config.executor)

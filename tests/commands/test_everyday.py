@@ -35,7 +35,7 @@ def test_every_command_prints_its_result_as_json_on_request(name: str, capsys: A
         (["run", "--report-to", "tensorbord", "--strategies", "bm25"], "did you mean 'tensorboard'"),
         (["run", "--dry-run", "--out", "a-file"], "a-file is a file, not a folder"),
         (["run", "--dry-run", "--out", "a-file/x/y"], "a-file/x/y is below a-file, which is not a folder"),
-        (["run", "--dry-run", "--out", "/proc/x"], "/proc/x: nothing can be written into /"),
+        (["run", "--strategies", "bm25", "--out", "/proc/x"], "/proc/x: nothing can be written into /"),
         (["tune", "--out", "a-file"], "a-file is a file, not a folder"),
         (["import", "no.csv", "--out", "a-file/x"], "a-file is a file, not a folder"),
         (["report", "a-run", "--out", "a-file"], "a-file is a file, not a folder"),

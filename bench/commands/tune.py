@@ -85,6 +85,7 @@ def _summary_line(study: Study) -> str:
     return (
         f"{study.strategy} on {study.dataset}: trial {best.number} of {len(study.trials)}, development nDCG@10 "
         f"{best.value:.4f} (n = {study.queries}){gained}; {study.seconds:.0f} s"
+        + "".join(f"; {name} {best.params[name]} is the {edge} tried" for name, edge in study.edges.items())
     )
 
 

@@ -132,3 +132,10 @@ def test_a_budget_of_labels_tunes_an_untrained_strategy_separately(planter: Any,
             planter.store.put_cell(cell, planter.store.per_query(cell.cell))
     run = load_run(planter.store)
     assert [sorted(comparison.candidates) for comparison in run.comparisons] == [["base", "big", "words"]] * 2
+
+
+def test_tune_prints_where_the_winner_is_at_an_edge() -> None:
+    from bench.commands.tune import _summary_line
+
+    assert _summary_line(STUDY.first(3)).endswith("; lr 0.004 is the highest tried")
+    assert "tried" not in _summary_line(STUDY.first(4))

@@ -20,7 +20,7 @@ def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -
     """Return the decision in one to three sentences."""
     if decision.label != comparison.baseline and decision.finding is not None:
         sentences = [_take(analysis, comparison, decision.finding)]
-        sentences += [credit(comparison, decision), _price(analysis, comparison, decision.label)]
+        sentences += [credit(analysis, comparison, decision), _price(analysis, comparison, decision.label)]
         return " ".join(sentence for sentence in sentences if sentence)
     return _keep(analysis, comparison, decision)
 
@@ -70,11 +70,12 @@ def seeds_of(comparison: Comparison, label: str) -> str:
     return numbers.plural(len(candidate.usable), "seed") if candidate.trained else "one fit without a seed"
 
 
-def credit(comparison: Comparison, decision: Decision) -> str:
+def credit(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
     """Return what training adds to a composite, in a sentence; empty where there is nothing to tell apart."""
     label, earned = decision.label, decision.credit
-    if not comparison.candidates[label].trained:
-        return "It trains nothing."
+    if earned is None and cost_of(comparison.candidates[label], "trainable_params", analysis.run.fits) == 0:
+        labels = labels_used(analysis, comparison, label)
+        return "It trains nothing; labels choose its settings." if labels else "It trains nothing."
     if earned is None:
         around = around_base(label, comparison.base_model)
         unknown = around and around not in comparison.scored
@@ -113,16 +114,17 @@ def _price(analysis: Analysis, comparison: Comparison, label: str) -> str:
     parts = [f"{numbers.count(labels)} labelled pairs" if labels else "no labels"]
     if seconds is not None and seconds >= 1:
         parts.append(f"{numbers.seconds(seconds)} of fitting")
-    if more := more_per_query(comparison, label):
-        parts.append(more)
-    return f"It costs {', '.join(parts[:-1])} and {parts[-1]}." if len(parts) > 1 else f"It costs {parts[0]}."
+    more = more_per_query(comparison, label)
+    parts += [more] if more else []
+    paid = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"It costs {paid}{'; a query takes no longer' if more == '' else ''}."
 
 
-def more_per_query(comparison: Comparison, label: str) -> str:
-    """Return the change in milliseconds per query from the baseline; empty where a latency was not measured."""
+def more_per_query(comparison: Comparison, label: str) -> str | None:
+    """Return the change in milliseconds per query from the baseline; empty for none, None where it is not known."""
     base, own = (typical(comparison.candidates[one], "query_ms_p50") for one in (comparison.baseline, label))
     if base is None or own is None:
-        return ""
+        return None
     if abs(own - base) < _QUERY_SHARE * base:
-        return "no more time for a query"
+        return ""
     return f"{numbers.plain(abs(own - base))} ms a query {'more' if own > base else 'less'}"

@@ -126,6 +126,32 @@ def test_a_run_without_probes_or_further_seeds_names_the_options(planter, plant,
     assert "--seeds 0,1,2" in said["What could change it"]
 
 
+def test_a_fusion_that_trains_nothing_says_so_and_what_its_second_index_adds(planter, plant, untrained):
+    fused = plant(gains=(0.1,), dev_gain=0.1, params=0, reindex="none")
+    store = planter.run({"base": untrained(), "hybrid(base)": fused})
+    for cell in store.cells():
+        if cell.strategy == "hybrid(base)" and cell.role == "target":
+            cell.cost["index_bytes"] += 5000 * 700
+            frame = store.per_query(cell.cell)
+            store.begin_cell(cell.cell)
+            store.put_cell(cell, frame)
+    words = to_plain(screen(store)[0].text)
+    assert "It trains nothing; labels choose its settings." in words and words.endswith("; a query takes no longer.")
+    assert "A second index adds 700 bytes a document." in bullets(store)["Cost and forgetting"]
+    assert "No relevant document of these queries was trained on." in bullets(store)["How sure"]
+
+
+def test_a_budget_that_measures_speed_of_learning_suggests_more_steps(planter, plant, untrained):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1)})
+    assert "--budget-steps" not in bullets(store)["What could change it"]
+    for fit in store.fits():
+        if fit.strategy == "big":
+            fit.report["best_step"] = fit.report["steps"]
+            store.put_fit(fit)
+    said = bullets(store)
+    assert "--budget-steps 600" in said["What could change it"] and "speed of learning" in said["Inputs"]
+
+
 def test_a_curve_over_labels_says_what_more_labels_buy(planter, plant, untrained):
     planter.run({"base": untrained()}, limits={})
     for labels, gain in ((50, 0.05), (400, 0.1)):

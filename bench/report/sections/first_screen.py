@@ -15,6 +15,7 @@ from bench.report.decision import Decision, decide
 from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
 from bench.report.inputs import bullet as inputs
+from bench.report.inputs import inputs_of, speed_of_learning
 from bench.report.intervals import Drawn, axis_of, figures
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
@@ -23,6 +24,8 @@ from bench.report.text import code, strong
 
 _PROBES = 3
 """With more probes, the table has one column for the largest loss instead of one for each probe."""
+_MORE_STEPS = 4
+"""Times the steps that are suggested where the best checkpoints are the last ones."""
 _SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "inconclusive": "?"}
 _INDEX = {
     "none": "An existing index stays valid.",
@@ -54,8 +57,8 @@ def _screen(analysis: Analysis, comparison: Comparison, number: int) -> list[Blo
     decision = decide(analysis, comparison)
     figure = Figure(
         f"trade-off-{number}",
-        f"{analysis.measure} with the 95% CI of the gain, against what is paid once and for each query. Dotted: the "
-        "strategies that no other beats in both.",
+        f"{analysis.measure} with the 95% CI of the gain. The dotted line joins the strategies that no other beats in "
+        "both quality and cost.",
         f"Two scatter plots of {analysis.measure} on {comparison.dataset}, against fitting time and against "
         "milliseconds per query, one point per strategy.",
     )
@@ -288,9 +291,11 @@ def _certainty(analysis: Analysis, comparison: Comparison, decision: Decision) -
             figures = numbers.difference(unseen.difference, unseen.low, unseen.high)
             sentences.append(f"On the {numbers.count(comparison.n('unseen'))} unseen queries: {figures}.")
     elif comparison.headline == "unseen":
-        sentences.append("These queries have no relevant document that was trained on.")
+        sentences.append("No relevant document of these queries was trained on.")
     elif comparison.headline == "seen":
         sentences.append("Every test query was seen, so adaptation cannot be told from memory.")
+    elif not comparison.n("seen") and any(candidate.trained for candidate in comparison.candidates.values()):
+        sentences.append("No relevant document of these queries was trained on.")
     if sizes := analysis.detectable(comparison):
         sentences.append(f"Differences below {numbers.score(sizes[-1])} may be missed.")
     sentences += [f"{code(one.label)} depends on one lucky seed." for one in analysis.seed_outliers(comparison)]
@@ -308,6 +313,9 @@ def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
         sentences.append(f"Fitting needs {numbers.size(memory)} of memory.")
     if candidate.reindex in _INDEX:
         sentences.append(_INDEX[candidate.reindex])
+    before, after = (bytes_per_document(comparison.candidates[one]) for one in (comparison.baseline, decision.label))
+    if candidate.reindex == "none" and before and after and after > before:
+        sentences.append(f"A second index adds {numbers.count(after - before)} bytes a document.")
     old = old_index(analysis, comparison, decision.label)
     if old is not None:
         sentences.append(
@@ -332,11 +340,8 @@ def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) 
     if len(known) > 1:
         losses = sum(change.forgets for change in known[1:])
         others = numbers.plural(len(known) - 1, "other probe")
-        sentences.append(
-            f"Losses are established on {losses or 'none'} of {others}."
-            if len(known) > 2
-            else f"{'A' if losses else 'No'} loss is established on {code(known[1].probe)}."
-        )
+        kept = f"No loss is established on {others}."
+        sentences.append(f"Losses are established on {losses} of {others}." if losses else kept)
     sentences += [f"{code(change.probe)}: unknown, {change.obstacle}." for change in own if change.obstacle]
     return sentences or ["Forgetting is unknown: no probe applies."]
 
@@ -358,6 +363,9 @@ def _next(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
     for label in close_behind(analysis, comparison, decision)[:1]:
         sentences.append(f"Other development queries: {code(label)} is within their noise.")
     sentences += _labels(analysis, comparison, decision)
+    if "steps" in comparison.limits and speed_of_learning(inputs_of(analysis, comparison)):
+        more = numbers.amount(_MORE_STEPS * comparison.limits["steps"], "steps").replace(",", "")
+        sentences.append(f"More steps: try {code(f'--budget-steps {more}')}.")
     seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
     if seeds == 1:
         sentences.append(f"Other seeds: try {code('--seeds 0,1,2')}.")

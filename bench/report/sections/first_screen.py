@@ -157,7 +157,7 @@ def _table(analysis: Analysis, comparison: Comparison, decision: Decision, numbe
         "Holm-adjusted p-values, intervals are uncorrected."
     )
     if probes:
-        note += f" Probe: change from {code(comparison.base_model)}, bold if a loss is established."
+        note += f" Probe: change from {code(comparison.base_model)}; bold: an established loss."
     return Table(f"answer-{number}", _caption(analysis, comparison), columns, rows, [note])
 
 

@@ -173,6 +173,8 @@ def cost_scale(axes: Axes, values: list[float], show: Callable[[float], str]) ->
         return
     if min(values) > 0:
         axes.set_xscale("log")
+        if positive[-1] < 2 * positive[0]:  # room for two ticks
+            axes.set_xlim(positive[0] / 2, positive[-1] * 2)
     else:
         axes.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
     axes.margins(x=0.12)

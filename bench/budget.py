@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
@@ -108,6 +109,8 @@ class Meter:
         self._excluded_seconds = 0.0
         self._charged = 0.0
         self._depth = 0
+        self.openers: set[str] = set()
+        """Modules that opened an `excluded` block: only the harness may."""
         self._excluded_since = 0.0
 
     def start(self) -> None:
@@ -120,9 +123,18 @@ class Meter:
             self._elapsed += time.perf_counter() - self._started
             self._started = None
 
-    @contextmanager
-    def excluded(self) -> Iterator[None]:
+    def excluded(self) -> AbstractContextManager[None]:
         """Do work that the budget is not charged for. Blocks may nest."""
+        self.openers.add(sys._getframe(1).f_globals.get("__name__", ""))
+        return self._excluding()
+
+    @property
+    def is_excluding(self) -> bool:
+        """Whether an `excluded` block is open."""
+        return self._depth > 0
+
+    @contextmanager
+    def _excluding(self) -> Iterator[None]:
         if self._depth == 0:
             self._excluded_since = time.perf_counter()
         self._depth += 1

@@ -37,9 +37,9 @@ def my_files(tmp_path: Path) -> list[Path]:
 def test_the_examples_pass_the_contract(
     strategy: str, my_files: Sequence[Path], tiny_bert: BaseModel, reload_process: ReloadProcess
 ) -> None:
-    findings = check(Blueprint.of(strategy, files=my_files), tiny_bert, reload_process=reload_process)
-    assert [finding.clause for finding in findings] == list(CLAUSES)
-    assert [str(finding) for finding in findings if not finding.ok] == []
+    results = check(Blueprint.of(strategy, files=my_files), tiny_bert, reload_process=reload_process)
+    assert [result.clause for result in results] == list(CLAUSES)
+    assert [str(result) for result in results if not result.ok] == []
 
 
 def test_a_run_with_the_examples_ends_in_its_report(
@@ -69,6 +69,6 @@ def test_a_representation_that_compares_padding_is_caught(my_files: Sequence[Pat
     right = ".masked_fill(padding, -1.0).amax(dim=3)"
     assert right in text
     file.write_text(text.replace(right, ".mean(dim=3)"), encoding="utf-8")
-    (finding,) = check(Blueprint.of("lora(representation=max-sim)", files=[file]), tiny_bert, names=["batch"])
-    assert not finding.ok
-    assert "include padding" in finding.detail
+    (result,) = check(Blueprint.of("lora(representation=max-sim)", files=[file]), tiny_bert, names=["batch"])
+    assert not result.ok
+    assert "include padding" in result.detail

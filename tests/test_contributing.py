@@ -33,9 +33,9 @@ def my_file(tmp_path: Path) -> Path:
 
 
 def test_the_example_passes_the_contract(my_file: Path, tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
-    findings = check(Blueprint.of(NAME, files=[my_file]), tiny_bert, reload_process=reload_process)
-    assert [finding.clause for finding in findings] == list(CLAUSES)
-    assert [str(finding) for finding in findings if not finding.ok] == []
+    results = check(Blueprint.of(NAME, files=[my_file]), tiny_bert, reload_process=reload_process)
+    assert [result.clause for result in results] == list(CLAUSES)
+    assert [str(result) for result in results if not result.ok] == []
 
 
 @pytest.mark.parametrize("blocks", [1, 2])

@@ -231,19 +231,19 @@ def _check_contract(files: Sequence[Path], strategies: str | None, model: str | 
     screen = console()
     for name in names:
         try:
-            findings = check(name, base, files=files)
+            results = check(name, base, files=files)
         except NotApplicableError as error:
             report.append({"strategy": name, "not_applicable": str(error)})
             if not as_json:
                 screen.print(f"{name}: not applicable: {error}", markup=False)
             continue
-        broken += sum(not finding.ok for finding in findings)
-        report.append({"strategy": name, "findings": [asdict(finding) for finding in findings]})
+        broken += sum(not result.ok for result in results)
+        report.append({"strategy": name, "clauses": [asdict(result) for result in results]})
         if not as_json:
-            passed = sum(finding.ok for finding in findings)
-            screen.print(f"{name}: {passed} of {len(findings)} clauses kept", markup=False)
-            for finding in findings:
-                screen.print(f"  {finding}", markup=False, style="" if finding.ok else "red")
+            passed = sum(result.ok for result in results)
+            screen.print(f"{name}: {passed} of {len(results)} clauses kept", markup=False)
+            for result in results:
+                screen.print(f"  {result}", markup=False, style="" if result.ok else "red")
     if as_json:
         emit_json(report)
     return int(broken > 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contract.blueprint import Blueprint
-from bench.contract.clause import Finding
+from bench.contract.clause import ClauseResult
 from bench.contract.clauses import CLAUSES
 from bench.contract.evidence import Evidence
 from bench.contract.observing import CheckSettings
@@ -41,7 +41,7 @@ def check(
     names: Sequence[str] = tuple(CLAUSES),
     reload_process: ReloadProcess | None = None,
     device: str = "cpu",
-) -> list[Finding]:
+) -> list[ClauseResult]:
     """Run the contract on a strategy, in fp32.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a clause of the contract is, and what it finds."""
+"""What a clause of the contract is, and its result on one strategy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Violation(Exception):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The verdict of one clause on one strategy."""
+class ClauseResult:
+    """The result of one clause on one strategy."""
 
     clause: str
     ok: bool
@@ -26,20 +26,24 @@ class Finding:
     """What was measured; for a broken clause, also what the author probably got wrong."""
     check: str = ""
     """The check that found the clause broken."""
+    advice: str = ""
+    """What to do about a broken clause."""
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.ok else 'FAIL'} {self.clause:<7} {self.detail}"
+        advice = f". What to do: {self.advice}" if self.advice else ""
+        return f"{'ok  ' if self.ok else 'FAIL'} {self.clause:<11} {self.detail.rstrip('.')}{advice}"
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One numbered clause of the contract and the checks that watch over it."""
+    """One clause of the contract and the checks that watch over it."""
 
-    number: int
     name: str
     checks: tuple[Check, ...]
+    advice: str
+    """What to do where it is broken, in a sentence."""
 
-    def examine(self, evidence: Evidence) -> Finding:
+    def examine(self, evidence: Evidence) -> ClauseResult:
         """Run the checks in order, up to the first that finds the clause broken.
 
         Raises:
@@ -50,9 +54,9 @@ class Clause:
             try:
                 measured.append(check(evidence))
             except Violation as violation:
-                return Finding(self.name, False, str(violation), check.__name__)
+                return ClauseResult(self.name, False, str(violation), check.__name__, self.advice)
             except NotApplicableError:
                 raise
-            except Exception as error:  # the author's own code can raise anything; the finding reports it
-                return Finding(self.name, False, f"raised {type(error).__name__}: {error}", check.__name__)
-        return Finding(self.name, True, "; ".join(filter(None, measured)) or "does not apply")
+            except Exception as error:  # the author's own code can raise anything; the result reports it
+                return ClauseResult(self.name, False, f"raised {type(error).__name__}: {error}", check.__name__)
+        return ClauseResult(self.name, True, "; ".join(filter(None, measured)) or "does not apply")

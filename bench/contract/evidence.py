@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.budget import Budget
 from bench.contract.blueprint import Blueprint
+from bench.contract.fitting import FitRequest, Fitted, fit_strategy
 from bench.contract.observing import (
     CheckSettings,
     Digests,
     answers_of,
-    counted_steps,
-    frozen_digests,
+    array_digests,
+    counted_tokens,
+    equally_long,
     state_digests,
 )
-from bench.contract.subprocess_reload import ReloadProcess
+from bench.contract.subprocess_reload import Reloaded, ReloadProcess, ReloadRequest, save_tree
+from bench.data.dataset import TrainingData
 from bench.data.sample import sample_training
 from bench.encoders.base import BaseEncoder
+from bench.encoders.serving import TrainedState
 from bench.encoders.strategy import EncoderStrategy
-from bench.records import FitReport
+from bench.retrieval.cache import VectorCache
 from bench.strategy.base import Strategy
 from bench.strategy.resources import Resources
-from bench.training.selection import DevelopmentPools
+from bench.training.observer import observed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,16 +43,24 @@ MOST_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A fitted strategy, and what the harness saw of its fit from outside."""
+class Use:
+    """What was seen while a fitted strategy indexed and searched."""
 
-    strategy: Strategy
-    report: FitReport
-    optimiser_steps: int
-    """Steps that the torch optimisers of this process took during `fit`."""
-    charged_seconds: float
-    frozen_before: Digests
-    """Digest of each frozen tensor of the adapted model, before `fit`; empty where there is no such model."""
+    answers: np.ndarray
+    backward_passes: int
+    has_changed: bool
+    """Whether its tensors or arrays changed."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What attaching takes."""
+
+    seconds: float
+    """Of the processor, with loading the base model."""
+    load_seconds: float
+    tokens: int
+    """Texts that a transformer read."""
 
 
 class Evidence:
@@ -59,50 +72,107 @@ class Evidence:
         self.blueprint, self.settings, self.scratch = blueprint, settings, scratch
         self.reload_process = reload_process
         self.data = sample_training(settings.dataset, settings.seed)
+        self._requests = 0
 
-    def resources(self) -> Resources:
-        """Return new resources: each fit has its own, because in a run each has a process of its own."""
-        return Resources(
-            model=self.settings.model,
-            device=self.settings.device,
-            training=self.settings.training,
-            scratch=self.scratch,
-            pools=DevelopmentPools(),
-        )
+    def request(self, data: TrainingData | None = None, seed: int | None = None, selects: bool = True) -> FitRequest:
+        """Return how to fit the strategy once more, in a folder of its own.
 
-    def fit(self, blueprint: Blueprint | None = None) -> Fitted:
-        """Fit a strategy's components, then the strategy. None means the strategy under check."""
-        blueprint = blueprint or self.blueprint
-        components = [self.fit(component).strategy for component in blueprint.components]
-        resources = self.resources()
-        strategy = blueprint.build(resources, components)
-        frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
-        with counted_steps() as steps:
-            resources.meter.start()
-            report = strategy.fit(self.data, Budget(steps=self.settings.steps), self.settings.seed)
-            resources.meter.stop()
-        return Fitted(strategy, report, steps[0], resources.meter.seconds, frozen)
+        Args:
+            data: None is the contract's own.
+            seed: None is the check's.
+            selects: whether development data may choose checkpoints and options.
+        """
+        self._requests += 1
+        seed = self.settings.seed if seed is None else seed
+        scratch = self.scratch / f"fit-{self._requests}"
+        scratch.mkdir(exist_ok=True)
+        return FitRequest(self.blueprint, self.settings, data or self.data, scratch, seed, selects)
+
+    def fit(self, request: FitRequest | None = None, components: Sequence[Strategy] | None = None) -> Fitted:
+        """Fit the strategy once more. None for `components` fits them, too."""
+        return fit_strategy(request or self.request(), components)
 
     @cached_property
     def untrained(self) -> Strategy:
         """The strategy before its fit, around fitted components."""
         components = self.fitted.strategy.components if self.blueprint.components else ()
-        return self.blueprint.build(self.resources(), components)
+        return self.blueprint.build(self.request().resources(), components)
 
-    @property
+    def resources_with(self, cache: VectorCache | None) -> Resources:
+        """Return new resources around a cache that a fit has used."""
+        return replace(self.request().resources(), cache=cache)
+
+    @cached_property
+    def attached(self) -> Attached:
+        """What building the untrained model takes, beside loading the base model."""
+        strategy, began = self.untrained, time.process_time()
+        self.settings.model.load(self.settings.device)
+        loaded = time.process_time()
+        with counted_tokens() as tokens:
+            assert isinstance(strategy, EncoderStrategy) and strategy.model is not None
+        return Attached(time.process_time() - loaded, loaded - began, len(tokens))
+
+    @cached_property
+    def equal_texts(self) -> list[str]:
+        """Texts with the same number of tokens."""
+        return equally_long(self.base_model, self.settings.dataset.corpus.texts)
+
+    @cached_property
     def fitted(self) -> Fitted:
-        """The fit that most checks look at. It has indexed and searched, as a fit has before a run measures it."""
-        return self._fit_and_answers[0]
+        """The fit that most checks look at."""
+        return self.fit()
+
+    @cached_property
+    def use(self) -> Use:
+        """What the fitted strategy does when it indexes and searches for the first time."""
+        strategy = self.fitted.strategy
+        state, arrays = TrainedState(strategy), array_digests(strategy)
+        with observed() as seen:
+            answers = answers_of(strategy, self.settings.dataset)
+        after = array_digests(strategy)
+        changed = state.has_changed() or any(after.get(name) != digest for name, digest in arrays.items())
+        return Use(answers, seen.backward_passes, changed)
 
     @property
     def answers(self) -> np.ndarray:
         """What the fitted strategy answers."""
-        return self._fit_and_answers[1]
+        return self.use.answers
 
     @cached_property
-    def _fit_and_answers(self) -> tuple[Fitted, np.ndarray]:
-        fitted = self.fit()
-        return fitted, answers_of(fitted.strategy, self.settings.dataset)
+    def reloaded(self) -> Reloaded:
+        """What the saved strategy does in another process, from a folder that has moved since it was saved."""
+        assert self.use is not None  # it has indexed and searched, as a fit has before a run measures it
+        saved = self.scratch / "saved"
+        save_tree(self.fitted.strategy, saved)
+        saved.rename(self.moved)
+        return self.reload_process.load(ReloadRequest(self.blueprint, self.settings, self.moved))
+
+    @property
+    def moved(self) -> Path:
+        """The folder that the saved strategy is moved to before it is loaded."""
+        return self.scratch / "moved-elsewhere"
+
+    @cached_property
+    def fitted_elsewhere(self) -> np.ndarray:
+        """What the strategy answers that another process has fitted with the same seed."""
+        return self.reload_process.fit(self.request())
+
+    @cached_property
+    def without_development(self) -> tuple[np.ndarray, np.ndarray]:
+        """What two fits answer that choose nothing on development data, and whose development data differ."""
+        components = self.fitted.strategy.components
+        data = self.data
+        queries = list(data.dev_queries)
+        other = replace(
+            data,
+            dev_queries={query: f"{data.corpus.texts[at]} {query}" for at, query in enumerate(queries)},
+            dev_qrels=dict(zip(queries, [data.dev_qrels[query] for query in queries[1:] + queries[:1]], strict=True)),
+        )
+        first, second = (
+            answers_of(self.fit(self.request(each, selects=False), components).strategy, self.settings.dataset)
+            for each in (data, other)
+        )
+        return first, second
 
     @cached_property
     def untrained_answers(self) -> np.ndarray | None:

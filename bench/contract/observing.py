@@ -1,16 +1,17 @@
-"""What can be seen of a strategy from outside: answers, embeddings, tensors, optimiser steps."""
+"""What can be seen of a strategy from outside: answers, embeddings, tensors, tokens."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.data.dataset import Dataset
+from bench.encoders.serving import uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.representations.base import Representation, TextEncoder
 from bench.representations.single import Single
@@ -46,13 +47,16 @@ class CheckSettings:
 def answers_of(strategy: Strategy, dataset: Dataset, encoder: TextEncoder | None = None) -> np.ndarray:
     """Return what a strategy answers, as one vector: all its scores, and the representations of some texts.
 
+    The vector cache is not used: a text may have been encoded among others there, and rounded otherwise.
+
     Args:
         strategy: fitted or loaded.
         dataset: all its queries are searched in all its documents.
         encoder: represents the texts. None takes the strategy's own, or leaves them out where it trains none.
     """
     queries, corpus = dict(sorted(dataset.queries.items())), dataset.corpus
-    ranking = strategy.search(queries, strategy.index(corpus), len(corpus))
+    with uncached(strategy):
+        ranking = strategy.search(queries, strategy.index(corpus), len(corpus))
     scores = np.zeros((len(queries), len(corpus)), dtype=np.float32)
     for row, query in enumerate(queries):
         for doc, score in ranking[query]:
@@ -90,20 +94,49 @@ def embed(model: SentenceTransformer, texts: Sequence[str]) -> torch.Tensor:
 
 
 @contextmanager
-def counted_steps() -> Iterator[list[int]]:
-    """Count the steps of every torch optimiser in this process, in the first element of the list."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
+def counted_tokens() -> Iterator[list[int]]:
+    """Collect the number of tokens of each text that a transformer reads in this process."""
+    import torch
+    from torch.nn.modules.module import register_module_forward_pre_hook
 
-    count = [0]
+    counts: list[int] = []
 
-    def step(*args: object) -> None:
-        count[0] += 1
+    def read(module: Any, arguments: tuple[Any, ...]) -> None:
+        features = arguments[0] if arguments else None
+        if isinstance(features, Mapping) and isinstance(mask := features.get("attention_mask"), torch.Tensor):
+            counts.extend(int(count) for count in mask.sum(dim=-1).reshape(-1).tolist())
 
-    handle = register_optimizer_step_post_hook(step)
+    handle = register_module_forward_pre_hook(read)
     try:
-        yield count
+        yield counts
     finally:
         handle.remove()
+
+
+def equally_long(model: SentenceTransformer, texts: Sequence[str], count: int = 8) -> list[str]:
+    """Return beginnings of texts that have the same number of tokens, so that a batch of them needs no padding."""
+    from bench.models.length import token_lengths
+
+    groups: dict[int, dict[str, None]] = {}
+    for words in range(3, 9):
+        beginnings = [" ".join(text.split()[:words]) for text in texts]
+        for beginning, length in zip(beginnings, token_lengths(model, beginnings), strict=True):
+            groups.setdefault(length, {})[beginning] = None
+    return max((list(group) for group in groups.values()), key=len)[:count]
+
+
+def array_digests(strategy: Strategy) -> Digests:
+    """Return the digest of each array and tensor that a strategy and its components hold as an attribute."""
+    import torch
+
+    digests = {
+        name: hashlib.sha256(torch.as_tensor(value).detach().cpu().numpy().tobytes()).hexdigest()
+        for name, value in vars(strategy).items()
+        if isinstance(value, np.ndarray | torch.Tensor) and value.dtype != object
+    }
+    for number, component in enumerate(strategy.components):
+        digests |= {f"{number}.{name}": digest for name, digest in array_digests(component).items()}
+    return digests
 
 
 def frozen_digests(model: SentenceTransformer) -> Digests:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
+from bench.models.state import model_state
 from bench.strategy.base import Strategy
 
 
@@ -55,6 +56,40 @@ def uncached(strategy: Strategy) -> Iterator[None]:
             if each.resources.cache is not None:
                 stack.enter_context(each.resources.cache.suspended())
         yield
+
+
+class TrainedState:
+    """The modules that a strategy and its components hold, and a digest of each: whether they change in use.
+
+    Args:
+        strategy: as fitted or loaded.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._modules = list(_modules(strategy))
+        self._digests = [model_state(module) for module in self._modules]
+
+    def has_changed(self) -> bool:
+        """Whether a module is no longer what it was."""
+        return [model_state(module) for module in self._modules] != self._digests
+
+
+def _modules(strategy: Strategy) -> Iterator[Any]:
+    """Yield the torch modules that a strategy and its components hold, the base model's apart."""
+    from torch import nn
+
+    for value in vars(strategy).values():
+        module = value if isinstance(value, nn.Module) else getattr(value, "model", None)
+        if isinstance(module, nn.Module) and not isinstance(value, Strategy):
+            yield module
+    for component in strategy.components:
+        yield from _modules(component)
+
+
+def is_lent_model_altered(strategy: Strategy) -> bool:
+    """Whether the base model that strategy and components were lent has changed, as far as it was loaded."""
+    encoders = (vars(each.resources).get("encoder") for each in _with_components(strategy))
+    return any(encoder is not None and encoder.is_altered for encoder in encoders)
 
 
 def _with_components(strategy: Strategy) -> Iterator[Strategy]:

@@ -139,6 +139,11 @@ class Encoder:
             self._spaces[identity] = cache.space(*identity, note=self._note)
         return self._spaces[identity]
 
+    @property
+    def is_altered(self) -> bool:
+        """Whether a lent model whose vectors are cached has changed since this encoder was made."""
+        return self._state is not None and not self._is_ready and model_state(self.model) != self._state
+
     def _is_altered(self) -> bool:
         """Whether a lent model is no longer what the fingerprint stands for, so that the cache must not know it."""
         if self._state is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bench.config.execution import ExecutionSettings
+from bench.encoders.serving import TrainedState, is_lent_model_altered
+from bench.errors import BenchError
 from bench.planning.specs import CellSpec
 from bench.progress import Progress, silent
 from bench.running.environment import JobEnvironment
@@ -11,6 +13,7 @@ from bench.running.recording import put_failed_cell
 from bench.running.status import status_from_exception
 from bench.store.store import Store
 from bench.tasks.evaluators import evaluator_of
+from bench.training.observer import observed
 
 
 def run_cell(
@@ -47,8 +50,13 @@ def _measure(spec: CellSpec, environment: JobEnvironment, judge: JobJudge) -> tu
     dataset = judge.unjudged()
     environment.progress("stage", {"name": "load"})
     strategy = environment.strategy(spec.fit, spec.max_length)
-    evaluator = evaluator_of(dataset)
-    observed = evaluator.observe(strategy, dataset, settings_of(spec), judge, environment.progress)
+    state = TrainedState(strategy)
+    with observed() as seen:
+        answers = evaluator_of(dataset).observe(strategy, dataset, settings_of(spec), judge, environment.progress)
+    if seen.backward_passes or state.has_changed():
+        raise BenchError("it trains while it indexes or searches: a cell measures what its fit has left")
+    if is_lent_model_altered(strategy):
+        raise BenchError("it changed the base model that was lent to it while it indexed or searched")
     environment.progress("stage", {"name": "score"})
-    judge.put_cell(observed, environment.description())
+    judge.put_cell(answers, environment.description())
     return fit.status, fit.reason

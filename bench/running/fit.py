@@ -15,7 +15,7 @@ from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Corpus, TrainingData
 from bench.data.files import named_in_errors
 from bench.encoders.base import BaseEncoder
-from bench.encoders.serving import encoder_of, uncached
+from bench.encoders.serving import encoder_of, is_lent_model_altered, uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
 from bench.models.checks import model_notes
@@ -30,6 +30,7 @@ from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
 from bench.store.store import MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
+from bench.training.observer import FitObserver, observed
 from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, judge:
     strategy = made(chosen)
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
-    with environment.memory as memory, _counted(environment):
+    with environment.memory as memory, observed(meter) as seen, _counted(environment):
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
@@ -135,7 +136,7 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, judge:
         record.cost["tuning_seconds"] = study.seconds
     lost = load["share" if environment.device == "cpu" else "slowed"]  # with a GPU, the processor waits in any case
     record.environment |= environment.description() | {"contention": lost}
-    record.status, record.reason = _verdict(strategy, fitted, spec, spent, data)
+    record.status, record.reason = _verdict(strategy, fitted, spec, spent, data, seen)
     store.put_fit(record, fitted.curve, data.train_relevant)
     return record
 
@@ -173,11 +174,20 @@ def _plain_report(fitted: FitReport, data: TrainingData, environment: JobEnviron
 
 
 def _verdict(
-    strategy: Strategy, fitted: FitReport, spec: FitSpec, spent: dict[str, float], data: TrainingData
+    strategy: Strategy,
+    fitted: FitReport,
+    spec: FitSpec,
+    spent: dict[str, float],
+    data: TrainingData,
+    seen: FitObserver,
 ) -> tuple[Any, str]:
     """Return the status of a fit that ran to its end, and the reason."""
     if fitted.diverged:
         return "diverged", fitted.diverged
+    if problem := seen.problem(fitted.steps):
+        return "failed", f"{problem}: it trains in ways that its budget does not count"
+    if is_lent_model_altered(strategy):
+        return "failed", "it changed the base model that was lent to it"
     if strategy.trains != "none" and not moves(strategy, data.corpus.subset(data.corpus.ids[:_PROBE_TEXTS])):
         return "no_effect", f"the embeddings of {_PROBE_TEXTS} documents are those of the base model"
     over = overrun(spec.budget, spent)

@@ -23,7 +23,7 @@ from bench.planning.specs import CellSpec
 from bench.retrieval.ranking import Ranking
 from bench.running.judge import Judge, TrainingRequest
 from bench.running.process import Surroundings, set_threads, write_to
-from bench.running.process_group import end_with_parent
+from bench.running.process_group import end_with_parent, lead_group
 from bench.store.store import Store
 from bench.tasks.evaluators import Unjudged
 
@@ -52,6 +52,7 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if surroundings is not None:
         surroundings.enter()
+    lead_group()  # a signal to the group of the run is for the run to handle
     end_with_parent()
     if log is not None:
         write_to(log)

@@ -29,6 +29,7 @@ from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.decay import decaying
+from bench.training.observer import observer
 from bench.training.step_flops import StepFlops
 from bench.training.task import FlopCounted, OnStep, Trainable
 from bench.training.tracking import UNTRACKED
@@ -223,7 +224,8 @@ class _StepCallback(TrainerCallback):
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.after_optimizer is not None:
-            self.after_optimizer(state.global_step + 1, args.max_steps)
+            with observer().phase(""):  # a method may look at gradients, and must not make any
+                self.after_optimizer(state.global_step + 1, args.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.cuda.is_available():

@@ -15,6 +15,7 @@ from bench.errors import BudgetError
 from bench.evaluation.cost import PeakMemory
 from bench.strategy.resources import Resources
 from bench.training.monitor import restore, snapshot
+from bench.training.observer import trial_steps
 from bench.training.task import StepDecision, TrainingTask
 
 WHOLE = 0
@@ -64,9 +65,10 @@ def _probe(task: TrainingTask) -> None:
     costs = islice(zip(task.step_flops(), task.batches(), strict=False), _EXAMINED_BATCHES)
     heaviest = max(costs, key=lambda each: each[0])[1]
     state = snapshot(task.module)
-    task.run_steps(
-        _PROBED_STEPS, lambda loss, seconds, learning_rate: StepDecision(), [heaviest] * _PROBED_STEPS, trial=True
-    )
+    with trial_steps():
+        task.run_steps(
+            _PROBED_STEPS, lambda loss, seconds, learning_rate: StepDecision(), [heaviest] * _PROBED_STEPS, trial=True
+        )
     restore(task.module, state)
 
 

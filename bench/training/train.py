@@ -20,6 +20,7 @@ from bench.records import FitReport
 from bench.strategy.protocols import DevelopmentPool, Searcher
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
+from bench.training.observer import observer, trial_steps
 from bench.training.sizing import check_size
 from bench.training.step_budget import planned_steps, shared_seconds
 from bench.training.task import StepDecision, Trainable, TrainingTask
@@ -91,15 +92,20 @@ def train(
     counterpart: Searcher | None = trainable.untrained_counterpart()
     if pool is not None and counterpart is not None:
         monitor.set_baseline(lambda: pool.scores(counterpart))
-    task.run_steps(steps, monitor.step)
+    watch = observer()
+    with watch.phase("steps"):
+        task.run_steps(steps, monitor.step)
+    watch.end_of_steps()
     task.module.eval()
     if monitor.best is not None:
         restore(task.module, monitor.best)
+    watch.checkpoint()
 
     with meter.excluded():
         report.train_flops = sum(islice(task.step_flops(), report.steps))
     if finish is not None:
         report.chosen = finish(report)
+        watch.finished()
     if pool is not None and not report.diverged:
         assert resources.pools is not None
         with meter.excluded():
@@ -123,7 +129,7 @@ def _step_seconds(trainable: Trainable, task: TrainingTask) -> float:
         taken.append(seconds)
         return StepDecision()
 
-    with trainable.resources.meter.excluded():
+    with trainable.resources.meter.excluded(), trial_steps():
         state = snapshot(task.module)
         task.run_steps(_WARM_UP_STEPS + _MEASURED_STEPS, on_step, trial=True)
         restore(task.module, state)

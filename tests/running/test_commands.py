@@ -159,13 +159,13 @@ def test_nothing_to_check_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_contract_of_a_file_is_checked(
     toy_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.contract import Finding
+    from bench.contract import ClauseResult
 
     asked: list[str] = []
 
-    def check(name: str, model: object, files: list[Path]) -> list[Finding]:
+    def check(name: str, model: object, files: list[Path]) -> list[ClauseResult]:
         asked.append(name)
-        return [Finding("budget", name != "head", "what was measured")]
+        return [ClauseResult("budget", name != "head", "what was measured")]
 
     monkeypatch.setattr("bench.contract.check", check)
     assert main(["check", "--strategy-file", str(toy_file)]) == 1

@@ -22,8 +22,8 @@ COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct":
 
 
 def _holds(strategy: str, model: BaseModel, reload_process: ReloadProcess, **options: object) -> None:
-    findings = check(strategy, model, reload_process=reload_process, **options)  # type: ignore[arg-type]
-    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
+    results = check(strategy, model, reload_process=reload_process, **options)  # type: ignore[arg-type]
+    assert all(result.ok for result in results), "\n".join(map(str, results))
 
 
 @pytest.mark.parametrize("strategy", ANY_ARCHITECTURE)
@@ -48,7 +48,7 @@ def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadPr
 
 @pytest.mark.parametrize("strategy", [*COUNTED, "rerank(frozen)", "distill(lora, teacher=bm25)"])
 def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
-    names = ("trains", "frozen", "batch", "detach", "budget")
+    names = ("trains", "frozen", "inputs", "batch", "detach", "budget", "updates")
     _holds(strategy, base_model(), reload_process, names=names, steps=2, dataset=sample_dataset(subjects=4))
 
 

@@ -1,9 +1,23 @@
-"""The seven clauses, one a file. A new observation is one more function in its clause's `CLAUSE`."""
+"""The clauses, one a file. A new observation is one more function in its clause's `CLAUSE`."""
 
 from bench.contract.clause import Clause
-from bench.contract.clauses import batch, budget, detach, frozen, reload, repeat, trains
+from bench.contract.clauses import (
+    batch,
+    budget,
+    detach,
+    development,
+    frozen,
+    inference,
+    inputs,
+    lent,
+    reload,
+    repeat,
+    trains,
+    updates,
+)
 
-CLAUSES: dict[str, Clause] = {
-    module.CLAUSE.name: module.CLAUSE for module in (trains, frozen, batch, reload, detach, budget, repeat)
-}
+_ORDERED = (
+    trains, frozen, lent, inputs, batch, reload, detach, budget, updates, inference, development, repeat,
+)  # fmt: skip
+CLAUSES: dict[str, Clause] = {module.CLAUSE.name: module.CLAUSE for module in _ORDERED}
 """Name -> clause, in the order in which they are run."""

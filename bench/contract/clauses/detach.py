@@ -1,4 +1,4 @@
-"""Clause 5: with the attachment off, the base model is back (removable methods)."""
+"""With the attachment off, the base model is back (removable methods)."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ def off_and_on(evidence: Evidence) -> str:
     return f"the base model is back within {difference:.0e}"
 
 
-CLAUSE = Clause(5, "detach", (off_and_on,))
+CLAUSE = Clause("detach", (off_and_on,), "switch every attachment off in `detach`, and back on afterwards")

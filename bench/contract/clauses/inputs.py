@@ -1,0 +1,67 @@
+"""The strategy reads what its rivals read: the same tokens of the same texts, up to the same length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.contract.clause import Clause, Violation
+from bench.contract.evidence import Evidence
+from bench.contract.observing import counted_tokens
+from bench.encoders.strategy import EncoderStrategy
+from bench.retrieval.encode import Kind
+
+_KINDS: tuple[Kind, ...] = ("query", "document")
+
+
+def preprocessing(evidence: Evidence) -> str:
+    """The adapted model makes the same tokens of a text as the base model, prompts and truncation included."""
+    import torch
+
+    strategy, base = evidence.fitted.strategy, evidence.base_model
+    if not isinstance(strategy, EncoderStrategy):
+        return "no encoder of its own"
+    if strategy.model.max_seq_length != base.max_seq_length:
+        raise Violation(f"reads {strategy.model.max_seq_length} tokens of a text, the base model {base.max_seq_length}")
+    if strategy.model.prompts != base.prompts or strategy.model.default_prompt_name != base.default_prompt_name:
+        raise Violation(f"has the prompts {strategy.model.prompts}, the base model {base.prompts}")
+    for kind in _KINDS:
+        own, plain = (_tokens(model, evidence.sample_texts, kind) for model in (strategy.model, base))
+        if own.keys() != plain.keys() or any(not torch.equal(own[name], plain[name]) for name in plain):
+            raise Violation(f"makes other tokens of a {kind} than the base model: its tokenizer has changed")
+    return "the base model's tokens"
+
+
+def tokens_read(evidence: Evidence) -> str:
+    """When it encodes, the transformer reads as many tokens of each text as the base model does."""
+    strategy = evidence.fitted.strategy
+    if not isinstance(strategy, EncoderStrategy) or not strategy.representation.single_vector:
+        return ""
+    most = 0
+    for kind in _KINDS:
+        counts = []
+        for encoder in (strategy.encoder, strategy.resources.encoder):
+            with counted_tokens() as read:
+                encoder.uncached(evidence.sample_texts, kind)
+            counts.append(set(read))
+        own, plain = counts
+        if not own & plain or max(own) > max(plain) + strategy.model.max_seq_length // 2 or min(own) < min(plain):
+            raise Violation(
+                f"reads {min(own)} to {max(own)} tokens of a {kind} where the base model reads {min(plain)} to "
+                f"{max(plain)}"
+            )
+        if not plain <= own:
+            raise Violation(f"does not read all tokens of a {kind} that the base model reads")
+        most = max(most, *plain)
+    return f"{most} tokens at most, as the base model"
+
+
+def _tokens(model: Any, texts: list[str], kind: Kind) -> dict[str, Any]:
+    features = model.preprocess(list(texts), task=kind)
+    return {name: features[name].cpu() for name in ("input_ids", "attention_mask") if name in features}
+
+
+CLAUSE = Clause(
+    "inputs",
+    (preprocessing, tokens_read),
+    "leave tokenizer, prompts and maximum length as they are; `--max-length` sets the length for all strategies",
+)

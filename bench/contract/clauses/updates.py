@@ -1,0 +1,41 @@
+"""Parameters change by the training steps that the budget counts, and by nothing else."""
+
+from __future__ import annotations
+
+from bench.contract.clause import Clause, Violation
+from bench.contract.evidence import Evidence
+
+
+def between_steps(evidence: Evidence) -> str:
+    """The parameters before a step are those after the step before it. Values may become zero (pruning)."""
+    seen = evidence.fitted.seen
+    if seen.changes:
+        raise Violation(
+            f"parameters changed {seen.changes} times without a step of the optimiser: in `on_step`, in the loss, in "
+            "an evaluation, or after training"
+        )
+    return f"parameters changed in {seen.steps} steps and at no other time" if seen.steps else ""
+
+
+def backward_passes(evidence: Evidence) -> str:
+    """No backward pass runs outside of the training steps."""
+    seen = evidence.fitted.seen
+    if seen.passes_between:
+        raise Violation(f"{seen.passes_between} backward passes ran outside of the training steps")
+    if seen.passes_excluded:
+        raise Violation(f"{seen.passes_excluded} backward passes ran in time that is not charged")
+    return ""
+
+
+def finish(evidence: Evidence) -> str:
+    """`finish` leaves the parameters at the best checkpoint, or on the line from the start to it."""
+    if not evidence.fitted.seen.is_on_line:
+        raise Violation("`finish` leaves parameters that are no mixture of the start and the best checkpoint")
+    return ""
+
+
+CLAUSE = Clause(
+    "updates",
+    (between_steps, backward_passes, finish),
+    "leave all updates to the training loop; `on_step` may look at gradients and prune, `finish` may average",
+)

@@ -1,0 +1,112 @@
+"""One fit under the contract, and what the harness sees of it from outside. Runs in this process or in another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.budget import Budget, Meter
+from bench.contract.blueprint import Blueprint
+from bench.contract.observing import CheckSettings, Digests, frozen_digests
+from bench.data.dataset import TrainingData
+from bench.encoders.strategy import EncoderStrategy
+from bench.records import FitReport
+from bench.retrieval.cache import VectorCache
+from bench.strategy.base import Strategy
+from bench.strategy.resources import Resources
+from bench.training.observer import FitObserver, observed
+from bench.training.selection import DevelopmentPools
+
+
+class WatchedMeter(Meter):
+    """A meter that also measures, on its own, how long blocks were excluded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.excluded_for = 0.0
+
+    @contextmanager
+    def _excluding(self) -> Iterator[None]:
+        began = time.perf_counter() if not self.is_excluding else None
+        with super()._excluding():
+            try:
+                yield
+            finally:
+                if began is not None:
+                    self.excluded_for += time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted strategy, and what the harness saw of its fit from outside."""
+
+    strategy: Strategy
+    report: FitReport
+    seen: FitObserver
+    charged_seconds: float
+    wall_seconds: float
+    """Of the call of `fit`."""
+    excluded_seconds: float
+    """Spent in blocks that are not charged."""
+    openers: frozenset[str]
+    """Modules that opened such blocks."""
+    frozen_before: Digests = field(default_factory=dict)
+    """Digest of each frozen tensor of the adapted model, before `fit`; empty where there is no such model."""
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """How to fit a strategy."""
+
+    blueprint: Blueprint
+    settings: CheckSettings
+    data: TrainingData
+    scratch: Path
+    """An empty folder of this fit."""
+    seed: int
+    selects: bool = True
+    """Whether development data may choose checkpoints and options."""
+
+    def resources(self, meter: Meter | None = None) -> Resources:
+        """Return new resources with a vector cache of their own: in a run each fit has a process of its own."""
+        training = self.settings.training
+        if not self.selects:
+            training = replace(training, selection_floor=10**9)
+        return Resources(
+            model=self.settings.model,
+            device=self.settings.device,
+            training=training,
+            meter=meter or Meter(),
+            scratch=self.scratch,
+            cache=VectorCache(self.scratch / "cache"),
+            pools=DevelopmentPools(),
+        )
+
+
+def fit_strategy(request: FitRequest, components: Sequence[Strategy] | None = None) -> Fitted:
+    """Fit a strategy's components, then the strategy.
+
+    Args:
+        request: what to fit.
+        components: fitted components; None fits them.
+    """
+    request.scratch.mkdir(parents=True, exist_ok=True)
+    if components is None:
+        parts = enumerate(request.blueprint.components)
+        components = [
+            fit_strategy(replace(request, blueprint=part, scratch=request.scratch / str(number))).strategy
+            for number, part in parts
+        ]
+    meter = WatchedMeter()
+    strategy = request.blueprint.build(request.resources(meter), components)
+    frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
+    with observed(meter, sampled=None) as seen:
+        meter.start()
+        began = time.perf_counter()
+        report = strategy.fit(request.data, Budget(steps=request.settings.steps), request.seed)
+        wall = time.perf_counter() - began
+        meter.stop()
+    return Fitted(strategy, report, seen, meter.seconds, wall, meter.excluded_for, frozenset(meter.openers), frozen)

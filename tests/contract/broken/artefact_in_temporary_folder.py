@@ -1,0 +1,23 @@
+"""Keeps what it has learned in the temporary folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tests.contract.honest import Honest
+
+
+class Broken(Honest):
+    name = "broken"
+
+    def save(self, folder: Path) -> None:
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+        super().save(_FOLDER)
+
+    def load(self, folder: Path) -> None:
+        super().load(_FOLDER)
+
+
+_FOLDER = Path(tempfile.gettempdir()) / f"adaptbench-broken-{os.getuid()}"

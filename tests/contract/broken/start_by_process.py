@@ -1,0 +1,22 @@
+"""Begins at numbers that depend on the id of the process."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from tests.contract.honest import Honest
+
+
+class Broken(Honest):
+    name = "broken"
+
+    def attach(self, tower: Any) -> Any:
+        tower = super().attach(tower)
+        generator = torch.Generator().manual_seed(os.getpid())
+        for parameter in tower.parameters():
+            if parameter.requires_grad:
+                parameter.data += 1e-3 * torch.randn(parameter.shape, generator=generator)
+        return tower

@@ -1,0 +1,17 @@
+"""Trains on the development pairs, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.data.dataset import Pair, TrainingData, positive_pairs
+from tests.contract.honest import Honest
+
+
+class Broken(Honest):
+    name = "broken"
+
+    def examples(self, data: TrainingData) -> Sequence[Pair]:
+        development = list(positive_pairs(data.dev_qrels, data.dev_queries, data.corpus))
+        return super().examples(replace(data, pairs=[*data.pairs, *development]))

@@ -159,7 +159,12 @@ def test_the_answer_of_the_default_strategies_fits_one_screen(report, default_re
     drawn = report.locator("#answer svg.drawn")
     hidden = drawn.evaluate_all("all => all.every(svg => svg.getAttribute('aria-hidden') === 'true')")
     tilted = drawn.evaluate_all("all => new Set(all.map(svg => svg.getBoundingClientRect().x.toFixed(1))).size")
+    report.emulate_media(media="print")
+    report.set_viewport_size({"width": 718, "height": 1000})  # A4 without its margins
+    printed = report.evaluate("document.querySelector('#table-answer-1').getBoundingClientRect().right")
+    report.emulate_media(media="screen")
     report.goto(before[0])
     report.set_viewport_size(before[1])
+    assert printed <= 718
     assert edges[0] <= 900 and edges[1] <= 1264 and edges[2] <= 1280
     assert drawn is not None and hidden and tilted == 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.data.scripts import UNSPACED
 from bench.errors import DataError
 
 SUFFIXES = (".md", ".markdown", ".mdx", ".txt", ".text", ".rst")
@@ -16,11 +17,9 @@ MAX_WORDS = 200
 _ABOUT = ("readme", "license", "licence", "citation")
 """Names of files that say what a folder holds."""
 _PLAIN_TEXT = (".txt", ".text", ".rst")
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Characters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_LONGEST_WORD = 200
+"""Characters that count as one word. What goes on without a space, such as encoded data, is cut too."""
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,{_LONGEST_WORD}}}")
 _BLOCK_CHARACTERS = 65_536
 """Number of characters that the splitter gets at once. Its time grows with the square of a paragraph's length."""
 _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")

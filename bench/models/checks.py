@@ -182,7 +182,8 @@ def _modules(model: ModelFolder) -> list[dict[str, Any]]:
     """Return the modules of a sentence-transformers model in their order; empty for a bare transformer."""
     path = model.path / "modules.json"
     modules = _json(path) if path.is_file() else []
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+    listed = isinstance(modules, list) and all(isinstance(module, dict) for module in modules)
+    if not listed or (not modules and path.is_file()):
         raise ModelError(f"{path}: expected a list of modules")
     return modules
 

@@ -19,6 +19,16 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
 """More examples of these kinds, beside the checkout. Each test has examples of its own too."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests on shared examples where a checkout has none beside it."""
+    if SHARED.is_dir():
+        return
+    here = Path(__file__).parent
+    without = [item for item in items if "test_shared_examples" in item.name and here in item.path.parents]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [item for item in items if item not in without]
+
+
 def shared(name: str) -> list[Path]:
     """Return the shared example of this name, where there is one: a test that takes it runs with or without."""
     return [SHARED / name] if (SHARED / name).exists() else []

@@ -65,7 +65,10 @@ def _mistake(kind: str, location: tuple[int | str, ...], value: Any, message: st
         return f"missing key {key!r}"
     if kind == "extra_forbidden":
         return f"unknown key {key!r}{did_you_mean(key, known) if len(location) == 1 else ''}"
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        shown = "a number of many digits"
     if len(shown) > _SHOWN:
         shown = f"{shown[:_SHOWN]}..."
     return f"{key} = {shown}: {_EXPECTED.get(kind, f'{message[:1].lower()}{message[1:]}')}"

@@ -133,8 +133,10 @@ def read_entry(path: Path, name: str) -> CatalogueEntry:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: the TOML is nested too deeply") from error
+    except ValueError as error:  # no TOML, not UTF-8, or an integer of more digits than Python reads
+        raise DataError(f"{path}: not TOML: {str(error).partition(';')[0]}") from error
 
 
 def _entry(path: Path, name: str, values: Mapping[str, Any]) -> CatalogueEntry:

@@ -11,6 +11,7 @@ import pytest
 from bench.budget import parse_amount
 from bench.cli import main
 from bench.config.schema import from_mapping, load
+from bench.data.catalogue import read_entry
 from bench.errors import BenchError
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
@@ -73,3 +74,11 @@ def test_paths_that_can_be_none_are_mistakes_of_the_user(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("adaptbench: ")
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "0x" + "f" * 5000, "[" * 3000, '"a"', "1.5", "\u00b2", "[1"])
+def test_a_description_of_a_dataset_gives_an_error_with_its_file(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.toml"
+    path.write_text(f"max_length = {value}\ndocuments = {value}\nlicence = {value}\n", encoding="utf-8")
+    with pytest.raises(BenchError, match=r"dataset\.toml: "):
+        read_entry(path, "toy")

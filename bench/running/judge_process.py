@@ -30,6 +30,9 @@ from bench.tasks.evaluators import Unjudged
 _LOG = logging.getLogger("adaptbench")
 _METHODS = ("training_data", "unjudged", "target", "is_saturated", "put_cell")
 _READABLE = {
+    ("array", "array"),
+    ("array", "_array_reconstructor"),
+    ("bench.retrieval.ranking", "PackedHits"),
     ("bench.retrieval.ranking", "Ranking"),
     ("bench.tasks.retrieval", "RetrievalObservations"),
     ("bench.tasks.development", "DevelopmentObservations"),

@@ -8,7 +8,7 @@ from typing import Any
 from bench.data.dataset import Dataset, DatasetInfo, UnjudgedDataset
 from bench.evaluation.measures import PerQuery, evaluate
 from bench.progress import Progress
-from bench.retrieval.ranking import Ranking
+from bench.retrieval.ranking import PackedHits, Ranking
 from bench.strategy.base import Strategy
 from bench.tasks.base import TaskSettings
 
@@ -26,9 +26,8 @@ def search(
 
 def plain(ranking: Ranking) -> Ranking:
     """Return the ranking as builtin types, so that the scoring process needs no code of the strategy to read it."""
-    return Ranking(
-        {str(query): [(str(doc), float(score)) for doc, score in hits] for query, hits in ranking.hits.items()}
-    )
+    hits = ((str(query), [(str(doc), float(score)) for doc, score in found]) for query, found in ranking.hits.items())
+    return Ranking(PackedHits(hits))
 
 
 def depth(info: DatasetInfo, settings: TaskSettings) -> int:

@@ -116,7 +116,7 @@ def equal_lengths(evidence: Evidence) -> str:
                     f"rounding explains {_SAME_SHAPE:.0e}"
                 )
             most = max(most, difference)
-    for kind in kinds:
+    for kind in kinds if representation.single_vector else ():
         encode = strategy.encoder.uncached
         one, two = encode(first, kind), encode(first[::-1], kind)[::-1]
         if not (difference := float(abs(one - two).max())) <= _SAME_SHAPE:

@@ -122,6 +122,11 @@ class EncoderStrategy(Strategy):
         return self.objective.loss_module(self.model, self.representation, settings, self.detached)
 
     @property
+    def dropout(self) -> bool:
+        """Whether dropout is on in training: the settings or the objective ask for it."""
+        return self.resources.training.dropout or self.objective.dropout
+
+    @property
     def finish_evaluations(self) -> int:
         """Development evaluations that `finish` takes. A budget of time keeps back what they cost."""
         return 0
@@ -210,7 +215,8 @@ class EncoderStrategy(Strategy):
 
     def examples(self, data: TrainingData) -> Sequence[Pair]:
         """Return the examples to train on: the objective's."""
-        return self.objective.examples(data, self.start or BaseEncoder(None, self.resources))
+        base = BaseEncoder(None, self.resources, representation=self.representation)
+        return self.objective.examples(data, self.start or base)
 
     def after_step(self, step: int, total: int) -> None:
         """Tell the method of an optimiser step, tower by tower."""

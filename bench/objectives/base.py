@@ -58,8 +58,16 @@ class Objective(ABC):
     version: ClassVar[int] = 1
     """Part of a fit's identity. Raise it when results change."""
     Config: type[StrategyConfig] = StrategyConfig
-    needs: ClassVar[frozenset[Needs]] = frozenset({"pairs"})
+    needs: frozenset[Needs] = frozenset({"pairs"})
     """What `examples` uses. Without `pairs`, `fit` is shown no label: nothing but the corpus."""
+    guided: bool = False
+    """Whether `loss` reads `batch.guide`: the base model's scores of the batch."""
+    dropout: bool = False
+    """Whether it learns from dropout, so that dropout is on whatever the settings say."""
+    wraps: ClassVar[bool] = False
+    """Whether it takes another objective as its argument: `matryoshka(contrastive)`."""
+    representations: ClassVar[tuple[str, ...]] = ()
+    """The representations that it works with; empty means all."""
     component_options: ClassVar[tuple[str, ...]] = ()
     """Options that may name a strategy, such as `teacher=hybrid(full)`. The run fits it, and it joins `components`."""
 
@@ -104,7 +112,8 @@ class Objective(ABC):
         """
         from bench.training.score_loss import ScoreLoss
 
-        return ScoreLoss(self, model, representation, settings, detached)
+        guide = self.resources.encoder.model if self.guided else None
+        return ScoreLoss(self, model, representation, settings, detached, guide)
 
     @classmethod
     def check(cls, config: StrategyConfig) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bench.training.score_loss import ScoredBatch
 
-_DEPTH = 50
+DEPTH = 50
 """Candidates are drawn from this many of the best documents."""
 
 
@@ -61,9 +61,11 @@ class Listwise(Objective):
         """Refuse an objective without a teacher, or with lists of one document."""
         assert isinstance(config, cls.Config)
         if not config.teacher:
-            raise BenchError("listwise needs a teacher: listwise(teacher=hybrid(lora)), or a cross-encoder by name")
+            raise BenchError(
+                f"{cls.name} needs a teacher: {cls.name}(teacher=hybrid(lora)), or a cross-encoder by name"
+            )
         if config.candidates < 2:
-            raise BenchError(f"listwise.candidates is {config.candidates}: a list has two documents or more")
+            raise BenchError(f"{cls.name}.candidates is {config.candidates}: a list has two documents or more")
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
@@ -77,7 +79,7 @@ class Listwise(Objective):
         """Return the training pairs with candidates drawn by seed and the teacher's scores of them."""
         self.check(self.config)
         proposer = self.components[0] if self.components else student
-        rankings = proposer.search(data.train_queries, proposer.index(data.corpus), _DEPTH)
+        rankings = proposer.search(data.train_queries, proposer.index(data.corpus), DEPTH)
         rng = np.random.default_rng([data.seed, 23])
         lists = [self._candidates(pair, dict(rankings[pair.query_id]), data, rng) for pair in data.pairs]
         if self.components:
@@ -101,7 +103,7 @@ class Listwise(Objective):
         order = [hits[int(row)] for row in rng.permutation(len(hits))] + [data.corpus.ids[int(row)] for row in spare]
         docs = list(dict.fromkeys([pair.doc_id, *order]))[: self.config.candidates]
         if len(docs) < self.config.candidates:
-            raise NotApplicableError(f"listwise.candidates is {self.config.candidates}, more than the corpus has")
+            raise NotApplicableError(f"{self.name}.candidates is {self.config.candidates}, more than the corpus has")
         return docs
 
     def _cross_encoder_scores(self, data: TrainingData, lists: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
@@ -111,7 +113,7 @@ class Listwise(Objective):
         teacher = base_model(self.config.teacher)
         if not is_ranker(teacher.path):
             raise BenchError(
-                f"listwise: teacher {self.config.teacher!r} is no cross-encoder; for an embedding model write "
+                f"{self.name}: teacher {self.config.teacher!r} is no cross-encoder; for an embedding model write "
                 f"teacher=frozen({self.config.teacher})"
             )
         with self.resources.meter.excluded():

@@ -66,6 +66,8 @@ def canonical(expression: Expression, registry: Registry, keep_sizes: bool = Fal
 def _canonical_axis(axis: str, value: Expression, registry: Registry, keep_sizes: bool) -> Expression:
     """Return the canonical form of an objective or a representation."""
     plug_in = _axis(axis, value.name, registry)
+    if axis == OBJECTIVE:
+        _check_wrapping(value, registry)
     options: dict[str, str] = {}
     arguments = tuple(_canonical_axis(axis, each, registry, keep_sizes) for each in value.arguments)
     component_options = plug_in.component_options if issubclass(plug_in, Objective) else ()
@@ -135,7 +137,7 @@ def needs_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     """Return what the fit of a strategy uses. For an encoder strategy its objective decides."""
     if not issubclass(kind, EncoderStrategy) or OBJECTIVE not in _fields(kind.Config):
         return kind.needs
-    return registry.objective(parse(getattr(config, OBJECTIVE)).name).needs
+    return _innermost(parse(getattr(config, OBJECTIVE)), registry).needs
 
 
 def code_of(kind_name: str, config: StrategyConfig, registry: Registry) -> str:
@@ -157,11 +159,13 @@ def _user_code(kind: type) -> str:
 def axis_versions(config: StrategyConfig, registry: Registry) -> dict[str, int]:
     """Return the version of each axis that is not at its default: a part of a fit's identity."""
     changed = config.changed()
-    return {
-        axis: _axis(axis, parse(getattr(config, axis)).name, registry).version
-        for axis in (OBJECTIVE, REPRESENTATION)
-        if axis in changed
-    }
+    versions: dict[str, int] = {}
+    for axis in (OBJECTIVE, REPRESENTATION):
+        if axis in changed:
+            named = parse(getattr(config, axis))
+            versions[axis] = _axis(axis, named.name, registry).version
+            versions |= {f"{axis}.{each.name}": _axis(axis, each.name, registry).version for each in named.arguments}
+    return versions
 
 
 def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -> Sequence[Path]:
@@ -172,10 +176,38 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     """
     files = list(kind.inputs(config))
     if OBJECTIVE in _fields(kind.Config):
-        objective, options = _objective(parse(getattr(config, OBJECTIVE)), registry)
-        objective.check(options)
-        files += objective.inputs(options)
+        named = parse(getattr(config, OBJECTIVE))
+        for each in (named, *named.arguments):
+            objective, options = _objective(each, registry)
+            _check_representation(objective, parse(getattr(config, REPRESENTATION)).name)
+            objective.check(options)
+            files += objective.inputs(options)
     return files
+
+
+def _check_wrapping(expression: Expression, registry: Registry) -> None:
+    """Refuse an objective with arguments that it does not take, or without the one that it takes."""
+    name = expression.name
+    if not registry.objective(name).wraps:
+        if expression.arguments:
+            raise ExpressionError(f"{expression}: {name} takes no objective in parentheses, only options")
+        return
+    if len(expression.arguments) != 1 or registry.objective(expression.arguments[0].name).wraps:
+        raise ExpressionError(f"{expression}: {name} takes one objective: write {name}(contrastive)")
+
+
+def _check_representation(objective: type[Objective], representation: str) -> None:
+    """Refuse a representation that the objective cannot work with."""
+    if objective.representations and representation not in objective.representations:
+        raise BenchError(
+            f"objective {objective.name} cannot work with representation {representation}: it needs "
+            f"{' or '.join(objective.representations)}, where a text is one vector"
+        )
+
+
+def _innermost(expression: Expression, registry: Registry) -> type[Objective]:
+    """Return the class of an objective, or of the objective that it wraps."""
+    return registry.objective((expression.arguments or (expression,))[0].name)
 
 
 def config_of(name: str, values: Mapping[str, Any], registry: Registry) -> StrategyConfig:
@@ -239,6 +271,7 @@ def build_representation(expression: Expression, registry: Registry) -> Represen
 
 def _objective(expression: Expression, registry: Registry) -> tuple[type[Objective], StrategyConfig]:
     """Return an objective's class and its configuration."""
+    _check_wrapping(expression, registry)
     objective = registry.objective(expression.name)
     return objective, objective.Config.parse({key: str(value) for key, value in expression.options})
 

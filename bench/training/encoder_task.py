@@ -38,6 +38,11 @@ from bench.training.tracking import UNTRACKED
 class TrainableEncoder(Trainable, FlopCounted, Protocol):
     """An encoder strategy, as its task sees it."""
 
+    @property
+    def dropout(self) -> bool:
+        """Whether dropout is on in training."""
+        ...
+
     def loss(self, settings: TrainingSettings) -> torch.nn.Module:
         """Return the module that maps the columns of a batch to a loss."""
         ...
@@ -145,7 +150,7 @@ class EncoderTask:
                 setting_up.enter_context(resources.meter.excluded())
                 trainer = _Trainer(
                     callback,
-                    dropout=settings.dropout,
+                    dropout=self.strategy.dropout,
                     model=model,
                     args=arguments,
                     train_dataset=Table.from_dict(self.texts | ({"label": self.labels} if self.labels else {})),
@@ -176,7 +181,7 @@ class _FixedBatches(BatchSampler):
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The library's trainer, with dropout off unless the settings ask for it. It tells the callback each loss."""
+    """The library's trainer, with dropout off unless the strategy asks for it. It tells the callback each loss."""
 
     def __init__(self, step_callback: _StepCallback, *, dropout: bool, **arguments: Any) -> None:
         self._step_callback, self._dropout = step_callback, dropout

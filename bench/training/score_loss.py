@@ -35,6 +35,8 @@ class ScoredBatch:
     temperature: float
     labels: torch.Tensor | None = None
     """Scores of a teacher (n, columns), where the examples carry some."""
+    guide: torch.Tensor | None = None
+    """The base model's scores (n, n * columns), in the order of `all_scores`, where the objective is guided."""
 
     def all_scores(self) -> torch.Tensor:
         """Return the score of each query and each document of the batch (n, n * columns).
@@ -61,6 +63,7 @@ class ScoreLoss(nn.Module):
         representation: how texts become scores.
         settings: temperature; `mini_batch` texts of a column have activations in memory at once, 0 is all.
         detached: switches the attachment off for the length of a block.
+        guide: the base model of a guided objective. It encodes each text once for the whole training.
     """
 
     def __init__(
@@ -70,19 +73,24 @@ class ScoreLoss(nn.Module):
         representation: DifferentiableScores,
         settings: TrainingSettings,
         detached: Callable[[], AbstractContextManager[None]],
+        guide: SentenceTransformer | None = None,
     ) -> None:
         super().__init__()
         self.objective, self.model, self.representation = objective, model, representation
         self.temperature, self.piece, self.detached = settings.temperature, settings.mini_batch, detached
+        # in a tuple, so that its parameters are not this module's
+        self.guides: tuple[SentenceTransformer, ...] = () if guide is None else (guide,)
         self._known: dict[bytes, Any] = {}
+        self._guided: dict[bytes, Any] = {}
 
     def forward(self, sentence_features: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
         """Return the mean loss. The first column holds the queries, the other columns hold documents."""
         queries, *documents = sentence_features
+        guide = self._guide_scores(queries, documents) if self.guides else None
         by_base = self.representation.documents_by_base
         represented = [self._frozen(each) if by_base else self._represent(each, "document") for each in documents]
         batch = ScoredBatch(
-            self.representation, self._represent(queries, "query"), represented, self.temperature, labels
+            self.representation, self._represent(queries, "query"), represented, self.temperature, labels, guide
         )
         return self.objective.loss(batch)
 
@@ -99,17 +107,42 @@ class ScoreLoss(nn.Module):
 
     def _frozen(self, column: Features) -> Any:
         """Return documents as the base model represents them. Each is represented once for the whole training."""
-        tokens, mask = column["input_ids"].cpu(), column["attention_mask"].cpu().bool()
-        keys = [row[kept].numpy().tobytes() for row, kept in zip(tokens, mask, strict=True)]
-        rows = list({key: row for row, key in enumerate(keys) if key not in self._known}.values())
-        if rows:
+
+        def represent(part: Features) -> Any:
             training = self.model.training
             with torch.no_grad(), self.detached():
                 self.model.eval()
-                fresh = self.representation.represent(self.model, _rows(column, rows), "document")
+                fresh = self.representation.represent(self.model, part, "document")
             self.model.train(training)
-            self._known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
-        return stack([self._known[key] for key in keys])
+            return fresh
+
+        return _once(column, self._known, represent)
+
+    def _guide_scores(self, queries: Features, documents: Sequence[Features]) -> torch.Tensor:
+        """Return the base model's scores of each query and each document of the batch (n, n * columns)."""
+        (guide,) = self.guides
+
+        def vectors(part: Features, kind: Kind) -> torch.Tensor:
+            with torch.no_grad():
+                found: torch.Tensor = guide(part, task=kind)["sentence_embedding"]
+            return found if guide.similarity_fn_name == "dot" else nn.functional.normalize(found, dim=1)
+
+        def encoded(column: Features, kind: Kind) -> torch.Tensor:
+            found: torch.Tensor = _once(column, self._guided, lambda part: vectors(part, kind), kind.encode())
+            return found.float()
+
+        return encoded(queries, "query") @ torch.cat([encoded(each, "document") for each in documents]).T
+
+
+def _once(column: Features, known: dict[bytes, Any], represent: Callable[[Features], Any], prefix: bytes = b"") -> Any:
+    """Return what represents a column of texts. A text whose tokens are in `known` is not represented again."""
+    tokens, mask = column["input_ids"].cpu(), column["attention_mask"].cpu().bool()
+    keys = [prefix + row[kept].numpy().tobytes() for row, kept in zip(tokens, mask, strict=True)]
+    rows = list({key: row for row, key in enumerate(keys) if key not in known}.values())
+    if rows:
+        fresh = represent(_rows(column, rows))
+        known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
+    return stack([known[key] for key in keys])
 
 
 def _rows(column: Features, rows: list[int]) -> Features:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.evaluation.flops import flop_model
+from bench.evaluation.flops import FlopModel, flop_model
 from bench.training.task import FlopCounted
 
 if TYPE_CHECKING:
@@ -43,17 +44,21 @@ class StepFlops:
         Args:
             batches: the examples of each step.
             loss: says of itself what it computes more than once a step: `uses_gradient_cache` (the library's losses),
-                `piece` (activations are thrown away and computed again).
+                `piece` (activations are thrown away and computed again). `guides` encode each text once as well.
             mini_batch: texts that a loss with a gradient cache takes at once.
         """
         cached = any(getattr(part, "uses_gradient_cache", False) for part in loss.modules())
         pieces = mini_batch if cached else 0
         known: set[str] = set()
+        guides = [flop_model(each) for each in getattr(loss, "guides", ())]
+        guided: dict[bool, set[str]] = {True: set(), False: set()}
         for batch in batches:
             step = 0.0
+            for name, guide in product(self.lengths, guides):
+                step += self._forward(guide, name, batch, guided[name == "anchor"])
             for name, lengths in self.lengths.items():
                 if name != "anchor" and self.by_base:
-                    step += self._untrained(name, batch, known)
+                    step += self._forward(self.untrained, name, batch, known)
                 elif pieces:
                     parts = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]
                     step += sum(self._twice(lengths[part]) for part in parts)  # each is cut to its longest text
@@ -74,10 +79,10 @@ class StepFlops:
         tokens = len(lengths) * longest
         return self.trained.forward(tokens, longest, calls) + self.trained.training(tokens, longest, calls)
 
-    def _untrained(self, name: str, batch: list[int], known: set[str]) -> float:
+    def _forward(self, model: FlopModel, name: str, batch: list[int], known: set[str]) -> float:
         """Return the forward pass of a column's texts that are not in `known`, and add them to it."""
         texts = [self.columns[name][row] for row in batch]
         new = len(set(texts) - known)
         known.update(texts)
-        longest = float(self.lengths[name][batch].max()) + self.untrained.virtual_tokens
-        return self.untrained.forward(new * longest, longest, calls=new > 0)
+        longest = float(self.lengths[name][batch].max()) + model.virtual_tokens
+        return model.forward(new * longest, longest, calls=new > 0)

@@ -49,6 +49,13 @@ class Corpus(Contrastive):
         ("full(start=lora(r=16))", "full(start=lora)"),
         ("full(objective=listwise(teacher=hybrid(lora(r=16)), candidates=6))",
          "full(objective=listwise(teacher=hybrid(lora)))"),
+        ("lora(objective=contrastive(symmetric=false, hardness=0))", "lora"),
+        ("lora(objective=contrastive(hardness=9, symmetric=yes))",
+         "lora(objective=contrastive(hardness=9.0, symmetric=true))"),
+        ("full(objective=matryoshka(contrastive(hardness=0), smallest=32))", "full(objective=matryoshka(contrastive))"),
+        ("full(objective=matryoshka(triplet(margin=0.2), smallest=64))", "full(objective=matryoshka(triplet, smallest=64))"),
+        ("full(objective=matryoshka(margin-mse(teacher=lora(r=16))))",
+         "full(objective=matryoshka(margin-mse(teacher=lora)))"),
         ("distill(lora(r=16), teacher=hybrid(full(lr=5e-5)))", "distill(lora, teacher=hybrid(full))"),
         ("ia3(attention_output=True)", "ia3"),
         ("ia3(attention_output=no)", "ia3(attention_output=false)"),
@@ -75,6 +82,10 @@ def test_a_size_stays_where_a_budget_would_choose_it() -> None:
         ("lora(objective=listwise(candidates=many))", "option candidates: 'many' is not int"),
         ("lora(objective=listwise(candidate=4))", "unknown option 'candidate', did you mean 'candidates'"),
         ("bm25(objective=contrastive)", "unknown option 'objective'"),
+        ("full(objective=matryoshka)", r"matryoshka takes one objective: write matryoshka\(contrastive\)"),
+        ("full(objective=matryoshka(matryoshka(contrastive)))", "matryoshka takes one objective"),
+        ("full(objective=matryoshka(contrastive, triplet))", "matryoshka takes one objective"),
+        ("full(objective=triplet(contrastive))", "triplet takes no objective in parentheses"),
     ],
 )
 def test_what_is_not_known_is_named(written: str, message: str) -> None:
@@ -90,6 +101,7 @@ def test_what_is_not_known_is_named(written: str, message: str) -> None:
         ("full(start=lora)", ["lora"]),
         ("full(objective=listwise(teacher=rerank(frozen)), start=lora)", ["lora", "rerank(frozen)"]),
         ("full(objective=listwise(teacher=some/cross-encoder))", []),
+        ("full(objective=matryoshka(margin-mse(teacher=bm25)), start=lora)", ["lora", "bm25"]),
         ("distill(lora, teacher=bm25)", ["lora", "bm25"]),
     ],
 )
@@ -140,3 +152,23 @@ def test_two_spellings_are_planned_once_and_components_before_composites(toy_con
 def test_an_objective_that_cannot_work_is_refused_when_the_run_is_planned(toy_config: Callable[..., RunConfig]) -> None:
     with pytest.raises(BenchError, match="listwise needs a teacher"):
         plan(toy_config(strategies="full(objective=listwise)", baseline="frozen", strategy_files=[]))
+    with pytest.raises(BenchError, match="margin-mse needs a teacher"):
+        plan(toy_config(strategies="full(objective=matryoshka(margin-mse))", baseline="frozen", strategy_files=[]))
+
+
+def test_an_objective_is_refused_under_a_representation_that_it_cannot_work_with(
+    toy_config: Callable[..., RunConfig],
+) -> None:
+    wrapped = "full(objective=matryoshka(contrastive), representation=query-side)"
+    with pytest.raises(BenchError, match="matryoshka cannot work with representation query-side: it needs single"):
+        plan(toy_config(strategies=wrapped, baseline="frozen", strategy_files=[]))
+
+
+def test_a_wrapped_objective_is_named_and_its_version_identifies_the_fit(
+    toy_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = toy_config(strategies="full(objective=matryoshka(triplet))", baseline="frozen", strategy_files=[])
+    before = plan(config).fits[-1]
+    assert before.name.startswith("full-objective-matryoshka-triplet")
+    monkeypatch.setattr(REGISTRY.objective("triplet"), "version", 7)
+    assert plan(config).fits[-1].name != before.name

@@ -1,0 +1,26 @@
+"""Every objective trains under the contract, on two families and with methods of both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.contract import check
+from bench.contract.subprocess_reload import ReloadProcess
+from bench.models.base import BaseModel
+
+EXPRESSIONS = (
+    "full(objective=contrastive(symmetric=true, hardness=5))", "lora(objective=triplet)", "full(objective=cosine)",
+    "lora(objective=gist)", "full(objective=margin-mse(teacher=bm25))", "lora(objective=matryoshka(contrastive, smallest=8))",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_contract_holds(
+    expression: str, family: str, tiny_base: Callable[[str], BaseModel], reload_process: ReloadProcess
+) -> None:
+    findings = check(expression, tiny_base(family), reload_process=reload_process)
+
+    assert all(finding.ok for finding in findings), "\n".join(map(str, findings))

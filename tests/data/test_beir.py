@@ -172,6 +172,8 @@ def test_similarity_pairs_are_read(tmp_path: Path) -> None:
         ('{"s1": "a", "s2": "b"}', "'score' is missing"),
         ('{"s1": "a", "s2": "b", "score": true}', "not a number"),
         ('{"s1": "a", "s2": "b", "score": NaN}', "not a number"),
+        ('{"s1": "a", "s2": "b", "score": ' + "9" * 400 + "}", "not a number"),
+        ('{"s1": "a", "s2": "b", "score": ' + "9" * 4400 + "}", "not read"),
     ],
 )
 def test_similarity_errors_name_the_line(tmp_path: Path, line: str, what: str) -> None:

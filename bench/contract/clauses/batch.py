@@ -10,6 +10,7 @@ from bench.contract.evidence import Evidence
 from bench.contract.observing import represent
 from bench.encoders.strategy import EncoderStrategy
 from bench.retrieval.encode import Kind
+from bench.strategy.base import Strategy
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,8 @@ def equal_lengths(evidence: Evidence) -> str:
 def searches(evidence: Evidence) -> str:
     """A query has the same scores in another order and among other queries, a document in an index in another order."""
     strategy, dataset = evidence.fitted.strategy, evidence.settings.dataset
+    if not _serves(strategy):
+        return ""
     texts, corpus = evidence.equal_texts, dataset.corpus
     half = len(texts) // 2
     ids = [f"query-{number}" for number in range(half)]
@@ -152,6 +155,11 @@ def searches(evidence: Evidence) -> str:
         if not difference <= _SEARCH_ROUNDING * max(1.0, largest):
             raise Violation(f"{name} has scores that differ by up to {difference:.1e}")
     return "scores do not depend on the order of queries and documents"
+
+
+def _serves(strategy: Strategy) -> bool:
+    """Whether a strategy and its components answer any query. A stored ranking knows its own alone."""
+    return strategy.serves and all(map(_serves, strategy.serving_components))
 
 
 def _distance(one: torch.Tensor, two: torch.Tensor) -> float:

@@ -29,6 +29,8 @@ def backward_passes(evidence: Evidence) -> str:
 
 def finish(evidence: Evidence) -> str:
     """`finish` leaves the parameters at the best checkpoint, or on the line from the start to it."""
+    if getattr(evidence.fitted.strategy, "start", None) is not None:
+        return ""  # it began at another fit, and may average with the base model
     if not evidence.fitted.seen.is_on_line:
         raise Violation("`finish` leaves parameters that are no mixture of the start and the best checkpoint")
     return ""

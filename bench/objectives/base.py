@@ -64,6 +64,8 @@ class Objective(ABC):
     """Whether `loss` reads `batch.guide`: the base model's scores of the batch."""
     dropout: bool = False
     """Whether it learns from dropout, so that dropout is on whatever the settings say."""
+    on_scores: ClassVar[bool] = True
+    """Whether `loss` is all of it, so that another objective may wrap it. Else `loss_module` is its own."""
     wraps: ClassVar[bool] = False
     """Whether it takes another objective as its argument: `matryoshka(contrastive)`."""
     representations: ClassVar[tuple[str, ...]] = ()

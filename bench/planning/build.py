@@ -194,6 +194,8 @@ def _check_wrapping(expression: Expression, registry: Registry) -> None:
         return
     if len(expression.arguments) != 1 or registry.objective(expression.arguments[0].name).wraps:
         raise ExpressionError(f"{expression}: {name} takes one objective: write {name}(contrastive)")
+    if not registry.objective(inner := expression.arguments[0].name).on_scores:
+        raise ExpressionError(f"{expression}: {name} wraps a loss on scores, and {inner} has none")
 
 
 def _check_representation(objective: type[Objective], representation: str) -> None:

@@ -122,6 +122,8 @@ class EncoderTask:
         model, settings, resources = self.module, self.settings, self.resources
         batches = batches or list(islice(self.batches(), steps))
         tracking = None if trial else resources.tracking
+        with resources.meter.excluded():
+            loss = self.strategy.loss(settings)
         callback = _StepCallback(on_step, None if trial else self.strategy.after_step)
         with (
             tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
@@ -142,6 +144,7 @@ class EncoderTask:
                 seed=self.seed,
                 batch_sampler=lambda *args, **kwargs: _FixedBatches(batches),
                 prompts=_prompts(model, self.texts),
+                learning_rate_mapping=getattr(loss, "learning_rates", {}),
                 save_strategy="no",
                 disable_tqdm=True,
                 **(tracking.arguments(steps) if tracking else UNTRACKED),
@@ -154,7 +157,7 @@ class EncoderTask:
                     model=model,
                     args=arguments,
                     train_dataset=Table.from_dict(self.texts | ({"label": self.labels} if self.labels else {})),
-                    loss=self.strategy.loss(settings),
+                    loss=loss,
                 )
                 callback.when_steps_begin = setting_up.close
                 callback.log = trainer.log if tracking else None

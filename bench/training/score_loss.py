@@ -103,7 +103,7 @@ class ScoreLoss(nn.Module):
         if not self.piece or self.piece >= rows or not torch.is_grad_enabled():
             return represent(column)
         pieces = [list(range(begin, min(begin + self.piece, rows))) for begin in range(0, rows, self.piece)]
-        return concatenate([checkpoint(represent, _rows(column, piece), use_reentrant=False) for piece in pieces])
+        return concatenate([checkpoint(represent, rows_of(column, piece), use_reentrant=False) for piece in pieces])
 
     def _frozen(self, column: Features) -> Any:
         """Return documents as the base model represents them. Each is represented once for the whole training."""
@@ -140,12 +140,12 @@ def _once(column: Features, known: dict[bytes, Any], represent: Callable[[Featur
     keys = [prefix + row[kept].numpy().tobytes() for row, kept in zip(tokens, mask, strict=True)]
     rows = list({key: row for row, key in enumerate(keys) if key not in known}.values())
     if rows:
-        fresh = represent(_rows(column, rows))
+        fresh = represent(rows_of(column, rows))
         known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
     return stack([known[key] for key in keys])
 
 
-def _rows(column: Features, rows: list[int]) -> Features:
+def rows_of(column: Features, rows: list[int]) -> Features:
     """Return some texts of a column."""
     texts = len(column["input_ids"])
     return {

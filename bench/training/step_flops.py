@@ -45,6 +45,7 @@ class StepFlops:
             batches: the examples of each step.
             loss: says of itself what it computes more than once a step: `uses_gradient_cache` (the library's losses),
                 `piece` (activations are thrown away and computed again). `guides` encode each text once as well.
+                `decoded` is a column that the loss decodes instead of encoding it.
             mini_batch: texts that a loss with a gradient cache takes at once.
         """
         cached = any(getattr(part, "uses_gradient_cache", False) for part in loss.modules())
@@ -57,7 +58,9 @@ class StepFlops:
             for name, guide in product(self.lengths, guides):
                 step += self._forward(guide, name, batch, guided[name == "anchor"])
             for name, lengths in self.lengths.items():
-                if name != "anchor" and self.by_base:
+                if name == getattr(loss, "decoded", ""):
+                    step += loss.decoding_flops(len(batch), float(lengths[batch].max()))
+                elif name != "anchor" and self.by_base:
                     step += self._forward(self.untrained, name, batch, known)
                 elif pieces:
                     parts = [batch[begin : begin + pieces] for begin in range(0, len(batch), pieces)]

@@ -55,6 +55,10 @@ class Corpus(Contrastive):
         ("full(objective=matryoshka(contrastive(hardness=0), smallest=32))", "full(objective=matryoshka(contrastive))"),
         ("full(objective=matryoshka(triplet(margin=0.2), smallest=64))",
          "full(objective=matryoshka(triplet, smallest=64))"),
+        ("full(objective=cropping)", "contriever"),
+        ("full(objective=simcse, lr=0.001)", "simcse(lr=0.001)"),
+        ("lora(objective=tsdae(deleted=0.6))", "lora(objective=tsdae)"),
+        ("lora(start=full(objective=tsdae))", "lora(start=tsdae)"),
         ("full(objective=matryoshka(margin-mse(teacher=lora(r=16))))",
          "full(objective=matryoshka(margin-mse(teacher=lora)))"),
         ("distill(lora(r=16), teacher=hybrid(full(lr=5e-5)))", "distill(lora, teacher=hybrid(full))"),
@@ -86,6 +90,7 @@ def test_a_size_stays_where_a_budget_would_choose_it() -> None:
         ("full(objective=matryoshka)", r"matryoshka takes one objective: write matryoshka\(contrastive\)"),
         ("full(objective=matryoshka(matryoshka(contrastive)))", "matryoshka takes one objective"),
         ("full(objective=matryoshka(contrastive, triplet))", "matryoshka takes one objective"),
+        ("full(objective=matryoshka(tsdae))", "matryoshka wraps a loss on scores, and tsdae has none"),
         ("full(objective=triplet(contrastive))", "triplet takes no objective in parentheses"),
     ],
 )

@@ -17,6 +17,8 @@ from decimal import Decimal
 
 from bench.errors import BudgetError
 
+_FROM_ZERO = ("examples",)
+"""Limits that may be 0: a fit without labels."""
 SHAPES = ("examples", "trainable_params", "memory")
 STOPS = ("steps", "flops", "seconds", "usd")
 OVERRUN = 1.25
@@ -46,7 +48,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in self.limits.items():
-            if not 0 < value < math.inf:
+            if not (0 < value < math.inf or (name in _FROM_ZERO and value == 0)):
                 raise BudgetError(f"budget {name} must be above 0 and finite, got {value:g}")
         if self.usd is not None and not self.usd_per_hour:
             raise BudgetError("a budget in usd needs --usd-per-hour, the price of this machine")
@@ -198,7 +200,8 @@ def parse_amount(text: str, name: str) -> float:
         name: a limit of a budget, or another setting that is an amount, such as `timeout`. It decides the units.
 
     Raises:
-        BudgetError: the text is not such an amount, or the amount is not above 0, not finite, or above 100%.
+        BudgetError: the text is not such an amount, or the amount is not above 0, not finite, or above 100%. Only
+            `examples` may be 0.
     """
     label = f"budget {name}" if name in (*SHAPES, *STOPS) else name
     units, shown = _UNITS.get(name, _COUNTS), text.strip()
@@ -211,7 +214,7 @@ def parse_amount(text: str, name: str) -> float:
         raise BudgetError(f"{label}: {shown} is larger than the largest number")
     # Decimals keep 8.2 million a whole number.
     amount = float(Decimal(number) * factor / (100 if percent else 1))
-    if amount <= 0:
+    if amount < 0 or (amount == 0 and name not in _FROM_ZERO):
         raise BudgetError(f"{label} must be above 0, got {shown}")
     if percent and amount > 1:
         raise BudgetError(f"{label}: {shown} is more than 100%")

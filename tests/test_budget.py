@@ -32,8 +32,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 # --- Budget ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*SHAPES, *STOPS])
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in (*SHAPES, *STOPS) for value in (-1, math.nan, math.inf)),
+        *((name, 0) for name in (*SHAPES, *STOPS) if name != "examples"),
+    ],
+)
 def test_a_limit_must_be_above_zero_and_finite(name: str, value: float) -> None:
     with pytest.raises(BudgetError, match=name):
         Budget(**{"steps": 10, "usd_per_hour": 1.0, name: value})
@@ -134,11 +139,19 @@ def test_a_text_that_is_no_amount_is_refused_with_the_name_of_the_budget(text: s
         ("steps", "-5", "budget steps must be above 0, got -5"), ("steps", "0", "must be above 0, got 0"),
         ("timeout", "-3", "^timeout must be above 0, got -3"), ("flops", "1e-400", "above 0, got 1e-400"),
         ("usd_per_hour", "-1", "^usd_per_hour must be above 0, got -1"),
+        ("examples", "-1", "budget examples must be above 0, got -1"),
     ],
 )  # fmt: skip
 def test_each_amount_has_its_own_units_and_range(name: str, text: str, message: str) -> None:
     with pytest.raises(BudgetError, match=message):
         parse_amount(text, name)
+
+
+def test_no_labels_at_all_is_a_budget() -> None:
+    assert parse_amount("0", "examples") == 0
+    assert Budget(examples=0, steps=5).limits == {"examples": 0, "steps": 5}
+    with pytest.raises(BudgetError, match="examples must be above 0"):
+        Budget(examples=-1, steps=5)
 
 
 @pytest.mark.parametrize(("text", "allowed"), [("100%", 5000), ("50%", 2500), ("0.1%", 5), ("200", 200), ("2k", 2000)])

@@ -16,9 +16,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.budget import Budget
+from bench.config.schema import RunConfig
 from bench.data.dataset import TrainingData
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
+from bench.running.run import RunResult
 from bench.strategy.resources import Resources
 from bench.training.denoising import DenoisingLoss
 
@@ -152,3 +154,15 @@ def test_the_operations_of_decoding_are_those_that_torch_counts(bench: Bench) ->
     counted = whole.get_total_flops() - encoder.get_total_flops()
     texts, longest = columns[1]["input_ids"].shape
     assert loss.decoding_flops(texts, longest) == pytest.approx(counted, rel=0.02)
+
+
+def test_a_run_without_labels_fits_what_needs_none(
+    toy_config: Callable[..., RunConfig],
+    run_inline: Callable[[RunConfig], RunResult],
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    settings = {"strategies": "frozen,full,contriever", "baseline": "frozen", "strategy_files": []}
+    done = run_inline(toy_config(**settings, model=str(tiny_folder("bert")), budget={"steps": 2, "examples": 0}))
+    statuses = {record.strategy: record.status for record in done.store.fits()}
+    assert statuses == {"frozen": "ok", "contriever": "ok", "full": "not_applicable"}
+    assert done.exit_code == 0

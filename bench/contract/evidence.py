@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.contract.blueprint import Blueprint
-from bench.contract.fitting import FitRequest, Fitted, fit_strategy
+from bench.contract.fitting import FitRequest, Fitted, all_components, fit_strategy
 from bench.contract.observing import (
     CheckSettings,
     Digests,
@@ -95,7 +95,7 @@ class Evidence:
     @cached_property
     def untrained(self) -> Strategy:
         """The strategy before its fit, around fitted components."""
-        components = self.fitted.strategy.components if self.blueprint.components else ()
+        components = all_components(self.fitted.strategy) if self.blueprint.components else ()
         return self.blueprint.build(self.request().resources(), components)
 
     def resources_with(self, cache: VectorCache | None) -> Resources:
@@ -160,7 +160,7 @@ class Evidence:
     @cached_property
     def without_development(self) -> tuple[np.ndarray, np.ndarray]:
         """What two fits answer that choose nothing on development data, and whose development data differ."""
-        components = self.fitted.strategy.components
+        components = all_components(self.fitted.strategy)
         data = self.data
         queries = list(data.dev_queries)
         other = replace(

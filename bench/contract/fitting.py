@@ -110,3 +110,10 @@ def fit_strategy(request: FitRequest, components: Sequence[Strategy] | None = No
         wall = time.perf_counter() - began
         meter.stop()
     return Fitted(strategy, report, seen, meter.seconds, wall, meter.excluded_for, frozenset(meter.openers), frozen)
+
+
+def all_components(strategy: Strategy) -> tuple[Strategy, ...]:
+    """Return the components that a strategy is built from, those of its objective included, such as a teacher."""
+    own = tuple(strategy.components)
+    objective = strategy.objective.components if isinstance(strategy, EncoderStrategy) else ()
+    return (*own, *(each for each in objective if not any(each is other for other in own)))

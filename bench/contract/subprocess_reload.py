@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as np
 
 from bench.contract.blueprint import Blueprint
-from bench.contract.fitting import FitRequest, fit_strategy
+from bench.contract.fitting import FitRequest, all_components, fit_strategy
 from bench.contract.observing import CheckSettings, answers_of
 from bench.errors import BenchError
 from bench.scratch import scratch_folder
@@ -79,7 +79,7 @@ def save_tree(strategy: Strategy, folder: Path) -> None:
     """Save a strategy and its components, each into a folder of its own."""
     (folder / _SAVED).mkdir(parents=True)
     strategy.save(folder / _SAVED)
-    for number, component in enumerate(strategy.components):
+    for number, component in enumerate(all_components(strategy)):
         save_tree(component, folder / str(number))
 
 

@@ -12,7 +12,7 @@ from bench.models.base import BaseModel
 
 EXPRESSIONS = (
     "full(objective=contrastive(symmetric=true, hardness=5))", "lora(objective=triplet)", "full(objective=cosine)",
-    "lora(objective=gist)", "full(objective=margin-mse(teacher=bm25))",
+    "lora(objective=gist)", "full(objective=margin-mse(teacher=bitfit))",
     "lora(objective=matryoshka(contrastive, smallest=8))", "contriever", "lora(objective=simcse)", "tsdae",
 )  # fmt: skip
 

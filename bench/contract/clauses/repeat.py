@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.contract.clause import Clause, Violation
 from bench.contract.evidence import Evidence
+from bench.contract.fitting import all_components
 from bench.contract.observing import answers_of
 
 
@@ -37,7 +38,7 @@ def other_seed(evidence: Evidence) -> str:
     strategy = evidence.fitted.strategy
     if strategy.trains == "none":
         return ""
-    fitted = evidence.fit(evidence.request(seed=evidence.settings.seed + 1), strategy.components)
+    fitted = evidence.fit(evidence.request(seed=evidence.settings.seed + 1), all_components(strategy))
     if np.array_equal(answers_of(fitted.strategy, evidence.settings.dataset), evidence.answers):
         raise Violation("another seed gives the same answers: the seed is ignored")
     return "another seed gives others"

@@ -9,6 +9,7 @@ under `trial_steps` and are put back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -55,6 +56,8 @@ class FitObserver:
     """How often parameters were found changed that no optimiser step had changed."""
     is_on_line: bool = True
     """Whether `finish` left the parameters between their start and the best checkpoint."""
+    seconds: float = 0.0
+    """What the comparisons took. They are not charged, but some of them lie inside measured steps."""
     _phase: Phase = ""
     _has_steps: bool = False
     _passes_outside: int = 0
@@ -162,10 +165,13 @@ class FitObserver:
 
         if not parameters:
             return torch.zeros(0)
+        began = time.perf_counter()
         with self.meter.excluded() if self.meter is not None else nullcontext():
             flat = [parameter.detach().reshape(-1) for parameter in parameters]
             steps = [1 if self.sampled is None else max(1, each.numel() // self.sampled) for each in flat]
-            return torch.cat([each[::step] for each, step in zip(flat, steps, strict=True)]).to("cpu").float()
+            values = torch.cat([each[::step] for each, step in zip(flat, steps, strict=True)]).to("cpu").float()
+        self.seconds += time.perf_counter() - began
+        return values
 
 
 _current: ContextVar[FitObserver | None] = ContextVar("observer", default=None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.records import FitReport
 from bench.strategy.hyperparameters import EncoderConfig
+from bench.training.observer import FitObserver
 
 
 class Honest(EncoderStrategy):
@@ -256,3 +258,17 @@ def test_a_result_reads_as_one_line_that_says_what_to_do() -> None:
     assert str(ClauseResult("batch", True, "fine")).split() == ["ok", "batch", "fine"]
     broken = str(ClauseResult("batch", False, "a fault", "check", "mend it"))
     assert broken.startswith("FAIL batch") and broken.endswith("a fault. What to do: mend it")
+
+
+def test_a_slow_observer_is_no_fault_of_the_strategy(tiny_bert: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = FitObserver._values
+
+    class Slowly(list):  # type: ignore[type-arg]
+        """Tensors that take 50 ms to read."""
+
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            sleep(0.05)
+            return super().__iter__()
+
+    monkeypatch.setattr(FitObserver, "_values", lambda self, parameters: original(self, Slowly(parameters)))
+    assert all(result.ok for result in check("bitfit", tiny_bert, names=("budget",)))

@@ -43,9 +43,9 @@ def reported_examples(evidence: Evidence) -> str:
 
 
 def charged_seconds(evidence: Evidence) -> str:
-    """The meter charged at least the training time that the report gives."""
+    """The meter charged at least the training time that the report gives, without what observing its steps took."""
     reported, charged = evidence.fitted.report.train_seconds, evidence.fitted.charged_seconds
-    if reported > charged:
+    if reported - evidence.fitted.seen.seconds > charged:
         raise Violation(
             f"reports {reported:.2f} s of training, but the meter charged {charged:.2f} s: training must not run "
             "under `meter.excluded()`"

@@ -9,7 +9,8 @@ matrix products over as many texts as fit into the cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Self
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention as fused
@@ -21,6 +22,25 @@ _BLOCK_BYTES = 2**20
 
 class FastAttentionBackward(TorchFunctionMode):
     """Within the block, matrix products differentiate attention in bf16 on a processor. Nothing else changes."""
+
+    _open: ClassVar[int] = 0
+
+    def __enter__(self) -> Self:
+        FastAttentionBackward._open += 1
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        FastAttentionBackward._open -= 1
+        super().__exit__(*raised)
+
+    @classmethod
+    def for_checkpoints(cls) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        """Return contexts of a checkpoint's two forward passes (`context_fn` of torch's `checkpoint`).
+
+        The second one runs within `backward`, where torch has taken this mode off. It must use the same attention.
+        """
+        return nullcontext(), cls() if cls._open else nullcontext()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None

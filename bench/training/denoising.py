@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from bench.models.architectures import transformer_of
 from bench.models.length import length_limit
-from bench.training.score_loss import rows_of
+from bench.training.score_loss import recomputed, rows_of
 from bench.training.task import Features
 
 _POSITIONS = 512
@@ -62,10 +61,9 @@ class DenoisingLoss(nn.Module):
         vectors = self._encode(damaged)
         size = self._DECODED_AT_ONCE
         total = sum(
-            checkpoint(self._cross_entropy, *(each[begin : begin + size] for each in (vectors, inputs, targets)),
-                       use_reentrant=False)
+            recomputed(self._cross_entropy, *(each[begin : begin + size] for each in (vectors, inputs, targets)))
             for begin in range(0, len(inputs), size)
-        )  # fmt: skip
+        )
         mean: torch.Tensor = total / (targets >= 0).sum().clamp(min=1)
         return mean
 
@@ -80,7 +78,7 @@ class DenoisingLoss(nn.Module):
         if not self.piece or self.piece >= rows:
             return encode(column)
         pieces = [list(range(begin, min(begin + self.piece, rows))) for begin in range(0, rows, self.piece)]
-        return torch.cat([checkpoint(encode, rows_of(column, piece), use_reentrant=False) for piece in pieces])
+        return torch.cat([recomputed(encode, rows_of(column, piece)) for piece in pieces])
 
     def _cross_entropy(self, vectors: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy summed over the tokens of some texts."""

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.retrieval.encode import Kind
 from bench.strategy.settings import TrainingSettings
+from bench.training.attention import FastAttentionBackward
 from bench.training.task import DifferentiableScores, Features, LossOnScores
 
 
@@ -103,7 +104,7 @@ class ScoreLoss(nn.Module):
         if not self.piece or self.piece >= rows or not torch.is_grad_enabled():
             return represent(column)
         pieces = [list(range(begin, min(begin + self.piece, rows))) for begin in range(0, rows, self.piece)]
-        return concatenate([checkpoint(represent, rows_of(column, piece), use_reentrant=False) for piece in pieces])
+        return concatenate([recomputed(represent, rows_of(column, piece)) for piece in pieces])
 
     def _frozen(self, column: Features) -> Any:
         """Return documents as the base model represents them. Each is represented once for the whole training."""
@@ -143,6 +144,11 @@ def _once(column: Features, known: dict[bytes, Any], represent: Callable[[Featur
         fresh = represent(rows_of(column, rows))
         known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
     return stack([known[key] for key in keys])
+
+
+def recomputed(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the function's result. Its activations are thrown away, and computed again for the backward pass."""
+    return checkpoint(function, *arguments, use_reentrant=False, context_fn=FastAttentionBackward.for_checkpoints)
 
 
 def rows_of(column: Features, rows: list[int]) -> Features:

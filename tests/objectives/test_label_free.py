@@ -20,6 +20,7 @@ from bench.config.schema import RunConfig
 from bench.data.dataset import TrainingData
 from bench.errors import NotApplicableError
 from bench.models.base import BaseModel
+from bench.models.locate import base_model
 from bench.running.run import RunResult
 from bench.strategy.resources import Resources
 from bench.training.denoising import DenoisingLoss
@@ -166,3 +167,12 @@ def test_a_run_without_labels_fits_what_needs_none(
     statuses = {record.strategy: record.status for record in done.store.fits()}
     assert statuses == {"frozen": "ok", "contriever": "ok", "full": "not_applicable"}
     assert done.exit_code == 0
+
+
+@pytest.mark.parametrize("expression", ["lora(objective=gist)", "tsdae"])
+def test_in_bf16_activations_are_computed_again_with_the_same_attention(
+    expression: str, unlabelled: TrainingData, tiny_training: TrainingData, tiny_resources: Callable[..., Resources]
+) -> None:
+    resources = tiny_resources(base_model(), precision="bf16", mini_batch=2, batch_size=4)
+    data = unlabelled if expression == "tsdae" else tiny_training
+    assert Bench(resources, data).build(expression).fit(data, Budget(steps=1), 0).steps == 1

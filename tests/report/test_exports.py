@@ -124,16 +124,16 @@ def test_an_unknown_format_gets_a_suggestion():
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")'])
 def test_a_formula_in_a_csv_is_text_and_numbers_stay(text):
-    from bench.report.exports import _without_formula
+    from bench.report.exports import without_formula
 
-    assert _without_formula(text) == f"'{text}"
+    assert without_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("value", ["-0.5", "+1e3", "-inf", -0.5, 3, None, True, "lora", "hybrid(x=-1)"])
 def test_numbers_and_plain_words_in_a_csv_stay_as_they_are(value):
-    from bench.report.exports import _without_formula
+    from bench.report.exports import without_formula
 
-    assert _without_formula(value) == value
+    assert without_formula(value) == value
 
 
 def test_a_dataset_named_like_a_formula_is_escaped_in_the_file(tmp_path):

@@ -43,10 +43,11 @@ class Blueprint:
         Raises:
             BenchError: a name or an option in the expression is unknown.
         """
+        places = tuple(Path(file).resolve() for file in files)  # another process may have another working folder
         if isinstance(strategy, str):
-            registry = Registry(files)
-            return cls._of_expression(canonical(parse(strategy), registry), registry, tuple(files))
-        return cls(strategy, config if config is not None else strategy.Config(), files=tuple(files))
+            registry = Registry(places)
+            return cls._of_expression(canonical(parse(strategy), registry), registry, places)
+        return cls(strategy, config if config is not None else strategy.Config(), files=places)
 
     @classmethod
     def _of_expression(cls, expression: Expression, registry: Registry, files: tuple[Path, ...]) -> Self:

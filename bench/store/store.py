@@ -364,10 +364,10 @@ class Store:
         """Yield (name, record or None, problem) for each folder that has its mark."""
         root = self.records / kind
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if not (folder / mark).is_file():
+            if not (folder / mark).exists():
                 continue
             try:
-                yield folder.name, read(folder / mark, record_type), ""
+                yield folder.name, _own(folder / mark, record_type), ""
             except DamagedError as error:
                 yield folder.name, None, str(error)
 
@@ -403,7 +403,7 @@ class Store:
     def _get(self, mark: Path, record_type: type[RecordType]) -> RecordType:
         if not mark.is_file():
             raise MissingError(f"{mark.parent} is not in the store: it was not finished, or never run")
-        return read(mark, record_type)
+        return _own(mark, record_type)
 
     def _checked(self, folder: Path, files: Mapping[str, StoredFile], name: str) -> Path:
         """Return the path of a listed file after comparing its content with the record."""
@@ -449,6 +449,19 @@ def _planned_cells(invocation: Mapping[str, Any]) -> int:
 def _run_text(invocations: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of `run.json`."""
     return json.dumps(with_digest({"invocations": list(invocations)}), indent=1, ensure_ascii=False) + "\n"
+
+
+def _own(mark: Path, record_type: type[RecordType]) -> RecordType:
+    """Return the record of a folder.
+
+    Raises:
+        DamagedError: it cannot be read, or it is the record of another folder: one of the two was moved or copied.
+    """
+    record = read(mark, record_type)
+    name = record.fit if isinstance(record, FitRecord) else record.cell
+    if name != mark.parent.name:
+        raise DamagedError(f"{mark.parent} holds the record of {name}: it was moved or copied. Give it its own name")
+    return record
 
 
 def _is_complete(get: Callable[[str], FitRecord | CellResult], name: str) -> bool:

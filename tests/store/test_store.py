@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,25 @@ def test_a_damaged_record_is_named_and_made_again(store: Store, text: str) -> No
     (store.cell_folder("lora--toy-1234") / "result.json").write_text(text)
     assert store.cells() == [] and not store.has_cell("lora--toy-1234")
     assert len(store.problems()) == 1 and "result.json" in store.problems()[0]
+
+
+def test_a_folder_in_place_of_a_record_is_named(store: Store) -> None:
+    mark = store.cell_folder("lora--toy-1234") / "result.json"
+    mark.unlink()
+    mark.mkdir()
+    assert store.cells() == [] and [str(mark) in problem for problem in store.problems()] == [True]
+
+
+@pytest.mark.parametrize(("folder", "name"), [("cell", "lora--toy-1234"), ("fit", "lora-1234")])
+def test_a_record_that_was_moved_or_copied_is_named_and_not_used(store: Store, folder: str, name: str) -> None:
+    """Two folders that exchange their names would exchange scores and weights between two strategies."""
+    place = store.cell_folder(name) if folder == "cell" else store.fit_folder(name)
+    shutil.copytree(place, place.with_name("full-9999"))
+    assert len(store.cells()) == 1 and len(store.fits()) == 1
+    (problem,) = store.problems()
+    assert "full-9999" in problem and f"holds the record of {name}" in problem
+    with pytest.raises(StoreError, match="moved or copied"):
+        store.cell("full-9999") if folder == "cell" else store.fit("full-9999")
 
 
 @pytest.mark.parametrize(

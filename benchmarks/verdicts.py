@@ -120,7 +120,7 @@ def table(rows: Sequence[Row], worlds: int) -> str:
     lines = [
         f"{worlds:,} worlds a rate (standard error of 5%: {error:.1%}), 3 seeds, margin {MARGIN:g}. A cell has "
         f"the percentages for true differences of {' / '.join(map(str, TRUTHS))}. Where the true difference is at the "
-        f"margin or beyond, *equivalent* is said in at most {false:.1%} of the worlds. Python "
+        f"margin or beyond, *equivalent* occurs in at most {false:.1%} of the worlds. Python "
         f"{platform.python_version()}, numpy {np.__version__}, one core; "
         f"`python benchmarks/verdicts.py --worlds {worlds}`.",
         "",

@@ -27,7 +27,7 @@ class Lora(PeftStrategy):
     """
 
     name = "lora"
-    summary = "low-rank updates beside frozen weights"
+    summary = "LoRA: low-rank updates beside frozen weights"
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):

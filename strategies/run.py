@@ -27,7 +27,7 @@ class Run(Strategy):
     """
 
     name = "run"
-    summary = "the rankings of a TREC run file: run:FILE"
+    summary = "the rankings of a TREC run file"
     serves = False
 
     @dataclass(frozen=True)

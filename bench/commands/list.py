@@ -29,6 +29,8 @@ _KINDS = {
 }
 _COMPOSITES = "Composites of other strategies"
 _PRESETS = "Names for strategies with some of their options"
+_SHOWN = {"run": "run:FILE"}
+"""Strategies that are named in a form of their own."""
 _ROLES = {
     "target": "To adapt to",
     "both": "To adapt to, or to measure forgetting on",
@@ -51,7 +53,10 @@ class Item:
 
 @command(__doc__)
 @click.argument(
-    "what", default="strategies", type=Names(lambda: LISTS), help="strategies (default), datasets or models"
+    "what",
+    default="strategies",
+    type=Names(lambda: LISTS),
+    help="strategies (default), objectives, representations, datasets or models",
 )
 @click.argument("names", nargs=-1, metavar="[MODEL]...", help="with models: only these folders or hub names")
 @option("--strategy-file", multiple=True, type=FILE, help="also list what this file holds")
@@ -102,7 +107,7 @@ def _strategies(files: Sequence[Path], data_dir: Path | None, names: Sequence[st
 def _strategy(registry: Registry, name: str) -> Item:
     strategy, preset = registry.get(name), registry.preset(name)
     components = ["x", "y", "z"][: strategy.n_components] if preset is None else []
-    shown = f"{name}({', '.join(components)})" if components else name
+    shown = f"{name}({', '.join(components)})" if components else _SHOWN.get(name, name)
     options = _options_of(strategy.Config) if preset is None else f"short for {preset}"
     record = {
         "name": shown, "what it is": registry.summary(name), "trains": strategy.trains, "reindex": strategy.reindex,

@@ -22,7 +22,7 @@ _LONGEST_WORD = 200
 _WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,{_LONGEST_WORD}}}")
 _BLOCK_CHARACTERS = 65_536
 """Number of characters that the splitter gets at once. Its time grows with the square of a paragraph's length."""
-_HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r"^ {0,3}(#{1,6})\s(.*)$")
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _UNDERLINE = re.compile(r"^([=\-~^\"'*+#`])\1{2,}\s*$")
 _MARKUP = (
@@ -126,8 +126,8 @@ def _front_matter(text: str) -> tuple[str, str]:
     match = re.match(r"---\r?\n(.*?)\r?\n(?:---|\.\.\.)\r?\n", text, re.DOTALL)
     if match is None:
         return "", text.replace("\r\n", "\n")
-    title = re.search(r"^title:\s*['\"]?(.*?)['\"]?\s*$", match[1], re.MULTILINE)
-    return (title[1] if title else ""), text[match.end() :].replace("\r\n", "\n")
+    title = re.search(r"^title:(.*)$", match[1], re.MULTILINE)
+    return (re.sub(r"^['\"]|['\"]$", "", title[1].strip()) if title else ""), text[match.end() :].replace("\r\n", "\n")
 
 
 def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
@@ -144,7 +144,7 @@ def _headings(lines: list[str], suffix: str) -> list[tuple[int, int, int, str]]:
         if fence:
             continue
         if suffix != ".rst" and (match := _HEADING.match(line)):
-            headings.append((number, 1, len(match[1]), _plain(match[2])))
+            headings.append((number, 1, len(match[1]), _plain(match[2].strip().rstrip("#").rstrip())))
         elif number and (match := _UNDERLINE.match(line)) and _underlines(lines, number, suffix):
             level = levels.setdefault(match[1], len(levels) + 1) if suffix == ".rst" else 1 + (match[1] == "-")
             headings.append((number - 1, 2, level, _plain(lines[number - 1])))

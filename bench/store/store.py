@@ -458,7 +458,7 @@ def _own(mark: Path, record_type: type[RecordType]) -> RecordType:
         DamagedError: it cannot be read, or it is the record of another folder: one of the two was moved or copied.
     """
     record = read(mark, record_type)
-    name = record.fit if isinstance(record, FitRecord) else record.cell
+    name = getattr(record, "fit" if mark.name == FIT_MARK else "cell")
     if name != mark.parent.name:
         raise DamagedError(f"{mark.parent} holds the record of {name}: it was moved or copied. Give it its own name")
     return record

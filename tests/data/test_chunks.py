@@ -109,6 +109,15 @@ def test_restructured_text_and_plain_text(tmp_path: Path) -> None:
     assert found == {"a.rst#title": "Intro.", "a.rst#part": "Text.", "b.txt": "Title\n=====\n\n# just a line"}
 
 
+@pytest.mark.timeout(20)
+def test_thousands_of_spaces_in_a_heading_or_a_title_are_read(tmp_path: Path) -> None:
+    """Patterns that try every way to part the spaces would take hours."""
+    spaces = " " * 20_000
+    (tmp_path / "a.md").write_text(f"---\ntitle: 'The{spaces}guide'{spaces}\n---\n# On{spaces}x ##{spaces}\n\ntext\n")
+    (chunk,) = read_folder(tmp_path)
+    assert chunk.title.split() == ["The", "guide", ">", "On", "x"] and chunk.text == "text"
+
+
 def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "a.md").write_text("no")

@@ -1,4 +1,4 @@
-"""Opens a run whose records are all there; answers from half of a run are refused."""
+"""Opens a complete run, and refuses a run with damaged or missing records."""
 
 from __future__ import annotations
 

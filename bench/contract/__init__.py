@@ -1,7 +1,7 @@
 """The contract that every strategy keeps, as checks that run on any strategy.
 
-A strategy that does nothing still gets a score, and the score looks plausible. The clauses find what a score does not
-show. They observe, and believe neither the strategy nor its report:
+A strategy that does nothing still gets a score, and the score looks plausible. The clauses find faults that a score
+does not show. They observe the strategy and do not rely on its report:
 
     trains       as many parameters as declared, a gradient reaches each tensor, the outputs change
     frozen       the frozen part stays the base model, bit for bit

@@ -23,7 +23,7 @@ HEADER = ("query-id", "corpus-id", "score")
 MAX_GRADE = 2**31
 """Scorers keep grades in 32 bits."""
 _TRAINED_ON = ("train", "dev")
-"""Splits of which judgements without a document are left out. In others they stay, as no ranking can reach them."""
+"""Splits that drop judgements without a document. Other splits keep them, because no ranking can reach them."""
 _SHOWN = 3
 """Number of lines that an error or a warning names. It counts the rest."""
 
@@ -55,7 +55,7 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
         splits: the splits to read. None reads all.
 
     Raises:
-        DataError: malformed JSON, a missing or duplicate id, qrels of which most name an unknown query or document, no
+        DataError: malformed JSON, a missing or duplicate id, qrels that mostly name unknown queries or documents, no
             documents, no judgements, a missing split, a wrong header, or a grade that is not whole. The message names
             file and line.
     """

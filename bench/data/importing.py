@@ -45,7 +45,7 @@ _NUMBERED = {
     "positive": re.compile(r"(?:positive|pos|positive_passage|passage)_?\d+"),
     "negative": re.compile(r"(?:hard_?)?neg(?:ative)?s?(?:_(?:passages?|ctxs?|docs?|documents?|texts?))?_?\d*"),
 }
-"""Names of columns of which a table may have several: `negative_1`, `hard_negative_2`, `neg3`."""
+"""Names of columns that a table may have several times: `negative_1`, `hard_negative_2`, `neg3`."""
 _TEXTS = ("query", "positive", "negative", "target")
 """Kinds of columns that must be different columns."""
 _EXCERPT_NAMES = ("passage", "answer", "positive", "excerpt", "context")
@@ -122,7 +122,7 @@ class Columns:
 
 
 def _numbered(table: Table, kind: str, named: Mapping[str, str | None], used: Collection[str]) -> tuple[str, ...]:
-    """Return the columns of a kind of which a table may have several. None where the user named one of the kind."""
+    """Return the numbered columns of a kind; none where the user named a column of the kind."""
     if named.get(kind) is not None:
         return ()
     free = [column for column in table.columns if column not in used]

@@ -96,7 +96,7 @@ def _count_in_pieces(model: SentenceTransformer, text: str) -> int:
 
 
 def beginnings(model: Any, texts: Sequence[str], limit: int) -> list[str]:
-    """Return texts of which a model takes the same tokens, without what lies far beyond its limit.
+    """Return the beginnings of texts: a model reads the same tokens of them, and the part far beyond its limit is cut.
 
     A document of megabytes need not be tokenised whole for its first 256 tokens. What remains has over twice as many
     tokens as the limit, so that the place of the cut cannot change a token before it.

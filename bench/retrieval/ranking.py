@@ -109,7 +109,7 @@ def read_trec(path: Path, notes: list[str] | None = None) -> Ranking:
 
     Args:
         path: the file.
-        notes: what the reader must know is appended: documents listed twice, of which the best score counts, and
+        notes: what the reader must know is appended: documents listed twice, where the best score counts, and
             queries whose ranks contradict their scores.
 
     Raises:

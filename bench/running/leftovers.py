@@ -1,4 +1,4 @@
-"""Clears what processes left that were killed: temporary folders, logs, half-made records, leases.
+"""Removes the leftovers of killed processes: temporary folders, logs, half-made records, leases.
 
 A run calls it when it alone may write into its folder. So whatever has no record belongs to nobody.
 """

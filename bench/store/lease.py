@@ -1,7 +1,7 @@
 """Leases: the right of one attempt at a job to write its record. Whoever has lost it writes nothing any more.
 
 The scheduler grants a lease when it submits a job, and revokes it when the job has ended or counts as lost. A process
-that goes on nevertheless finds this out before it writes: another attempt may have its place.
+that continues nevertheless finds this out before it writes, because another attempt may have replaced it.
 """
 
 from __future__ import annotations

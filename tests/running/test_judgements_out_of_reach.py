@@ -32,7 +32,7 @@ import sys
 
 
 def digest(query, doc):
-    return hashlib.sha256(f"{query} {doc}".encode()).hexdigest()
+    return hashlib.sha256(f"{query} {doc}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Spy(Toy):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bench.errors import BenchError
-from bench.expression import Expression, parse
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.costs import cost_of, typical
+from bench.report.credit import name_of_counterpart
 from bench.report.decision import Decision, decide
 from bench.report.findings import Finding
 from bench.report.text import code, strong, to_plain
@@ -77,28 +76,16 @@ def credit(analysis: Analysis, comparison: Comparison, decision: Decision) -> st
         labels = labels_used(analysis, comparison, label)
         return "It trains nothing; labels choose its settings." if labels else "It trains nothing."
     if earned is None:
-        around = around_base(label, comparison.base_model)
-        unknown = around and around not in comparison.scored
-        return f"What training adds to it is unknown, because {code(around)} was not run." if unknown else ""
+        around = name_of_counterpart(analysis.run, comparison, label)
+        if around is None or around in comparison.scored:
+            return ""
+        return f"What training adds to it is unknown, because {code(around)} was not run."
     added = numbers.difference(*earned.trained)
     not_shown = "" if earned.verdict == "better" else ", which is not established"
     if decision.instead_of:
         return f"Training its component, as in {code(decision.instead_of)}, adds {added}{not_shown}."
     alone = numbers.signed(earned.composition.difference) if earned.composition else "nothing"
     return f"{code(earned.around_frozen)} alone gains {alone}; training adds {added}{not_shown}."
-
-
-def around_base(label: str, base: str) -> str:
-    """Return the same composite around the base model: `hybrid(lora)` -> `hybrid(frozen)`; empty for others."""
-    try:
-        expression = parse(label)
-    except BenchError:  # the label of a variant, such as `lora [r=16]`
-        return ""
-    if not expression.arguments:
-        return ""
-    components = tuple(Expression(base) if each.name != base else each for each in expression.arguments)
-    around = str(Expression(expression.name, components, expression.options))
-    return around if around != label else ""
 
 
 def labels_used(analysis: Analysis, comparison: Comparison, label: str) -> int:

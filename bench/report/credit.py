@@ -57,6 +57,12 @@ class Credit:
 
 def counterpart(run: LoadedRun, comparison: Comparison, label: str) -> str | None:
     """Return the label of the same composite around the frozen model, or None where the comparison has none."""
+    found = name_of_counterpart(run, comparison, label)
+    return found if found in comparison.scored and found != label else None
+
+
+def name_of_counterpart(run: LoadedRun, comparison: Comparison, label: str) -> str | None:
+    """Return the name of the same composite around the frozen model, run or not; None for what is no such composite."""
     fits = run.fits_of(comparison.candidates[label])
     if not fits or not fits[0].components:
         return None
@@ -78,8 +84,7 @@ def counterpart(run: LoadedRun, comparison: Comparison, label: str) -> str | Non
         return [argument.name for argument in each.arguments] == [source]
 
     around = around_frozen(expression, is_composite, is_adapted, names_model)
-    found = None if around is None else str(around)
-    return found if found in comparison.scored and found != label else None
+    return None if around is None else str(around)
 
 
 def _collect(run: LoadedRun, expression: Expression, fit: FitRecord, records: dict[Expression, FitRecord]) -> None:

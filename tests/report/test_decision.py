@@ -184,6 +184,17 @@ def test_the_credit_of_a_composite_that_was_not_chosen(planter, plant, untrained
     assert credit(Analysis(run), run.comparisons[0], "hybrid(frozen)") is None
 
 
+def test_a_composite_whose_counterpart_was_not_run_says_which_one_is_missing(planter, plant, untrained):
+    """Only adapted components are replaced: BM25 stays what it is."""
+    store = planter.run({"base": untrained(), "bm25": untrained(), "lora": plant(gains=(0.02,), dev_gain=0.02)})
+    fits = {(fit.strategy, fit.seed): fit.fit for fit in store.fits()}
+    for seed in (0, 1, 2):
+        components = (fits["lora", seed], fits["bm25", None])
+        planter.run({"hybrid(lora, bm25)": plant(gains=(0.2,), dev_gain=0.2, seeds=(seed,), components=components)})
+    assert "Use hybrid(lora, bm25)" in words(store)
+    assert "What training adds to it is unknown, because hybrid(frozen, bm25) was not run." in words(store)
+
+
 def test_the_report_gives_pool_development_and_test_gains_for_every_strategy(planter, plant, untrained, tmp_path):
     store = planter.run(
         {

@@ -19,6 +19,7 @@ from bench.records import CellResult
 from bench.report.load import LoadedRun
 from bench.store.files import MODEL
 from bench.store.store import Store
+from bench.tasks.retrieval import per_query
 
 QRELS = "judgements"
 """The folder of a rescored run that holds the added judgements: `judgements/<dataset>/<split>.tsv`, in BEIR's form."""
@@ -114,10 +115,7 @@ def _rescored(run: LoadedRun, store: Store, cell: CellResult, dataset: Dataset, 
     cell.strata = strata(scores, seen)
     count = sum(map(len, added.values()))
     cell.notes = [*cell.notes, f"{count} judgements were added to those of the dataset (`judge`)"]
-    new = scores.to_frame()
-    new.insert(1, "group", [groups.get(query) for query in scores.queries])
-    new.insert(2, "seen", [query in seen for query in scores.queries])
-    store.put_cell(cell, new, ranking)
+    store.put_cell(cell, per_query(scores, groups, seen), ranking)
     return Rescored(cell.strategy, cell.dataset, cell.seed, old, cell.metrics[run.primary], *shares)
 
 

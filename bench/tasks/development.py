@@ -14,7 +14,7 @@ from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
 from bench.tasks.base import Measurements, ProbeJudge, TaskSettings
 from bench.tasks.probes import query_limit
-from bench.tasks.search import depth, plain
+from bench.tasks.search import cut, depth, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,9 +108,9 @@ def _scored(
     ranking: Ranking, sample: DevelopmentSample, queries: Sequence[str], dataset: DevelopmentSet, settings: TaskSettings
 ) -> pd.DataFrame:
     """Return one row for each query of a sample, with the values of `_IDENTITY` and of every measure."""
-    hits = Ranking({query: ranking.hits.get(query, []) for query in queries})
-    hits = (hits.without_same_id() if dataset.info.drop_same_id else hits).top(settings.top_k)
-    scores = evaluate(hits, {query: sample.qrels[query] for query in queries}, settings.measures)
+    held = Ranking({query: ranking.hits.get(query, []) for query in queries})
+    qrels = {query: sample.qrels[query] for query in queries}
+    scores = evaluate(cut(held, dataset.info, settings), qrels, settings.measures)
     frame = scores.to_frame()
     values = [
         [dataset.groups.get(query) for query in scores.queries],

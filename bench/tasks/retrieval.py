@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.data.dataset import Dataset, UnjudgedDataset
 from bench.data.templates import template_groups
 from bench.errors import NotApplicableError
 from bench.evaluation.forgetting import forgetting
-from bench.evaluation.measures import JUDGED, evaluate
+from bench.evaluation.measures import JUDGED, PerQuery, evaluate
 from bench.evaluation.strata import seen_queries, strata
 from bench.progress import Progress
 from bench.retrieval.lexical import LexicalIndex
@@ -21,6 +21,9 @@ from bench.tasks.drift import DriftObservations, observe_drift, score_drift
 from bench.tasks.probes import draw_queries, query_limit, with_distractors
 from bench.tasks.search import score, search
 from bench.tasks.serving_cost import serving_cost
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -107,12 +110,16 @@ class RetrievalEvaluator:
             measured.forgetting[settings.display_name] = dict(
                 forgetting(before, scores, settings.primary, dataset.groups or None)
             )
-        frame = scores.to_frame()
-        groups = dataset.groups or template_groups(queries)
-        frame.insert(1, "group", [groups.get(query) for query in scores.queries])
-        frame.insert(2, "seen", [query in seen for query in scores.queries])
-        measured.per_query = frame
+        measured.per_query = per_query(scores, dataset.groups or template_groups(queries), seen)
         return measured
+
+
+def per_query(scores: PerQuery, groups: Mapping[str, str], seen: Collection[str]) -> pd.DataFrame:
+    """Return a row for each query: its id, its group, whether it was seen in training, and every measure."""
+    frame = scores.to_frame()
+    frame.insert(1, "group", [groups.get(query) for query in scores.queries])
+    frame.insert(2, "seen", [query in seen for query in scores.queries])
+    return frame
 
 
 def asked(dataset: Dataset, settings: TaskSettings, limit: int | None) -> list[str]:

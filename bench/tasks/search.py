@@ -35,6 +35,11 @@ def depth(info: DatasetInfo, settings: TaskSettings) -> int:
     return settings.top_k + info.drop_same_id
 
 
+def cut(ranking: Ranking, info: DatasetInfo, settings: TaskSettings) -> Ranking:
+    """Return the part of a ranking that is scored: without a query's own document where that is dropped, to `top_k`."""
+    return (ranking.without_same_id() if info.drop_same_id else ranking).top(settings.top_k)
+
+
 def score(
     ranking: Ranking, dataset: Dataset, settings: TaskSettings, queries: Collection[str] | None = None
 ) -> tuple[PerQuery, Ranking]:
@@ -46,7 +51,7 @@ def score(
         settings: split, measures and cut.
         queries: the judged queries that were asked; None is all.
     """
-    ranking = (ranking.without_same_id() if dataset.info.drop_same_id else ranking).top(settings.top_k)
+    ranking = cut(ranking, dataset.info, settings)
     qrels = dataset.qrels(settings.split)
     if queries is not None:
         qrels = {query: qrels[query] for query in queries}

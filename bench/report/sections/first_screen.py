@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.evaluation.measures import measure_name
 from bench.report import numbers
@@ -38,23 +38,24 @@ def section(analysis: Analysis) -> Section:
     """Return the first section."""
     blocks: list[Block] = []
     comparisons = analysis.run.comparisons
+    decisions = {each.name: decide(analysis, each) for each in comparisons if each.baseline in each.scored}
     if len(comparisons) > 1:
-        blocks += _overview(analysis, comparisons)
+        blocks += _overview(analysis, comparisons, {name: decision.label for name, decision in decisions.items()})
     for number, comparison in enumerate(comparisons, start=1):
         if len(comparisons) > 1:
             blocks.append(Heading(analysis.title(comparison), comparison.name))
-        blocks += _screen(analysis, comparison, number)
+        blocks += _screen(analysis, comparison, decisions.get(comparison.name), number)
     return Section("answer", "The answer", blocks)
 
 
-def _screen(analysis: Analysis, comparison: Comparison, number: int) -> list[Block]:
+def _screen(analysis: Analysis, comparison: Comparison, decision: Decision | None, number: int) -> list[Block]:
+    """Return the screen of a comparison, which has no decision where the baseline has no usable result."""
     dataset = code(comparison.dataset)
     if not comparison.scored:
         return [Paragraph(f"No strategy has a usable result on {dataset}: see the last section.", "lead")]
-    if comparison.baseline not in comparison.scored:
+    if decision is None:
         text = f"The baseline {code(comparison.baseline)} has no usable result on {dataset}, so no gain can be shown."
         return [Paragraph(text, "lead")]
-    decision = decide(analysis, comparison)
     figure = Figure(
         f"trade-off-{number}",
         f"{analysis.measure} with the 95% CI of the gain. The dotted line joins the strategies that no other beats in "
@@ -72,12 +73,17 @@ def _screen(analysis: Analysis, comparison: Comparison, number: int) -> list[Blo
 # --- several comparisons ------------------------------------------------------------------------------------------
 
 
-def _overview(analysis: Analysis, comparisons: Sequence[Comparison]) -> list[Block]:
-    """Return a table of signs: a row for each strategy, a column for each dataset and budget."""
+def _overview(analysis: Analysis, comparisons: Sequence[Comparison], used: Mapping[str, str]) -> list[Block]:
+    """Return a table of signs: a row for each strategy, a column for each dataset and budget.
+
+    Args:
+        analysis: the findings of the run.
+        comparisons: all of them.
+        used: name of a comparison -> the strategy to use.
+    """
     shown = [comparison for comparison in comparisons if analysis.against_baseline(comparison)]
     if not shown:
         return []
-    used = {comparison.name: decide(analysis, comparison).label for comparison in shown}
     labels = dict.fromkeys(finding.label for comparison in shown for finding in analysis.against_baseline(comparison))
     rows = []
     for label in labels:
@@ -290,11 +296,11 @@ def _certainty(analysis: Analysis, comparison: Comparison, decision: Decision) -
         if unseen is not None:
             figures = numbers.difference(unseen.difference, unseen.low, unseen.high)
             sentences.append(f"On the {numbers.count(comparison.n('unseen'))} unseen queries: {figures}.")
-    elif comparison.headline == "unseen":
-        sentences.append("No relevant document of these queries was trained on.")
     elif comparison.headline == "seen":
         sentences.append("Every test query was seen, so adaptation cannot be told from memory.")
-    elif not comparison.n("seen") and any(candidate.trained for candidate in comparison.candidates.values()):
+    elif comparison.headline == "unseen" or (
+        not comparison.n("seen") and any(candidate.trained for candidate in comparison.candidates.values())
+    ):
         sentences.append("No relevant document of these queries was trained on.")
     if sizes := analysis.detectable(comparison):
         sentences.append(f"Differences below {numbers.score(sizes[-1])} may be missed.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -19,23 +19,8 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.records import FitReport
-from bench.strategy.hyperparameters import EncoderConfig
 from bench.training.observer import FitObserver
-
-
-class Honest(EncoderStrategy):
-    """Trains the biases: the smallest strategy that keeps the contract."""
-
-    name = "honest"
-
-    @dataclass(frozen=True)
-    class Config(EncoderConfig):
-        lr: float = 1e-3
-
-    def attach(self, tower: Any) -> Any:
-        for name, parameter in tower.named_parameters():
-            parameter.requires_grad = name.endswith(".bias")
-        return tower
+from tests.contract.honest import Honest
 
 
 class AttachesNothing(Honest):

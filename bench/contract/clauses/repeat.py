@@ -13,24 +13,21 @@ from bench.contract.observing import answers_of
 def same_seed(evidence: Evidence) -> str:
     """A second fit with the same seed and a budget of steps gives the same answers to the bit."""
     again = answers_of(evidence.fit().strategy, evidence.settings.dataset)
-    difference = float(np.abs(again - evidence.answers).max())
-    if difference != 0.0:
-        raise Violation(
-            f"a second fit with the same seed differs by up to {difference:.1e}: something random does not follow the "
-            "seed"
-        )
+    _require_same(again, evidence, "a second fit with the same seed", "something random does not follow the seed")
     return "a second fit with the same seed gives the same answers to the bit"
 
 
 def other_process(evidence: Evidence) -> str:
     """A fit with the same seed in another process, whose hashes differ, gives the same answers to the bit."""
-    difference = float(np.abs(evidence.fitted_elsewhere - evidence.answers).max())
-    if difference != 0.0:
-        raise Violation(
-            f"a fit with the same seed in another process differs by up to {difference:.1e}: something depends on the "
-            "process, such as the order of a set, its id or the time"
-        )
+    cause = "something depends on the process, such as the order of a set, its id or the time"
+    _require_same(evidence.fitted_elsewhere, evidence, "a fit with the same seed in another process", cause)
     return "so does a fit in another process"
+
+
+def _require_same(answers: np.ndarray, evidence: Evidence, fit: str, cause: str) -> None:
+    difference = float(np.abs(answers - evidence.answers).max())
+    if difference != 0.0:
+        raise Violation(f"{fit} differs by up to {difference:.1e}: {cause}")
 
 
 def other_seed(evidence: Evidence) -> str:

@@ -23,6 +23,11 @@ SHAPES = ("examples", "trainable_params", "memory")
 STOPS = ("steps", "flops", "seconds", "usd")
 OVERRUN = 1.25
 """A fit that has used this many times its seconds stops at once and gets the status `over_budget`."""
+SELECTION_FLOOR = 100
+"""With fewer labels no development queries are held out: the last checkpoint and the shipped defaults are used.
+
+`TrainingSettings.selection_floor` sets another number.
+"""
 MACHINE_BOUND = ("seconds", "usd")
 """Limits under which the class of the machine is part of a fit's identity."""
 

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bench.budget import SELECTION_FLOOR
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels, TrainingData
 from bench.data.pseudo import pseudo_queries
-from bench.data.splits import SELECTION_FLOOR, training_data
+from bench.data.splits import training_data
 from bench.data.text import normalise
 from bench.errors import NotApplicableError
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from bench.budget import SELECTION_FLOOR
 from bench.data.dataset import Dataset, Pair, Qrels, TrainingData, positive_pairs
 from bench.data.duplicates import Groups
 from bench.data.overlap import repeated_queries
 from bench.data.text import normalise
 
 DEV_SHARE = 0.2
-SELECTION_FLOOR = 100
-"""With fewer labels no development queries are held out: the last checkpoint and the shipped defaults are used.
-
-`TrainingSettings.selection_floor` sets another number.
-"""
 DEV_NAMES = ("dev", "validation", "valid", "val")
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from bench.data.splits import SELECTION_FLOOR
+from bench.budget import SELECTION_FLOOR
 from bench.errors import BenchError
 
 _ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")

@@ -22,7 +22,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import statistics
 import sys
 import tempfile
 import time
@@ -40,6 +39,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset, TrainingData
     from bench.models.base import BaseModel
+    from bench.speed.rounds import Timing
     from bench.strategy.base import Strategy
 
 COMPOSITES = (
@@ -174,11 +174,12 @@ def memory(options: Options, subject: str) -> Figures:
 def two_fits(options: Options, subject: str) -> Figures:
     """Run two fits one after the other and at once, and compare every score."""
     from bench import run
+    from bench.data.write import write_dataset
 
     frames, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder) / "data"
-        _write_sample(data_dir / "sample")
+        write_dataset(_sample()[0], data_dir / "sample")
         for jobs in (1, 2):
             start = time.perf_counter()
             result = run(
@@ -203,6 +204,8 @@ def speed_encode(options: Options, subject: str) -> Figures:
     """Compare the time to encode with the library's, at its best batch size, in its own bf16."""
     import torch
 
+    from bench.speed.rounds import OURS, Timing, interleave
+
     texts = _texts(options)
     ours = _encoder(options, options.device, "auto")
     plain = replace(_model(options), options={"dtype": torch.bfloat16}).load(options.device)
@@ -210,29 +213,24 @@ def speed_encode(options: Options, subject: str) -> Figures:
     def library(batch: int) -> None:
         plain.encode_document(list(texts), batch_size=batch, show_progress_bar=False)
 
-    systems: dict[str, Callable[[], object]] = {
-        f"library bf16, batch {batch}": partial(library, batch) for batch in _LIBRARY_BATCHES
-    }
-    systems["ours"] = lambda: ours.uncached(texts, "document")
-    seconds = _alternate(systems, options.device)
-    best = min((name for name in seconds if name != "ours"), key=lambda name: statistics.median(seconds[name]))
-    return _ratio(seconds, best) | {"n": len(texts), "documents_per_second": len(texts) / _median(seconds["ours"])}
+    def harness() -> None:
+        ours.uncached(texts, "document")
+
+    systems = {f"library bf16, batch {batch}": partial(library, batch) for batch in _LIBRARY_BATCHES}
+    row = Timing("encode", f"{len(texts)} documents", interleave({**systems, OURS: harness}, _ROUNDS))
+    return _ratio(row) | {"documents_per_second": len(texts) / row.median(OURS)}
 
 
 def speed_train(options: Options, subject: str) -> Figures:
-    """Compare the time of a training step with the library's trainer in bf16, on the same pairs."""
+    """Compare the time of a training step with the library's trainer, in its faster format, on the same pairs."""
     from bench.planning.registry import Registry
     from bench.speed import comparisons
-    from bench.speed.rounds import OURS, PLAIN, PLAIN_BF16
     from bench.speed.workload import FULL, QUICK, Workload
 
     sizes = replace(FULL, rounds=_ROUNDS) if options.device.startswith("cuda") else QUICK
     workload = Workload(_model(options), _dataset(options), Registry(), (subject,), sizes, options.device)
     (row,) = comparisons.training(workload)
-    best = min((name for name in (PLAIN, PLAIN_BF16) if name in row.seconds), key=lambda name: row.median(name))
-    return _ratio({"ours" if name == OURS else name: list(values) for name, values in row.seconds.items()}, best) | {
-        "n": row.n
-    }
+    return _ratio(row)
 
 
 CHECKS: Mapping[str, Callable[[Options, str], Figures]] = {
@@ -370,23 +368,6 @@ def _sample() -> tuple[Dataset, TrainingData]:
     return dataset, sample_training(dataset, SEED)
 
 
-def _write_sample(folder: Path) -> None:
-    """Write the contract's sample as a BEIR folder."""
-    dataset, _ = _sample()
-    (folder / "qrels").mkdir(parents=True)
-    corpus = zip(dataset.corpus.ids, dataset.corpus.texts, strict=True)
-    _write_lines(folder / "corpus.jsonl", ({"_id": doc, "text": text} for doc, text in corpus))
-    _write_lines(folder / "queries.jsonl", ({"_id": query, "text": text} for query, text in dataset.queries.items()))
-    for split, qrels in dataset.splits.items():
-        rows = [f"{query}\t{doc}\t{grade}" for query, docs in qrels.items() for doc, grade in docs.items()]
-        text = "\n".join(["query-id\tcorpus-id\tscore", *rows])
-        (folder / "qrels" / f"{split}.tsv").write_text(text + "\n", encoding="utf-8")
-
-
-def _write_lines(path: Path, rows: Iterator[Mapping[str, str]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def _build(expression: str, options: Options, device: str, precision: str, memory: Any = None) -> Strategy:
     """Build a strategy on a device; its components are fitted."""
     from bench.contract.blueprint import Blueprint
@@ -437,33 +418,20 @@ def _encoder(options: Options, device: str, precision: str) -> Any:
     return Resources(model=_model(options), device=device, training=TrainingSettings(precision=precision)).encoder
 
 
-def _alternate(systems: Mapping[str, Callable[[], object]], device: str) -> dict[str, list[float]]:
-    """Return the seconds of each system in each round, after a warm-up round. The order alternates."""
-    import torch
+def _ratio(row: Timing) -> Figures:
+    """Return how many times faster ours is than the library's best settings, with the median seconds of all."""
+    from bench.speed.rounds import OURS
 
-    seconds: dict[str, list[float]] = {name: [] for name in systems}
-    for number in range(_ROUNDS + 1):
-        for name in list(systems)[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
-            systems[name]()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def _ratio(seconds: Mapping[str, Sequence[float]], best: str) -> Figures:
-    """Return how many times faster ours is than the library's best settings, with all seconds."""
-    ratios = [theirs / ours for theirs, ours in zip(seconds[best], seconds["ours"], strict=True)]
-    return {"ok": True, "best_of_library": best, "times_faster": statistics.median(ratios)} | {
-        "times_faster_range": [min(ratios), max(ratios)],
-        "median_seconds": {name: _median(values) for name, values in seconds.items()},
+    best = min((name for name in row.seconds if name != OURS), key=row.median)
+    ratio = row.ratio(best)
+    return {
+        "ok": True,
+        "n": row.n,
+        "best_of_library": best,
+        "times_faster": ratio.median,
+        "times_faster_range": [ratio.low, ratio.high],
+        "median_seconds": {name: row.median(name) for name in row.seconds},
     }
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Fuzzing of everything that reads input: mutated files and odd texts, of which each gives a result or a `BenchError`.
+"""Fuzzing of everything that reads input. Each mutated file or odd text gives a result or a `BenchError`.
 
     python -m tests.fuzz --inputs 500000
 
@@ -179,7 +179,7 @@ def fuzz(target: Target, inputs: int, folder: Path, first_seed: int = 0) -> Outc
 
 
 def _beir(content: bytes, folder: Path) -> object:
-    """Read a dataset of which one of the three files is the input."""
+    """Read a dataset. The input is one of its three files."""
     from bench.data.dataset import DatasetInfo
 
     names = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")

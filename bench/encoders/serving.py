@@ -87,7 +87,7 @@ def _modules(strategy: Strategy) -> Iterator[Any]:
 
 
 def is_lent_model_altered(strategy: Strategy) -> bool:
-    """Whether the base model that strategy and components were lent has changed, as far as it was loaded."""
+    """Whether the base model that the harness lent to a strategy or its components has changed since it was loaded."""
     encoders = (vars(each.resources).get("encoder") for each in _with_components(strategy))
     return any(encoder is not None and encoder.is_altered for encoder in encoders)
 

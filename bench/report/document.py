@@ -113,7 +113,7 @@ class Report:
 
     @property
     def blocks(self) -> Iterator[Block]:
-        """All blocks, in order. What stands side by side comes one after the other."""
+        """All blocks, in order. Blocks side by side follow each other."""
         for section in self.sections:
             yield from _flat(section.blocks)
 

@@ -43,7 +43,7 @@ def cut(ranking: Ranking, info: DatasetInfo, settings: TaskSettings) -> Ranking:
 def score(
     ranking: Ranking, dataset: Dataset, settings: TaskSettings, queries: Collection[str] | None = None
 ) -> tuple[PerQuery, Ranking]:
-    """Return the measures per query, and the ranking as it was scored: cut, without the query's own document.
+    """Return the measures per query, and the part of the ranking that was scored (`cut`).
 
     Args:
         ranking: of a search.

@@ -51,7 +51,7 @@ def write_qrels(path: Path, judged: Sequence[tuple[str, str, object]]) -> Path:
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes documents and questions, of which question i is answered by document i."""
+    """Return a function that writes documents and questions. Document i answers question i."""
 
     def make(documents: Sequence[str], questions: Sequence[str], name: str = "data") -> Path:
         folder = tmp_path / name

@@ -3,7 +3,7 @@
     python -m tests.running.kills [--moments 25] [--seed 0] [--only writes]
 
 *At each write*: a run of toy strategies in one process dies right before the n-th wait for the disk, for every n. It
-dies once with the file as it was written, and once with half of it: that is what a power cut may leave.
+dies once with the file as it was written, and once with half of it, as a power cut may leave it.
 
 *At random moments*: a run of `frozen` and `lora` with a tiny model and a process for each job is killed from
 outside, parent first. Its jobs must end by themselves.

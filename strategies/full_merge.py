@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
 from bench.records import FitReport
@@ -56,7 +57,7 @@ class FullMerge(EncoderStrategy):
 
         model, resources = self.model, self.resources
         with resources.meter.excluded():  # it may have to be loaded
-            base = dict(resources.encoder.model.named_parameters())
+            base = dict(BaseEncoder(None, resources, (), self.representation).encoder.model.named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
         def mix(share: float) -> None:

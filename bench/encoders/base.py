@@ -58,7 +58,9 @@ class BaseEncoder(Strategy):
         return self._encoder
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
-        """Do nothing."""
+        """Train nothing. A representation may add something to the base model."""
+        self._encoder = None
+        self.representation.prepare(self.resources, data.corpus, seed)
         return FitReport()
 
     def index(self, corpus: Corpus) -> Index:
@@ -82,7 +84,10 @@ class BaseEncoder(Strategy):
         return BaseEncoder(None, self.resources, representation=self.representation)
 
     def save(self, folder: Path) -> None:
-        """Write nothing: nothing is added to the base model."""
+        """Write what the representation adds to the base model: nothing by default."""
+        self.representation.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read nothing."""
+        """Read what the representation adds to the base model."""
+        self._encoder = None
+        self.representation.load(folder)

@@ -200,6 +200,7 @@ class EncoderStrategy(Strategy):
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
         self._model = self._encoder = self._digest = None  # a model built before this drew its numbers from no seed
+        self.representation.prepare(self.resources, data.corpus, seed)
         with self.resources.meter.excluded():
             torch.manual_seed(seed)
             assert self.model is not None
@@ -299,6 +300,7 @@ class EncoderStrategy(Strategy):
     def save(self, folder: Path) -> None:
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""
         save_trained(self.model, folder)
+        self.representation.save(folder)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
@@ -308,6 +310,7 @@ class EncoderStrategy(Strategy):
             BenchError: the file lacks a trained parameter, or has one that the model does not.
         """
         self._model, self._encoder = None, None
+        self.representation.load(folder)
         trained = load_trained(self.model, folder)
         started = self.start._digest if self.start is not None else None
         axes = self.representation.name, self.representation.version, self.representation.config

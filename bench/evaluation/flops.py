@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bench.retrieval.encode import Kind
 
 _SHORT_TEXT = "a"
+_OUTPUTS = ("scores", "token_vectors", "sentence_embedding")
+"""What a loss may read of a model's output."""
 
 
 class TextEncoder(Protocol):
@@ -162,7 +164,7 @@ def _passed_through(model: Any, features: dict[str, Any]) -> tuple[list[_Product
             output = model(features)
     finally:
         model.train(training)
-    passed = _nodes(output["scores" if "scores" in output else "sentence_embedding"])
+    passed = set[Any]().union(*(_nodes(output[name]) for name in _OUTPUTS if name in output))
     return recorder.products(passed), recorder.attentions(passed)
 
 

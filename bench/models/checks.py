@@ -59,6 +59,11 @@ def model_notes(model: ModelFolder) -> list[str]:
         raise ModelError(f"model {model.name!r} cannot be read: {str(error)[:200]}") from error
 
 
+def gives_token_vectors(model: ModelFolder) -> bool:
+    """Return whether a base model shows a vector for each token: no endpoint and no static model does."""
+    return model.path.is_dir() and _has_transformer(model)
+
+
 def require_loadable(model: ModelFolder) -> None:
     """Refuse files that loading would execute or unpickle, and modules that lie outside the model's folder.
 

@@ -207,6 +207,13 @@ def _check_representation(objective: type[Objective], representation: str) -> No
         )
 
 
+def needs_tokens(config: StrategyConfig, registry: Registry) -> bool:
+    """Return whether the representation of a strategy reads the vectors of tokens."""
+    if REPRESENTATION not in _fields(type(config)):
+        return False
+    return registry.representation(parse(getattr(config, REPRESENTATION)).name).needs_tokens
+
+
 def _innermost(expression: Expression, registry: Registry) -> type[Objective]:
     """Return the class of an objective, or of the objective that it wraps."""
     return registry.objective((expression.arguments or (expression,))[0].name)

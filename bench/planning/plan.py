@@ -19,9 +19,18 @@ from bench.data.locate import load_dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
-from bench.models.checks import model_notes
+from bench.models.checks import gives_token_vectors, model_notes
 from bench.models.locate import base_model
-from bench.planning.build import axis_versions, canonical, code_of, components_of, config_of, files_of, needs_of
+from bench.planning.build import (
+    axis_versions,
+    canonical,
+    code_of,
+    components_of,
+    config_of,
+    files_of,
+    needs_of,
+    needs_tokens,
+)
 from bench.planning.counterpart import around_frozen
 from bench.planning.naming import distinct_names
 from bench.planning.registry import Registry
@@ -228,6 +237,15 @@ class Planner:
         """Whether a strategy or one of its components is fitted to data."""
         return any(map(self.needs, node.walk()))
 
+    def check_representation(self, node: Node) -> None:
+        """Refuse token vectors of a base model that has none."""
+        model = self.model(node.model)
+        if needs_tokens(self.hyperparameters(node), self.registry) and not gives_token_vectors(model):
+            raise ConfigError(
+                f"{node.expression} compares the vectors of tokens, and model {model.name!r} shows none: it is behind "
+                "an endpoint, or static"
+            )
+
     def inputs(self, node: Node) -> list[str]:
         """Return the SHA-256 of each file that decides a strategy's result."""
         kind = self.registry.get(node.root)
@@ -341,6 +359,7 @@ class Planner:
             tuning: the study of the composite that this is a component of; None plans a study where the run tunes.
         """
         strategy = self.registry.get(node.root)
+        self.check_representation(node)
         if tuning is None and self.config.tune_trials:
             tuning = TuningRequest(self.study(node, dataset, run_model, budget))
         requests: list[TuningRequest | None] = tuning.of_components if tuning else [None] * len(node.components)

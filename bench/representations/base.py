@@ -26,6 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -89,11 +90,38 @@ class Representation(ABC):
     """Whether a text is one vector, compared by the model's own similarity."""
     documents_by_base: ClassVar[bool] = False
     """Whether documents keep the base model's representation, so that its index stays and they get no gradient."""
+    needs_tokens: ClassVar[bool] = False
+    """Whether it reads the vectors of tokens. Planning refuses base models without any: endpoints, static models."""
     reindex: ClassVar[Reindex] = "encode"
     """What a corpus that was indexed with the base model needs."""
 
     def __init__(self, config: StrategyConfig | None = None) -> None:
         self.config: Any = config if config is not None else self.Config()
+
+    @property
+    def temperature(self) -> float | None:
+        """What divides the scores in a loss, where they have their own scale. None takes the training settings'."""
+        return None
+
+    def prepare(self, resources: Resources, corpus: Corpus, seed: int) -> None:
+        """Make what the representation adds to the base model, before a fit. The time is charged.
+
+        The fitted strategy and its untrained counterpart begin with it. The default adds nothing.
+
+        Args:
+            resources: what the harness lends.
+            corpus: of the target dataset.
+            seed: of the fit.
+        """
+        return
+
+    def save(self, folder: Path) -> None:
+        """Write what `prepare` made into the strategy's folder. The default writes nothing."""
+        return
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. The default reads nothing."""
+        return
 
     def assemble(self, towers: Sequence[SentenceTransformer]) -> SentenceTransformer:
         """Return one model made of the towers, each with its attachment. Add modules of the representation here."""

@@ -62,7 +62,8 @@ class ScoreLoss(nn.Module):
         objective: its `loss` is called.
         model: the adapted model.
         representation: how texts become scores.
-        settings: temperature; `mini_batch` texts of a column have activations in memory at once, 0 is all.
+        settings: temperature, unless the representation has its own; `mini_batch` texts of a column have activations
+            in memory at once, 0 is all.
         detached: switches the attachment off for the length of a block.
         guide: the base model of a guided objective. It encodes each text once for the whole training.
     """
@@ -78,7 +79,9 @@ class ScoreLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.objective, self.model, self.representation = objective, model, representation
-        self.temperature, self.piece, self.detached = settings.temperature, settings.mini_batch, detached
+        own = representation.temperature
+        self.temperature = settings.temperature if own is None else own
+        self.piece, self.detached = settings.mini_batch, detached
         # in a tuple, so that its parameters are not this module's
         self.guides: tuple[SentenceTransformer, ...] = () if guide is None else (guide,)
         self._known: dict[bytes, Any] = {}

@@ -154,6 +154,11 @@ class DifferentiableScores(Protocol):
         """Whether documents keep the base model's representation, so that no gradient flows through them."""
         ...
 
+    @property
+    def temperature(self) -> float | None:
+        """What divides the scores in a loss; None takes the training settings'."""
+        ...
+
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> Any:
         """Return the representations of a column of texts: tensors whose first dimension is n, with gradients."""
         ...

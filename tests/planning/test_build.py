@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class Corpus(Contrastive):
         ("query-lora(r=16)", "query-lora"),
         ("query-lora(r=8, representation=query-side)", "query-lora(r=8)"),
         ("query-lora(representation=single)", "lora"),
+        ("full(representation=multi)", "colbert"),
+        ("full(representation=multi(dimension=128, store=int8))", "full(representation=multi(store=int8))"),
         ("hybrid(lora(r=16), weight=-1)", "hybrid(lora)"),
         ("full(start=lora(r=16))", "full(start=lora)"),
         ("full(objective=listwise(teacher=hybrid(lora(r=16)), candidates=6))",
@@ -168,6 +171,21 @@ def test_an_objective_is_refused_under_a_representation_that_it_cannot_work_with
     wrapped = "full(objective=matryoshka(contrastive), representation=query-side)"
     with pytest.raises(BenchError, match="matryoshka cannot work with representation query-side: it needs single"):
         plan(toy_config(strategies=wrapped, baseline="frozen", strategy_files=[]))
+
+
+@pytest.mark.parametrize("model", ["openai:http://127.0.0.1:9/v1#m", "static"])
+def test_token_vectors_of_a_model_without_any_are_refused_when_the_run_is_planned(
+    model: str, toy_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    if model == "static":
+        modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+        (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+        (tmp_path / "model.safetensors").write_bytes(b"")
+        model = str(tmp_path)
+    for strategy in ("colbert", "frozen(representation=multi)", "hybrid(lora(representation=multi(store=int8)))"):
+        with pytest.raises(BenchError, match=r"compares the vectors of tokens, and model .* shows none"):
+            plan(toy_config(strategies=strategy, baseline="frozen", strategy_files=[], model=[model]))
+    plan(toy_config(strategies="frozen", baseline="frozen", strategy_files=[], model=[model]))
 
 
 def test_a_wrapped_objective_is_named_and_its_version_identifies_the_fit(

@@ -87,10 +87,12 @@ class Multi(Representation):
         Raises:
             NotApplicableError: the corpus has too few tokens, or the transformer is narrower than the head.
         """
+        with resources.meter.excluded():  # it may have to be loaded
+            encoder = resources.encoder
         if self.config.head == "svd":
-            self.head = svd_head(resources.encoder, corpus.texts, self.config.dimension)
+            self.head = svd_head(encoder, corpus.texts, self.config.dimension)
         else:
-            self.head = drawn_head(_width(resources.encoder.model), self.config.dimension, seed)
+            self.head = drawn_head(_width(encoder.model), self.config.dimension, seed)
 
     def save(self, folder: Path) -> None:
         """Write the head as it was before training. The trained one is among the trained parameters."""

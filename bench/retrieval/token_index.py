@@ -21,6 +21,8 @@ _BLOCK_SCORES = 16 * 1024**2
 """Similarities of two tokens held at once (64 MiB)."""
 _QUERY_TOKENS = 512
 """Query tokens that are compared with a block of documents at once."""
+_QUERIES = 1024
+"""Queries whose candidates are held at once."""
 _BEYOND = 8
 """Documents kept beyond the cut, so that equal scores there are ordered by id."""
 _SAMPLE, _SAMPLE_DEPTH = 16, 10
@@ -126,13 +128,16 @@ class TokenIndex:
             return
         if self.search_recall is None:
             self.search_recall = self._measured_recall(queries)
-        for number, (query, found) in enumerate(zip(query_ids, self._chosen(queries, top_k), strict=True)):
-            yield query, self._best(found, self._scores_of(found, queries.of(number)), top_k)
+        pooled = queries.pooled()
+        for begin in range(0, len(queries), _QUERIES):
+            chosen = self._chosen(pooled[begin : begin + _QUERIES], top_k)
+            for number, places in enumerate(chosen, start=begin):
+                yield query_ids[number], self._best(places, self._scores_of(places, queries.of(number)), top_k)
 
-    def _chosen(self, queries: TokenVectors, top_k: int) -> np.ndarray:
+    def _chosen(self, pooled_queries: np.ndarray, top_k: int) -> np.ndarray:
         """Return the positions of each query's candidates (queries, candidates), in ascending order."""
         assert self.pooled is not None
-        _, places = nearest(self.pooled, queries.pooled(), max(self.candidates, top_k + _BEYOND))
+        _, places = nearest(self.pooled, pooled_queries, max(self.candidates, top_k + _BEYOND))
         return np.sort(places, axis=1)
 
     def _all_scores(self, queries: TokenVectors, begin: int, end: int) -> np.ndarray:
@@ -170,7 +175,7 @@ class TokenIndex:
     def _measured_recall(self, queries: TokenVectors) -> float:
         """Return the share of the exact best documents that are among the candidates, on a sample of queries."""
         sample = np.unique(np.linspace(0, len(queries) - 1, min(_SAMPLE, len(queries))).astype(int))
-        chosen = self._chosen(queries, _SAMPLE_DEPTH)[sample]
+        chosen = self._chosen(queries.pooled()[sample], _SAMPLE_DEPTH)
         depth, shares = min(_SAMPLE_DEPTH, len(self.documents)), []
         for query, places in zip(sample, chosen, strict=True):
             best = np.argsort(-self._all_scores(queries, query, query + 1)[:, 0], kind="stable")[:depth]

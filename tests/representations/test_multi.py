@@ -27,9 +27,10 @@ from bench.planning.build import canonical
 from bench.planning.registry import Registry
 from bench.representations.multi import Multi
 from bench.strategy.resources import Resources
+from tests.conftest import MODEL_FAMILIES
 
 MakeResources = Callable[..., Resources]
-BASE_CLAUSES = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "updates", "inference")
+OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "updates", "inference")
 
 
 def tokens(lengths: list[int], longest: int, seed: int, dimension: int = 8) -> torch.Tensor:
@@ -201,6 +202,23 @@ def test_pooling_halves_the_vectors_of_documents_and_leaves_queries_alone(
     ]
 
 
+def test_a_large_corpus_is_searched_in_two_stages_whose_recall_is_known(
+    tiny_bert: BaseModel, tiny_resources: MakeResources, tiny_training: TrainingData
+) -> None:
+    corpus, queries = tiny_training.corpus, dict(list(tiny_training.train_queries.items())[:4])
+    rankings, recalls = [], []
+    for options in ("", "(exact=20, candidates=48)", "(exact=20, candidates=20)"):
+        strategy = build(f"frozen(representation=multi{options})", tiny_resources(tiny_bert))
+        index = strategy.index(corpus)
+        rankings.append(strategy.search(queries, index, 5))
+        recalls.append(index.search_recall)
+    for query in queries:
+        exact, complete = (dict(ranking[query]) for ranking in rankings[:2])
+        assert complete == pytest.approx(exact, abs=1e-4)
+        assert len(rankings[2][query]) == 5
+    assert recalls[:2] == [None, 1.0] and 0 < recalls[2] <= 1
+
+
 def test_similarity_of_sentences_is_symmetric_and_does_not_grow_with_length(
     tiny_bert: BaseModel, tiny_resources: MakeResources, tiny_training: TrainingData
 ) -> None:
@@ -259,12 +277,22 @@ def test_options_without_sense_are_refused(options: str, message: str) -> None:
         canonical(parse(f"full(representation=multi({options}))"), Registry())
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
-@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("strategy", "family", "names"),
+    [
+        ("lora", "bert", tuple(CLAUSES)),
+        ("lora", "modernbert", OF_THE_ARCHITECTURE),
+        ("full", "bert", OF_THE_ARCHITECTURE),
+        *(("full", family, ("trains", "batch")) for family in MODEL_FAMILIES if family != "bert"),
+    ],
+)
 def test_the_contract_holds(
-    strategy: str, family: str, tiny_base: Callable[[str], BaseModel], reload_process: ReloadProcess
+    strategy: str,
+    family: str,
+    names: tuple[str, ...],
+    tiny_base: Callable[[str], BaseModel],
+    reload_process: ReloadProcess,
 ) -> None:
-    names = tuple(CLAUSES) if (strategy, family) == ("lora", "bert") else BASE_CLAUSES
     expression = Blueprint.of(f"{strategy}(representation=multi)")
     results = check(expression, tiny_base(family), reload_process=reload_process, names=names)
     assert all(result.ok for result in results), "\n".join(map(str, results))

@@ -59,6 +59,7 @@ def test_search_ranks_by_maxsim_whatever_the_blocks(block: int, monkeypatch: pyt
 @pytest.mark.parametrize("block", [5, 10_000])
 def test_two_stages_are_exact_where_all_documents_are_candidates(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_index, "_BLOCK_TOKENS", block)
+    monkeypatch.setattr(token_index, "_QUERIES", block)
     index = TokenIndex(IDS, packed(DOCUMENTS), exact=10, candidates=len(DOCUMENTS))
     assert index.pooled is not None
     assert_same(found(index, QUERIES), expected(), 1e-5)

@@ -15,8 +15,8 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.planning.jobs import Job
 from bench.running.executors import Event, Handle
 from bench.running.job import run_job
-from bench.running.judge import Judge
 from bench.running.run import Run, RunResult
+from bench.running.scorer import Scorer
 from bench.store.store import Store
 
 TOY = '''
@@ -195,7 +195,7 @@ class Silent:
 
 
 class InProcess:
-    """An executor without processes: it runs each job as it is submitted, beside its judge."""
+    """An executor without processes: it runs each job as it is submitted, beside its scorer."""
 
     slots = 1
 
@@ -205,9 +205,9 @@ class InProcess:
 
     def submit(self, job: Job) -> Handle:
         self.events.append(Event(job.name, "started"))
-        judge = Judge.of(job.spec, self.store, self.execution.data_dir)
+        scorer = Scorer.of(job.spec, self.store, self.execution.data_dir)
         status, reason = run_job(
-            job, self.store, self.execution, lambda name, values: self.add(job, name, values), judge
+            job, self.store, self.execution, lambda name, values: self.add(job, name, values), scorer
         )
         self.add(job, "ended", {"status": status, "reason": reason})
         return job.name

@@ -13,7 +13,7 @@ from bench.config.schema import RunConfig, from_mapping
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
 from bench.running.environment import JobEnvironment
-from bench.running.judge import Judge
+from bench.running.scorer import Scorer
 from bench.running.tuning.objective import Objective
 from bench.running.tuning.study import run_trials
 from bench.store.store import Store
@@ -199,10 +199,10 @@ def environment(tmp_path: Path, dials: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def objective_of(spec: StudySpec, environment: JobEnvironment) -> Objective:
-    """Return what fits and scores the trials of a study, with a judge in this process."""
-    return Objective(spec, environment, Judge.of(spec, environment.store))
+    """Return what fits and scores the trials of a study, with a scorer in this process."""
+    return Objective(spec, environment, Scorer.of(spec, environment.store))
 
 
 def trials_of(spec: StudySpec, environment: JobEnvironment) -> Study:
-    """Run the trials of a study with a judge in this process."""
-    return run_trials(spec, environment, Judge.of(spec, environment.store))
+    """Run the trials of a study with a scorer in this process."""
+    return run_trials(spec, environment, Scorer.of(spec, environment.store))

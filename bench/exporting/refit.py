@@ -14,8 +14,8 @@ from bench.expression import parse
 from bench.planning.build import build, needs_of
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment, training_settings
-from bench.running.judge import TrainingRequest
-from bench.running.judge_process import judge_process
+from bench.running.scorer import TrainingRequest
+from bench.running.scorer_process import scorer_process
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -48,8 +48,8 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     training = training_settings(record.training)
     store, execution = environment.store, environment.execution
     request = _request(environment, record, training.selection_floor)
-    with judge_process(request, store, execution.data_dir, execution.threads) as judge:
-        all_labels, dev_pairs = with_development(judge.training_data())
+    with scorer_process(request, store, execution.data_dir, execution.threads) as scorer:
+        all_labels, dev_pairs = with_development(scorer.training_data())
     resources = environment.resources(record.environment.get("model_source", ""), training)
     hyperparameters = _with_choices(config_of_fit, record.report.get("chosen") or {})
     components = [environment.strategy(component) for component in record.components]

@@ -24,8 +24,8 @@ from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment
-from bench.running.judge import JobJudge
 from bench.running.recording import fit_record, put_failed_fit
+from bench.running.scorer import JobScorer
 from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
 from bench.store.store import MODEL, Store
@@ -46,7 +46,7 @@ _MOVED = 1e-6
 def run_fit(
     spec: FitSpec,
     store: Store,
-    judge: JobJudge,
+    scorer: JobScorer,
     execution: ExecutionSettings | None = None,
     progress: Progress = silent,
 ) -> FitRecord:
@@ -55,28 +55,28 @@ def run_fit(
     Args:
         spec: the fit.
         store: the store of the run, which holds the fits of its components.
-        judge: hands over the training data, and ends.
+        scorer: hands over the training data, and ends.
         execution: how the work is done.
         progress: is called with what happens.
     """
     try:
         with JobEnvironment(store, execution or ExecutionSettings(), progress, fit=spec.name) as environment:
             spec, study = with_chosen_options(spec, store)
-            return _fit(spec, environment, study, judge)
+            return _fit(spec, environment, study, scorer)
     except Exception as error:  # whatever a strategy raises: the record carries the reason, and the run continues
         status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
-def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, judge: JobJudge) -> FitRecord:
+def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer: JobScorer) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
 
     store, meter = environment.store, environment.meter
     folder = store.begin_fit(spec.name)
     environment.progress("stage", {"name": "data"})
-    data = judge.training_data()
-    judge.close()
+    data = scorer.training_data()
+    scorer.close()
     resources = environment.resources(spec.model, spec.training)
     if resources.model.fingerprint != (spec.fingerprints or {}).get("model", resources.model.fingerprint):
         raise BenchError(f"model {resources.model.name!r} changed after the run was planned: run again")

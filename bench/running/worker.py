@@ -21,7 +21,7 @@ _MESSAGE_SECONDS = 0.1
 
 def main(
     connection: Connection,
-    judge: Connection,
+    scorer: Connection,
     job: Job,
     folder: Path,
     execution: ExecutionSettings,
@@ -32,7 +32,7 @@ def main(
 
     Args:
         connection: to the parent.
-        judge: to the process that holds the job's dataset (`bench.running.judge_process`).
+        scorer: to the process that holds the job's dataset (`bench.running.scorer_process`).
         job: what to run.
         folder: the folder of the run.
         execution: how the work is done.
@@ -40,7 +40,7 @@ def main(
         surroundings: of the parent.
     """
     from bench.running.job import run_job  # loads torch, which the parent does not need
-    from bench.running.judge_process import RemoteJudge
+    from bench.running.scorer_process import RemoteScorer
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     surroundings.enter()
@@ -48,7 +48,7 @@ def main(
     end_with_parent()
     write_to(log)
     set_threads(execution.threads)
-    status, reason = run_job(job, Store(folder), execution, _Messages(connection), RemoteJudge(judge))
+    status, reason = run_job(job, Store(folder), execution, _Messages(connection), RemoteScorer(scorer))
     connection.send(("descendants", descendants(os.getpid())))
     connection.send(("ended", {"status": status, "reason": reason}))
     connection.close()

@@ -43,7 +43,7 @@ class TaskSettings:
     """The dataset's name in the records."""
 
 
-class ProbeJudge(Protocol):
+class ProbeScorer(Protocol):
     """Answers what observing a probe depends on. It tells no judgement and no score."""
 
     def is_saturated(self, ranking: Ranking | None, limit: int | None) -> bool:
@@ -80,7 +80,7 @@ class Evaluator(Protocol):
     """Measures one task type."""
 
     def observe(
-        self, strategy: Strategy, dataset: Any, settings: TaskSettings, judge: ProbeJudge, progress: Progress
+        self, strategy: Strategy, dataset: Any, settings: TaskSettings, scorer: ProbeScorer, progress: Progress
     ) -> Any:
         """Return what a fitted strategy answers, and what answering costs: plain values that can be pickled.
 

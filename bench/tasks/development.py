@@ -12,7 +12,7 @@ from bench.evaluation.measures import evaluate
 from bench.progress import Progress
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
-from bench.tasks.base import Measurements, ProbeJudge, TaskSettings
+from bench.tasks.base import Measurements, ProbeScorer, TaskSettings
 from bench.tasks.probes import query_limit
 from bench.tasks.search import cut, depth, plain
 
@@ -48,7 +48,7 @@ class DevelopmentEvaluator:
         strategy: Strategy,
         dataset: UnjudgedDevelopment,
         settings: TaskSettings,
-        judge: ProbeJudge,
+        scorer: ProbeScorer,
         progress: Progress,
     ) -> DevelopmentObservations:
         """Index and search.

@@ -16,7 +16,7 @@ from bench.progress import Progress
 from bench.retrieval.lexical import LexicalIndex
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
-from bench.tasks.base import PROBE, TARGET, Measurements, ProbeJudge, TaskSettings
+from bench.tasks.base import PROBE, TARGET, Measurements, ProbeScorer, TaskSettings
 from bench.tasks.drift import DriftObservations, observe_drift, score_drift
 from bench.tasks.probes import draw_queries, query_limit, with_distractors
 from bench.tasks.search import score, search
@@ -50,7 +50,7 @@ class RetrievalEvaluator:
         strategy: Strategy,
         dataset: UnjudgedDataset,
         settings: TaskSettings,
-        judge: ProbeJudge,
+        scorer: ProbeScorer,
         progress: Progress,
     ) -> RetrievalObservations:
         """Index and search."""
@@ -58,7 +58,7 @@ class RetrievalEvaluator:
             limit = query_limit(strategy)
             drawn = sorted(draw_queries(dataset.queries, limit))
             dataset = replace(dataset, queries={query: dataset.queries[query] for query in drawn})
-            observed, index = _observe_probe(strategy, dataset, settings, limit, judge, progress)
+            observed, index = _observe_probe(strategy, dataset, settings, limit, scorer, progress)
             observed.cost |= {"index_seconds": index.seconds, "index_bytes": index.nbytes}
         else:
             ranking, index = search(strategy, dataset, settings, progress)
@@ -148,7 +148,7 @@ def _observe_probe(
     dataset: UnjudgedDataset,
     settings: TaskSettings,
     limit: int | None,
-    judge: ProbeJudge,
+    scorer: ProbeScorer,
     progress: Progress,
 ) -> tuple[RetrievalObservations, Any]:
     """Search a probe with a strategy, and with the same composition around the untouched base encoder.
@@ -161,7 +161,7 @@ def _observe_probe(
     if base is not None and not settings.trained:  # nothing was trained: before and after are one
         base = strategy
     before = search(base, dataset, settings, progress) if base else None
-    target = judge.target() if judge.is_saturated(before[0] if before else None, limit) else None
+    target = scorer.target() if scorer.is_saturated(before[0] if before else None, limit) else None
     if isinstance(target, UnjudgedDataset):
         own, dataset = len(dataset.corpus), with_distractors(dataset, target)
         notes.append(

@@ -15,7 +15,7 @@ from bench.evaluation.forgetting import similarity_forgetting
 from bench.evaluation.similarity import similarity
 from bench.progress import Progress
 from bench.strategy.base import Strategy
-from bench.tasks.base import PROBE, Measurements, ProbeJudge, TaskSettings
+from bench.tasks.base import PROBE, Measurements, ProbeScorer, TaskSettings
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,12 @@ class SimilarityEvaluator:
     """Measures Spearman's rho, and on a probe how it differs from the base model's."""
 
     def observe(
-        self, strategy: Strategy, dataset: UnjudgedPairs, settings: TaskSettings, judge: ProbeJudge, progress: Progress
+        self,
+        strategy: Strategy,
+        dataset: UnjudgedPairs,
+        settings: TaskSettings,
+        scorer: ProbeScorer,
+        progress: Progress,
     ) -> SimilarityObservations:
         """Compare the sentences of each pair.
 

@@ -16,9 +16,9 @@ from bench.data.locate import load_dataset
 from bench.data.stored import Joined, StoredTexts
 from bench.errors import BenchError
 from bench.running.executors.local import LocalExecutor
-from bench.running.judge import TrainingRequest
-from bench.running.judge_process import judge_process
 from bench.running.run import Run
+from bench.running.scorer import TrainingRequest
+from bench.running.scorer_process import scorer_process
 from bench.store.store import Store
 from tests.toy_runs import TOY, Silent
 
@@ -113,7 +113,7 @@ def test_a_strategy_finds_no_test_judgement_in_its_process(spying: RunConfig, tm
 def test_the_search_finds_judgements_where_there_are_some(
     spying: RunConfig, run_inline: Callable[[RunConfig], object], tmp_path: Path
 ) -> None:
-    """In one process with its judge, the same strategy does find them: the test above can fail."""
+    """In one process with its scorer, the same strategy does find them: the test above can fail."""
     run_inline(spying)
 
     looks = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
@@ -125,24 +125,24 @@ def test_processes_of_strategies_are_never_forks_of_the_planning_process(tmp_pat
         LocalExecutor(Store(tmp_path), ExecutionSettings(device="cpu"), start_method="fork")
 
 
-def test_a_judge_hands_over_its_own_jobs_data_alone(beir_folder: Path, tmp_path: Path) -> None:
+def test_a_scorer_hands_over_its_own_jobs_data_alone(beir_folder: Path, tmp_path: Path) -> None:
     """The job decides the test split; a request cannot name another."""
     request = TrainingRequest((str(beir_folder),), "", "", seed=0, examples=None, test_split="test", selection_floor=1)
     dataset = load_dataset(str(beir_folder))
     assert isinstance(dataset, Dataset)
 
-    with judge_process(request, Store(tmp_path)) as judge:
-        data = judge.training_data()
+    with scorer_process(request, Store(tmp_path)) as scorer:
+        data = scorer.training_data()
         with pytest.raises(BenchError, match="serves a TrainingRequest"):
-            judge.unjudged()
+            scorer.unjudged()
         with pytest.raises(BenchError, match="no plain value"):
-            judge.put_cell(Path("code of a strategy could be here"), {})
+            scorer.put_cell(Path("code of a strategy could be here"), {})
 
     assert not set(dataset.qrels("test")) & {*data.train_queries, *data.dev_queries}
 
 
 def test_texts_that_lie_in_a_file_reach_the_job_as_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large corpus is held once: the job reads the file that the judge has open."""
+    """A large corpus is held once: the job reads the file that the scorer has open."""
     from multiprocessing import get_context
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))

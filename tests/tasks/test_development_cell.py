@@ -87,8 +87,8 @@ def measure(strategy: Strategy, dataset: Dataset) -> Measurements:
     settings = TaskSettings(measures=("ndcg@10", "recall@10"), role=DEVELOPMENT)
     judged = DevelopmentSet(dataset.info, dataset.corpus, dataset.groups, tuple(samples(dataset)))
     evaluator = DevelopmentEvaluator()
-    judge: Any = None  # a development cell asks it nothing
-    observed = evaluator.observe(strategy, judged.unjudged(None), settings, judge, silent)
+    scorer: Any = None  # a development cell asks it nothing
+    observed = evaluator.observe(strategy, judged.unjudged(None), settings, scorer, silent)
     return evaluator.score(observed, judged, settings, tuple)
 
 

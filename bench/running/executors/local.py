@@ -4,7 +4,7 @@ Processes are forked from a server that has imported the heavy libraries and has
 0.25 s, after one start of about 5 s. Where a GPU or the platform does not allow forking, each process is spawned, which
 takes about 6 s. The executor watches the exit of each process, not only its messages.
 
-A second process beside each job is its judge: it reads the dataset, and no code of a strategy runs there.
+A second process beside each job is its scorer: it reads the dataset, and no code of a strategy runs there.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from typing import Any
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
 from bench.records import USABLE
-from bench.running import judge_process, worker
+from bench.running import scorer_process, worker
 from bench.running.executors import Event, Handle
-from bench.running.judge import request_of
 from bench.running.process import Surroundings
 from bench.running.process_group import (
     Identity,
@@ -34,6 +33,7 @@ from bench.running.process_group import (
     wait_until_empty,
     wait_until_gone,
 )
+from bench.running.scorer import request_of
 from bench.scratch import remove_abandoned
 from bench.store.provenance import accelerator
 from bench.store.store import Store
@@ -42,7 +42,7 @@ PRELOAD = (
     "torch", "transformers", "sentence_transformers", "peft", "datasets", "pandas", "scipy.stats", "pytrec_eval",
     "bm25s", "sentence_transformers.sentence_transformer.trainer", "bench.training.encoder_task",
     "bench.retrieval.encode", "bench.evaluation.measures", "bench.running.job", "bench.running.worker",
-    "bench.running.judge_process",
+    "bench.running.scorer_process",
 )  # fmt: skip
 """What the fork server imports once for all processes."""
 _GRACE_SECONDS = 3.0
@@ -61,7 +61,7 @@ _OOM_COUNTS = Path("/sys/fs/cgroup/memory.events")
 class _Running:
     job: Job
     process: BaseProcess
-    judge: BaseProcess
+    scorer: BaseProcess
     """Holds the dataset with its judgements. It ends when the process of the job does."""
     connection: Connection
     log: Path
@@ -117,31 +117,31 @@ class LocalExecutor:
         log = folder / "logs" / f"{job.name}.log"
         log.unlink(missing_ok=True)
         ours, theirs = self._context.Pipe(duplex=False)
-        to_job, to_judge = self._context.Pipe()
-        judge_arguments = (
+        to_job, to_scorer = self._context.Pipe()
+        scorer_arguments = (
             to_job, request_of(job.spec), Store(folder, job.lease), execution.data_dir, execution.threads, log,
             surroundings,
         )  # fmt: skip
-        arguments = (theirs, to_judge, job, folder, execution, log, surroundings)
-        judge = self._context.Process(
-            target=judge_process.main, args=judge_arguments, name=f"judge of {job.title}", daemon=True
+        arguments = (theirs, to_scorer, job, folder, execution, log, surroundings)
+        scorer = self._context.Process(
+            target=scorer_process.main, args=scorer_arguments, name=f"scorer of {job.title}", daemon=True
         )
         process = self._context.Process(target=worker.main, args=arguments, name=job.title)
         try:
-            judge.start()
+            scorer.start()
             process.start()
         except (EOFError, OSError) as error:
             ours.close()
-            if judge.pid is not None:
-                judge.kill()
+            if scorer.pid is not None:
+                scorer.kill()
             reason = f"{_SERVER} was ended while it started a process ({type(error).__name__})"
             values = {"status": "failed", "reason": reason, "retry": True}
             self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
             return job.name
         finally:
-            for connection in (theirs, to_job, to_judge):
+            for connection in (theirs, to_job, to_scorer):
                 connection.close()
-        self._running[job.name] = _Running(job, process, judge, ours, log, _oom_kills())
+        self._running[job.name] = _Running(job, process, scorer, ours, log, _oom_kills())
         self._events.append(Event(job.name, "started"))
         return job.name
 
@@ -188,8 +188,8 @@ class LocalExecutor:
         """Report how a process ended that is gone."""
         self._read(each)
         each.process.join()
-        each.judge.kill()  # it has nothing left to do, and may be in the middle of reading
-        each.judge.join()
+        each.scorer.kill()  # it has nothing left to do, and may be in the middle of reading
+        each.scorer.join()
         each.connection.close()
         del self._running[each.job.name]
         if each.ended is not None:

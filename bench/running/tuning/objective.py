@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from bench.running.environment import JobEnvironment
-    from bench.running.judge import JobJudge
+    from bench.running.scorer import JobScorer
     from bench.strategy.base import Strategy
 
 FOLDS = 3
@@ -45,11 +45,11 @@ class Objective:
     Args:
         spec: the study.
         environment: models and strategies.
-        judge: hands over the training data, and ends.
+        scorer: hands over the training data, and ends.
     """
 
-    def __init__(self, spec: StudySpec, environment: JobEnvironment, judge: JobJudge) -> None:
-        self.spec, self.environment, self.judge = spec, environment, judge
+    def __init__(self, spec: StudySpec, environment: JobEnvironment, scorer: JobScorer) -> None:
+        self.spec, self.environment, self.scorer = spec, environment, scorer
         self._resources: dict[str, Resources] = {}
 
     @cached_property
@@ -59,8 +59,8 @@ class Objective:
         Raises:
             NotApplicableError: the dataset holds no corpus.
         """
-        data = self.judge.training_data()
-        self.judge.close()
+        data = self.scorer.training_data()
+        self.scorer.close()
         return data
 
     @cached_property

@@ -15,7 +15,7 @@ from bench.planning.specs import FitSpec
 from bench.planning.study_spec import StudySpec
 from bench.progress import Progress, silent
 from bench.running.environment import JobEnvironment
-from bench.running.judge import JobJudge
+from bench.running.scorer import JobScorer
 from bench.running.status import status_from_exception
 from bench.running.tuning import sampling, space
 from bench.running.tuning.objective import Objective
@@ -27,26 +27,26 @@ _LOCK = ".lock"
 
 
 def run_study(
-    spec: StudySpec, store: Store, judge: JobJudge, execution: ExecutionSettings, progress: Progress = silent
+    spec: StudySpec, store: Store, scorer: JobScorer, execution: ExecutionSettings, progress: Progress = silent
 ) -> tuple[str, str]:
     """Run a study until it has its trials; return its status and the reason of a failure.
 
     Args:
         spec: the study.
         store: the store of the run.
-        judge: hands over the training data, and ends.
+        scorer: hands over the training data, and ends.
         execution: how the work is done.
         progress: is called at each trial.
     """
     try:
         with JobEnvironment(store, execution, progress) as environment:
-            run_trials(spec, environment, judge)
+            run_trials(spec, environment, scorer)
     except Exception as error:  # whatever the default raises: the fits of this study carry the reason
         return status_from_exception(error, spec.name)
     return "ok", ""
 
 
-def run_trials(spec: StudySpec, environment: JobEnvironment, judge: JobJudge) -> Study:
+def run_trials(spec: StudySpec, environment: JobEnvironment, scorer: JobScorer) -> Study:
     """Run the trials that a study lacks, and return the study. One process at a time; a second one waits.
 
     Raises:
@@ -62,7 +62,7 @@ def run_trials(spec: StudySpec, environment: JobEnvironment, judge: JobJudge) ->
         if completed is not None:
             return completed
         dimensions, defaults = space.dimensions(spec.root, registry), space.defaults(spec.root, registry)
-        objective = Objective(spec, environment, judge)
+        objective = Objective(spec, environment, scorer)
         if not objective.objection:
             environment.progress("stage", {"name": "data"})
             objective.prepare()

@@ -1,10 +1,10 @@
-"""The judge of a job: it reads datasets, and compares rankings with the judgements of test queries.
+"""The scorer of a job: it reads datasets, and compares rankings with the judgements of test queries.
 
 No code of a strategy runs in its process, and no process that runs a strategy's code reads a dataset. A strategy could
-otherwise find the judgements of the test queries in memory. The judge serves one job, and that job decides what it
+otherwise find the judgements of the test queries in memory. The scorer serves one job, and that job decides what it
 hands over: training and development pairs for a fit or study, corpus and queries for a cell.
 
-`bench.running.judge_process` runs a judge in a process of its own.
+`bench.running.scorer_process` runs a scorer in a process of its own.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from bench.tasks.evaluators import Judged, Unjudged, evaluator_of
 Kind = TypeVar("Kind")
 
 
-class JobJudge(Protocol):
-    """What a job asks its judge, in whichever process that is."""
+class JobScorer(Protocol):
+    """What a job asks its scorer, in whichever process that is."""
 
     def training_data(self) -> TrainingData:
         """Return the data that the fit or study may see."""
@@ -90,8 +90,8 @@ class TrainingRequest:
         )
 
 
-class Judge:
-    """The judge of one job, in the process that calls it.
+class Scorer:
+    """The scorer of one job, in the process that calls it.
 
     Args:
         request: the training data of a fit or study, or the cell.
@@ -104,8 +104,8 @@ class Judge:
         self._judged: Judged | None = None
 
     @classmethod
-    def of(cls, spec: FitSpec | StudySpec | CellSpec, store: Store, data_dir: str | None = None) -> Judge:
-        """Return the judge of a job's specification."""
+    def of(cls, spec: FitSpec | StudySpec | CellSpec, store: Store, data_dir: str | None = None) -> Scorer:
+        """Return the scorer of a job's specification."""
         return cls(request_of(spec), store, data_dir)
 
     def training_data(self) -> TrainingData:
@@ -132,7 +132,7 @@ class Judge:
         return replace(data, corpus=replace(data.corpus))  # without `positions`, which is large and quickly made again
 
     def unjudged(self) -> Unjudged:
-        """Return the dataset of the cell without its judgements. The judge keeps no text of the corpus."""
+        """Return the dataset of the cell without its judgements. The scorer keeps no text of the corpus."""
         spec = self._request_of(CellSpec)
         dataset = self._measured(spec)
         unjudged = dataset.unjudged(spec.split)
@@ -214,12 +214,12 @@ class Judge:
 
     def _request_of(self, kind: type[Kind]) -> Kind:
         if not isinstance(self.request, kind):
-            raise BenchError(f"this judge serves a {type(self.request).__name__}")
+            raise BenchError(f"this scorer serves a {type(self.request).__name__}")
         return self.request
 
 
 def request_of(spec: FitSpec | StudySpec | CellSpec) -> TrainingRequest | CellSpec:
-    """Return what the judge of a job needs to know."""
+    """Return what the scorer of a job needs to know."""
     return spec if isinstance(spec, CellSpec) else TrainingRequest.of(spec)
 
 

@@ -1,6 +1,6 @@
-"""The process of a judge (`bench.running.judge`), and the job's end of the connection to it.
+"""The process of a scorer (`bench.running.scorer`), and the job's end of the connection to it.
 
-Requests are names of the judge's methods with plain values. The judge reads them with an unpickler that knows a few
+Requests are names of the scorer's methods with plain values. The scorer reads them with an unpickler that knows a few
 classes of this project and arrays, so that no code of a strategy runs in its process. Answers are data, or an error.
 """
 
@@ -21,9 +21,9 @@ from bench.data.dataset import TrainingData, UnjudgedDataset, UnjudgedPairs
 from bench.errors import BenchError
 from bench.planning.specs import CellSpec
 from bench.retrieval.ranking import Ranking
-from bench.running.judge import Judge, TrainingRequest
 from bench.running.process import Surroundings, set_threads, write_to
 from bench.running.process_group import end_with_parent, lead_group
+from bench.running.scorer import Scorer, TrainingRequest
 from bench.store.store import Store
 from bench.tasks.evaluators import Unjudged
 
@@ -60,25 +60,25 @@ def main(
     if log is not None:
         write_to(log)
     set_threads(threads)
-    judge = Judge(request, store, data_dir)
+    scorer = Scorer(request, store, data_dir)
     try:
         while True:
-            _answer(judge, connection)
+            _answer(scorer, connection)
     except (EOFError, OSError):  # the job has ended, one way or another
         return
 
 
-def _answer(judge: Judge, connection: Connection) -> None:
+def _answer(scorer: Scorer, connection: Connection) -> None:
     """Answer one request."""
     received = connection.recv_bytes()
     try:
         method, arguments = _PlainUnpickler(io.BytesIO(received)).load()
         if method not in _METHODS:
-            raise BenchError(f"a judge has no {method!r}")
-        answer: tuple[str, Any] = ("ok", getattr(judge, method)(*arguments))
+            raise BenchError(f"a scorer has no {method!r}")
+        answer: tuple[str, Any] = ("ok", getattr(scorer, method)(*arguments))
     except Exception as error:  # the job records the reason, as if it had happened there
         if not isinstance(error, BenchError):
-            _LOG.error("the judge failed", exc_info=error)
+            _LOG.error("the scorer failed", exc_info=error)
         answer = ("error", _portable(error))
     connection.send(answer)
 
@@ -102,8 +102,8 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-class RemoteJudge:
-    """A judge in another process (`bench.running.judge.JobJudge`).
+class RemoteScorer:
+    """A scorer in another process (`bench.running.scorer.JobScorer`).
 
     Args:
         connection: to the process that runs `main`.
@@ -136,15 +136,15 @@ class RemoteJudge:
         self._ask("put_cell", observed, dict(environment))
 
     def close(self) -> None:
-        """Close the connection, which ends the judge's process."""
+        """Close the connection, which ends the scorer's process."""
         self._connection.close()
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         """Send a request and return the answer.
 
         Raises:
-            BenchError: the judge's process is gone.
-            Exception: what the judge raised.
+            BenchError: the scorer's process is gone.
+            Exception: what the scorer raised.
         """
         try:
             self._connection.send_bytes(pickle.dumps((method, arguments)))
@@ -157,20 +157,20 @@ class RemoteJudge:
 
 
 @contextmanager
-def judge_process(
+def scorer_process(
     request: TrainingRequest | CellSpec, store: Store, data_dir: str | None = None, threads: int = 0
-) -> Iterator[RemoteJudge]:
-    """Run a judge in a process of its own for the length of a block: for code that has no executor."""
+) -> Iterator[RemoteScorer]:
+    """Run a scorer in a process of its own for the length of a block: for code that has no executor."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     surroundings = Surroundings.here()
     arguments = (theirs, request, store, data_dir, threads, None, surroundings)
-    process = context.Process(target=main, args=arguments, name="judge", daemon=True)
+    process = context.Process(target=main, args=arguments, name="scorer", daemon=True)
     process.start()
     theirs.close()
-    judge = RemoteJudge(ours)
+    scorer = RemoteScorer(ours)
     try:
-        yield judge
+        yield scorer
     finally:
-        judge.close()
+        scorer.close()
         process.join()

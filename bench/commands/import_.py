@@ -22,6 +22,7 @@ _COLUMNS = {
     "title": "the passage's title",
     "group": "the question's source or topic, for stratified samples and averages",
     "split": "train, dev or test, where the data are split already",
+    "answers": "the answers to the question: a text, or a list of texts any of which is right",
     "target": "in a pair file: the document's id, file, or file#heading",
 }
 
@@ -178,7 +179,8 @@ def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
         emit_json(
             {
                 "folder": str(out), "documents": len(dataset.corpus), "queries": counts,
-                "pseudo": dataset.info.pseudo, "warnings": list(dataset.warnings), "fingerprint": dataset.fingerprint,
+                "answered": len(dataset.answers), "pseudo": dataset.info.pseudo, "warnings": list(dataset.warnings),
+                "fingerprint": dataset.fingerprint,
                 "columns": builder.columns, "columns_ignored": builder.ignored, "rows": builder.rows,
                 "skipped": dict(builder.skipped),
             }
@@ -199,5 +201,6 @@ def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
         )
     queries = ", ".join(f"{count} {split}" for split, count in counts.items())
     kind = " (training queries made from the documents: no labels)" if dataset.info.pseudo else ""
-    console().print(f"{out}: {len(dataset.corpus)} documents; queries: {queries}{kind}", markup=False)
+    answers = f"; answers to {len(dataset.answers)} questions" if dataset.answers else ""
+    console().print(f"{out}: {len(dataset.corpus)} documents; queries: {queries}{kind}{answers}", markup=False)
     console().print(f"next: adaptbench inspect {out}\n      adaptbench run --datasets {out}", markup=False)

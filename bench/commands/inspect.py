@@ -125,6 +125,9 @@ def _show(
         splits.add_row(name, str(sizes.queries), str(sizes.relevant), f"{sizes.labels_per_query:.2f}",
                        str(sizes.most_labels), grades, str(sizes.pseudo or "-"))  # fmt: skip
     out.print(splits)
+    if dataset.answers:
+        answered = ", ".join(f"{name} {sizes.answered}" for name, sizes in facts.splits.items())
+        show(f"answers: queries with a gold answer: {answered}")
     for kind, lengths in facts.lengths.items():
         cut = f"; {lengths.truncated:.1%} are over the limit of {lengths.limit}" if lengths.limit else ""
         spread = f"median {lengths.median:g} {lengths.unit}, 95% up to {lengths.p95:g}, longest {lengths.longest}"

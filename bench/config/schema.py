@@ -104,7 +104,9 @@ class RunConfig(BaseModel):
 
     strategies: StrategyTexts = _compared(STRATEGIES, "strategies to compare, such as bm25,frozen,hybrid(lora)")
     baseline: StrategyText = _compared(BASELINE, "strategy that the other strategies are tested against", "STRATEGY")
-    datasets: Texts = _compared(DATASETS, "target datasets: folders, or names that 'list datasets' shows")
+    datasets: Texts = _compared(
+        DATASETS, "target datasets: folders, or names that 'list datasets' shows; a+b searches a's queries in both"
+    )
     probes: TextsOrNone = _compared((), "datasets outside the domain, on which forgetting is measured; or none")
     data_dir: Text | None = _compared(None, "folder that holds dataset folders", "DIR")
     model: Texts = _compared(("",), "base models: folders or hub names  [default: all-MiniLM-L6-v2]")

@@ -1,6 +1,7 @@
 """Reads BEIR folders: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv` (Thakur et al., 2021, section 3).
 
-The text of a document is its title, a space and its body, as for the published scores.
+The text of a document is its title, a space and its body, as for the published scores. A file `answers.jsonl` may
+hold the answers of queries, which BEIR does not have (`bench.data.answers`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data.answers import ANSWERS, read_answers
 from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.files import cache_folder
 from bench.data.lines import find_file, read_lines, read_objects
@@ -50,14 +52,14 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
     names and counts all of them.
 
     Args:
-        folder: holds `corpus.jsonl`, `queries.jsonl` and `qrels/`.
+        folder: holds `corpus.jsonl`, `queries.jsonl`, `qrels/`, and `answers.jsonl` where there are answers.
         info: the dataset's description.
         splits: the splits to read. None reads all.
 
     Raises:
         DataError: malformed JSON, a missing or duplicate id, qrels that mostly name unknown queries or documents, no
-            documents, no judgements, a missing split, a wrong header, or a grade that is not whole. The message names
-            file and line.
+            documents, no judgements, a missing split, a wrong header, a grade that is not whole, or malformed answers.
+            The message names file and line.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -73,7 +75,9 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
         del qrels[split]
     if not qrels:
         raise DataError(f"{folder / 'qrels' / f'{names[0]}.tsv'}: the split has no judgements")
-    return Dataset(info, corpus, queries, qrels, tuple(warnings), groups)
+    answers_file = find_file(folder, ANSWERS)
+    answers = read_answers(answers_file, queries, warnings) if answers_file is not None else {}
+    return Dataset(info, corpus, queries, qrels, tuple(warnings), groups, answers)
 
 
 def read_corpus(folder: Path) -> Corpus:

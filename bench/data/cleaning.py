@@ -225,6 +225,7 @@ def clean(
         queries={query: text for query, text in cleaner.queries.items() if query in judged},
         splits={split: qrels for split, qrels in cleaner.splits.items() if qrels},
         groups={query: group for query, group in dataset.groups.items() if query in judged},
+        answers={query: texts for query, texts in dataset.answers.items() if query in judged},
         warnings=(),
     )
     return cleaned, cleaner.drops, cleaner.changed

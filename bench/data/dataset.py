@@ -15,6 +15,9 @@ import pydantic.dataclasses
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> grade, as in a TREC qrels file. A grade is an integer; above 0 means relevant."""
 
+Answers = Mapping[str, tuple[str, ...]]
+"""Query id -> its gold answers, any of which is right. No answer means that the query cannot be answered."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -88,6 +91,8 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
     """Query id -> group (source, template or module), for stratified samples and averages over groups."""
+    answers: Answers = field(default_factory=dict)
+    """The gold answers of queries, where the dataset has some. Like the qrels, they are kept from strategies."""
 
     @property
     def name(self) -> str:
@@ -118,14 +123,14 @@ class Dataset:
         yield from positive_pairs(self.qrels(split), self.queries, self.corpus)
 
     def unjudged(self, split: str | None) -> UnjudgedDataset:
-        """Return the corpus and the queries that a split judges, without judgements. None stands for no queries."""
+        """Return the corpus and the queries that a split judges, without judgements and answers. None: no queries."""
         corpus = replace(self.corpus)  # a copy without `positions`, which is large and quickly made again
         judged = self.judged(split) if split is not None else ()
         return UnjudgedDataset(self.info, corpus, {query: self.queries[query] for query in judged})
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over corpus, queries and qrels, independent of the layout and order of files."""
+        """16 hex digits over corpus, queries, qrels and answers, independent of the layout and order of files."""
         digest = hashlib.sha256()
         ids, texts = self.corpus.ids, self.corpus.texts  # sorts numbers, as the texts may be too large for memory
         for position in sorted(range(len(ids)), key=ids.__getitem__):
@@ -134,6 +139,8 @@ class Dataset:
         for split in sorted(self.splits):
             rows = {query: dict(sorted(docs.items())) for query, docs in sorted(self.splits[split].items())}
             digest.update(json.dumps([split, rows]).encode())
+        if self.answers:
+            digest.update(json.dumps(["answers", sorted(self.answers.items())]).encode())
         return digest.hexdigest()[:16]
 
 

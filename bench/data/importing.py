@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from bench.data.answers import answer_texts, joined
 from bench.data.chunks import Chunk
 from bench.data.dataset import Corpus
 from bench.data.tables import Row, Table, is_null, plain_name
@@ -32,6 +33,10 @@ NAMES = {
     "title": ("title", "heading"),
     "group": ("group", "source", "category", "topic", "template"),
     "split": ("split", "fold", "subset"),
+    "answers": (
+        "answers", "answer", "gold_answers", "gold_answer", "short_answers", "short_answer", "ground_truths",
+        "ground_truth", "reference", "reference_answer",
+    ),
     "target": ("target", "id", "doc_id", "document_id", "corpus_id", "document", "file", "path", "page", "url"),
 }  # fmt: skip
 """Usual names of the columns. Case does not count, and spaces and hyphens count as underscores."""
@@ -46,7 +51,7 @@ _NUMBERED = {
     "negative": re.compile(r"(?:hard_?)?neg(?:ative)?s?(?:_(?:passages?|ctxs?|docs?|documents?|texts?))?_?\d*"),
 }
 """Names of columns that a table may have several times: `negative_1`, `hard_negative_2`, `neg3`."""
-_TEXTS = ("query", "positive", "negative", "target")
+_TEXTS = ("query", "positive", "negative", "target", "answers")
 """Kinds of columns that must be different columns."""
 _EXCERPT_NAMES = ("passage", "answer", "positive", "excerpt", "context")
 """Usual names of the passage in a table that points into a corpus. There, `document` or `text` may be a pointer."""
@@ -67,6 +72,7 @@ class Columns:
     title: str | None = None
     group: str | None = None
     split: str | None = None
+    answers: str | None = None
     target: str | None = None
     positives: tuple[str, ...] = ()
     """More columns of passages, such as `positive_2`."""
@@ -98,6 +104,8 @@ class Columns:
         if pointing and others["target"] is None and others["positive"] is None:
             table.column(None, NAMES["target"], "document's id or file (--target)", True, taken)
         if pointing:
+            used = {*taken, str(query), *(column for kind, column in others.items() if column and kind != "answers")}
+            others["answers"] = _answers_column(table, named, used)
             return cls(str(query), **others)
         used = {*taken, str(query)}
         positives = _numbered(table, "positive", named, used)
@@ -110,6 +118,7 @@ class Columns:
             negatives = (others["negative"], *negatives)
         more = tuple(column for column in positives if column != others["positive"])
         others["target"] = None
+        others["answers"] = _answers_column(table, named, {*used, others["positive"], *positives, *negatives})
         return dataclasses.replace(cls(str(query), **others), positives=more, negatives=negatives)
 
     def used(self) -> dict[str, list[str]]:
@@ -127,6 +136,11 @@ def _numbered(table: Table, kind: str, named: Mapping[str, str | None], used: Co
         return ()
     free = [column for column in table.columns if column not in used]
     return tuple(column for column in free if _NUMBERED[kind].fullmatch(plain_name(column)))
+
+
+def _answers_column(table: Table, named: Mapping[str, str | None], used: Collection[str]) -> str | None:
+    """Return the column of the answers: the one that the user named, or one with a usual name and no other use."""
+    return table.column(named.get("answers"), NAMES["answers"], "answers", False, used)
 
 
 def _longest(table: Table, used: Collection[str]) -> str | None:
@@ -155,6 +169,8 @@ class Builder:
     groups: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     """Query id -> split, where the table names one."""
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Query id -> its gold answers, where the table has a column of them."""
     notes: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
     """Kind -> the columns of the table that were used."""
@@ -195,6 +211,7 @@ class Builder:
             wrong = [self._document(row, number, own, text) for number, (own, text) in enumerate(others, len(docs))]
             for number, question in enumerate(questions):
                 query = self._query(row, number, question, columns)
+                self._answer(query, row, columns)
                 for doc in docs:
                     self._judge(query, doc, grade)
                 for doc in wrong:
@@ -222,6 +239,7 @@ class Builder:
             docs = dict.fromkeys(doc for place in places or [""] for doc in targets.find(row, place, passages))
             for number, question in enumerate(questions):
                 query = self._query(row, number, question, columns)
+                self._answer(query, row, columns)
                 for doc in docs:
                     self._judge(query, doc, grade)
         self._finish(table)
@@ -237,6 +255,14 @@ class Builder:
             if before != known.get(split, split):
                 raise DataError(f"{row.where}: the question is in split {split!r} here, but was in {before!r} before")
         return query
+
+    def _answer(self, query: str, row: Row, columns: Columns) -> None:
+        """Add the answers of a row. Only an empty list says that there is none; an empty cell says nothing."""
+        if columns.answers is None:
+            return
+        texts = row.texts(columns.answers)
+        if texts or answer_texts(row.cells.get(columns.answers)) == ():
+            self.answers[query] = joined(self.answers.get(query, ()), texts)
 
     def _document(self, row: Row, number: int, title: str, text: str) -> str:
         """Return the id of a document. A text without a title is the one that stands with a title elsewhere."""

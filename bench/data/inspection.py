@@ -45,6 +45,8 @@ class SplitSummary:
     """Grade -> number of judgements."""
     pseudo: int = 0
     """Number of pseudo-queries."""
+    answered: int = 0
+    """Number of queries with gold answers."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _split_summary(dataset: Dataset, split: str) -> SplitSummary:
         most_labels=max(labels, default=0),
         grades={grade: grades.count(grade) for grade in sorted(set(grades))},
         pseudo=sum(is_pseudo(dataset.groups, query) for query in qrels),
+        answered=sum(bool(dataset.answers.get(query)) for query in qrels),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -18,6 +18,7 @@ from bench.data.hub import fetch_hub
 from bench.data.pseudo import is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
 from bench.data.text import normalise
+from bench.data.union import SIGN, union
 from bench.errors import DataError, did_you_mean
 
 _HUB_OPTIONS = ("config", "relevant_from")
@@ -70,7 +71,8 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
 
     Args:
         name: a name of the catalogue, the name of a folder in `data_dir`, a path, or `hub:owner/name`. Options follow
-            a question mark: `pydocs:tune`, `pydocs?size=800`, `scifact?max_length=128`.
+            a question mark: `pydocs:tune`, `pydocs?size=800`, `scifact?max_length=128`. Several of these with a plus
+            between them are their union (`bench.data.union`): `xquad+boolq`.
         data_dir: searched first, before `$BENCH_DATA`, `./datasets`, the user's cache and the network.
 
     Raises:
@@ -86,7 +88,31 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset | Similarit
         raise DataError(f"dataset {name[:200]!r}: {error}") from error
 
 
+def parts_of(name: str, data_dir: Path | None = None) -> list[str]:
+    """Return the names in `a+b`, or the name alone where it is the name of a folder."""
+    if SIGN not in name or is_folder(name) or any(is_dataset(place) for place in search_places(name, None, data_dir)):
+        return [name]
+    return name.split(SIGN)
+
+
 def _load(name: str, data_dir: Path | None) -> Dataset | SimilarityDataset:
+    parts = parts_of(name, data_dir)
+    return _load_one(name, data_dir) if len(parts) == 1 else _load_union(name, parts, data_dir)
+
+
+def _load_union(name: str, parts: Sequence[str], data_dir: Path | None) -> Dataset:
+    if not all(part.strip() for part in parts):
+        raise DataError(f"dataset {name!r}: a name is missing beside {SIGN!r}")
+    loaded = []
+    for part in parts:
+        dataset = _load_one(part.strip(), data_dir)
+        if not isinstance(dataset, Dataset):
+            raise DataError(f"dataset {name!r}: {part} holds sentence pairs, and no corpus to search")
+        loaded.append(dataset)
+    return union(loaded)
+
+
+def _load_one(name: str, data_dir: Path | None) -> Dataset | SimilarityDataset:
     spec = DatasetName.parse(name)
     known = catalogue()
     if spec.name == "hub":

@@ -44,7 +44,8 @@ def assemble(
     else:
         queries, groups = builder.queries, builder.groups
         splits = _named_splits(builder) if builder.splits else split_by_question(builder, seed, shares or SHARES, notes)
-    return Dataset(info, corpus, queries, splits, tuple(notes), groups)
+    answers = {query: texts for query, texts in builder.answers.items() if query in queries}
+    return Dataset(info, corpus, queries, splits, tuple(notes), groups, answers)
 
 
 def _with_pseudo(

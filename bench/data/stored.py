@@ -8,7 +8,9 @@ import sys
 import tempfile
 from abc import abstractmethod
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, overload
 
@@ -109,6 +111,24 @@ class Joined(_Texts):
 
     def _text(self, position: int) -> str:
         return f"{self.titles[position]} {self.bodies[position]}".strip()
+
+
+class Chained(_Texts):
+    """The texts of several sequences, one after the other, read on access."""
+
+    def __init__(self, parts: Sequence[Sequence[str]]) -> None:
+        self.parts = [part for part in parts if len(part)]
+        self._ends = list(accumulate(len(part) for part in self.parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _text(self, position: int) -> str:
+        at = position + len(self) if position < 0 else position
+        if not 0 <= at < len(self):
+            raise IndexError(f"text {position} of {len(self)}")
+        part = bisect_right(self._ends, at)
+        return self.parts[part][at - self._ends[part] + len(self.parts[part])]
 
 
 def is_large(path: Path) -> bool:

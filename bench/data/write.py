@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.data.answers import ANSWERS, write_answers
 from bench.data.beir import HEADER
 from bench.data.dataset import Dataset
 from bench.data.files import named_in_errors
@@ -23,7 +24,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
 
 
 def write_files(dataset: Dataset, folder: Path) -> None:
-    """Write a dataset's files into an existing folder: documents in order, queries and judgements sorted."""
+    """Write a dataset's files into an existing folder: documents in order, the rest sorted by query."""
     corpus = dataset.corpus
     titles = corpus.titles or [""] * len(corpus)
     bodies = corpus.bodies or corpus.texts
@@ -40,6 +41,8 @@ def write_files(dataset: Dataset, folder: Path) -> None:
             stream.write("\t".join(HEADER) + "\n")
             for query, docs in sorted(qrels.items()):
                 stream.writelines(f"{query}\t{doc}\t{grade}\n" for doc, grade in sorted(docs.items()))
+    if dataset.answers:
+        write_answers(dataset.answers, folder / ANSWERS)
     (folder / DESCRIPTION).write_text(description(dataset), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from bench.data.catalogue import catalogue
 from bench.data.dataset import Dataset
 from bench.data.files import expanded
 from bench.data.folders import is_dataset
-from bench.data.locate import DatasetName, load_dataset, search_places
+from bench.data.locate import DatasetName, load_dataset, parts_of, search_places
 from bench.errors import BenchError
 from bench.report.comparison import Comparison
 from bench.report.load import LoadedRun
@@ -55,6 +55,10 @@ def find_texts(run: LoadedRun, comparison: Comparison) -> Texts:
 
 def is_local(name: str, data_dir: Path | None) -> bool:
     """Return whether a dataset can be read without the network."""
+    return all(_is_local(part, data_dir) for part in parts_of(name, data_dir))
+
+
+def _is_local(name: str, data_dir: Path | None) -> bool:
     spec = DatasetName.parse(name)
     if spec.name == "hub":
         return False

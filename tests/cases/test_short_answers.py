@@ -40,11 +40,11 @@ def test_import_says_which_columns_it_used_and_ignored(tmp_path: Path, capsys: A
     source = write_lines(tmp_path / "a.jsonl", rows)
     assert main(["import", str(source), "--out", str(tmp_path / "out")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "columns: query = question; positive = context; not used: id, answer, url" in printed
+    assert "columns: query = question; positive = context; answers = answer; not used: id, url" in printed
     assert "12 rows gave 12 questions with 12 relevant and 0 irrelevant passages; 0 rows were skipped" in printed
     facts = facts_of(source, tmp_path / "json", capsys)
-    assert facts["columns"] == {"query": ["question"], "positive": ["context"]}
-    assert facts["columns_ignored"] == ["id", "answer", "url"] and facts["rows"] == 12 and facts["skipped"] == {}
+    assert facts["columns"] == {"query": ["question"], "positive": ["context"], "answers": ["answer"]}
+    assert facts["columns_ignored"] == ["id", "url"] and facts["rows"] == 12 and facts["skipped"] == {}
 
 
 @pytest.mark.parametrize("source", [path for root in shared("short-answers") for path in root.iterdir()], ids=str)

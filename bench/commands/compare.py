@@ -28,13 +28,14 @@ def main(
     """Print the comparison."""
     from bench.commands._console import emit_json
     from bench.errors import BenchError
-    from bench.evaluation.measures import parse_measure
+    from bench.evaluation.measures import ANSWER_RECALL, parse_measure
     from bench.expression import parse_list
     from bench.report.compare import as_json as plain
     from bench.report.compare import compare_runs, compare_strategies
     from bench.report.load import load_run
 
-    measure = parse_measure(measure).key if measure else None
+    if measure and not measure.startswith(ANSWER_RECALL):
+        measure = parse_measure(measure).key
     names = [str(expression) for expression in parse_list(strategies)] if strategies else []
     if len(folders) == 2 and not names:
         stores = [open_complete(folder, allow_incomplete) for folder in folders]

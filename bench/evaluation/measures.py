@@ -27,10 +27,13 @@ _FAMILIES = {"ndcg": "ndcg_cut", "mrr": "recip_rank", "map": "map_cut", "recall"
 """Our name of a measure with a cut-off k -> trec_eval's name."""
 _DISPLAYED = {
     "ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision", "spearman": "Spearman",
+    "answer_recall": "Answer recall",
 }  # fmt: skip
 _ALIASES = {"rr": "mrr", "ap": "map", "r": "recall", "p": "precision"}
 JUDGED = "Judged@10"
 """The share of the first 10 results that have a judgement, relevant or not (ir_measures)."""
+ANSWER_RECALL = "answer_recall"
+"""The share of queries with an answer among the first k documents (`bench.evaluation.answers`)."""
 _KEY = re.compile(r"([a-z]+)@([1-9][0-9]*)")
 
 
@@ -63,8 +66,11 @@ def parse_measure(name: str) -> Measure:
     Names of ir_measures (`Bpref`, `RBP(p=0.8)`, `nDCG(dcg='exp-log2')@10`) keep that library's spelling.
 
     Raises:
-        BenchError: the name is unknown, or ir_measures lacks the package that computes the measure.
+        BenchError: the name is unknown, ir_measures lacks the package that computes the measure, or it is answer
+            recall, which needs texts.
     """
+    if name.strip().lower().startswith(ANSWER_RECALL):
+        raise BenchError(f"{name}: answer recall needs no naming: it is measured wherever a dataset has answers")
     match = _KEY.fullmatch(name.strip().lower())
     if match is not None:
         family = _ALIASES.get(match[1], match[1])
@@ -134,8 +140,9 @@ class PerQuery:
         return self.values[measure]
 
     def mean(self, measure: str, among: Collection[str] | None = None) -> float:
-        """Return the mean over all queries, or over those in `among`; NaN where there are none."""
+        """Return the mean over all queries with a value, or over those in `among`; NaN where there are none."""
         values = self[measure] if among is None else self[measure][self._mask(among)]
+        values = values[~np.isnan(values)]
         return float(values.mean()) if len(values) else float("nan")
 
     def means(self, among: Collection[str] | None = None) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.data.dataset import Dataset, Qrels
 from bench.errors import BenchError
-from bench.evaluation.measures import JUDGED, PerQuery, evaluate
+from bench.evaluation.measures import ANSWER_RECALL, JUDGED, PerQuery, evaluate
 from bench.evaluation.strata import seen_queries, strata
 from bench.judging.sheet import datasets_of, read_sheet
 from bench.records import CellResult
@@ -105,8 +105,11 @@ def _rescored(run: LoadedRun, store: Store, cell: CellResult, dataset: Dataset, 
     before = dataset.qrels(cell.split)
     together = merged(before, added)
     qrels = {query: together[query] for query in map(str, frame["query"])}
-    measures = [str(column) for column in frame.columns if column not in _OTHER_COLUMNS]
-    scores = evaluate(ranking, qrels, measures)
+    columns = [str(column) for column in frame.columns if column not in _OTHER_COLUMNS]
+    unchanged = [column for column in columns if column.startswith(ANSWER_RECALL)]  # it asks no judgement
+    scores = evaluate(ranking, qrels, [column for column in columns if column not in unchanged])
+    kept = PerQuery.from_frame(frame[["query", *unchanged]])
+    scores = PerQuery(scores.queries, {**scores.values, **kept.values})
     seen = seen_queries(qrels, run.store.train_relevant(cell.fit))
     groups = dict(zip(map(str, frame["query"]), frame["group"], strict=True)) if "group" in frame else {}
     old = cell.metrics[run.primary]

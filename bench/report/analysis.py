@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from bench.evaluation.measures import measure_name
 from bench.report import numbers
 from bench.report.budgets import BudgetCurve, budget_curves
@@ -79,10 +81,11 @@ class Analysis:
 
     def _family(self, comparison: Comparison, labels: list[str], stratum: str, measure: str) -> list[Finding]:
         """Return the tests of candidates against the baseline if it is one of them, else of all their pairs."""
-        if len(labels) < 2 or comparison.n(stratum) < 2:
+        mask = comparison.mask(stratum) & comparison.has_value(measure) if comparison.queries else np.zeros(0)
+        if len(labels) < 2 or mask.sum() < 2:
             return []
-        scores = {label: comparison.scores(label, measure, stratum) for label in labels}
-        known = design(comparison, labels, comparison.mask(stratum))
+        scores = {label: comparison.scores(label, measure)[:, mask] for label in labels}
+        known = design(comparison, labels, mask)
         against = comparison.baseline in labels
         tests = compare_all(scores, comparison.baseline, known) if against else compare_pairs(scores, known)
         post_hoc = not comparison.margin.declared or measure != comparison.primary

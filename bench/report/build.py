@@ -6,6 +6,7 @@ from bench.report.analysis import Analysis
 from bench.report.document import Report
 from bench.report.lacking import banner
 from bench.report.sections import (
+    answers,
     cost,
     data,
     details,
@@ -19,7 +20,7 @@ from bench.report.sections import (
 )
 from bench.report.text import code
 
-SECTIONS = (first_screen, details, quality, significance, cost, forgetting, training, inputs, data, provenance)
+SECTIONS = (first_screen, details, quality, significance, answers, cost, forgetting, training, inputs, data, provenance)
 
 
 def build(analysis: Analysis) -> Report:
@@ -27,5 +28,6 @@ def build(analysis: Analysis) -> Report:
     datasets = sorted({comparison.dataset for comparison in analysis.run.comparisons})
     title = f"Adapting to {', '.join(map(code, datasets))}"
     sections = [module.section(analysis) for module in SECTIONS]
+    sections = [section for section in sections if section.blocks or section.name != "answers"]
     sections[0].blocks[:0] = banner(analysis.run.store)
     return Report(title, sections)

@@ -99,6 +99,8 @@ def compare_runs(
     measure = measure or second.primary
     pairs = []
     for comparison, other in _matched(first, second):
+        if measure not in other.measures:
+            raise unknown("measure", measure, other.measures)
         margin = other.margin
         post_hoc = not margin.declared or comparison.margin != margin or measure != other.primary
         shared = [label for label in comparison.scored if label in other.scored]

@@ -160,10 +160,22 @@ class Comparison:
 
     @cached_property
     def measures(self) -> list[str]:
-        """The measures that every usable cell has, in the order of the records."""
+        """The measures that every usable cell has for every query, in the order of the records."""
+        return [name for name in self.columns if not any(frame[name].isna().any() for frame in self.frames.values())]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The measures that every usable cell has. Answer recall has no value for a query without a gold answer."""
         frames = list(self.frames.values())
         names = [name for name in frames[0].columns if name not in ("group", "seen")] if frames else []
         return [name for name in names if all(name in frame for frame in frames)]
+
+    def has_value(self, measure: str) -> np.ndarray:
+        """Return which queries have a value of a measure in every cell, shape (queries,)."""
+        mask = np.ones(len(self.queries), dtype=bool)
+        for frame in self.frames.values():
+            mask &= frame[measure].notna().to_numpy()
+        return mask
 
     @property
     def recall_cuts(self) -> list[int]:
@@ -181,7 +193,7 @@ class Comparison:
         return int(self.mask(stratum).sum())
 
     def scores(self, label: str, measure: str | None = None, stratum: str = "all") -> np.ndarray:
-        """Return the values of a candidate, shape (usable seeds, queries of the stratum).
+        """Return the values of a candidate, shape (usable seeds, queries of the stratum), NaN where there is none.
 
         Args:
             label: the candidate.
@@ -189,15 +201,16 @@ class Comparison:
             stratum: the queries to return.
         """
         key = measure or self.primary
-        if key not in self.measures:
-            raise unknown("measure", key, self.measures)
+        if key not in self.columns:
+            raise unknown("measure", key, self.columns)
         mask = self.mask(stratum)
         rows = [self.frames[cell.cell][key].to_numpy(dtype=float)[mask] for cell in self.candidates[label].usable]
         return np.array(rows).reshape(len(rows), int(mask.sum()))
 
     def mean(self, label: str, measure: str | None = None, stratum: str = "all") -> float:
-        """Return the mean over seeds and queries; NaN where there are none."""
+        """Return the mean over seeds and over the queries with a value; NaN where there are none."""
         values = self.scores(label, measure, stratum)
+        values = values[~np.isnan(values)]
         return float(values.mean()) if values.size else float("nan")
 
     def macro(self, label: str, stratum: str = "all") -> float:

@@ -19,6 +19,8 @@ from bench.store.store import RANKING
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that spreadsheets take for a formula."""
+_PLAIN_TABLES = ("development-", "answer-recall-", "answer-tests-")
+"""What the names of the tables begin with that are also written as CSV."""
 _UNDETERMINED = "und-Zyyy"
 """Code for an unknown language and script (ISO 639-3, 15924). Without a code, mteb has nothing to average over."""
 MTEB_TASKS: Mapping[str, str] = {
@@ -63,10 +65,10 @@ def _csv(run: LoadedRun, report: Report, out: Path) -> list[Path]:
 
 
 def _tables_as_csv(report: Report, out: Path) -> list[Path]:
-    """Write the tables of development and test gains, numbers unrounded."""
+    """Write the tables of development and test gains, and those on answers, numbers unrounded."""
     paths = []
     for table in report.tables:
-        if table.name.startswith("development-"):
+        if table.name.startswith(_PLAIN_TABLES):
             paths.append(out / f"{table.name}.csv")
             names = [column.name for column in table.columns]
             rows = [[to_plain(cell.text) if cell.value is None else cell.value for cell in row] for row in table.rows]

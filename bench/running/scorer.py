@@ -132,11 +132,17 @@ class Scorer:
         return replace(data, corpus=replace(data.corpus))  # without `positions`, which is large and quickly made again
 
     def unjudged(self) -> Unjudged:
-        """Return the dataset of the cell without its judgements. The scorer keeps no text of the corpus."""
+        """Return the dataset of the cell without its judgements.
+
+        The scorer keeps texts of the corpus only where answers are looked for in them.
+        """
         spec = self._request_of(CellSpec)
         dataset = self._measured(spec)
         unjudged = dataset.unjudged(spec.split)
-        self._judged = dataset if isinstance(dataset, SimilarityDataset) else replace(dataset, corpus=Corpus([], []))
+        if isinstance(dataset, SimilarityDataset) or (isinstance(dataset, Dataset) and dataset.answers):
+            self._judged = dataset
+        else:
+            self._judged = replace(dataset, corpus=Corpus([], []))
         return unjudged
 
     def target(self) -> UnjudgedDataset | UnjudgedPairs:

@@ -96,7 +96,7 @@ class Evaluator(Protocol):
 
         Args:
             observed: from `observe`.
-            dataset: with its judgements. The texts of its corpus are not used.
+            dataset: with its judgements. The texts of its corpus are not used, unless it has answers.
             settings: the same as those of `observe`.
             positives: returns the documents that were positives in training: they make test queries seen.
         """

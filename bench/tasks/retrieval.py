@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.dataset import Dataset, UnjudgedDataset
 from bench.data.templates import template_groups
 from bench.errors import NotApplicableError
+from bench.evaluation.answers import ANSWER_CUTS, answer_recall
 from bench.evaluation.forgetting import forgetting
 from bench.evaluation.measures import JUDGED, PerQuery, evaluate
 from bench.evaluation.strata import seen_queries, strata
@@ -88,6 +89,8 @@ class RetrievalEvaluator:
         """Score the rankings, and split the scores into seen and unseen queries."""
         queries = {query: dataset.queries[query] for query in asked(dataset, settings, observed.limit)}
         scores, ranking = score(observed.ranking, dataset, settings, queries)
+        if dataset.answers and settings.role == TARGET:
+            scores = with_answer_recall(scores, ranking, dataset, settings.top_k)
         # ids of another corpus mean other documents, so on a probe nothing counts as seen
         known = positives() if settings.role == TARGET else ()
         qrels = dataset.qrels(settings.split)
@@ -112,6 +115,18 @@ class RetrievalEvaluator:
             )
         measured.per_query = per_query(scores, dataset.groups or template_groups(queries), seen)
         return measured
+
+
+def with_answer_recall(scores: PerQuery, ranking: Ranking, dataset: Dataset, top_k: int) -> PerQuery:
+    """Return scores with answer recall at every cut-off that rankings reach."""
+    cuts = [k for k in ANSWER_CUTS if k <= top_k]
+    positions, texts = dataset.corpus.positions, dataset.corpus.texts
+
+    def text_of(doc: str) -> str:
+        return texts[positions[doc]] if doc in positions else ""  # a stored run may rank a document of another corpus
+
+    found = answer_recall(ranking, scores.queries, dataset.answers, text_of, cuts) if cuts else {}
+    return PerQuery(scores.queries, {**scores.values, **found})
 
 
 def per_query(scores: PerQuery, groups: Mapping[str, str], seen: Collection[str]) -> pd.DataFrame:

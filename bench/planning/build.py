@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
+from bench.encoders.vectors import ranks_by_vectors
 from bench.errors import BenchError
 from bench.expression import Expression, ExpressionError, parse
 from bench.objectives.base import Objective
@@ -212,6 +213,15 @@ def needs_tokens(config: StrategyConfig, registry: Registry) -> bool:
     if REPRESENTATION not in _fields(type(config)):
         return False
     return registry.representation(parse(getattr(config, REPRESENTATION)).name).needs_tokens
+
+
+def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Registry) -> bool:
+    """Return whether a strategy ranks by one vector a text, and by nothing else."""
+    if not ranks_by_vectors(kind):
+        return False
+    if REPRESENTATION not in _fields(type(config)):
+        return True
+    return registry.representation(parse(getattr(config, REPRESENTATION)).name).single_vector
 
 
 def _innermost(expression: Expression, registry: Registry) -> type[Objective]:

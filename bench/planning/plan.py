@@ -28,6 +28,7 @@ from bench.planning.build import (
     components_of,
     config_of,
     files_of,
+    is_single_vector,
     needs_of,
     needs_tokens,
 )
@@ -238,7 +239,12 @@ class Planner:
         return any(map(self.needs, node.walk()))
 
     def check_representation(self, node: Node) -> None:
-        """Refuse token vectors of a base model that has none."""
+        """Refuse token vectors of a base model that has none, and a composite of vectors around something else."""
+        for component in node.components if self.registry.get(node.root).single_vector_components else ():
+            if not is_single_vector(self.registry.get(component.root), self.hyperparameters(component), self.registry):
+                raise ConfigError(
+                    f"{node.expression} needs one vector a text, and {component.expression} ranks by something else"
+                )
         model = self.model(node.model)
         if needs_tokens(self.hyperparameters(node), self.registry) and not gives_token_vectors(model):
             raise ConfigError(

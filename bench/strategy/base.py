@@ -82,6 +82,8 @@ class Strategy(ABC):
     """The most queries of a probe that it is asked, for strategies that take long over each query. None is all."""
     n_components: ClassVar[int] = 0
     """How many positional components its expression takes."""
+    single_vector_components: ClassVar[bool] = False
+    """Whether its components must represent a text as one vector. Planning refuses others."""
     component_options: ClassVar[tuple[str, ...]] = ()
     """Options that may name a strategy, such as `teacher=hybrid(full)`. The run fits it, and it joins `components`."""
 

@@ -5,24 +5,31 @@
     name       = a strategy, an objective, a `module:Class`, a base model, a dataset, a number, ...
 
 Arguments and options nest, and there may be any number of them: `full(objective=listwise(teacher=rerank(frozen)))`.
-A name that holds spaces or one of `( ) , = ' "` is quoted; a quotation mark inside is written twice. `run:FILE` is
-short for `run(file=FILE)`. What an argument means depends on the strategy in front of it: see `bench.planning`.
+A name that holds spaces or one of `( ) , = ' " { }` is quoted; a quotation mark inside is written twice. `run:FILE` is
+short for `run(file=FILE)`. Braces stand for one expression for each of their items: `lora(r={4,8})` is
+`lora(r=4), lora(r=8)`. What an argument means depends on the strategy in front of it: see `bench.planning`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NoReturn
 
 from bench.errors import BenchError
 
-_TOKEN = re.compile(r"""\s*(?:(?P<quoted>"(?:[^"]|"")*+"|'(?:[^']|'')*+')|(?P<sign>[(),=])|(?P<name>[^\s(),='"]+))""")
-_PLAIN = re.compile(r"""[^\s(),='"]+\Z""")
+_QUOTED = r"""(?P<quoted>"(?:[^"]|"")*+"|'(?:[^']|'')*+')"""
+_TOKEN = re.compile(rf"""\s*(?:{_QUOTED}|(?P<sign>[(),={{}}])|(?P<name>[^\s(),={{}}'"]+))""")
+_PLAIN = re.compile(r"""[^\s(),={}'"]+\Z""")
+_SWEEP_SIGN = re.compile(rf"{_QUOTED}|(?P<sign>[(){{}},])")
 _RUN = "run"
 _RUN_PREFIX = f"{_RUN}:"
 _DEPTH = 50
 """Levels of parentheses that an expression may have."""
+_MOST = 1000
+"""Expressions that braces may stand for."""
 
 
 class ExpressionError(BenchError):
@@ -75,11 +82,45 @@ def parse(text: str) -> Expression:
 
 
 def parse_list(text: str) -> list[Expression]:
-    """Return the expressions that a text holds, separated by commas.
+    """Return the expressions that a text holds, separated by commas. Braces stand for several.
 
     Raises:
-        ExpressionError: one of them cannot be read, or there is none.
+        ExpressionError: one of them cannot be read, there is none, or braces stand for too many.
     """
+    expressions: list[Expression] = []
+    for plain in _without_braces(text):
+        expressions += _plain_list(plain)
+        if len(expressions) > _MOST:
+            raise ExpressionError(f"strategy {text[:40]!r}...: the braces stand for more than {_MOST:,} expressions")
+    return expressions
+
+
+def _without_braces(text: str) -> Iterator[str]:
+    """Yield the text once for each item of its first braces, and so on for the braces that are left."""
+    begin, ends, depth = -1, [], 0
+    for match in _SWEEP_SIGN.finditer(text):
+        sign = match.group("sign")
+        if begin < 0:
+            if sign == "{":
+                begin, ends = match.start(), [match.start()]
+        elif sign in ("(", "{"):
+            depth += 1
+            if depth > _DEPTH:
+                raise ExpressionError(f"strategy {text[:40]!r}...: more than {_DEPTH} levels of brackets")
+        elif sign == "," and depth == 0:
+            ends.append(match.start())
+        elif sign == "}" and depth == 0:
+            ends.append(match.start())
+            for first, last in pairwise(ends):
+                yield from _without_braces(text[:begin] + text[first + 1 : last] + text[match.end() :])
+            return
+        elif sign in (")", "}"):
+            depth -= 1
+    yield text
+
+
+def _plain_list(text: str) -> list[Expression]:
+    """Return the expressions of a text without braces."""
     reader = _Reader(text)
     expressions = [reader.expression()]
     while reader.take(","):

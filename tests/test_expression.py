@@ -162,3 +162,50 @@ def test_any_text_is_an_expression_or_a_mistake_of_the_user(text: str) -> None:
     except BenchError:
         return
     assert parse_list(", ".join(map(str, expressions))) == expressions
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lora(r={4,8})", ["lora(r=4)", "lora(r=8)"]),
+        ("frozen, {lora,full}", ["frozen", "lora", "frozen", "full"]),
+        ("compress({frozen,full}, store={int8,binary})", [
+            "compress(frozen, store=int8)", "compress(frozen, store=binary)",
+            "compress(full, store=int8)", "compress(full, store=binary)",
+        ]),
+        ("compress(x, {store=int8,dimension=64})", ["compress(x, store=int8)", "compress(x, dimension=64)"]),
+        ("{hybrid(lora, method=rrf),rerank({bm25,frozen})}", [
+            "hybrid(lora, method=rrf)", "rerank(bm25)", "rerank(frozen)",
+        ]),
+        ("{lora}", ["lora"]),
+        ("lora(r={4,})", None),
+    ],
+)  # fmt: skip
+def test_braces_stand_for_one_expression_for_each_item(text: str, expected: list[str] | None) -> None:
+    if expected is None:
+        with pytest.raises(ExpressionError):
+            parse_list(text)
+        return
+    assert [str(each) for each in parse_list(text)] == expected
+
+
+def test_braces_in_quotation_marks_are_characters_and_stay_quoted() -> None:
+    (expression,) = parse_list('instruct(prompt="{query, text}")')
+    assert dict(expression.options)["prompt"] == Expression("{query, text}")
+    assert parse(str(expression)) == expression and '"{query, text}"' in str(expression)
+
+
+@pytest.mark.parametrize("text", ["lora(r={4,8)", "{" * 999 + "x" + "}" * 999, "lora(r=4})", "}", "{", "lora{", "{}"])
+def test_braces_that_are_not_closed_or_hold_nothing_are_refused(text: str) -> None:
+    with pytest.raises(ExpressionError):
+        parse_list(text)
+
+
+def test_braces_cannot_stand_for_a_million_expressions() -> None:
+    with pytest.raises(ExpressionError, match="more than 1,000"):
+        parse_list("x(" + ", ".join(f"o{number}={{1,2,3,4,5,6,7,8,9,0}}" for number in range(12)) + ")")
+
+
+def test_several_expressions_are_not_one() -> None:
+    with pytest.raises(ExpressionError, match="not one strategy but 2"):
+        parse("lora(r={4,8})")

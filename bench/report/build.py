@@ -16,18 +16,31 @@ from bench.report.sections import (
     provenance,
     quality,
     significance,
+    storage,
     training,
 )
 from bench.report.text import code
 
-SECTIONS = (first_screen, details, quality, significance, answers, cost, forgetting, training, inputs, data, provenance)
+SECTIONS = (
+    first_screen,
+    details,
+    quality,
+    significance,
+    answers,
+    cost,
+    storage,
+    forgetting,
+    training,
+    inputs,
+    data,
+    provenance,
+)
 
 
 def build(analysis: Analysis) -> Report:
     """Return the report of a run."""
     datasets = sorted({comparison.dataset for comparison in analysis.run.comparisons})
     title = f"Adapting to {', '.join(map(code, datasets))}"
-    sections = [module.section(analysis) for module in SECTIONS]
-    sections = [section for section in sections if section.blocks or section.name != "answers"]
+    sections = [section for module in SECTIONS if (section := module.section(analysis)).blocks]
     sections[0].blocks[:0] = banner(analysis.run.store)
     return Report(title, sections)

@@ -56,6 +56,12 @@ def typical(candidate: Candidate, key: str) -> float | None:
     return median(measured) if measured else None
 
 
+def bytes_per_document(candidate: Candidate) -> float | None:
+    """Return the bytes of a candidate's index for each document; None where it was not measured."""
+    size, documents = typical(candidate, "index_bytes"), max((cell.n_docs for cell in candidate.usable), default=0)
+    return size / documents if size is not None and documents else None
+
+
 def _composed(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> float | None:
     """Return a cost of a candidate and of all its components, as the median over seeds; None if it is unknown.
 

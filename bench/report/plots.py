@@ -16,8 +16,9 @@ from bench.report.budgets import BudgetCurve
 from bench.report.canvas import Plot, canvas, cost_scale, legend, outside, point, room
 from bench.report.colours import MUTED, PAPER, Style, styles
 from bench.report.comparison import Comparison
-from bench.report.costs import cost_of
+from bench.report.costs import bytes_per_document, cost_of
 from bench.report.intervals import focus
+from bench.report.sections.storage import families
 from bench.report.sections.tuning import Group, groups
 from bench.store.studies import Study
 
@@ -51,6 +52,8 @@ def draw(analysis: Analysis) -> Iterator[Plot]:
         if comparison.baseline in comparison.scored:
             yield trade_off(f"trade-off-{number}", analysis, comparison, look)
         yield quality_cost(f"quality-cost-{number}", analysis, comparison, look)
+        if families(analysis, comparison):
+            yield storage(f"storage-{number}", analysis, comparison, look)
         if len(comparison.recall_cuts) > 1:
             yield recall(f"recall-{number}", analysis, comparison, look)
         if any(run.has_curve(comparison.candidates[label]) for label in comparison.scored):
@@ -161,6 +164,35 @@ def quality_cost(
         for axes in panels[: len(shown) : 2]:
             axes.set_ylabel(f"{analysis.measure}, {analysis.queries(comparison)}")
         legend(plot, panels)
+    return plot
+
+
+def storage(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
+    """Return the plot of quality against the bytes a document takes, with a line for each compressed strategy."""
+    head, compressions = comparison.headline, families(analysis, comparison)
+    with canvas(name, 7.5, 4.2) as (plot, (axes,)):
+        sizes: list[float] = []
+        for component, labels in compressions.items():
+            style = look[component]
+            found = [(bytes_per_document(comparison.candidates[each]), each) for each in (component, *labels)]
+            points = sorted((size, comparison.mean(each, stratum=head), each) for size, each in found if size)
+            sizes += [size for size, _, _ in points]
+            axes.plot(
+                [size for size, _, _ in points],
+                [score for _, score, _ in points],
+                color=style.colour,
+                linestyle=style.dash,
+                linewidth=1.2,
+                alpha=0.7,
+            )
+            for size, score, each in points:
+                hint = f"{each}: {numbers.score(score)}, {numbers.count(size)} bytes a document"
+                point(plot, axes, size, score, style, component, hint, large=each == component)
+        cost_scale(axes, sizes, numbers.scaled)
+        axes.set_xlabel("index (bytes a document)")
+        axes.set_ylabel(f"{analysis.measure}, {analysis.queries(comparison)}")
+        axes.set_title(comparison.dataset)
+        legend(plot, [axes])
     return plot
 
 

@@ -55,6 +55,7 @@ class Plant:
     reindex: str = "encode"
     query_ms: float = 12.0
     artifact_bytes: int = 4_000_000
+    index_bytes: int = 7_700_000
     is_ranked: bool = True
     """Whether the records contain rankings."""
     drift: Mapping[str, Any] = field(default_factory=dict)
@@ -173,7 +174,7 @@ class Planter:
                         "train_flops": 4e12 * trained,
                         "artifact_bytes": plant.artifact_bytes,
                         "index_seconds": 31.0,
-                        "index_bytes": 7_700_000,
+                        "index_bytes": plant.index_bytes,
                         "encode_docs_per_second": 160.0,
                         "query_ms_p50": plant.query_ms,
                         "query_ms_p95": plant.query_ms * 1.5,

@@ -10,7 +10,7 @@ from bench.report.analysis import Analysis
 from bench.report.budgets import BudgetCurve
 from bench.report.comparison import Candidate, Comparison
 from bench.report.conclusion import conclusion, labels_used
-from bench.report.costs import cost_of, typical
+from bench.report.costs import bytes_per_document, cost_of, typical
 from bench.report.decision import Decision, decide
 from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
@@ -227,12 +227,6 @@ def _costs(analysis: Analysis, candidate: Candidate) -> list[Cell]:
         Cell(numbers.count(per_document), per_document),
         Cell(numbers.plain(latency), latency),
     ]
-
-
-def bytes_per_document(candidate: Candidate) -> float | None:
-    """Return the bytes of a candidate's index for each document; None where it was not measured."""
-    size, documents = typical(candidate, "index_bytes"), max((cell.n_docs for cell in candidate.usable), default=0)
-    return size / documents if size is not None and documents else None
 
 
 def _verdict(comparison: Comparison, decision: Decision, label: str, finding: Finding | None) -> Cell:

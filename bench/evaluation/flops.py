@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.retrieval.encode import Kind
 
 _SHORT_TEXT = "a"
-_OUTPUTS = ("scores", "token_vectors", "sentence_embedding")
+_OUTPUTS = ("scores", "token_vectors", "term_weights", "sentence_embedding")
 """What a loss may read of a model's output."""
 
 

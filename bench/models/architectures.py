@@ -48,6 +48,8 @@ class Architecture:
     peft_prefix: Literal["works", "ignored", "raises"]
     """What PEFT's prefix tuning does here. It passes `past_key_values`, which some families ignore: the model is then
     silently the base model. ModernBERT raises for a text longer than its window. AdaptBench has its own prefixes."""
+    language_model_head: str
+    """The first layer of the masked-language-model head, as checkpoints that hold the head name it."""
     attends_through: Literal["interface", "own code"] = "interface"
     """Whether attention goes through transformers' attention interface or through the family's own code."""
     position_offset: int = 0
@@ -106,7 +108,7 @@ class Architecture:
                     yield norm
 
 
-def _bert(family: str, position_offset: int = 0) -> Architecture:
+def _bert(family: str, head: str = "cls.predictions.transform", position_offset: int = 0) -> Architecture:
     return Architecture(
         family=family,
         layers="encoder.layer",
@@ -120,14 +122,15 @@ def _bert(family: str, position_offset: int = 0) -> Architecture:
         norms=("attention.output.LayerNorm", "output.LayerNorm"),
         outer_norms=("embeddings.LayerNorm",),
         peft_prefix="works",
+        language_model_head=head,
         position_offset=position_offset,
     )
 
 
 FAMILIES: dict[str, Architecture] = {
     "bert": _bert("bert"),
-    "roberta": _bert("roberta", position_offset=2),
-    "xlm-roberta": _bert("xlm-roberta", position_offset=2),
+    "roberta": _bert("roberta", "lm_head.dense", position_offset=2),
+    "xlm-roberta": _bert("xlm-roberta", "lm_head.dense", position_offset=2),
     "mpnet": Architecture(
         family="mpnet",
         layers="encoder.layer",
@@ -141,6 +144,7 @@ FAMILIES: dict[str, Architecture] = {
         norms=("attention.LayerNorm", "output.LayerNorm"),
         outer_norms=("embeddings.LayerNorm",),
         peft_prefix="ignored",
+        language_model_head="lm_head.dense",
         attends_through="own code",
         position_offset=2,
     ),
@@ -157,6 +161,7 @@ FAMILIES: dict[str, Architecture] = {
         norms=("sa_layer_norm", "output_layer_norm"),
         outer_norms=("embeddings.LayerNorm",),
         peft_prefix="raises",
+        language_model_head="vocab_transform",
     ),
     "modernbert": Architecture(
         family="modernbert",
@@ -171,6 +176,7 @@ FAMILIES: dict[str, Architecture] = {
         norms=("attn_norm", "mlp_norm"),
         outer_norms=("embeddings.norm", "final_norm"),
         peft_prefix="ignored",
+        language_model_head="head.dense",
     ),
 }
 """Architectures by `config.model_type`. RoBERTa and XLM-R use the module names of BERT."""

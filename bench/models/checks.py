@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.errors import ModelError
+from bench.models.architectures import FAMILIES
+from bench.models.info import tensor_names
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _LIBRARY = "sentence_transformers."
@@ -62,6 +64,19 @@ def model_notes(model: ModelFolder) -> list[str]:
 def gives_token_vectors(model: ModelFolder) -> bool:
     """Return whether a base model shows a vector for each token: no endpoint and no static model does."""
     return model.path.is_dir() and _has_transformer(model)
+
+
+def has_language_model_head(model: ModelFolder) -> bool:
+    """Return whether a checkpoint may hold a masked-language-model head.
+
+    True for a family that is not known: loading the head decides.
+    """
+    folder = _transformer_folder(model)
+    family = FAMILIES.get(str(_mapping(folder / "config.json").get("model_type")))
+    if family is None:
+        return True
+    names = (name for path in folder.glob("*.safetensors") for name in tensor_names(path))
+    return any(name.startswith(f"{family.language_model_head}.") for name in names)
 
 
 def require_loadable(model: ModelFolder) -> None:

@@ -97,6 +97,11 @@ def _parameters(folder: Path) -> int:
     )
 
 
+def tensor_names(path: Path) -> list[str]:
+    """Return the names of the tensors in a safetensors file."""
+    return [name for name in _header(path) if name != "__metadata__"]
+
+
 def _header(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
         return dict(json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0])))

@@ -208,11 +208,11 @@ def _check_representation(objective: type[Objective], representation: str) -> No
         )
 
 
-def needs_tokens(config: StrategyConfig, registry: Registry) -> bool:
-    """Return whether the representation of a strategy reads the vectors of tokens."""
+def representation_of(config: StrategyConfig, registry: Registry) -> type[Representation] | None:
+    """Return the class of a strategy's representation; None where it has none."""
     if REPRESENTATION not in _fields(type(config)):
-        return False
-    return registry.representation(parse(getattr(config, REPRESENTATION)).name).needs_tokens
+        return None
+    return registry.representation(parse(getattr(config, REPRESENTATION)).name)
 
 
 def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Registry) -> bool:

@@ -19,7 +19,7 @@ from bench.data.locate import load_dataset
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
-from bench.models.checks import gives_token_vectors, model_notes
+from bench.models.checks import gives_token_vectors, has_language_model_head, model_notes
 from bench.models.locate import base_model
 from bench.planning.build import (
     axis_versions,
@@ -30,7 +30,7 @@ from bench.planning.build import (
     files_of,
     is_single_vector,
     needs_of,
-    needs_tokens,
+    representation_of,
 )
 from bench.planning.counterpart import around_frozen
 from bench.planning.naming import distinct_names
@@ -239,17 +239,26 @@ class Planner:
         return any(map(self.needs, node.walk()))
 
     def check_representation(self, node: Node) -> None:
-        """Refuse token vectors of a base model that has none, and a composite of vectors around something else."""
+        """Refuse what the base model does not show, and a composite of vectors around something else."""
         for component in node.components if self.registry.get(node.root).single_vector_components else ():
             if not is_single_vector(self.registry.get(component.root), self.hyperparameters(component), self.registry):
                 raise ConfigError(
                     f"{node.expression} needs one vector a text, and {component.expression} ranks by something else"
                 )
         model = self.model(node.model)
-        if needs_tokens(self.hyperparameters(node), self.registry) and not gives_token_vectors(model):
+        representation = representation_of(self.hyperparameters(node), self.registry)
+        if representation is None:
+            return
+        if representation.needs_tokens and not gives_token_vectors(model):
             raise ConfigError(
                 f"{node.expression} compares the vectors of tokens, and model {model.name!r} shows none: it is behind "
                 "an endpoint, or static"
+            )
+        if representation.needs_language_model and not has_language_model_head(model):
+            raise ConfigError(
+                f"{node.expression} weighs terms by a masked-language-model head, and the files of model "
+                f"{model.name!r} hold no weights of one. A head that is drawn at random gives nonsense. Give --model a "
+                "checkpoint with its head, such as a pretrained BERT or a SPLADE model"
             )
 
     def inputs(self, node: Node) -> list[str]:

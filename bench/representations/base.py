@@ -92,6 +92,8 @@ class Representation(ABC):
     """Whether documents keep the base model's representation, so that its index stays and they get no gradient."""
     needs_tokens: ClassVar[bool] = False
     """Whether it reads the vectors of tokens. Planning refuses base models without any: endpoints, static models."""
+    needs_language_model: ClassVar[bool] = False
+    """Whether it reads the masked-language-model head. Planning refuses checkpoints that do not hold its weights."""
     reindex: ClassVar[Reindex] = "encode"
     """What a corpus that was indexed with the base model needs."""
 
@@ -144,6 +146,15 @@ class Representation(ABC):
     def pair_scores(self, queries: Any, documents: Any) -> torch.Tensor:
         """Return the score of each query and the document at the same position (n,), with gradients."""
         return self.scores(queries, documents).diagonal()
+
+    def penalty(self, queries: Any, documents: Any) -> torch.Tensor | None:
+        """Return what a batch adds to any objective's loss, a scalar with gradients: a regularisation of its texts.
+
+        Args:
+            queries: representations of the batch's queries.
+            documents: representations of all its documents.
+        """
+        return None
 
     def encoder(self, model: SentenceTransformer, resources: Resources, fingerprint: str | None) -> TextEncoder:
         """Return what encodes with an adapted model.

@@ -96,7 +96,9 @@ class ScoreLoss(nn.Module):
         batch = ScoredBatch(
             self.representation, self._represent(queries, "query"), represented, self.temperature, labels, guide
         )
-        return self.objective.loss(batch)
+        penalty = self.representation.penalty(batch.queries, concatenate(represented))
+        loss = self.objective.loss(batch)
+        return loss if penalty is None else loss + penalty
 
     def _represent(self, column: Features, kind: Kind) -> Any:
         rows = len(column["input_ids"])

@@ -171,6 +171,10 @@ class DifferentiableScores(Protocol):
         """Return the score of each query and the document at the same position (n,), with gradients."""
         ...
 
+    def penalty(self, queries: Any, documents: Any) -> torch.Tensor | None:
+        """Return what a batch adds to the loss, a scalar with gradients; None adds nothing."""
+        ...
+
 
 class LossOnScores(Protocol):
     """An objective, as the loss module sees it."""

@@ -57,7 +57,7 @@ class FullMerge(EncoderStrategy):
 
         model, resources = self.model, self.resources
         with resources.meter.excluded():  # it may have to be loaded
-            base = dict(BaseEncoder(None, resources, (), self.representation).encoder.model.named_parameters())
+            base = dict(BaseEncoder(None, resources, (), self.representation).assembled().named_parameters())
         tuned = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
         def mix(share: float) -> None:

@@ -20,6 +20,7 @@ from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
     import numpy as np
+    from sentence_transformers import SentenceTransformer
 
 
 class BaseEncoder(Strategy):
@@ -48,14 +49,17 @@ class BaseEncoder(Strategy):
 
     @property
     def encoder(self) -> Any:
-        """The base model's encoder, or what represents texts with it where they are more than one vector."""
-        if self.representation.single_vector:
+        """The base model's encoder, or what represents texts with it where that is no sentence embedding of its own."""
+        if self.representation.starts_at_base:
             return self.resources.encoder
         if self._encoder is None:
-            towers = [self.resources.model.load(self.resources.device) for _ in range(self.representation.n_towers)]
-            model = self.representation.assemble(towers)
-            self._encoder = self.representation.encoder(model, self.resources, None)
+            self._encoder = self.representation.encoder(self.assembled(), self.resources, None)
         return self._encoder
+
+    def assembled(self) -> SentenceTransformer:
+        """Return a fresh untrained model of the representation, made of copies of the base model."""
+        towers = [self.resources.model.load(self.resources.device) for _ in range(self.representation.n_towers)]
+        return self.representation.assemble(towers)
 
     def fit(self, data: TrainingData, budget: Budget, seed: int) -> FitReport:
         """Train nothing. A representation may add something to the base model."""

@@ -20,7 +20,7 @@ _NAMED = 3
 
 
 def plain_encoder(
-    resources: Resources, model: SentenceTransformer, name: str, *, foldable: bool, query_side: bool
+    resources: Resources, model: SentenceTransformer, name: str, *, foldable: bool
 ) -> SentenceTransformer:
     """Return a fresh base model with the weights of an adapted model, whose attachment is folded into them.
 
@@ -29,7 +29,6 @@ def plain_encoder(
         model: the adapted model, folded.
         name: of the strategy, for messages.
         foldable: whether the method folds its attachment.
-        query_side: whether documents keep the base model. The result then has two routes.
 
     Raises:
         NotApplicableError: something was added that cannot be folded into the base model's own weights.
@@ -55,20 +54,22 @@ def plain_encoder(
     with torch.no_grad():
         for parameter_name, tensor in own.items():
             tensor.copy_(folded[parameter_name])
-    if not query_side:
-        return base
+    return base
+
+
+def routed(queries: SentenceTransformer, documents: SentenceTransformer) -> SentenceTransformer:
+    """Return one model with a route for queries and another one for documents, by the library's own module."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
-    documents = plain_base(resources)
-    router = Router.for_query_document(query_modules=list(base), document_modules=list(documents))
+    router = Router.for_query_document(query_modules=list(queries), document_modules=list(documents))
     return SentenceTransformer(
         modules=[router],
         device="cpu",
-        prompts=base.prompts,
-        default_prompt_name=base.default_prompt_name,
-        similarity_fn_name=base.similarity_fn_name,
-        truncate_dim=base.truncate_dim,
+        prompts=queries.prompts,
+        default_prompt_name=queries.default_prompt_name,
+        similarity_fn_name=queries.similarity_fn_name,
+        truncate_dim=queries.truncate_dim,
     ).eval()
 
 

@@ -22,7 +22,7 @@ from bench.budget import Budget
 from bench.data.dataset import Corpus, Pair, TrainingData
 from bench.encoders.artefact import load_trained, save_trained
 from bench.encoders.base import BaseEncoder
-from bench.encoders.plain import plain_encoder
+from bench.encoders.plain import plain_base, plain_encoder, routed
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import freeze_unreachable
 from bench.models.length import share_read
@@ -157,21 +157,34 @@ class EncoderStrategy(Strategy):
     def model(self) -> SentenceTransformer:
         """The adapted model. Before `fit` or `load`, a fresh one with its attachment."""
         if self._model is None:
-            self._towers = tuple(self._tower() for _ in range(self.representation.n_towers))
+            self._towers = tuple(map(self._tower, range(self.representation.n_towers)))
             model = self.representation.assemble(self._towers)
             if self.start is not None:
                 _continue(model, self.start.model)
-            freeze_unreachable(model)
+            for each in (*self._towers, model):
+                freeze_unreachable(each)
             self._model = model
         return self._model
 
-    def _tower(self) -> SentenceTransformer:
+    @property
+    def towers(self) -> tuple[SentenceTransformer, ...]:
+        """The copies of the base model, each with its attachment, that `model` is made of."""
+        assert self.model is not None
+        return self._towers
+
+    def _tower(self, number: int) -> SentenceTransformer:
         """Return a copy of the base model, or of the start with its attachment folded in, with this attachment."""
         tower = self.resources.model.load(self.resources.device)
         if next(tower.parameters(), None) is None:
             raise NotApplicableError(f"{self.name} changes weights, and {self.resources.model.name} shows none")
         if self.start is not None and not self._continues(self.start):
-            tower = self.start.to_sentence_transformer().to(self.resources.device)
+            started = self.start.plain_towers()
+            if len(started) > self.representation.n_towers:
+                raise NotApplicableError(
+                    f"{self.name} continues one encoder, and {self.start.name} has one for queries and one for "
+                    "documents: add representation=untied"
+                )
+            tower = started[number % len(started)].to(self.resources.device)
         tower.requires_grad_(False)
         return self.attach(tower).to(self.resources.device)  # a method may add its modules on the CPU
 
@@ -282,20 +295,26 @@ class EncoderStrategy(Strategy):
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model with the attachment folded into its weights.
 
-        Where documents keep the base model's vectors, the result has two routes.
+        Where queries and documents have encoders of their own, the result has two routes.
+        """
+        towers = self.plain_towers()
+        if self.representation.documents_by_base:
+            towers.append(plain_base(self.resources))
+        return towers[0] if len(towers) == 1 else routed(*towers)
+
+    def plain_towers(self) -> list[SentenceTransformer]:
+        """Return the base model with the attachment folded into its weights, for each tower.
+
+        Raises:
+            NotApplicableError: a text is no single vector, or the attachment adds modules.
         """
         if not self.representation.single_vector:
             raise NotApplicableError(
                 f"{self.name} represents texts as {self.representation.name}, which is no plain sentence embedding"
             )
+        foldable = type(self).fold is not EncoderStrategy.fold
         with self.merged():
-            return plain_encoder(
-                self.resources,
-                self.model,
-                self.name,
-                foldable=type(self).fold is not EncoderStrategy.fold,
-                query_side=self.representation.documents_by_base,
-            )
+            return [plain_encoder(self.resources, tower, self.name, foldable=foldable) for tower in self.towers]
 
     def save(self, folder: Path) -> None:
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""

@@ -93,11 +93,16 @@ class BaseModel:
         now = BaseModel(self.name, self.path, self.pooling)
         if self._stamps != now._stamps and fingerprint != now.fingerprint:
             raise ModelError(f"model {self.name!r} at {self.path} changed while it was in use: run again")
-        if model.truncate_dim is not None:
-            model.register_forward_hook(_truncate)
+        truncate_vectors(model)
         if self.pooling is not None:
             _set_pooling(model, self.pooling)
         return model.eval()
+
+
+def truncate_vectors(model: SentenceTransformer) -> None:
+    """Have a model cut its vectors to its own `truncate_dim`, where it has one."""
+    if model.truncate_dim is not None:
+        model.register_forward_hook(_truncate)
 
 
 def _truncate(model: SentenceTransformer, args: object, features: dict[str, Any]) -> dict[str, Any]:

@@ -62,12 +62,13 @@ class Contrastive(Objective):
         settings: TrainingSettings,
         detached: Callable[[], AbstractContextManager[None]],
     ) -> nn.Module:
-        """Return the library's loss where a text is one vector, else the loss on scores.
+        """Return the library's loss where a text is one vector whatever its kind, else the loss on scores.
 
         With `mini_batch` the library computes the same gradient in pieces (GradCache, Gao et al., 2021). Several
         devices gather their negatives.
         """
-        if not representation.single_vector or representation.documents_by_base:
+        sided = representation.documents_by_base or representation.n_towers > 1
+        if sided or not representation.single_vector:
             return super().loss_module(model, representation, settings, detached)
         import torch
         from sentence_transformers.sentence_transformer.losses import (

@@ -88,6 +88,8 @@ class Representation(ABC):
     """How many copies of the base model it takes. The method is attached to each of them."""
     single_vector: ClassVar[bool] = False
     """Whether a text is one vector, compared by the model's own similarity."""
+    starts_at_base: ClassVar[bool] = False
+    """Whether an untrained model represents texts as the base model's sentence embedding."""
     documents_by_base: ClassVar[bool] = False
     """Whether documents keep the base model's representation, so that its index stays and they get no gradient."""
     needs_tokens: ClassVar[bool] = False

@@ -26,6 +26,7 @@ class Single(Representation):
     name = "single"
     summary = "one vector a text, compared as the base model was trained"
     single_vector = True
+    starts_at_base = True
 
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> torch.Tensor:
         """Return the embeddings (n, d), of unit length where the model compares by cosine."""

@@ -150,6 +150,11 @@ class DifferentiableScores(Protocol):
         ...
 
     @property
+    def n_towers(self) -> int:
+        """How many copies of the base model there are; with two, a text's kind decides which one encodes it."""
+        ...
+
+    @property
     def documents_by_base(self) -> bool:
         """Whether documents keep the base model's representation, so that no gradient flows through them."""
         ...

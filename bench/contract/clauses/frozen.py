@@ -34,7 +34,9 @@ def base_tensors(evidence: Evidence) -> str:
     if not isinstance(strategy, EncoderStrategy):
         return ""
     base, kept = evidence.base_digests, set(frozen_digests(strategy.model).values())
-    trainable = {plain_name(name) for name, p in strategy.model.named_parameters() if p.requires_grad}
+    trainable = {
+        plain_name(name) for tower in strategy.towers for name, p in tower.named_parameters() if p.requires_grad
+    }
     lost = sorted(name for name, digest in base.items() if name not in trainable and digest not in kept)
     if lost:
         raise Violation(

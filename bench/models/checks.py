@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from bench.errors import ModelError
 from bench.models.architectures import FAMILIES
-from bench.models.info import tensor_names
+from bench.models.weight_files import tensor_names
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _LIBRARY = "sentence_transformers."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
+from bench.models.weight_files import header
 
 if TYPE_CHECKING:
     from bench.models.base import BaseModel
@@ -92,19 +93,9 @@ def _parameters(folder: Path) -> int:
     return sum(
         prod(tensor["shape"])
         for path in folder.rglob("*.safetensors")
-        for name, tensor in _header(path).items()
+        for name, tensor in header(path).items()
         if name != "__metadata__" and tensor["dtype"].startswith(("F", "BF"))
     )
-
-
-def tensor_names(path: Path) -> list[str]:
-    """Return the names of the tensors in a safetensors file."""
-    return [name for name in _header(path) if name != "__metadata__"]
-
-
-def _header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        return dict(json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0])))
 
 
 def _licence(folder: Path) -> str:

@@ -66,4 +66,4 @@ class _Pair(nn.Module):
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
         for module in (self.query, self.document):
-            module.max_seq_length = value  # type: ignore[assignment]
+            module.max_seq_length = value

@@ -83,30 +83,23 @@ def test_the_loss_is_that_of_two_encoders(
     pairs = tiny_training.pairs[:5]
     strategy = build("full(representation=untied)", tiny_resources(tiny_bert))
     tied = build("full", tiny_resources(tiny_bert))
-    columns = [
-        strategy.model.preprocess([p.query for p in pairs]),
-        strategy.model.preprocess([p.document for p in pairs]),
-    ]
+    texts = [pair.query for pair in pairs], [pair.document for pair in pairs]
+    columns = [strategy.model.preprocess(column) for column in texts]
     own, library = (each.loss(each.resources.training) for each in (strategy, tied))
     assert isinstance(own, ScoreLoss) and not isinstance(library, ScoreLoss)
     strategy.model.eval()
     loss = own([dict(each) for each in columns])
-    assert float(loss) == pytest.approx(float(library([dict(each) for each in columns], None)), rel=1e-5)
+    shared = library([dict(each) for each in columns], None)
+    assert float(loss.detach()) == pytest.approx(float(shared.detach()), rel=1e-5)
     loss.backward()
-    queries, documents = strategy.towers
+    shared.backward()
+    queries, documents = (dict(tower.named_parameters()) for tower in strategy.towers)
     for name, parameter in tied.model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        both = [dict(tower.named_parameters())[name].grad for tower in (queries, documents)]
-        assert all(gradient is not None for gradient in both), name
-    with torch.no_grad():
-        expected = torch.nn.functional.cross_entropy(
-            queries(dict(columns[0]))["sentence_embedding"]
-            @ documents(dict(columns[1]))["sentence_embedding"].T
-            / 0.05,
-            torch.arange(5),
-        )
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+        if parameter.requires_grad:  # one encoder of both sides gets the sum of the two gradients
+            total = queries[name].grad + documents[name].grad
+            torch.testing.assert_close(total, parameter.grad, atol=1e-5, rtol=1e-3)
+    name = "0.model.encoder.layer.1.output.dense.weight"
+    assert (queries[name].grad - documents[name].grad).abs().max() > 1e-3
 
 
 def test_search_takes_each_side_by_its_encoder_and_the_cache_keeps_them_apart(

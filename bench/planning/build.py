@@ -219,9 +219,8 @@ def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Reg
     """Return whether a strategy ranks by one vector a text, and by nothing else."""
     if not ranks_by_vectors(kind):
         return False
-    if REPRESENTATION not in _fields(type(config)):
-        return True
-    return registry.representation(parse(getattr(config, REPRESENTATION)).name).single_vector
+    representation = representation_of(config, registry)
+    return representation is None or representation.single_vector
 
 
 def _innermost(expression: Expression, registry: Registry) -> type[Objective]:

@@ -29,7 +29,11 @@ _COLUMNS = {
 
 def _column_options(function: Any) -> Any:
     """Add an option for each column of a table."""
-    column = partial(option, metavar="COLUMN", section="Columns (found by their usual names unless you name them)")
+    column = partial(
+        option,
+        metavar="COLUMN",
+        section="Columns (found by their usual names unless you name them; none: there is no such column)",
+    )
     return reduce(lambda done, name: column(f"--{name}", help=_COLUMNS[name])(done), reversed(_COLUMNS), function)
 
 

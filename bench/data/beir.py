@@ -18,7 +18,7 @@ from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
 from bench.data.files import cache_folder
 from bench.data.lines import find_file, read_lines, read_objects
 from bench.data.stored import Joined, StoredTexts, is_large
-from bench.data.text import without_surrogates
+from bench.data.text import is_blank, without_surrogates
 from bench.errors import DataError, did_you_mean
 
 HEADER = ("query-id", "corpus-id", "score")
@@ -172,7 +172,7 @@ def _note_damaged(path: Path, damaged: Sequence[int], warnings: list[str]) -> No
 
 
 def _text(path: Path, number: int, row: Mapping[str, Any], key: str, damaged: list[int], needed: bool = True) -> str:
-    """Return a text field, and note its line where it has unpaired surrogates. A null counts as empty."""
+    """Return a text field, and note its line where it has unpaired surrogates. A null or a blank counts as empty."""
     if key not in row and needed:
         hint = did_you_mean(key, row) or "."
         raise DataError(f"{path}:{number}: no {key!r}{hint} Fields: {', '.join(sorted(row)) or 'none'}.")
@@ -184,7 +184,7 @@ def _text(path: Path, number: int, row: Mapping[str, Any], key: str, damaged: li
     text = without_surrogates(value)
     if text != value:
         damaged.append(number)
-    return text
+    return "" if is_blank(text) else text
 
 
 def _at_lines(numbers: Sequence[int]) -> str:
@@ -310,6 +310,6 @@ def whole_grade(value: Any) -> int | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    if isinstance(value, str) and not value.isascii():
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
         return None
     return int(number) if math.isfinite(number) and number == int(number) and abs(number) < MAX_GRADE else None

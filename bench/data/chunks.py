@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.data.scripts import UNSPACED
+from bench.data.text import is_blank
 from bench.errors import DataError
 
 SUFFIXES = (".md", ".markdown", ".mdx", ".txt", ".text", ".rst")
@@ -112,7 +113,7 @@ def _sections(text: str, suffix: str) -> tuple[str, list[tuple[list[str], str]]]
     start = 0
     for line, length, level, heading in [*marks, (len(lines), 0, 0, "")]:
         body = "\n".join(lines[start:line]).strip()
-        if body:
+        if not is_blank(body):
             sections.append(([name for _, name in open_headings], body))
         open_headings = [(other, name) for other, name in open_headings if other < level]
         open_headings.append((level, heading))
@@ -177,7 +178,7 @@ def _split(body: str, suffix: str, max_words: int) -> list[str]:
     for pattern, replacement in _MARKUP:
         body = pattern.sub(replacement, body)
     splitter = (TextSplitter if suffix in _PLAIN_TEXT else MarkdownSplitter).from_callback(count_words, max_words)
-    return [piece.strip("\n") for block in _blocks(body) for piece in splitter.chunks(block)]
+    return [piece.strip("\n") for block in _blocks(body) for piece in splitter.chunks(block) if not is_blank(piece)]
 
 
 def _blocks(body: str) -> Iterator[str]:

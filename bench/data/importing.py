@@ -15,7 +15,7 @@ from typing import Any
 from bench.data.answers import answer_texts, joined
 from bench.data.chunks import Chunk
 from bench.data.dataset import Corpus
-from bench.data.tables import Row, Table, is_null, plain_name
+from bench.data.tables import Passage, Row, Table, is_null, plain_name
 from bench.data.text import REPLACEMENT, normalise
 from bench.errors import DataError, did_you_mean
 
@@ -29,7 +29,7 @@ NAMES = {
         "pos", "gold_passage",
     ),
     "negative": ("negative", "hard_negative", "negatives", "neg"),
-    "score": ("score", "label", "relevance", "grade", "rating"),
+    "score": ("score", "label", "relevance", "grade", "rating", "labels", "is_selected", "is_relevant"),
     "title": ("title", "heading"),
     "group": ("group", "source", "category", "topic", "template"),
     "split": ("split", "fold", "subset"),
@@ -145,8 +145,8 @@ def _answers_column(table: Table, named: Mapping[str, str | None], used: Collect
 
 def _longest(table: Table, used: Collection[str]) -> str | None:
     """Return the column with the longest texts of those that may hold the passage; None where there is none."""
-    by_name = {plain_name(column): column for column in table.columns if column not in used}
-    candidates = [by_name[name] for name in _PASSAGES if name in by_name]
+    free = [column for column in table.columns if column not in used]
+    candidates = [column for name in _PASSAGES for column in free if plain_name(column) == name]
     if len(candidates) < 2:
         return next(iter(candidates), None)
     rows = list(islice(table.rows(), _LOOKED_AT))
@@ -196,8 +196,13 @@ class Builder:
         for doc, text in table.documents.items():
             self._ids.setdefault(text, {}).setdefault("", doc)
             self.documents.setdefault(doc, ("", text))
+        scored = any(not _is_missing(row, columns.score) for row in table.rows()) if columns.score else False
+        keys: dict[str, None] = {}
         for row in table.rows():
             self.rows += 1
+            for column in (columns.query, columns.positive, *columns.positives, *columns.negatives):
+                if column is not None:
+                    keys.update(dict.fromkeys(f"{column}.{key}" for key in sorted(row.unused_keys(column))))
             questions = row.texts(columns.query)
             positives = [
                 passage for column in (columns.positive, *columns.positives) for passage in row.passages(column)
@@ -205,17 +210,25 @@ class Builder:
             if not questions or not positives:
                 self.skipped["without a question" if not questions else "without a passage"] += 1
                 continue
-            grade, title = _grade(row, columns.score, relevant_from), row.text(columns.title)
-            docs = [self._document(row, number, own or title, text) for number, (own, text) in enumerate(positives)]
+            grades, title = _grades(row, columns.score, relevant_from, positives, scored), row.text(columns.title)
+            if not grades:
+                self.skipped["without a score"] += 1
+                continue
+            docs = [
+                self._document(row, number, each.title or title, each.text) for number, each in enumerate(positives)
+            ]
             others = [each for column in columns.negatives for each in row.passages(column)]
-            wrong = [self._document(row, number, own, text) for number, (own, text) in enumerate(others, len(docs))]
+            wrong = [
+                self._document(row, number, each.title, each.text) for number, each in enumerate(others, len(docs))
+            ]
             for number, question in enumerate(questions):
                 query = self._query(row, number, question, columns)
                 self._answer(query, row, columns)
-                for doc in docs:
+                for doc, grade in zip(docs, grades, strict=True):
                     self._judge(query, doc, grade)
                 for doc in wrong:
                     self._judge(query, doc, 0)
+        self.ignored += keys
         self._finish(table)
 
     def read_pointers(
@@ -228,6 +241,7 @@ class Builder:
         """
         self._note_columns(table, columns)
         targets = _Targets(chunks)
+        scored = any(not _is_missing(row, columns.score) for row in table.rows()) if columns.score else False
         for row in table.rows():
             self.rows += 1
             questions, places = row.texts(columns.query), row.texts(columns.target)
@@ -235,7 +249,10 @@ class Builder:
             if not questions or not (places or passages):
                 self.skipped["without a question" if not questions else "without a document or passage"] += 1
                 continue
-            grade = _grade(row, columns.score, relevant_from)
+            if scored and _is_missing(row, columns.score):
+                self.skipped["without a score"] += 1
+                continue
+            grade = _grade(row, row.cells.get(columns.score), relevant_from) if scored and columns.score else 1
             docs = dict.fromkeys(doc for place in places or [""] for doc in targets.find(row, place, passages))
             for number, question in enumerate(questions):
                 query = self._query(row, number, question, columns)
@@ -250,7 +267,7 @@ class Builder:
         if group := row.text(columns.group):
             self.groups.setdefault(query, group)
         if split := row.text(columns.split).casefold():
-            known = {"validation": "dev", "valid": "dev", "val": "dev"}
+            known = {"validation": "dev", "valid": "dev", "val": "dev", "training": "train", "testing": "test"}
             before = self.splits.setdefault(query, known.get(split, split))
             if before != known.get(split, split):
                 raise DataError(f"{row.where}: the question is in split {split!r} here, but was in {before!r} before")
@@ -291,9 +308,19 @@ class Builder:
         Raises:
             DataError: no passage is relevant to any question.
         """
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
         if self.skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
             self.notes.append(f"{table.path.name}: {self.skipped.total()} rows were skipped: {reasons}")
+        for what, texts in (
+            ("passages", [text for _, text in self.documents.values()]),
+            ("questions", [*self.queries.values()]),
+        ):
+            bare = [text for text in texts if not any(sign.isalpha() for sign in text)]
+            if 2 * len(bare) > len(texts):
+                self.notes.append(
+                    f"{table.path.name}: {len(bare)} of {len(texts)} {what} hold no letter, such as {bare[0][:40]!r}: "
+                    "ids, numbers or dates are no texts"
+                )
         damaged = sum(REPLACEMENT in text for text in self.queries.values())
         damaged += sum(REPLACEMENT in text for _, text in self.documents.values())
         if damaged:
@@ -301,7 +328,12 @@ class Builder:
                 f"{table.path.name}: {damaged} texts hold the sign U+FFFD, which stands for a damaged character"
             )
         if len(self.unanswered) == len(self.judged):
-            raise DataError(f"{table.path}: no row holds a question and a passage that is relevant to it")
+            used = "; ".join(f"{kind} = {', '.join(names)}" for kind, names in self.columns.items())
+            ignored = f"; not used: {', '.join(self.ignored)}" if self.ignored else ""
+            raise DataError(
+                f"{table.path}: no row holds a question and a passage that is relevant to it"
+                f"{f' (skipped: {reasons})' if reasons else ''}. Columns: {used}{ignored}"
+            )
 
     @property
     def unanswered(self) -> set[str]:
@@ -316,15 +348,74 @@ class Builder:
         return Corpus(list(self.documents), texts, titles if titled else None, bodies if titled else None)
 
 
-def _grade(row: Row, column: str | None, relevant_from: float | None) -> int:
-    """Return the grade of a row. Without a score it is 1."""
+def _is_missing(row: Row, column: str | None) -> bool:
+    """Whether a row has no score. Where other rows have one, it is not judged."""
     value = row.cells.get(column) if column is not None else None
-    if value is None or (isinstance(value, str) and is_null(value.strip())):
-        return 1
+    return value is None or value != value or (isinstance(value, str) and is_null(value.strip()))
+
+
+def _grades(
+    row: Row, column: str | None, relevant_from: float | None, passages: Sequence[Passage], scored: bool
+) -> list[int]:
+    """Return the grade of each passage of a row: by its own label, else by the row's score, else 1.
+
+    Returns:
+        As many grades as passages, or none where the row lacks the score that other rows have.
+
+    Raises:
+        DataError: a list of scores is not as long as the list of passages.
+    """
+    own = [passage.label for passage in passages]
+    if all(label is not None for label in own):
+        return [_grade(row, label, relevant_from) for label in own]
+    if not scored or column is None:
+        return [1] * len(passages)
+    if _is_missing(row, column):
+        return []
+    value = row.cells[column]
+    scores = _list_of_scores(value)
+    if scores is not None and len(scores) != len(passages):
+        raise DataError(f"{row.where}: {len(scores)} scores in {column!r} for {len(passages)} passages")
+    return [_grade(row, score, relevant_from) for score in scores or [value] * len(passages)]
+
+
+def _list_of_scores(value: object) -> list[Any] | None:
+    """Return the items of a list of scores, which may be written as text."""
+    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
+        return value.strip()[1:-1].replace(",", " ").split()
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+
+
+def _number(value: Any) -> float | None:
+    """Return a score as a number, or None where it is none. A word may stand for 1 or 0."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.casefold() in _WORDS:
+            return _WORDS[text.casefold()]
+        return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) and not _THOUSANDS.fullmatch(text) else None
     try:
-        score = float(value) if not isinstance(value, str) else float(value.strip().replace(",", "."))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{row.where}: score {_shown(value)} is not a number") from error
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _grade(row: Row, value: Any, relevant_from: float | None) -> int:
+    """Return the grade of a score.
+
+    Raises:
+        DataError: it is not a number, or not whole where no threshold is given.
+    """
+    score = _number(value)
+    if score is None:
+        thousands = isinstance(value, str) and _THOUSANDS.fullmatch(value.strip())
+        hint = "; the comma may mean thousands or decimals" if thousands else ""
+        raise DataError(f"{row.where}: score {_shown(value)} is not a number{hint}. --score names another column, and "
+                        "--score none says that there is none")  # fmt: skip
     if relevant_from is not None:
         return int(score >= relevant_from)
     if not math.isfinite(score) or score != int(score) or abs(score) >= _MOST:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.data.lines import read_content
 from bench.errors import DataError
 
 Rows = list[dict[str, Any]]
+_BETWEEN = re.compile(r"[\s,]*")
 _LLAMA = ("queries", "corpus", "relevant_docs")
 """Keys of LlamaIndex's `EmbeddingQAFinetuneDataset`: id -> question, id -> passage, id of a question -> ids."""
 
@@ -36,14 +39,14 @@ def read_json(path: Path) -> tuple[Rows, dict[str, str], list[str]]:
 
 
 def load_json(path: Path) -> Any:
-    """Return the content of a JSON file.
+    """Return the content of a JSON file. Several values that follow each other are a list.
 
     Raises:
         DataError: the file is not UTF-8 or not JSON, or is nested too deeply. The message names the line.
     """
-    raw = path.read_bytes()
+    raw = read_content(path)
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        return _loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
@@ -53,6 +56,20 @@ def load_json(path: Path) -> Any:
         raise DataError(f"{path}: the JSON is nested too deeply") from error
     except ValueError as error:  # an integer of more digits than Python reads
         raise DataError(f"{path}: not read: {error}") from error
+
+
+def _loads(text: str) -> Any:
+    """Return the value of a text, or the list of its values. White space or a comma stands between two of them."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if not error.msg.startswith("Extra data"):
+            raise
+    values, begin = [], 0
+    while (begin := _BETWEEN.match(text, begin).end()) < len(text):  # type: ignore[union-attr]
+        value, begin = json.JSONDecoder().raw_decode(text, begin)
+        values.append(value)
+    return values
 
 
 def _rows(content: Any) -> Sequence[Any] | None:

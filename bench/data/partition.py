@@ -103,7 +103,10 @@ def _named_splits(builder: Builder) -> dict[str, Qrels]:
     for query, docs in builder.judged.items():
         split = builder.splits.get(query, "")
         if split not in SHARES:
-            raise DataError(f"question {builder.queries[query][:60]!r}: its split {split!r} is not train, dev or test")
+            raise DataError(
+                f"question {builder.queries[query][:60]!r}: its split {split!r} is not train, dev or test. "
+                "--split none splits anew"
+            )
         if split != "train" and query in unanswered:
             continue
         splits.setdefault(split, {})[query] = docs

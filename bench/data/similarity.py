@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.data.dataset import DatasetInfo, SimilarityDataset
 from bench.data.lines import find_file, read_objects
+from bench.data.text import is_blank, without_surrogates
 from bench.errors import DataError, did_you_mean
 
 _MOST = 1e9
@@ -42,8 +43,9 @@ def read_similarity(folder: Path, info: DatasetInfo, split: str = "test") -> Sim
         score = row.get("score")
         if isinstance(score, bool) or not isinstance(score, int | float) or not -_MOST < score < _MOST:
             raise DataError(f"{path}:{number}: 'score' is missing or not a number: {repr(score)[:40]}")
-        first.append(row["s1"])
-        second.append(row["s2"])
+        one, other = ("" if is_blank(row[key]) else without_surrogates(row[key]) for key in ("s1", "s2"))
+        first.append(one)
+        second.append(other)
         scores.append(float(score))
     if len(scores) < 2:
         raise DataError(f"{path}: {len(scores)} pairs; a rank correlation needs two or more")

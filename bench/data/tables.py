@@ -8,14 +8,15 @@ import csv
 import io
 import json
 import re
+import tokenize
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.data.json_tables import read_json
-from bench.data.lines import read_objects
-from bench.data.text import without_surrogates
+from bench.data.lines import open_binary, read_content, read_objects, readable, suffix_of
+from bench.data.text import is_blank, without_surrogates
 from bench.errors import DataError, did_you_mean
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -23,15 +24,42 @@ SHARDS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")
 """Kinds of tables that a folder may hold in several files."""
 _SPLIT_OF_NAME = re.compile(r"(train|test|dev|validation|valid|val)(?:[-_.].*)?", re.IGNORECASE)
 _SPLIT = "split"
+NO_COLUMN = "none"
+"""What a user names in place of a column to say that the table has none of a kind."""
 _DELIMITERS = ",;\t|"
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""Byte-order marks and their encodings. That of UTF-32 begins as that of UTF-16 does, so it comes first."""
+_RULE = re.compile(r"\s*:?-+:?\s*")
+"""A cell of the line under the header of a Markdown table."""
 _FAULTS = {"#N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"}
 """Cells of failed formulas in a spreadsheet. They count as empty."""
 _NULL_WORDS = {"none", "null", "nan", "n/a", "<na>", "\\n", "nil", "undefined", "#na", "(null)", "[null]", "-nan"}
 """Cells by which a programme says that there is no value, in any case. They count as empty."""
 _NULL_EXACTLY = {"NA", "NaT"}
-_TEXT_KEYS = ("text", "passage", "content", "contents", "page_content", "body", "context", "document", "paragraph")
+_TEXT_KEYS = (
+    "text", "passage", "passage_text", "content", "contents", "page_content", "body", "context", "document",
+    "paragraph",
+)  # fmt: skip
 _TITLE_KEYS = ("title", "heading", "name")
+_ARRAY = re.compile(r"^array\((\[.*\])(?:,\s*dtype=[\w<>']+)?\)$", re.DOTALL)
+"""A list as NumPy prints it inside of another object."""
+_LABEL_KEYS = ("is_selected", "is_relevant", "relevant", "is_positive", "is_gold", "label")
+"""Keys by which an object says whether its passage answers the question: 0, 1, true or false."""
+_OBJECT_KEYS = {*_TEXT_KEYS, *_TITLE_KEYS, *_LABEL_KEYS, "id", "_id", "docid", "doc_id", "pid", "passage_id", "url",
+                "score", "answer_start", "metadata", "source"}  # fmt: skip
+"""Keys of the objects that are read where they are written as text. Other objects are passages of code."""
+
+
+class Passage(NamedTuple):
+    """A passage of a cell."""
+
+    title: str
+    text: str
+    label: Any = None
+    """What its object says about its relevance, where it does."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +73,19 @@ class Row:
 
     def texts(self, column: str | None) -> list[str]:
         """Return the texts of a cell: none for an empty cell or a failed formula, several for a list."""
-        return [text for _, text in self.passages(column)]
+        return [passage.text for passage in self.passages(column)]
 
-    def passages(self, column: str | None) -> list[tuple[str, str]]:
-        """Return (title, text) of each passage of a cell. A list may hold objects, such as `{"title": , "text": }`."""
-        value = self.cells.get(column) if column is not None else None
-        return list(_passages(_listed(value)))
+    def passages(self, column: str | None) -> list[Passage]:
+        """Return the passages of a cell. A list may hold objects, such as `{"title": , "text": }`."""
+        return list(_passages(self.items(column)))
+
+    def items(self, column: str | None) -> list[Any]:
+        """Return the items of a cell: of a list, or of a list that is written as text."""
+        return _listed(self.cells.get(column) if column is not None else None)
+
+    def unused_keys(self, column: str) -> set[str]:
+        """Return the keys of a cell's objects that `passages` does not read."""
+        return {key for item in self.items(column) if isinstance(item, Mapping) for key in set(item) - _used_keys(item)}
 
     def text(self, column: str | None) -> str:
         """Return the text of a cell, the first one of a list. An empty cell gives an empty text."""
@@ -80,7 +115,7 @@ class Table:
         """Return the column that a user named, or else the first whose name, in any case, is one of `names`.
 
         Args:
-            named: the column that a user named.
+            named: the column that a user named, or `none` where the table has no such column.
             names: usual names of such a column.
             what: content of the column, for messages.
             needed: whether the table must have one.
@@ -89,6 +124,8 @@ class Table:
         Raises:
             DataError: the named column is missing, or no column has a usual name and one is needed.
         """
+        if named == NO_COLUMN and not needed and named not in self.columns:
+            return None
         if named is not None:
             if named in self.columns:
                 return named
@@ -96,8 +133,16 @@ class Table:
                 f"{self.path}: no column {named!r}{did_you_mean(named, self.columns) or '.'} "
                 f"Columns: {', '.join(self.columns)}."
             )
-        plain = {plain_name(column): column for column in self.columns if column not in taken}
-        column = next((plain[name] for name in names if name in plain), None)
+        plain: dict[str, list[str]] = {}
+        for each in self.columns:
+            if each not in taken:
+                plain.setdefault(plain_name(each), []).append(each)
+        found = next((plain[name] for name in names if name in plain), [])
+        if len(found) > 1:
+            raise DataError(
+                f"{self.path}: the columns {' and '.join(map(repr, found))} may both hold the {what}; name one of them"
+            )
+        column = found[0] if found else None
         if column is None and needed:
             raise DataError(
                 f"{self.path}: no column for the {what}: none is called {', '.join(names[:4])}; name it. "
@@ -113,7 +158,7 @@ def plain_name(column: str) -> str:
 
 def is_null(text: str) -> bool:
     """Whether a cell's text stands for no value: it is empty, the word for it in some language, or a failed formula."""
-    return not text or text in _FAULTS or text in _NULL_EXACTLY or text.casefold() in _NULL_WORDS
+    return is_blank(text) or text in _FAULTS or text in _NULL_EXACTLY or text.casefold() in _NULL_WORDS
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
@@ -131,7 +176,7 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
         DataError: the file is missing, empty, of another kind or wrongly encoded, or a row has too many cells. The
             message names file and line.
     """
-    suffix = path.suffix.casefold()
+    suffix = suffix_of(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if suffix in (".jsonl", ".ndjson", ".json"):
@@ -151,7 +196,7 @@ def shards_of(folder: Path) -> list[Path]:
         for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    kinds = ([path for path in visible if path.suffix.casefold() == suffix] for suffix in SHARDS)
+    kinds = ([path for path in visible if suffix_of(path) == suffix] for suffix in SHARDS)
     return next((paths for paths in kinds if paths), [])
 
 
@@ -189,38 +234,79 @@ def read_shards(folder: Path, encoding: str | None = None) -> Table:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return the items of a cell: of a list, or of a list that is written as text, as in a CSV file."""
+    """Return the items of a cell: of a list, or of a list or an object that is written as text, as in a CSV file."""
     if isinstance(value, list | tuple):
         return list(value)
-    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
-        for read in (json.loads, ast.literal_eval):
-            try:
-                items = read(value.strip())
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
+    text = value.strip() if isinstance(value, str) else ""
+    text = _ARRAY.sub(r"\1", text)
+    if text[:1] == "[" and text[-1:] == "]":
+        for read in (json.loads, _python_list):
+            items = _parsed(read, text)
             if isinstance(items, list) and items and all(isinstance(item, str | dict) for item in items):
                 return items
+    elif text[:1] == "{" and text[-1:] == "}":
+        for parse in (json.loads, ast.literal_eval):
+            item = _parsed(parse, text)
+            if isinstance(item, dict) and set(item) <= _OBJECT_KEYS and _text_key(item):
+                return [item]
     return [value]
 
 
-def _passages(items: Sequence[Any]) -> Iterator[tuple[str, str]]:
-    """Yield (title, text) of texts and of objects that hold one."""
+def _parsed(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
+        return None
+
+
+def _python_list(text: str) -> Any:
+    """Return a list as Python or NumPy prints it. NumPy puts no comma between items."""
+    items = ast.literal_eval(re.sub(r"\}\s+\{", "}, {", text))
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        return items
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    strings = [token.string for token in tokens if token.type == tokenize.STRING]
+    return items if len(strings) == len(items) else [ast.literal_eval(string) for string in strings]
+
+
+def _text_key(item: Mapping[str, Any]) -> str | None:
+    return next((key for key in _TEXT_KEYS if item.get(key)), None)
+
+
+def _used_keys(item: Mapping[str, Any]) -> set[str | None]:
+    title = next((key for key in _TITLE_KEYS if key in item), None)
+    return {_text_key(item), title, next((key for key in _LABEL_KEYS if key in item), None)}
+
+
+def _passages(items: Sequence[Any]) -> Iterator[Passage]:
+    """Yield the passages of texts and of objects that hold one, or hold lists of texts, titles and labels."""
     for item in items:
         if isinstance(item, Mapping):
-            key = next((key for key in _TEXT_KEYS if item.get(key)), None)
-            title = next((_clean(item[key]) for key in _TITLE_KEYS if isinstance(item.get(key), str)), "")
-            for text in _listed(item.get(key)) if key else ():
+            key = _text_key(item)
+            texts = _listed(item[key]) if key else []
+            titles = _for_each(next((item[each] for each in _TITLE_KEYS if item.get(each)), None), len(texts))
+            labels = _for_each(next((item[each] for each in _LABEL_KEYS if each in item), None), len(texts))
+            for text, title, label in zip(texts, titles, labels, strict=True):
                 if isinstance(text, str) and not is_null(_clean(text)):
-                    yield "" if is_null(title) else title, _clean(text)
-        elif item is not None and not isinstance(item, list | tuple | bytes):
+                    named = _clean(title) if isinstance(title, str) else ""
+                    label = label if isinstance(label, int | float) else None
+                    yield Passage("" if is_null(named) else named, _clean(text), label)
+        elif item is not None and not isinstance(item, list | tuple):
             text = _clean(item)
             if not is_null(text):
-                yield "", text
+                yield Passage("", text)
+
+
+def _for_each(value: Any, count: int) -> list[Any]:
+    """Return a value for each of several passages: a list's items, or one value for all."""
+    return list(value) if isinstance(value, list | tuple) and len(value) == count else [value] * count
 
 
 def _clean(value: Any) -> str:
     if isinstance(value, float) and value != value:
         return ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace") if b"\0" not in value else ""
     try:
         text = without_surrogates(str(value))
     except ValueError as error:  # an integer of more digits than Python writes
@@ -233,7 +319,9 @@ def _delimited(path: Path, encoding: str | None) -> Table:
     text = _decoded(path, encoding)
     skipped = 0
     first, _, rest = text.partition("\n")
-    delimiter = "\t" if path.suffix.casefold() in (".tsv", ".tab") else ""
+    if "\0" in first and not encoding:
+        raise DataError(f"{path}:1: null characters: name the file's encoding (--encoding utf-16-le is common)")
+    delimiter = "\t" if suffix_of(path) in (".tsv", ".tab") and "\t" in first else ""
     if first.strip().casefold().startswith("sep=") and len(first.strip()) == 5:
         delimiter, text, skipped = first.strip()[4], rest, 1
         first = text.partition("\n")[0]
@@ -244,6 +332,7 @@ def _delimited(path: Path, encoding: str | None) -> Table:
     while header and not header[-1]:
         header.pop()
     _check_header(path, header)
+    header = [name or f"(column {number})" for number, name in enumerate(header, start=1)]
 
     def rows() -> Iterator[Row]:
         data = _records(path, text, delimiter, skipped, style)
@@ -254,6 +343,8 @@ def _delimited(path: Path, encoding: str | None) -> Table:
                     f"{path}:{line}: {len(cells)} cells, but {len(header)} columns; put a cell that holds "
                     f"{delimiter!r} into quotes"
                 )
+            if delimiter == "|" and all(not cell.strip() or _RULE.fullmatch(cell) for cell in cells):
+                continue
             padded = cells + [""] * (len(header) - len(cells))
             yield Row(f"{path}:{line}", number, dict(zip(header, padded, strict=False)))
 
@@ -262,7 +353,7 @@ def _delimited(path: Path, encoding: str | None) -> Table:
 
 
 def _decoded(path: Path, encoding: str | None) -> str:
-    raw = path.read_bytes()
+    raw = read_content(path)
     chosen = encoding or next((name for bom, name in _BOMS.items() if raw.startswith(bom)), "utf-8")
     try:
         return raw.decode(chosen)
@@ -327,10 +418,10 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def _is_one_document(path: Path, suffix: str) -> bool:
     """Whether a file holds one JSON document, and not one a line."""
-    with path.open("rb") as stream:
+    with readable(path), open_binary(path) as stream:
         start = stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
     if suffix != ".json":
-        return start.startswith(b"[")
+        return start.startswith(b"[") or start.partition(b"\n")[0].strip() == b"{"
     try:
         first = start.partition(b"\n")[0]
         return not (isinstance(json.loads(first), dict) and start.partition(b"\n")[2].lstrip().startswith(b"{"))

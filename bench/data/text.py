@@ -10,6 +10,18 @@ from bench.data.scripts import words_pattern
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
+_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Signs that show nothing, although Unicode calls them letters, marks or symbols."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space, control and format characters, fillers, variation selectors."""
+    return not text or all(sign.isspace() or _is_invisible(sign) for sign in text)
+
+
+def _is_invisible(sign: str) -> bool:
+    selector = "\ufe00" <= sign <= "\ufe0f" or "\U000e0000" <= sign <= "\U000e0fff"
+    return selector or sign in _FILLERS or unicodedata.category(sign) in ("Cc", "Cf")
 
 
 def without_surrogates(text: str) -> str:

@@ -107,6 +107,7 @@ def _strategies(files: Sequence[Path], data_dir: Path | None, names: Sequence[st
 def _strategy(registry: Registry, name: str) -> Item:
     strategy, preset = registry.get(name), registry.preset(name)
     components = ["x", "y", "z"][: strategy.n_components] if preset is None else []
+    components += ["..."] * (strategy.more_components and preset is None)
     shown = f"{name}({', '.join(components)})" if components else _SHOWN.get(name, name)
     options = _options_of(strategy.Config) if preset is None else f"short for {preset}"
     record = {

@@ -263,6 +263,11 @@ class EncoderStrategy(Strategy):
             yield
 
     @property
+    def fingerprint(self) -> str | None:
+        """Identity of the saved weights and of what was attached; None while they may still change."""
+        return self._digest
+
+    @property
     def encoder(self) -> Any:
         """Encodes texts with the adapted model; cached under its weights once they are loaded from an artefact."""
         if self._encoder is None:
@@ -331,7 +336,7 @@ class EncoderStrategy(Strategy):
         self._model, self._encoder = None, None
         self.representation.load(folder)
         trained = load_trained(self.model, folder)
-        started = self.start._digest if self.start is not None else None
+        started = self.start.fingerprint if self.start is not None else None
         axes = self.representation.name, self.representation.version, self.representation.config
         code = code_digest([type(self), type(self.representation)])
         base = self.resources.model.fingerprint

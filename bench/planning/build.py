@@ -116,9 +116,11 @@ def components_of(expression: Expression, registry: Registry) -> tuple[list[Expr
     components, expected, model = list(expression.arguments), kind.n_components, None
     if expected == 0 and len(components) == 1 and components[0].is_name:
         model = components.pop().name
-    if len(components) != expected:
-        form = f"{expression.name}({', '.join(['STRATEGY'] * expected)})" if expected else expression.name
+    if len(components) < expected or (len(components) > expected and not kind.more_components):
+        names = ["STRATEGY"] * expected + ["..."] * kind.more_components
+        form = f"{expression.name}({', '.join(names)})" if expected else expression.name
         counted = "1 component" if expected == 1 else f"{expected or 'no'} components"
+        counted += " or more" if kind.more_components else ""
         raise ExpressionError(f"{expression}: {expression.name} takes {counted}: write {form}")
     options = dict(expression.options)
     components += _named(kind.component_options, options, registry)

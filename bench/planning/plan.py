@@ -163,7 +163,8 @@ class Planner:
         """Return a composite with the frozen model in place of what is adapted; None where nothing would change."""
 
         def composite(each: Expression) -> bool:
-            return self.registry.get(each.name).n_components > 0 and self.registry.get(each.name).trains != "encoder"
+            kind = self.registry.get(each.name)
+            return kind.n_components > 0 and kind.around_frozen and kind.trains != "encoder"
 
         def adapted(each: Expression) -> bool:
             return self.trains(self.resolve(each, "", Budget()))

@@ -82,6 +82,10 @@ class Strategy(ABC):
     """The most queries of a probe that it is asked, for strategies that take long over each query. None is all."""
     n_components: ClassVar[int] = 0
     """How many positional components its expression takes."""
+    more_components: ClassVar[bool] = False
+    """Whether it takes any number of positional components from `n_components` up."""
+    around_frozen: ClassVar[bool] = True
+    """Whether the same composite around `frozen` shows what the composition earns alone. It is then planned with it."""
     single_vector_components: ClassVar[bool] = False
     """Whether its components must represent a text as one vector. Planning refuses others."""
     component_options: ClassVar[tuple[str, ...]] = ()

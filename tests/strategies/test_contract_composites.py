@@ -15,7 +15,7 @@ from bench.retrieval.ranking import Ranking, write_trec
 
 ANY_ARCHITECTURE = (
     "linear", "linear(rank=4)", "whitening", "instruct", "hybrid(frozen)", "hybrid(lora, method=rrf)", "rerank(bm25)",
-    "compress(frozen)", "compress(lora, dimension=8, reduce=pca, store=binary)",
+    "compress(frozen)", "soup(lora, frozen)", "compress(lora, dimension=8, reduce=pca, store=binary)",
     "distill(full, teacher=rerank(frozen))", "distill(full-merge, teacher=bm25)", "distill(adalora, teacher=bm25)",
 )  # fmt: skip
 OF_THE_ARCHITECTURE = ("query-lora", "rerank(frozen)", "distill(lora, teacher=hybrid(frozen))")

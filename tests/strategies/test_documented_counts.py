@@ -44,5 +44,6 @@ def test_every_strategy_has_its_row() -> None:
         "distill",
         "run",
         "splade",
+        "soup",
     } == set(Registry().names())
     assert len([strategy for strategy, _ in stated() if "(" in strategy]) == 2, "the variants in parentheses"

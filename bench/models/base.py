@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
 from bench.models.checks import require_loadable
+from bench.models.weight_faults import LoadReport, collected
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -67,8 +68,8 @@ class BaseModel:
         """Return a fresh copy in fp32 and evaluation mode, with the model's own prompts, pooling and maximum length.
 
         Raises:
-            ModelError: the folder holds no sentence-transformers model with safetensors weights, or its files have
-                changed since the fingerprint was made.
+            ModelError: the folder holds no sentence-transformers model with safetensors weights, its files lack
+                weights, or they have changed since the fingerprint was made.
         """
         import torch
         from sentence_transformers import SentenceTransformer
@@ -77,26 +78,43 @@ class BaseModel:
         transformers_logging.disable_progress_bar()
         require_loadable(self)
         fingerprint = self.fingerprint
+        report = LoadReport()
         try:
-            model = SentenceTransformer(
-                str(self.path),
-                device=device,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32, **self.options},
-            )
+            with collected(report):
+                model = SentenceTransformer(
+                    str(self.path),
+                    device=device,
+                    trust_remote_code=self.trust_remote_code,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, "dtype": torch.float32, **self.options},
+                )
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the libraries raise whatever a damaged file leads to
-            reason = error if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+            reason = report.problem if report.mismatched else error
+            reason = reason if isinstance(reason, str | OSError | ValueError) else f"{type(error).__name__}: {error}"
             raise ModelError(f"model {self.name!r} at {self.path} cannot be loaded: {reason}") from error
+        if report.problem:
+            raise ModelError(f"model {self.name!r} at {self.path} cannot be used: {report.problem}")
         now = BaseModel(self.name, self.path, self.pooling)
         if self._stamps != now._stamps and fingerprint != now.fingerprint:
             raise ModelError(f"model {self.name!r} at {self.path} changed while it was in use: run again")
+        _cut_to_positions(model)
         truncate_vectors(model)
         if self.pooling is not None:
             _set_pooling(model, self.pooling)
         return model.eval()
+
+
+def _cut_to_positions(model: SentenceTransformer) -> None:
+    """Lower a model's maximum length to the number of its learned positions. A longer text would be an error."""
+    positions = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings")
+    ]
+    if positions and (model.max_seq_length or 0) > min(positions):
+        model.max_seq_length = min(positions)
 
 
 def truncate_vectors(model: SentenceTransformer) -> None:

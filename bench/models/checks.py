@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from bench.errors import ModelError
 from bench.models.architectures import FAMILIES
-from bench.models.weight_files import tensor_names
+from bench.models.weight_faults import weights_problem
+from bench.models.weight_files import header, tensor_names
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _LIBRARY = "sentence_transformers."
@@ -19,6 +20,12 @@ _NORMALIZE = ".Normalize"
 _SIMILARITIES = ("cosine", "dot")
 _DISTANCES = ("euclidean", "manhattan")
 _ADAPTER = "adapter_config.json"
+_SETTINGS = "config_sentence_transformers.json"
+_TRANSFORMER = "sentence_bert_config.json"
+_GIVE_TOKENS = (".Transformer", ".Dropout", ".Normalize", ".WordEmbeddings", ".LSTM", ".CNN", ".WordWeights")
+"""Modules that give vectors of tokens, or change what another module gives."""
+_PROMPTS = ("query", "document", "passage", "corpus")
+"""Names of prompts that the library's `encode_query` and `encode_document` look for."""
 
 
 class ModelFolder(Protocol):
@@ -55,9 +62,12 @@ def model_notes(model: ModelFolder) -> list[str]:
         return []
     try:
         require_loadable(model)
+        if problem := weights_problem(model.path):
+            raise ModelError(f"model {model.name!r}: {problem}")
         _require_plain_weights(model)
-        return [*_similarity_notes(model), *_pooling_notes(model)]
-    except (OSError, ValueError) as error:  # modules.json names a path that can be none
+        _require_settings(model)
+        return [*_similarity_notes(model), *_pooling_notes(model), *_prompt_notes(model), *_length_notes(model)]
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # a path or a header that is none
         raise ModelError(f"model {model.name!r} cannot be read: {str(error)[:200]}") from error
 
 
@@ -126,7 +136,7 @@ def _require_plain_weights(model: ModelFolder) -> None:
                 f"model = SentenceTransformer({str(base)!r}); model[0].model = PeftModel.from_pretrained("
                 f"model[0].model, {str(folder)!r}).merge_and_unload(); model.save('merged')"
             )
-    kind = _mapping(model.path / "config_sentence_transformers.json").get("model_type") or "SentenceTransformer"
+    kind = _mapping(model.path / _SETTINGS).get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
         raise ModelError(f"model {model.name!r} is a {kind}. A base model is a SentenceTransformer: one vector a text")
     if _has_transformer(model) and not _can_pad(model):
@@ -138,9 +148,47 @@ def _require_plain_weights(model: ModelFolder) -> None:
         )
 
 
+def _require_settings(model: ModelFolder) -> None:
+    """Refuse settings that no model can have: lengths and dimensions below 1, prompts that are no texts."""
+    places = ((_transformer_folder(model) / _TRANSFORMER, "max_seq_length"), (model.path / _SETTINGS, "truncate_dim"))
+    for path, key in places:
+        value = _mapping(path).get(key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ModelError(f"{path}: {key} is {str(value)[:40]}, not a whole number above 0")
+    prompts = _mapping(model.path / _SETTINGS).get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise ModelError(f"{model.path / _SETTINGS}: prompts is not a mapping of names to texts")
+
+
+def _prompt_notes(model: ModelFolder) -> list[str]:
+    """Return a note where a model has prompts, but none for queries and documents under the library's names."""
+    prompts = {name for name, text in (_mapping(model.path / _SETTINGS).get("prompts") or {}).items() if text}
+    if not prompts or prompts.intersection(_PROMPTS):
+        return []
+    return [
+        f"model {model.name!r} has the prompts {', '.join(sorted(prompts))}, and none is called query or document: "
+        f"texts get no prompt, as in the library's encode_query. Where they are meant, rename them in its {_SETTINGS}"
+    ]
+
+
+def _length_notes(model: ModelFolder) -> list[str]:
+    """Return a note where a model's maximum length is beyond its learned positions."""
+    folder = _transformer_folder(model)
+    length = _mapping(folder / _TRANSFORMER).get("max_seq_length") or 0
+    shapes = [
+        tensor["shape"][0]
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, tensor in header(path).items()
+        if name.endswith("position_embeddings.weight")
+    ]
+    if not shapes or length <= min(shapes):
+        return []
+    return [f"model {model.name!r} has {min(shapes)} positions, and max_seq_length is {length}: positions limit a text"]
+
+
 def _similarity_notes(model: ModelFolder) -> list[str]:
     """Return a note where a distance ranks as the inner product does. Refuse other functions than cosine and dot."""
-    name = _mapping(model.path / "config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
+    name = _mapping(model.path / _SETTINGS).get("similarity_fn_name") or "cosine"
     if name in _SIMILARITIES:
         return []
     modules = _modules(model)
@@ -159,6 +207,11 @@ def _pooling_notes(model: ModelFolder) -> list[str]:
     """Return a note where the files do not say how token embeddings become one vector."""
     modules = _modules(model)
     pooling = next((module for module in modules if str(module.get("type", "")).endswith(".Pooling")), None)
+    kinds = [str(module.get("type", "")) for module in modules]
+    if kinds and pooling is None and all(kind.endswith(_GIVE_TOKENS) for kind in kinds) and not _names_output(model):
+        raise ModelError(
+            f"model {model.name!r} has no module that makes one vector of a text: modules.json lacks a Pooling"
+        )
     described = pooling is None or (model.path / str(pooling.get("path", "")) / "config.json").is_file()
     if model.pooling is not None or (modules and described) or not (model.path / "config.json").is_file():
         return []
@@ -168,6 +221,11 @@ def _pooling_notes(model: ModelFolder) -> list[str]:
         f"model {model.name!r} has no pooling configuration: {mode} pooling is assumed. Where its card names another "
         "one, scores are too low: save it with its pooling by sentence-transformers"
     ]
+
+
+def _names_output(model: ModelFolder) -> bool:
+    """Return whether the transformer's settings say that it gives one vector a text."""
+    return "sentence_embedding" in json.dumps(_mapping(_transformer_folder(model) / _TRANSFORMER))
 
 
 def _has_transformer(model: ModelFolder) -> bool:

@@ -300,12 +300,15 @@ class Encoder:
 
 
 def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
-    """Return the prompt that a model's configuration puts before queries or documents, as `encode_query` does."""
+    """Return the prompt that a model's configuration puts before queries or documents, as `encode_query` does.
+
+    The default prompt is for the library's plain `encode`.
+    """
     names = ("query",) if kind == "query" else _DOCUMENT_PROMPTS
     for name in names:
         if model.prompts.get(name):
             return model.prompts[name]
-    return model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+    return None
 
 
 def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterator[list[int]]:

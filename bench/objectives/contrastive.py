@@ -68,7 +68,7 @@ class Contrastive(Objective):
         devices gather their negatives.
         """
         sided = representation.documents_by_base or representation.n_towers > 1
-        if sided or not representation.single_vector:
+        if sided or representation.replaces_base or not representation.single_vector:
             return super().loss_module(model, representation, settings, detached)
         import torch
         from sentence_transformers.sentence_transformer.losses import (

@@ -182,7 +182,7 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
         named = parse(getattr(config, OBJECTIVE))
         for each in (named, *named.arguments):
             objective, options = _objective(each, registry)
-            _check_representation(objective, parse(getattr(config, REPRESENTATION)).name)
+            _check_representation(objective, registry.representation(parse(getattr(config, REPRESENTATION)).name))
             objective.check(options)
             files += objective.inputs(options)
     return files
@@ -201,12 +201,17 @@ def _check_wrapping(expression: Expression, registry: Registry) -> None:
         raise ExpressionError(f"{expression}: {name} wraps a loss on scores, and {inner} has none")
 
 
-def _check_representation(objective: type[Objective], representation: str) -> None:
+def _check_representation(objective: type[Objective], representation: type[Representation]) -> None:
     """Refuse a representation that the objective cannot work with."""
-    if objective.representations and representation not in objective.representations:
+    if objective.representations and representation.name not in objective.representations:
         raise BenchError(
-            f"objective {objective.name} cannot work with representation {representation}: it needs "
+            f"objective {objective.name} cannot work with representation {representation.name}: it needs "
             f"{' or '.join(objective.representations)}, where a text is one vector"
+        )
+    if representation.replaces_base and (objective.guided or objective.dropout):
+        raise BenchError(
+            f"objective {objective.name} cannot work with representation {representation.name}: it needs the base "
+            f"model's {'scores of the same tokens' if objective.guided else 'dropout'}"
         )
 
 

@@ -250,6 +250,12 @@ class Planner:
         representation = representation_of(self.hyperparameters(node), self.registry)
         if representation is None:
             return
+        kind = self.registry.get(node.root)
+        if representation.methods and kind.trains != "none" and kind.name not in representation.methods:
+            raise ConfigError(
+                f"{node.expression}: {kind.name} has nothing to change under representation {representation.name}, "
+                f"which {' and '.join(representation.methods)} can train"
+            )
         if representation.needs_tokens and not gives_token_vectors(model):
             raise ConfigError(
                 f"{node.expression} compares the vectors of tokens, and model {model.name!r} shows none: it is behind "

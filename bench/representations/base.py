@@ -90,6 +90,10 @@ class Representation(ABC):
     """Whether a text is one vector, compared by the model's own similarity."""
     starts_at_base: ClassVar[bool] = False
     """Whether an untrained model represents texts as the base model's sentence embedding."""
+    replaces_base: ClassVar[bool] = False
+    """Whether the base model only serves to make it, and no text passes through the base model."""
+    methods: ClassVar[tuple[str, ...]] = ()
+    """The strategies that can train it; empty means all that train an encoder."""
     documents_by_base: ClassVar[bool] = False
     """Whether documents keep the base model's representation, so that its index stays and they get no gradient."""
     needs_tokens: ClassVar[bool] = False

@@ -101,11 +101,12 @@ class ScoreLoss(nn.Module):
         return loss if penalty is None else loss + penalty
 
     def _represent(self, column: Features, kind: Kind) -> Any:
-        rows = len(column["input_ids"])
-
         def represent(part: Features) -> Any:
             return self.representation.represent(self.model, dict(part), kind)  # a copy: the model adds its output
 
+        if "offsets" in column:  # all tokens of the column lie in one row, and a table keeps no activations
+            return represent(column)
+        rows = len(column["input_ids"])
         if not self.piece or self.piece >= rows or not torch.is_grad_enabled():
             return represent(column)
         pieces = [list(range(begin, min(begin + self.piece, rows))) for begin in range(0, rows, self.piece)]

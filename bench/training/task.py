@@ -155,6 +155,11 @@ class DifferentiableScores(Protocol):
         ...
 
     @property
+    def replaces_base(self) -> bool:
+        """Whether no text passes through the base model, so that a column has other features than the base model's."""
+        ...
+
+    @property
     def documents_by_base(self) -> bool:
         """Whether documents keep the base model's representation, so that no gradient flows through them."""
         ...

@@ -33,6 +33,8 @@ def base_tensors(evidence: Evidence) -> str:
     strategy = evidence.fitted.strategy
     if not isinstance(strategy, EncoderStrategy):
         return ""
+    if strategy.representation.replaces_base:
+        return "its representation replaces the base model"
     base, kept = evidence.base_digests, set(frozen_digests(strategy.model).values())
     trainable = {
         plain_name(name) for tower in strategy.towers for name, p in tower.named_parameters() if p.requires_grad

@@ -20,6 +20,8 @@ def preprocessing(evidence: Evidence) -> str:
     strategy, base = evidence.fitted.strategy, evidence.base_model
     if not isinstance(strategy, EncoderStrategy):
         return "no encoder of its own"
+    if strategy.representation.replaces_base:
+        return "its representation replaces the base model, and makes its own tokens"
     if strategy.model.max_seq_length != base.max_seq_length:
         raise Violation(f"reads {strategy.model.max_seq_length} tokens of a text, the base model {base.max_seq_length}")
     if strategy.model.prompts != base.prompts or strategy.model.default_prompt_name != base.default_prompt_name:
@@ -35,6 +37,8 @@ def tokens_read(evidence: Evidence) -> str:
     """When it encodes, the transformer reads as many tokens of each text as the base model does."""
     strategy = evidence.fitted.strategy
     if not isinstance(strategy, EncoderStrategy) or not strategy.representation.single_vector:
+        return ""
+    if strategy.representation.replaces_base:
         return ""
     most = 0
     for kind in _KINDS:

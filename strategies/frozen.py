@@ -26,5 +26,10 @@ class Frozen(BaseEncoder):
         representation: str = "single"
 
     def to_sentence_transformer(self) -> SentenceTransformer:
-        """Return the base model."""
-        return plain_base(self.resources)
+        """Return the base model, as the representation has it."""
+        representation = self.representation
+        count = 0 if representation.replaces_base else representation.n_towers + representation.documents_by_base
+        model = self.resources.encoder.model if representation.starts_at_base else self.encoder.model
+        towers = [plain_base(self.resources) for _ in range(count)]
+        plain: SentenceTransformer = representation.plain_model(towers, model, self.resources.max_length)
+        return plain

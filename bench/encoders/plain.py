@@ -26,7 +26,8 @@ def plain_encoder(
 
     Args:
         resources: the base model, and the length that texts are cut to.
-        model: the adapted model, folded.
+        model: the adapted model, folded. Modules behind those of the base model belong to its representation, and are
+            left out.
         name: of the strategy, for messages.
         foldable: whether the method folds its attachment.
 
@@ -40,7 +41,7 @@ def plain_encoder(
     added = [
         parameter_name
         for parameter_name, parameter in model.named_parameters()
-        if parameter.requires_grad and plain_name(parameter_name) not in own
+        if parameter.requires_grad and _place(parameter_name) < len(base) and plain_name(parameter_name) not in own
     ]
     if added and not foldable:
         some = ", ".join(added[:_NAMED]) + (" ..." if len(added) > _NAMED else "")
@@ -57,20 +58,9 @@ def plain_encoder(
     return base
 
 
-def routed(queries: SentenceTransformer, documents: SentenceTransformer) -> SentenceTransformer:
-    """Return one model with a route for queries and another one for documents, by the library's own module."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Router
-
-    router = Router.for_query_document(query_modules=list(queries), document_modules=list(documents))
-    return SentenceTransformer(
-        modules=[router],
-        device="cpu",
-        prompts=queries.prompts,
-        default_prompt_name=queries.default_prompt_name,
-        similarity_fn_name=queries.similarity_fn_name,
-        truncate_dim=queries.truncate_dim,
-    ).eval()
+def _place(parameter_name: str) -> int:
+    """Return the place of a parameter's module in its model."""
+    return int(parameter_name.partition(".")[0])
 
 
 def plain_base(resources: Resources) -> SentenceTransformer:

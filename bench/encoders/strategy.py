@@ -22,7 +22,7 @@ from bench.budget import Budget
 from bench.data.dataset import Corpus, Pair, TrainingData
 from bench.encoders.artefact import load_trained, save_trained
 from bench.encoders.base import BaseEncoder
-from bench.encoders.plain import plain_base, plain_encoder, routed
+from bench.encoders.plain import plain_base, plain_encoder
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import freeze_unreachable
 from bench.models.length import share_read
@@ -298,14 +298,16 @@ class EncoderStrategy(Strategy):
         return BaseEncoder(None, self.resources, representation=self.representation)
 
     def to_sentence_transformer(self) -> SentenceTransformer:
-        """Return the base model with the attachment folded into its weights.
+        """Return a model of the library with the attachment folded into its weights.
 
-        Where queries and documents have encoders of their own, the result has two routes.
+        Its class depends on the representation: `SentenceTransformer`, with two routes where queries and documents have
+        encoders of their own, or `MultiVectorEncoder`, or `SparseEncoder`.
         """
-        towers = self.plain_towers()
+        towers = [] if self.representation.replaces_base else self._folded_towers()
         if self.representation.documents_by_base:
             towers.append(plain_base(self.resources))
-        return towers[0] if len(towers) == 1 else routed(*towers)
+        plain: SentenceTransformer = self.representation.plain_model(towers, self.model, self.resources.max_length)
+        return plain
 
     def plain_towers(self) -> list[SentenceTransformer]:
         """Return the base model with the attachment folded into its weights, for each tower.
@@ -313,10 +315,14 @@ class EncoderStrategy(Strategy):
         Raises:
             NotApplicableError: a text is no single vector, or the attachment adds modules.
         """
-        if not self.representation.single_vector:
+        if not self.representation.single_vector or self.representation.replaces_base:
             raise NotApplicableError(
                 f"{self.name} represents texts as {self.representation.name}, which is no plain sentence embedding"
             )
+        return self._folded_towers()
+
+    def _folded_towers(self) -> list[SentenceTransformer]:
+        """Return the base model with the attachment folded into its weights, for each tower."""
         foldable = type(self).fold is not EncoderStrategy.fold
         with self.merged():
             return [plain_encoder(self.resources, tower, self.name, foldable=foldable) for tower in self.towers]

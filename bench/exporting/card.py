@@ -46,6 +46,8 @@ class CardContent:
     """Whether queries and documents go through different weights."""
     form: str = "merged"
     """`merged` or `adapter`."""
+    library_class: str = "SentenceTransformer"
+    """The class of sentence-transformers that loads the folder."""
     dataset: DatasetInfo | None = None
     refit: Refit | None = None
 
@@ -103,7 +105,7 @@ def _lead(content: CardContent) -> str:
 
 
 def _usage(content: CardContent) -> str:
-    lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
+    lines = ["```python", f"from sentence_transformers import {content.library_class}", ""]
     if content.form == "adapter":
         lines[1:1] = ["from peft import PeftModel"]
         lines += [
@@ -111,7 +113,7 @@ def _usage(content: CardContent) -> str:
             'model[0].model = PeftModel.from_pretrained(model[0].model, "path/to/this/folder").eval()',
         ]
     else:
-        lines += ['model = SentenceTransformer("path/to/this/folder")']
+        lines += [f'model = {content.library_class}("path/to/this/folder")']
     if content.max_length is not None and content.form == "adapter":
         lines += [f"model.max_seq_length = {content.max_length}"]
     lines += [

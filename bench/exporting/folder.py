@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from bench.config.schema import BASELINE
 from bench.data.catalogue import catalogue
@@ -80,6 +81,12 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
     refitted = refit(environment, record) if options.final_refit else None
     strategy = refitted.strategy if refitted else environment.strategy(record.fit)
     model = strategy.to_sentence_transformer()
+    library_class = type(model).__name__
+    if library_class != "SentenceTransformer" and (options.onnx or options.archive or options.separate):
+        raise NotApplicableError(
+            f"--onnx, --archive and --separate are for models of one vector a text, and {record.strategy} is exported "
+            f"as a {library_class}"
+        )
     difference = check_same(strategy, model)
     if options.folder.exists():
         shutil.rmtree(options.folder)
@@ -92,7 +99,7 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
                 model.save_pretrained(str(options.folder), create_model_card=False)
             if options.onnx:
                 write_onnx(model, options.folder)
-            content = _card_content(environment.store, record, strategy, options, refitted)
+            content = _card_content(environment.store, record, strategy, model, options, refitted)
             (options.folder / CARD).write_text(model_card(content, environment.store), encoding="utf-8")
     except NotApplicableError:
         shutil.rmtree(options.folder)
@@ -113,6 +120,11 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
 
 def _save_adapter(strategy: Strategy, folder: Path) -> float:
     """Write a PEFT adapter, load it onto a fresh base model, and return the largest difference of its scores."""
+    representation = getattr(strategy, "representation", None)
+    if representation is not None and representation.n_towers > 1:
+        raise NotApplicableError(
+            f"--separate writes one adapter, and {strategy.name} has one for queries and one for documents"
+        )
     from peft import PeftModel
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
@@ -135,8 +147,10 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
 
 
 def _is_asymmetric(strategy: Strategy) -> bool:
-    """Return whether documents keep the base model's vectors."""
-    return strategy.trains != "none" and strategy.reindex == "none"
+    """Return whether queries and documents have encoders of their own."""
+    representation = getattr(strategy, "representation", None)
+    two = representation is not None and representation.n_towers > 1
+    return strategy.trains != "none" and (strategy.reindex == "none" or two)
 
 
 def hub_name(name: str) -> str:
@@ -145,7 +159,12 @@ def hub_name(name: str) -> str:
 
 
 def _card_content(
-    store: Store, record: FitRecord, strategy: Strategy, options: ExportOptions, refitted: Refit | None
+    store: Store,
+    record: FitRecord,
+    strategy: Strategy,
+    model: Any,
+    options: ExportOptions,
+    refitted: Refit | None,
 ) -> CardContent:
     cell, base = target_cell(store, record), strategy.resources.model
     entry = catalogue().get(record.dataset)
@@ -158,6 +177,7 @@ def _card_content(
         max_length=strategy.resources.max_length,
         asymmetric=_is_asymmetric(strategy),
         form="adapter" if options.separate else "merged",
+        library_class=type(model).__name__,
         dataset=entry.info if entry is not None else None,
         refit=refitted,
     )

@@ -49,11 +49,13 @@ def write_onnx(model: SentenceTransformer, folder: Path) -> Path:
         NotApplicableError: the model has no single transformer, or the file computes other vectors than the model.
     """
     import torch
-    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.base.modules import Router, Transformer
 
     first = model[0]
     if not isinstance(first, Transformer):
-        raise NotApplicableError("--onnx: queries and documents use different transformers, and one file holds one")
+        if isinstance(first, Router):
+            raise NotApplicableError("--onnx: queries and documents use different transformers, and one file holds one")
+        raise NotApplicableError(f"--onnx writes a transformer, and the first module is a {type(first).__name__}")
     features = model.preprocess(list(_TEXTS))
     names = [name for name in _INPUTS if name in features]
     target = folder / FILE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.data.sample import sample_dataset
+from bench.encoders.base import BaseEncoder
 from bench.encoders.serving import uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError
@@ -53,7 +54,7 @@ def _exactly(strategy: Strategy) -> Iterator[None]:
     """Let a strategy encode in fp32 and without the cache for the length of a block."""
     with ExitStack() as stack:
         stack.enter_context(strategy.resources.encoder.exactly())
-        if isinstance(strategy, EncoderStrategy):
+        if isinstance(strategy, EncoderStrategy | BaseEncoder):
             stack.enter_context(strategy.encoder.exactly())
         stack.enter_context(uncached(strategy))
         yield

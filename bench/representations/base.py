@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from bench.data.dataset import Corpus
+from bench.errors import NotApplicableError
 from bench.retrieval.encode import Encoder, Kind
 from bench.retrieval.ranking import Hits, Ranking, trec_order
 from bench.strategy.base import Reindex
@@ -135,6 +136,23 @@ class Representation(ABC):
         """Return one model made of the towers, each with its attachment. Add modules of the representation here."""
         (tower,) = towers
         return tower
+
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> Any:
+        """Return a fitted model as a model of the library, on the CPU, which loads without this project.
+
+        Its class offers `encode_query`, `encode_document`, `similarity` and `save_pretrained`.
+
+        Args:
+            towers: the base models with their attachments folded into the weights. Empty where the base is replaced.
+            model: what `assemble` returned, trained.
+            max_length: tokens that the run cuts a text to; None is the model's own limit. The towers cut there.
+
+        Raises:
+            NotApplicableError: the library has no such model. That is the default.
+        """
+        raise NotApplicableError(f"representation {self.name} has no plain model of the library to be exported as")
 
     @abstractmethod
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> Any:
@@ -244,6 +262,10 @@ class BatchEncoder:
     def ready(self) -> AbstractContextManager[None]:
         """Keep the weights in the form that encodes, for the length of a block."""
         return self._encoder.ready()
+
+    def exactly(self) -> AbstractContextManager[None]:
+        """Encode in fp32 for the length of a block."""
+        return self._encoder.exactly()
 
     def batches(self, texts: Sequence[str], kind: Kind, size: int = 0) -> Iterator[tuple[list[int], Any]]:
         """Yield positions and representations of texts, longest first; `size` 1 yields them singly and in order."""

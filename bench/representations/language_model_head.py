@@ -10,12 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import nn
 from transformers import AutoModelForMaskedLM
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging
 
 from bench.errors import NotApplicableError
+from bench.models.architectures import transformer_of
 
 TERM_WEIGHTS = "term_weights"
 """The model's output that holds the weights of the terms (n, vocabulary)."""
@@ -41,6 +45,7 @@ class LanguageModelHead(nn.Module):
 
     def __init__(self, folder: str, transformer: Any, device: torch.device) -> None:
         super().__init__()
+        self.folder = folder
         with _quiet():
             self.model, loading = AutoModelForMaskedLM.from_pretrained(
                 folder, output_loading_info=True, local_files_only=True, use_safetensors=True, dtype=torch.float32
@@ -85,6 +90,31 @@ class LanguageModelHead(nn.Module):
     def _computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
         """Compute as the word embeddings are kept, which an encoder converts for the length of a block."""
         return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def sparse_encoder(tower: SentenceTransformer, head: LanguageModelHead) -> SparseEncoder:
+    """Return the library's own model of a transformer and a head, on the CPU.
+
+    Args:
+        tower: its first module holds the transformer.
+        head: the trained head behind it.
+    """
+    with _quiet():
+        module = Transformer(head.folder, transformer_task="fill-mask", model_kwargs={"dtype": torch.float32})
+    module.max_seq_length = tower.max_seq_length
+    prefix = head.model.base_model_prefix
+    trained = {f"{prefix}.{name}": tensor for name, tensor in transformer_of(tower).state_dict().items()}
+    trained |= head.model.state_dict()
+    own = module.model.state_dict()
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(trained[name])
+    return SparseEncoder(
+        modules=[module, SpladePooling("max")],
+        device="cpu",
+        prompts=tower.prompts,
+        default_prompt_name=tower.default_prompt_name,
+    ).eval()
 
 
 class _TokenVectors(nn.Module):

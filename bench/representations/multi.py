@@ -131,6 +131,30 @@ class Multi(Representation):
         tower.append(head.to(tower.device))
         return tower
 
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> Any:
+        """Return a `MultiVectorEncoder` of the transformer, the trained head and unit length."""
+        from sentence_transformers import MultiVectorEncoder
+        from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+        (tower,) = towers
+        weight = model[-1].linear.weight.detach().cpu().clone()
+        head = Dense(
+            weight.shape[1],
+            weight.shape[0],
+            bias=False,
+            activation_function=None,
+            init_weight=weight,
+            module_input_name="token_embeddings",
+        )
+        return MultiVectorEncoder(
+            modules=[tower[0], head, Normalize(module_input_name="token_embeddings")],
+            device="cpu",
+            prompts=tower.prompts,
+            default_prompt_name=tower.default_prompt_name,
+        ).eval()
+
     # --- scores ---------------------------------------------------------------------------------------------------
 
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.representations.single import Single
@@ -20,6 +21,14 @@ class QuerySide(Single):
     summary = "one vector a text; only queries are adapted, the base model's index stays"
     documents_by_base = True
     reindex: ClassVar[Reindex] = "none"
+
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> SentenceTransformer:
+        """Return a model with two routes: the adapted tower for queries, the base model for documents."""
+        from bench.representations.two_towers import routed
+
+        return routed(*towers)
 
     def encoder(  # type: ignore[override]
         self, model: SentenceTransformer, resources: Resources, fingerprint: str | None

@@ -28,6 +28,13 @@ class Single(Representation):
     single_vector = True
     starts_at_base = True
 
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> SentenceTransformer:
+        """Return the tower."""
+        (tower,) = towers
+        return tower
+
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> torch.Tensor:
         """Return the embeddings (n, d), of unit length where the model compares by cosine."""
         import torch

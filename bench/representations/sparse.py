@@ -70,6 +70,15 @@ class Sparse(Representation):
         tower.append(LanguageModelHead(transformer.config._name_or_path, transformer, tower.device))
         return tower
 
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> Any:
+        """Return a `SparseEncoder` of the masked language model and the library's pooling."""
+        from bench.representations.language_model_head import sparse_encoder
+
+        (tower,) = towers
+        return sparse_encoder(tower, model[-1])
+
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> torch.Tensor:
         """Return the weights of the terms (n, vocabulary)."""
         from bench.representations.language_model_head import TERM_WEIGHTS

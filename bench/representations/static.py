@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,15 @@ class Static(Single):
         from safetensors.torch import load_file
 
         self.table = load_file(folder / _FILE)["weight"]
+
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> SentenceTransformer:
+        """Return a copy of the table's model, which cuts texts where the run does."""
+        plain = copy.deepcopy(model).cpu().eval()
+        if max_length is not None:
+            plain.tokenizer.enable_truncation(max_length)
+        return plain
 
     def assemble(self, towers: Sequence[SentenceTransformer]) -> SentenceTransformer:
         """Return a model of the table alone. It is trained where the tower's word embeddings are.

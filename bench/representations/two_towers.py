@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 from torch import nn
 
 from bench.models.base import truncate_vectors
@@ -33,6 +34,19 @@ class TwoTowers(SentenceTransformer):
         )
         self.towers: Sequence[SentenceTransformer] = (queries, documents)  # a tuple, so that they are no modules of it
         truncate_vectors(self)
+
+
+def routed(queries: SentenceTransformer, documents: SentenceTransformer) -> SentenceTransformer:
+    """Return one model with a route for queries and another one for documents, by the library's own module."""
+    router = Router.for_query_document(query_modules=list(queries), document_modules=list(documents))
+    return SentenceTransformer(
+        modules=[router],
+        device="cpu",
+        prompts=queries.prompts,
+        default_prompt_name=queries.default_prompt_name,
+        similarity_fn_name=queries.similarity_fn_name,
+        truncate_dim=queries.truncate_dim,
+    ).eval()
 
 
 class _Pair(nn.Module):

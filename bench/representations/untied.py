@@ -31,6 +31,14 @@ class Untied(Single):
         queries, documents = towers
         return TwoTowers(queries, documents)
 
+    def plain_model(
+        self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
+    ) -> SentenceTransformer:
+        """Return a model with two routes, one for each tower."""
+        from bench.representations.two_towers import routed
+
+        return routed(*towers)
+
     def encoder(  # type: ignore[override]
         self, model: Any, resources: Resources, fingerprint: str | None
     ) -> TwoEncoders:

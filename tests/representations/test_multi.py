@@ -18,7 +18,6 @@ from bench.contract import CLAUSES, Blueprint, check
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.dataset import Corpus, TrainingData
 from bench.encoders.base import BaseEncoder
-from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.evaluation.flops import flop_model
 from bench.expression import parse
@@ -296,12 +295,3 @@ def test_the_contract_holds(
     expression = Blueprint.of(f"{strategy}(representation=multi)")
     results = check(expression, tiny_base(family), reload_process=reload_process, names=names)
     assert all(result.ok for result in results), "\n".join(map(str, results))
-
-
-def test_an_encoder_strategy_has_no_plain_sentence_embedding_to_export(
-    tiny_bert: BaseModel, tiny_resources: MakeResources
-) -> None:
-    strategy = build("lora(representation=multi)", tiny_resources(tiny_bert))
-    assert isinstance(strategy, EncoderStrategy)
-    with pytest.raises(NotApplicableError, match="represents texts as multi"):
-        strategy.to_sentence_transformer()

@@ -119,6 +119,10 @@ class HeadEncoder:
         """Keep the base model's weights in the form that encodes, between calls."""
         return self._base.ready()
 
+    def exactly(self) -> AbstractContextManager[None]:
+        """Encode with the base model in fp32 for the length of a block."""
+        return self._base.exactly()
+
     def documents(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
         """Return vectors (n, d) of documents and the seconds they cost. Work that the cache spared counts."""
         return self._after(self._base.documents(texts), "document")

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import numpy as np
@@ -32,7 +32,6 @@ TEXTS_PER_REQUEST = 128
 _CHARS_PER_TOKEN = 4
 _DIGITS = 10
 """Digits that an option may not have."""
-_OPTIONS = ("dimensions", "tokens")
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,13 @@ class Endpoint:
     """Length of the vectors, where the model offers shorter ones (`?dimensions=256`)."""
     tokens: int = 8192
     """Number of tokens that the model takes (`?tokens=512`)."""
+    path: ClassVar[str] = "/embeddings"
+    """What requests add to the address."""
+    options: ClassVar[Sequence[str]] = ("dimensions", "tokens")
+    """The options that a name may hold."""
 
     @classmethod
-    def parse(cls, name: str) -> Endpoint:
+    def parse(cls, name: str) -> Self:
         """Return the endpoint of `openai:URL#MODEL`. Without a URL it is OpenAI's own.
 
         Raises:
@@ -65,13 +68,13 @@ class Endpoint:
                 f"model endpoint at {parts.hostname}: a name with a password in it would be recorded. The key is read "
                 f"from the environment variable {KEY}"
             )
-        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/embeddings"), "", ""))
+        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix(cls.path), "", ""))
         if url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ModelError(f"model {name!r}: {url!r} is not an address such as http://127.0.0.1:8000/v1")
         options: dict[str, int] = {}
         for key, value in parse_qsl(parts.query, keep_blank_values=True):
-            if key not in _OPTIONS:
-                raise unknown("endpoint option", key, _OPTIONS)
+            if key not in cls.options:
+                raise unknown("endpoint option", key, cls.options)
             if not (value.isascii() and value.isdigit() and len(value) < _DIGITS) or not int(value):
                 raise ModelError(f"model {name!r}: {key} is {value!r}, not a whole number above 0")
             options[key] = int(value)
@@ -94,8 +97,6 @@ class Endpoint:
     def _request(self, texts: Sequence[str]) -> np.ndarray:
         from openai import APIConnectionError, APIStatusError
 
-        from bench.models.openai_client import ATTEMPTS
-
         options: dict[str, Any] = {} if self.dimensions is None else {"dimensions": self.dimensions}
         try:
             answer = self._client.embeddings.with_raw_response.create(
@@ -107,8 +108,7 @@ class Endpoint:
         except APIStatusError as error:
             raise ModelError(self._refusal(error.status_code, error.response.text)) from None  # it may hold the key
         except APIConnectionError as error:
-            reason = self._shown(str(error.__cause__ or error), 300)
-            raise ModelError(f"{self}: no answer after {ATTEMPTS} attempts: {reason}") from None  # it may hold the key
+            raise ModelError(self._unreachable(error)) from None  # it may hold the key
         return self._vectors(answer.content, texts)
 
     @property
@@ -123,6 +123,12 @@ class Endpoint:
         own = os.environ.get(OPENAI_KEY, "") if host == "openai.com" or host.endswith(".openai.com") else ""
         return os.environ.get(KEY) or own
 
+    def _unreachable(self, error: Exception) -> str:
+        """Return the message for an endpoint that does not answer."""
+        from bench.models.openai_client import ATTEMPTS
+
+        return f"{self}: no answer after {ATTEMPTS} attempts: {self._shown(str(error.__cause__ or error), 300)}"
+
     def _refusal(self, status: int, body: str) -> str:
         """Return the message for a refused request: the server's reason, and what may help."""
         try:
@@ -133,7 +139,7 @@ class Endpoint:
             pass
         hint = {
             401: f" Its key is read from the environment variable {KEY}, for OpenAI from {OPENAI_KEY} too.",
-            404: " The address ends before /embeddings, mostly in /v1; the model's name follows '#'.",
+            404: f" The address ends before {self.path}, mostly in /v1; the model's name follows '#'.",
             413: f" A request holds up to {TEXTS_PER_REQUEST} texts; ?tokens=512 cuts them shorter.",
         }
         return f"{self}: HTTP {status}: {self._shown(body, 300)}.{hint.get(401 if status == 403 else status, '')}"

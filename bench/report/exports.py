@@ -19,7 +19,7 @@ from bench.store.store import RANKING
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that spreadsheets take for a formula."""
-_PLAIN_TABLES = ("development-", "answer-recall-", "answer-tests-")
+_PLAIN_TABLES = ("development-", "answer-recall-", "answer-tests-", "reader-")
 """What the names of the tables begin with that are also written as CSV."""
 _UNDETERMINED = "und-Zyyy"
 """Code for an unknown language and script (ISO 639-3, 15924). Without a code, mteb has nothing to average over."""

@@ -17,20 +17,10 @@ from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.load import load_run
 from bench.store.store import Store
+from tests.toy_answers import add_answers, texts_of
 
 Config = Callable[..., RunConfig]
 RunInline = Callable[[RunConfig], Any]
-
-
-def add_answers(folder: Path, unanswerable: int = 0) -> dict[str, list[str]]:
-    """Give each query the first words of its relevant document as its answer, and none to the first few queries."""
-    texts = {row["_id"]: row["text"] for row in map(json.loads, (folder / "corpus.jsonl").read_text().splitlines())}
-    rows = [line.split("\t") for line in (folder / "qrels" / "test.tsv").read_text().splitlines()[1:]]
-    answers = {query: [" ".join(texts[doc].split()[:6])] for query, doc, _ in rows}
-    answers |= {query: [] for query in sorted(answers)[:unanswerable]}
-    lines = [json.dumps({"query-id": query, "answers": texts}) for query, texts in answers.items()]
-    (folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    return answers
 
 
 @pytest.mark.parametrize("unanswerable", [0, 2])
@@ -42,10 +32,9 @@ def test_answer_recall_is_measured_beside_the_other_measures(
     run = load_run(Store(tmp_path / "run"))
     for cell in run.results:
         frame, ranking = run.store.per_query(cell.cell).set_index("query"), run.store.ranking(cell.cell)
-        texts = {row["_id"]: row for row in map(json.loads, (beir_folder / "corpus.jsonl").read_text().splitlines())}
+        texts = texts_of(beir_folder)
         for query, gold in answers.items():
-            first = texts[ranking.hits[query][0][0]]
-            holds = Holder(f"{first.get('title', '')} {first['text']}").holds(gold)
+            holds = Holder(texts[ranking.hits[query][0][0]]).holds(gold)
             value = frame["answer_recall@1"][query]
             assert value == holds if gold else value != value
         assert cell.metrics["answer_recall@1"] == pytest.approx(frame["answer_recall@1"].mean())

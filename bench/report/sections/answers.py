@@ -1,4 +1,4 @@
-"""Answers: which strategies find a passage that holds one, on datasets with gold answers."""
+"""Answers: which strategies find a passage that holds one, and what readers make of their rankings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from bench.evaluation.measures import ANSWER_RECALL, measure_name
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
-from bench.report.document import Block, Cell, Column, Heading, Section, Table
-from bench.report.text import code
+from bench.report.document import Block, Cell, Column, Heading, Items, Paragraph, Section, Table
+from bench.report.readings import NAMES, UNITS, Readings, readings_of
+from bench.report.readings import TESTED as TESTED_ANSWERS
+from bench.report.text import clean, code
+from bench.store.answers import GOLD, NONE
 
 TESTED = (1, 5)
 """The cut-offs at which strategies are tested: what a small and what a larger reader is shown."""
@@ -21,6 +24,7 @@ def section(analysis: Analysis) -> Section:
             blocks += [Heading(analysis.title(comparison), comparison.name), _recall(comparison, cuts, number)]
             if tests := _tests(analysis, comparison, cuts, number):
                 blocks.append(tests)
+            blocks += _readers(analysis, comparison, number)
     return Section("answers", "Answers", blocks)
 
 
@@ -78,3 +82,112 @@ def _tests(analysis: Analysis, comparison: Comparison, cuts: list[int], number: 
         rows.append(cells)
     caption = f"Answer recall against {code(comparison.baseline)} on {code(comparison.dataset)}, all queries"
     return Table(f"answer-tests-{number}", caption, columns, rows, ["Each cut-off is a family of tests of its own."])
+
+
+def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Block]:
+    """Return the tables of each reader over this comparison's rankings."""
+    found, problems = readings_of(comparison)
+    blocks: list[Block] = [Paragraph(clean(problem), "warning") for problem in problems]
+    for place, readings in enumerate(found, start=1):
+        name, settings = f"{number}-{place}", readings.record.settings
+        reader, passages = code(readings.record.reader), numbers.plural(settings["top"], "passage")
+        blocks += [
+            Paragraph(
+                f"The reader {reader} saw {passages} of at most {settings['context_tokens']} tokens together: none, "
+                "those of each strategy, or the relevant ones."
+            ),
+            _means(readings, name),
+        ]
+        for measure in TESTED_ANSWERS:
+            if measure in readings.measures:
+                blocks.append(_differences(readings, measure, name))
+        if sentences := [each for measure in TESTED_ANSWERS if (each := _does_it_reach(analysis, readings, measure))]:
+            blocks.append(Items(sentences))
+    return blocks
+
+
+def _means(readings: Readings, name: str) -> Table:
+    """Return what the reader answered in each context, and what that cost."""
+    record = readings.record
+    columns = [Column("passages", numeric=False)]
+    for measure in readings.measures:
+        unit = ", ".join(filter(None, (UNITS.get(measure), f"n = {len(readings.queries(measure)):,}")))
+        columns.append(Column(NAMES[measure], unit))
+    columns += [Column("prompt tokens", "a query"), Column("reading", "s a query")]
+    rows = []
+    for label in (NONE, *readings.labels, GOLD):
+        own = [label] if label in (NONE, GOLD) else [c.cell for c in readings.comparison.candidates[label].usable]
+        used = [record.contexts[context] for context in own]
+        asked = record.n_queries * len(used)
+        cells = [Cell(label if label in (NONE, GOLD) else code(label), label)]
+        for measure in readings.measures:
+            value = float("nan") if (label, measure) == (NONE, "support") else readings.mean(label, measure)
+            cells.append(Cell(numbers.score(value), value))
+        tokens, seconds = (sum(getattr(each, key) for each in used) / asked for key in ("prompt_tokens", "seconds"))
+        rows.append([*cells, Cell(numbers.plain(tokens), tokens), Cell(numbers.seconds(seconds), seconds)])
+    notes = [
+        "F1 and exact match are those of SQuAD's script. Match: the answer holds a gold answer as whole words. Token "
+        "support: the share of the answer's words that stand in the passages. The likelihood of the gold answer needs "
+        "no writing. Costs are what the readings took when they were made, as if no strategy had shared them."
+    ]
+    if record.left_out:
+        notes.append(f"{numbers.plural(record.left_out, 'query', 'queries')} without a gold answer are left out.")
+    caption = f"Answers of {code(record.reader)} on {code(record.dataset)}"
+    return Table(f"reader-{name}", caption, columns, rows, notes)
+
+
+def _differences(readings: Readings, measure: str, name: str) -> Table:
+    """Return the difference of each strategy from the baseline, and the gap that it closes."""
+    baseline = readings.comparison.baseline
+    columns = [
+        Column("strategy", numeric=False),
+        Column("gap closed", "share"),
+        Column("95% CI", "bootstrap over queries"),
+        Column("difference", f"{NAMES[measure]}, from {baseline}"),
+        Column("95% CI", "uncorrected"),
+        Column("p", "Holm-adjusted"),
+        Column("conclusion", numeric=False),
+    ]
+    findings = {finding.label: finding for finding in readings.findings(measure)}
+    rows = []
+    for label in readings.labels:
+        gap, finding = readings.gap(label, measure), findings.get(label)
+        cells = [Cell(code(label) + (" (baseline)" if label == baseline else ""), label)]
+        if gap is None:
+            cells += [Cell("undefined"), Cell(numbers.MISSING)]
+        else:
+            cells += [Cell(numbers.score(gap.value), gap.value), Cell(numbers.interval(gap.low, gap.high), gap.low)]
+        if finding is None:
+            cells += [Cell(numbers.MISSING)] * 4
+        else:
+            cells += [
+                Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
+                Cell(numbers.interval(finding.low, finding.high), finding.low),
+                Cell(numbers.p_value(finding.p), finding.p),
+                Cell(finding.words),
+            ]
+        rows.append(cells)
+    reach = readings.reach(measure)
+    notes = ["Gap closed: (strategy - none) / (gold - none)."]
+    if reach is not None:
+        figures = numbers.difference(reach.difference, reach.ci_low, reach.ci_high)
+        notes.append(f"Gold against none: {figures} ({numbers.plural(reach.n_queries, 'query', 'queries')}).")
+        if reach.ci_low <= 0 <= reach.ci_high:
+            notes.append(
+                "This is within noise: the reader does not use its passages, or the queries are too few to show it. So "
+                "the gap is undefined, and no strategy can be told by it."
+            )
+    caption = f"{NAMES[measure][:1].upper()}{NAMES[measure][1:]} of {code(readings.record.reader)}'s answers"
+    return Table(f"reader-{measure}-{name}", caption, columns, rows, notes)
+
+
+def _does_it_reach(analysis: Analysis, readings: Readings, measure: str) -> str:
+    """Return whether gains of the ranking go with gains of the answers, over strategies; empty where too few."""
+    found = readings.correlation(measure) if measure in readings.measures else None
+    if found is None:
+        return ""
+    rho, n = found
+    return (
+        f"Over {n} strategies, gains in {analysis.measure} and in {NAMES[measure]} have a rank correlation (Spearman) "
+        f"of {numbers.signed(rho, 2)}. With so few strategies it is a description, not a test."
+    )

@@ -1,0 +1,1 @@
+"""Language models that read: they answer a question from passages, and score a given answer."""

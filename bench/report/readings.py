@@ -1,0 +1,182 @@
+"""What readers made of a comparison's rankings: values per strategy and query, differences, and the gap closed.
+
+The gap closed is (strategy - none) / (gold - none): the share of the way from no passage to the relevant passage. It is
+undefined where gold and none do not differ reliably, because a ratio to noise means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.comparison import Comparison
+from bench.report.findings import Finding
+from bench.statistics.pairwise import PairwiseTest
+from bench.statistics.resampling import bootstrap_means, interval
+from bench.statistics.significance import Design, compare, compare_all
+from bench.store.answers import GOLD, NONE, AnswerRecord, answer_records, per_query_answers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = ("f1", "match", "em", "support", "log_likelihood")
+"""The measures of answers, in the order of tables."""
+TESTED = ("f1", "match", "log_likelihood")
+"""The measures by which strategies are tested, and for which the gap is given."""
+NAMES = {
+    "f1": "F1", "match": "match", "em": "exact match", "support": "token support",
+    "log_likelihood": "log-likelihood of the gold answer",
+}  # fmt: skip
+UNITS = {"log_likelihood": "nats a token"}
+_FEWEST = 3
+"""Strategies from which gains are correlated."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The share of the gap between none and gold that a strategy closes, with its 95% interval over queries."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One reader over the rankings of one comparison."""
+
+    record: AnswerRecord
+    comparison: Comparison
+    frame: pd.DataFrame
+    """Columns `context`, `query`, and the measures."""
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The candidates that the reader read for in every usable seed, in the order of the comparison."""
+        read = set(self.frame["context"])
+        candidates = self.comparison.candidates
+        return [label for label in self.comparison.scored if {c.cell for c in candidates[label].usable} <= read]
+
+    @cached_property
+    def measures(self) -> list[str]:
+        """The measures that have values."""
+        return [name for name in MEASURES if self.frame[name].notna().any()]
+
+    def values(self, label: str, measure: str) -> np.ndarray:
+        """Return the values of a candidate, of `none` or of `gold`, shape (seeds, queries with this measure)."""
+        table = self._tables[measure]
+        cells = [label] if label in (NONE, GOLD) else [c.cell for c in self.comparison.candidates[label].usable]
+        return np.array([table[cell].to_numpy(dtype=float) for cell in cells])
+
+    def mean(self, label: str, measure: str) -> float:
+        """Return the mean over seeds and queries; NaN where there are none."""
+        values = self.values(label, measure)
+        return float(values.mean()) if values.size else float("nan")
+
+    def queries(self, measure: str) -> list[str]:
+        """Return the queries that have a value of a measure in every context. Support has none without a passage."""
+        return list(self._tables[measure].index)
+
+    def findings(self, measure: str) -> list[Finding]:
+        """Return every candidate against the baseline, one Holm-adjusted family; empty without pairs."""
+        baseline, queries = self.comparison.baseline, self.queries(measure)
+        if baseline not in self.labels or len(self.labels) < 2 or len(queries) < 2:
+            return []
+        labels = [baseline, *(label for label in self.labels if label != baseline)]
+        tests = compare_all({x: self.values(x, measure) for x in labels}, baseline, self._design(labels, queries))
+        return [Finding(test, "all", self.comparison.candidates[test.other].ranked, True) for test in tests]
+
+    def reach(self, measure: str) -> PairwiseTest | None:
+        """Return the test of gold against none: what passages can do for this reader at all."""
+        queries = self.queries(measure)
+        if len(queries) < 2:
+            return None
+        none, gold = (self.values(name, measure) for name in (NONE, GOLD))
+        return compare(none, gold, (NONE, GOLD), self._design([NONE, GOLD], queries))
+
+    def gap(self, label: str, measure: str) -> Gap | None:
+        """Return the share of the gap that a candidate closes. None where gold - none is within noise."""
+        reach = self.reach(measure)
+        if reach is None or reach.ci_low <= 0 <= reach.ci_high:
+            return None
+        columns = [self.values(name, measure).mean(axis=0) for name in (label, NONE, GOLD)]
+        own, none, gold = (float(column.mean()) for column in columns)
+        samples = bootstrap_means(np.stack(columns, axis=1), self._groups(self.queries(measure)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = (samples[:, 0] - samples[:, 1]) / (samples[:, 2] - samples[:, 1])
+        return Gap((own - none) / (gold - none), *interval(shares[np.isfinite(shares)]))
+
+    def correlation(self, measure: str) -> tuple[float, int] | None:
+        """Return Spearman's correlation over strategies of gains in the primary measure and in a measure of answers.
+
+        Returns:
+            The correlation and the number of strategies; None with fewer than three, or where one side has no spread.
+        """
+        from scipy import stats
+
+        gains = self.gains(measure)
+        if len(gains) < _FEWEST or any(np.ptp(side) == 0 for side in zip(*gains.values(), strict=True)):
+            return None
+        return float(stats.spearmanr(*zip(*gains.values(), strict=True)).statistic), len(gains)
+
+    def gains(self, measure: str) -> dict[str, tuple[float, float]]:
+        """Return candidate -> its gain over the baseline in the primary measure and in a measure of answers.
+
+        Both are means over the queries that were read.
+        """
+        baseline, queries = self.comparison.baseline, set(self.queries(measure))
+        if baseline not in self.labels:
+            return {}
+        mask = np.array([query in queries for query in self.comparison.queries])
+        ranking = {label: float(self.comparison.scores(label)[:, mask].mean()) for label in self.labels}
+        answers = {label: self.mean(label, measure) for label in self.labels}
+        return {
+            label: (ranking[label] - ranking[baseline], answers[label] - answers[baseline])
+            for label in self.labels
+            if label != baseline
+        }
+
+    @cached_property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """Measure -> its values, a row for each query and a column for each context."""
+        tables = {name: self.frame.pivot(index="query", columns="context", values=name) for name in MEASURES}
+        for name, table in tables.items():
+            if name == "support":
+                table = table.drop(columns=NONE)
+            tables[name] = table.dropna().sort_index()
+        return tables
+
+    def _groups(self, queries: Sequence[str]) -> list[str] | None:
+        known = set(queries)
+        return self.comparison.dependent(np.array([query in known for query in self.comparison.queries]))
+
+    def _design(self, labels: Sequence[str], queries: Sequence[str]) -> Design:
+        candidates = {label: self.comparison.candidates[label] for label in labels if label not in (NONE, GOLD)}
+        return Design(
+            seeds={label: candidates[label].seeds if label in candidates else [-1] for label in labels},
+            untrained=tuple(x for x in labels if x not in candidates or not candidates[x].trained),
+            groups=self._groups(queries),
+            margin=self.comparison.margin.value,
+        )
+
+
+def readings_of(comparison: Comparison) -> tuple[list[Readings], list[str]]:
+    """Return what each reader made of a comparison's rankings, and a sentence for each record that is not used."""
+    records, problems = answer_records(comparison.store)
+    cells = [cell for candidate in comparison.candidates.values() for cell in candidate.usable]
+    contents = {cell.fingerprints.get("dataset", "") for cell in cells}
+    found = []
+    for record in records:
+        if (record.dataset, record.split) != (comparison.dataset, comparison.split):
+            continue
+        if record.fingerprints.get("dataset") not in contents:
+            problems.append(f"answers/{record.name} was made on other content of {record.dataset}")
+            continue
+        readings = Readings(record, comparison, per_query_answers(comparison.store, record))
+        if readings.labels:
+            found.append(readings)
+    return found, problems

@@ -1,0 +1,173 @@
+"""What readers leave in a run: a record and values per query, and every reading that was paid for.
+
+    answers/<name>/answers.json            one reader over the rankings of one dataset: the commit mark, written last
+    answers/<name>/per_query.parquet       context, query, and every measure
+    answers/readings--<reader>.jsonl       every answer that a reader wrote or scored, appended as it comes
+
+A reading is named by a hash of the reader, the prompt with question and documents, and what was asked. So strategies
+that retrieve the same passages pay once, and an interrupted command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from bench.data.files import named_in_errors
+from bench.errors import StoreError
+from bench.records import StoredFile, StoredModel, with_digest, without_digest
+from bench.store.files import DamagedError, read_json, record_text, sha256, write_durably
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.store.store import Store
+
+FOLDER = "answers"
+MARK = "answers.json"
+PER_QUERY = "per_query.parquet"
+VERSION = 1
+NONE, GOLD = "none", "gold"
+"""The contexts beside those of cells: no passage, and the relevant passages."""
+
+
+class ContextSummary(StoredModel):
+    """What a reader did with one kind of context."""
+
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Measure -> mean over the queries with a value."""
+    n: dict[str, int] = Field(default_factory=dict)
+    """Measure -> number of queries with a value."""
+    prompt_tokens: int = 0
+    """Tokens of the prompts, as if no other context had shared them."""
+    tokens: int = 0
+    """Tokens that were written or scored."""
+    seconds: float = 0.0
+    """What the readings took when they were made."""
+    context_tokens: float = 0.0
+    """Mean number of tokens of the passages."""
+
+
+class AnswerRecord(StoredModel):
+    """`answers.json`: one reader over the rankings of one dataset and split."""
+
+    version: int = VERSION
+    name: str
+    dataset: str
+    split: str
+    reader: str
+    reader_fingerprint: str
+    prompt: dict[str, Any]
+    settings: dict[str, Any]
+    """`top`, `context_tokens`, `max_tokens`, `queries`, `generate`."""
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+    contexts: dict[str, ContextSummary] = Field(default_factory=dict)
+    """`none`, `gold` and the names of cells -> what came of them."""
+    n_queries: int = 0
+    left_out: int = 0
+    """Judged queries without a gold answer."""
+    paid: dict[str, float] = Field(default_factory=dict)
+    """What this command had to do: `readings`, `reused`, `prompt_tokens`, `tokens`, `seconds`."""
+    environment: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, StoredFile] = Field(default_factory=dict)
+
+
+def put_answers(store: Store, record: AnswerRecord, per_query: pd.DataFrame) -> None:
+    """Write the values per query, then the record, which makes them exist."""
+    store.require_writable()
+    folder = store.records / FOLDER / record.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).unlink(missing_ok=True)
+    with named_in_errors(folder / PER_QUERY):
+        per_query.to_parquet(folder / PER_QUERY, index=False)
+    path = folder / PER_QUERY
+    record.files = {PER_QUERY: StoredFile(bytes=path.stat().st_size, sha256=sha256(path))}
+    write_durably(folder / MARK, record_text(with_digest(record.model_dump())))
+
+
+def answer_records(store: Store) -> tuple[list[AnswerRecord], list[str]]:
+    """Return the records of a run's readers, ordered by name, and a sentence for each damaged one."""
+    records, problems = [], []
+    for mark in sorted((store.records / FOLDER).glob(f"*/{MARK}")):
+        try:
+            record = _checked(mark)
+        except StoreError as error:
+            problems.append(f"{error}: `answer` makes it again")
+        else:
+            records.append(record)
+    return records, problems
+
+
+def per_query_answers(store: Store, record: AnswerRecord) -> pd.DataFrame:
+    """Return the values per query of a record: columns `context`, `query`, then the measures."""
+    import pandas as pd
+
+    return pd.read_parquet(store.records / FOLDER / record.name / PER_QUERY)
+
+
+def _checked(mark: Path) -> AnswerRecord:
+    values = read_json(mark)
+    version = values.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise StoreError(f"{mark}: a record of version {version}, this version reads up to {VERSION}")
+    try:
+        record = AnswerRecord.from_json_values(without_digest(values))
+    except StoreError as error:
+        raise DamagedError(f"{mark}: {error}") from error
+    for name, listed in record.files.items():
+        path = mark.parent / name
+        if not path.is_file() or path.stat().st_size != listed.bytes or sha256(path) != listed.sha256:
+            raise DamagedError(f"{path} is missing or changed")
+    return record
+
+
+class ReadingCache:
+    """The readings of one reader in a run, in a file of JSON lines. The last line may be torn: it is read as absent.
+
+    Args:
+        store: the run.
+        reader: the reader's fingerprint.
+    """
+
+    def __init__(self, store: Store, reader: str) -> None:
+        store.require_writable()
+        self.path = store.records / FOLDER / f"readings--{reader}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._known: dict[str, dict[str, Any]] = {}
+        for line in self._lines():
+            try:
+                row = json.loads(line)
+                self._known[row["key"]] = row
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a process that ended while it wrote: it is read again
+        self._repair()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        return self._known[key]
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append readings, each with its `key`, and wait until they are on the disk."""
+        found = [dict(row) for row in rows]
+        with named_in_errors(self.path), self.path.open("ab") as stream:
+            stream.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._known |= {row["key"]: row for row in found}
+
+    def _lines(self) -> Iterator[str]:
+        if self.path.is_file():
+            yield from self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def _repair(self) -> None:
+        """End a torn last line, so that the next reading begins a line of its own."""
+        if self.path.is_file() and (content := self.path.read_bytes()) and not content.endswith(b"\n"):
+            with self.path.open("ab") as stream:
+                stream.write(b"\n")

@@ -1,0 +1,192 @@
+"""A reader over the rankings of a finished run: planted readers, what is paid once, resuming, damage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.answering.answer import AnswerSettings, answer
+from bench.config.schema import RunConfig
+from bench.errors import BenchError, ModelError
+from bench.readers.base import Messages, Written
+from bench.readers.prompts import Prompt
+from bench.report.analysis import Analysis
+from bench.report.build import build
+from bench.report.load import LoadedRun, load_run
+from bench.report.readings import readings_of
+from bench.store.answers import MARK, answer_records, per_query_answers
+from bench.store.store import Store
+from tests.toy_answers import PlantedReader, add_answers, relevant
+
+STRATEGIES = "words,toy(bonus=1.0),toy(bonus=2.0)"
+
+
+@pytest.fixture
+def finished(
+    tmp_path: Path, beir_folder: Path, toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], Any]
+) -> LoadedRun:
+    """A run of three strategies on a dataset with answers."""
+    add_answers(beir_folder)
+    run_inline(toy_config(strategies=STRATEGIES, baseline="words"))
+    return load_run(Store(tmp_path / "run"))
+
+
+def tables(run: LoadedRun) -> dict[str, list[list[str]]]:
+    report = build(Analysis(run))
+    return {table.name: [[cell.text for cell in row] for row in table.rows] for table in report.tables}
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_of_a_reader_that_needs_the_gold_passage_the_gap_closed_is_hit_at_k(
+    top: int, finished: LoadedRun, beir_folder: Path
+) -> None:
+    (record,) = answer(finished, PlantedReader(beir_folder), AnswerSettings(top=top))
+    (comparison,) = finished.comparisons
+    ((readings,), problems) = readings_of(comparison)
+    assert not problems and readings.record == record
+    assert (record.contexts["none"].metrics["f1"], record.contexts["gold"].metrics["f1"]) == (0, 1)
+    gold, hits = relevant(beir_folder), {}
+    for label, candidate in comparison.candidates.items():
+        ranked = finished.store.ranking(candidate.usable[0].cell).hits
+        found = [gold[query] in [doc for doc, _ in ranked[query][:top]] for query in comparison.queries]
+        hits[label] = sum(found) / len(found)
+        for measure in ("f1", "match"):
+            gap = readings.gap(label, measure)
+            assert gap is not None and gap.value == pytest.approx(hits[label]) and gap.low <= gap.value <= gap.high
+    assert len(set(hits.values())) > 1 and any(0 < hit < 1 for hit in hits.values()), hits
+
+
+def test_of_a_reader_that_ignores_its_context_the_gap_is_undefined_and_the_report_says_so(
+    finished: LoadedRun, beir_folder: Path
+) -> None:
+    answer(finished, PlantedReader(beir_folder, ignores=True), AnswerSettings())
+    ((readings,), _) = readings_of(finished.comparisons[0])
+    for measure in ("f1", "match", "log_likelihood"):
+        assert all(readings.gap(label, measure) is None for label in readings.labels)
+    shown = tables(finished)["reader-f1-1-1"]
+    assert {row[1] for row in shown} == {"undefined"} and len(shown) == 3
+    table = next(table for table in build(Analysis(finished)).tables if table.name == "reader-f1-1-1")
+    assert any("within noise" in note for note in table.notes)
+
+
+def test_the_report_shows_means_differences_and_their_correlation(finished: LoadedRun, beir_folder: Path) -> None:
+    answer(finished, PlantedReader(beir_folder), AnswerSettings())
+    shown = tables(finished)
+    assert (shown["reader-1-1"][0][0], shown["reader-1-1"][-1][0]) == ("none", "gold")
+    assert {"reader-f1-1-1", "reader-match-1-1", "reader-log_likelihood-1-1"} <= set(shown)
+    ((readings,), _) = readings_of(finished.comparisons[0])
+    gains = readings.gains("f1")
+    assert set(gains) == {"toy(bonus=1.0)", "toy(bonus=2.0)"} and gains["toy(bonus=2.0)"][1] != 0
+
+
+def test_equal_contexts_are_read_once(finished: LoadedRun, beir_folder: Path) -> None:
+    reader = PlantedReader(beir_folder)
+    (first,) = answer(finished, reader, AnswerSettings())
+    asked = len(reader.prompts)
+    assert asked == first.paid["readings"] == 2 * len(set(reader.prompts))
+    assert asked < 2 * sum(summary.n["f1"] for summary in first.contexts.values())
+    (again,) = answer(finished, reader, AnswerSettings())
+    assert len(reader.prompts) == asked
+    assert (again.paid["readings"], again.paid["seconds"], again.paid["reused"]) == (0, 0, asked)
+    assert again.contexts == first.contexts  # costs do not depend on what ran before
+
+
+def test_another_prompt_or_more_passages_pay_only_for_new_prompts(finished: LoadedRun, beir_folder: Path) -> None:
+    reader = PlantedReader(beir_folder)
+    (one,) = answer(finished, reader, AnswerSettings())
+    (more,) = answer(finished, reader, AnswerSettings(top=2))
+    assert more.paid["reused"] == 2 * (one.n_queries + one.n_queries)  # none, and gold: there is one relevant passage
+    (other,) = answer(finished, reader, AnswerSettings(), Prompt(system="Be brief."))
+    assert other.paid["reused"] == 0
+    assert len({one.name, more.name, other.name}) == 3 == len(answer_records(finished.store)[0])
+
+
+def test_a_sample_lies_within_a_larger_one_and_answers_may_be_fewer(finished: LoadedRun, beir_folder: Path) -> None:
+    reader = PlantedReader(beir_folder)
+    (small,) = answer(finished, reader, AnswerSettings(queries=5, generate=3))
+    values = per_query_answers(finished.store, small)
+    assert values["query"].nunique() == 5 and small.n_queries == 5
+    assert small.contexts["gold"].n == {"em": 3, "f1": 3, "match": 3, "support": 3, "log_likelihood": 5}
+    (larger,) = answer(finished, reader, AnswerSettings(queries=6, generate=0))
+    assert set(values["query"]) < set(per_query_answers(finished.store, larger)["query"])
+    assert list(larger.contexts["none"].metrics) == ["log_likelihood"]
+
+
+class Dying(PlantedReader):
+    """Fails after so many answers."""
+
+    lives = 20
+
+    def write(self, prompts: Sequence[Messages], max_tokens: int) -> Iterator[tuple[int, Written]]:
+        for place, made in super().write(prompts, max_tokens):
+            if self.lives == 0:
+                raise ModelError("it died")
+            self.lives -= 1
+            yield place, made
+
+
+def test_a_reader_that_dies_is_resumed_without_paying_twice(finished: LoadedRun, beir_folder: Path) -> None:
+    reader = Dying(beir_folder)
+    with pytest.raises(ModelError, match="it died"):
+        answer(finished, reader, AnswerSettings())
+    assert answer_records(finished.store) == ([], [])
+    (path,) = (finished.store.folder / "answers").glob("readings--*.jsonl")
+    assert len(path.read_text().splitlines()) == 20
+    path.write_bytes(path.read_bytes()[:-9])  # the process ended inside of a line
+    reader.lives = -1
+    (record,) = answer(finished, reader, AnswerSettings())
+    assert record.paid["reused"] == 19
+    (fresh,) = answer(finished, PlantedReader(beir_folder), AnswerSettings())
+    assert fresh.contexts == record.contexts
+
+
+def test_a_damaged_record_is_named_in_the_report(finished: LoadedRun, beir_folder: Path) -> None:
+    (record,) = answer(finished, PlantedReader(beir_folder), AnswerSettings())
+    mark = finished.store.folder / "answers" / record.name / MARK
+    values = json.loads(mark.read_text())
+    mark.write_text(json.dumps(values | {"n_queries": 7}))
+    records, (problem,) = answer_records(finished.store)
+    assert not records and "does not match its digest" in problem
+    assert problem.partition(":")[0] in build(Analysis(finished)).words
+    answer(finished, PlantedReader(beir_folder), AnswerSettings())
+    (repaired,), problems = answer_records(finished.store)
+    assert repaired.contexts == record.contexts and not problems
+
+
+def test_queries_without_an_answer_are_left_out(
+    tmp_path: Path, beir_folder: Path, toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], Any]
+) -> None:
+    reader = PlantedReader(beir_folder)
+    answers = add_answers(beir_folder, unanswerable=2)
+    run_inline(toy_config(strategies="words", baseline="words"))
+    (record,) = answer(load_run(Store(tmp_path / "run")), reader, AnswerSettings())
+    assert (record.n_queries, record.left_out) == (len(answers) - 2, 2)
+
+
+def test_a_dataset_without_answers_is_refused(
+    tmp_path: Path, beir_folder: Path, toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], Any]
+) -> None:
+    reader = PlantedReader(beir_folder)
+    (beir_folder / "answers.jsonl").unlink()
+    run_inline(toy_config(strategies="words", baseline="words"))
+    with pytest.raises(BenchError, match="has no gold answers"):
+        answer(load_run(Store(tmp_path / "run")), reader, AnswerSettings())
+
+
+def test_the_budget_cuts_passages(finished: LoadedRun, beir_folder: Path) -> None:
+    reader = PlantedReader(beir_folder)
+    (record,) = answer(finished, reader, AnswerSettings(top=3, context_tokens=8))
+    assert record.contexts["gold"].context_tokens <= 8 and record.contexts["none"].context_tokens == 0
+    assert record.contexts["gold"].metrics["f1"] == 0  # the cut passage is not the passage
+
+
+def test_values_are_kept_for_each_context_and_query(finished: LoadedRun, beir_folder: Path) -> None:
+    (record,) = answer(finished, PlantedReader(beir_folder), AnswerSettings())
+    values = per_query_answers(finished.store, record)
+    assert set(values["context"]) == set(record.contexts) == {"none", "gold", *(c.cell for c in finished.results)}
+    assert isinstance(values, pd.DataFrame) and not values.duplicated(["context", "query"]).any()

@@ -7,6 +7,7 @@ hold the answers of queries, which BEIR does not have (`bench.data.answers`).
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ MAX_GRADE = 2**31
 """Scorers keep grades in 32 bits."""
 _TRAINED_ON = ("train", "dev")
 """Splits that drop judgements without a document. Other splits keep them, because no ranking can reach them."""
+_OTHERWISE = ", which writes it "
+_MOST_SPELLINGS = 1_000_000
+"""Ids among which another spelling of an unknown one is looked for."""
 _SHOWN = 3
 """Number of lines that an error or a warning names. It counts the rest."""
 
@@ -70,11 +74,24 @@ def read_beir(folder: Path, info: DatasetInfo, splits: Sequence[str] | None = No
     queries, groups = _read_queries(query_file, warnings)
     reader = _QrelsReader(queries, corpus.positions, warnings)
     qrels = {split: reader.read(_required(folder, f"qrels/{split}.tsv"), split) for split in names}
-    for split in [split for split, docs in qrels.items() if not docs]:
-        warnings.append(f"qrels/{split}.tsv: the split has no judgements and is ignored")
-        del qrels[split]
+    for split, judged in list(qrels.items()):
+        relevant = any(grade > 0 for docs in judged.values() for grade in docs.values())
+        if judged and not relevant and split not in _TRAINED_ON:
+            raise DataError(
+                f"{folder / 'qrels' / f'{split}.tsv'}: no grade is above 0, so no document is relevant and every score "
+                "would be 0"
+            )
+        if not relevant:
+            what = "relevant document" if judged else "judgements"
+            warnings.append(f"qrels/{split}.tsv: the split has no {what} and is ignored")
+            del qrels[split]
     if not qrels:
         raise DataError(f"{folder / 'qrels' / f'{names[0]}.tsv'}: the split has no judgements")
+    warnings += [
+        f"{name}.gz is ignored: {name} stands beside it"
+        for name in ("corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in names))
+        if (folder / name).is_file() and (folder / f"{name}.gz").is_file()
+    ]
     answers_file = find_file(folder, ANSWERS)
     answers = read_answers(answers_file, queries, warnings) if answers_file is not None else {}
     return Dataset(info, corpus, queries, qrels, tuple(warnings), groups, answers)
@@ -226,6 +243,8 @@ class _QrelsReader:
     queries: Mapping[str, str]
     docs: Mapping[str, int]
     warnings: list[str]
+    _spellings: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Identity of a table of ids -> plain form of an id -> the id."""
 
     def read(self, path: Path, split: str) -> Qrels:
         """Return the qrels of one split."""
@@ -242,11 +261,13 @@ class _QrelsReader:
             count += 1
             query, doc, grade = _qrels_row(path, number, line)
             if query not in self.queries:
-                unknown.append(f"{path}:{number}: query {query!r} is not in queries.jsonl")
+                hint = self._spelling(query, self.queries) or ("; it is a document" if query in self.docs else "")
+                unknown.append(f"{path}:{number}: query {query!r} is not in queries.jsonl{hint}")
                 missing["query"] += 1
                 continue
             if doc not in self.docs:
-                unknown.append(f"{path}:{number}: document {doc!r} is not in corpus.jsonl")
+                hint = self._spelling(doc, self.docs)
+                unknown.append(f"{path}:{number}: document {doc!r} is not in corpus.jsonl{hint}")
                 missing["document"] += 1
                 if split in _TRAINED_ON:
                     continue
@@ -259,7 +280,7 @@ class _QrelsReader:
         if 2 * len(unknown) > count:
             more = f"\n(and {len(unknown) - _SHOWN} more such lines)" if len(unknown) > _SHOWN else ""
             raise DataError("\n".join(unknown[:_SHOWN]) + more)
-        self._note_missing(path, split, missing)
+        self._note_missing(path, split, missing, next((line for line in unknown if _OTHERWISE in line), ""))
         if repeated:
             where = _at_lines(repeated)
             self.warnings.append(f"qrels/{path.name}: {len(repeated)} repeated rows are counted once ({where})")
@@ -268,7 +289,18 @@ class _QrelsReader:
             self.warnings.append(f"qrels/{path.name}: {unanswerable} queries have no relevant document and score 0")
         return qrels
 
-    def _note_missing(self, path: Path, split: str, missing: Counter[str]) -> None:
+    def _spelling(self, name: str, known: Mapping[str, object]) -> str:
+        """Return how an unknown id is written in its file, where only its form differs; otherwise nothing."""
+        if len(known) > _MOST_SPELLINGS:
+            return ""
+        if id(known) not in self._spellings:
+            self._spellings[id(known)] = {_plain(each): each for each in known}
+        plain = self._spellings[id(known)]
+        return f"{_OTHERWISE}{plain[_plain(name)]!r}" if _plain(name) in plain else ""
+
+    def _note_missing(self, path: Path, split: str, missing: Counter[str], spelled: str) -> None:
+        if spelled:
+            self.warnings.append(f"ids are written in two ways: {spelled}")
         if missing["query"]:
             self.warnings.append(
                 f"qrels/{path.name}: {missing['query']} judgements name queries that queries.jsonl lacks: left out"
@@ -282,6 +314,11 @@ class _QrelsReader:
                 f"qrels/{path.name}: {missing['document']} judgements name documents that the corpus lacks: they are "
                 "kept, and no ranking can reach them"
             )
+
+
+def _plain(name: str) -> str:
+    """Return the form of an id without what programmes change: zeros in front, `.0` behind, case, spaces, accents."""
+    return unicodedata.normalize("NFKC", name).strip().casefold().removesuffix(".0").lstrip("0")
 
 
 def _check_header(path: Path, number: int, line: str) -> None:

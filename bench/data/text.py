@@ -14,9 +14,17 @@ _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Signs that show nothing, although Unicode calls them letters, marks or symbols."""
 
 
+_UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def is_blank(text: str) -> bool:
     """Whether a text shows nothing: white space, control and format characters, fillers, variation selectors."""
     return not text or all(sign.isspace() or _is_invisible(sign) for sign in text)
+
+
+def shown_name(name: str) -> str:
+    """Return a name that shows on a line as it is: U+FFFD stands for line ends, control and format characters."""
+    return "".join(REPLACEMENT if unicodedata.category(sign) in _UNSHOWN else sign for sign in name)
 
 
 def _is_invisible(sign: str) -> bool:

@@ -25,6 +25,17 @@ _LEAST = 0.01
 """Share of a corpus's letters from which its scripts without spaces, or with marks, need terms of their own."""
 _SURE = 0.12
 """Share of function words of a language from which a text is in it. English is taken where no other one is sure."""
+_IGNORED = re.compile("[\u00ad\u2060\ufeff]")
+"""Signs inside of words that show nothing: the soft hyphen of typeset texts, the word joiner, the byte-order mark."""
+_OPTIONAL = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc]"
+)
+"""Vowel signs of Hebrew and Arabic, which most texts leave out, and the Arabic sign that stretches a word."""
+_CHILLUS = {
+    "\u0d23\u0d4d\u200d": "\u0d7a", "\u0d28\u0d4d\u200d": "\u0d7b", "\u0d30\u0d4d\u200d": "\u0d7c",
+    "\u0d32\u0d4d\u200d": "\u0d7d", "\u0d33\u0d4d\u200d": "\u0d7e", "\u0d15\u0d4d\u200d": "\u0d7f",
+}  # fmt: skip
+"""Malayalam's final consonants as they were written before Unicode 5.1, and the letters that replaced them."""
 _SHORTEST = 2
 """Letters of a term, except in the scripts that are compared by pairs."""
 
@@ -100,9 +111,12 @@ class LexicalTokenizer:
 
     def __call__(self, text: str) -> list[str]:
         """Return the terms of a text, in order and with repetitions."""
+        text = _IGNORED.sub("", text)
         if self.language == "english" and not self.pairs and not self.has_marks:
             return english(text)
-        text = unicodedata.normalize("NFKC", text)
+        text = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text))
+        for written, letter in _CHILLUS.items():
+            text = text.replace(written, letter)
         if self.language == "turkish":
             text = text.replace("İ", "i").replace("I", "ı")
         stop = _stop_words(self.language)
@@ -130,6 +144,7 @@ def tokenizer_of(texts: Sequence[str]) -> LexicalTokenizer:
         counts[_alphabet(sign)] += count
     pairs = counts.pop("pairs", 0) / total >= _LEAST
     marked = sum(count for alphabet, count in counts.items() if alphabet not in _WITHOUT_MARKS)
+    marked += sum("\u0300" <= sign <= "\u036f" for sign in sample)  # accents that stand apart from their letters
     alphabet = max(counts, key=lambda name: (counts[name], name)) if counts else "Latin"
     return LexicalTokenizer(_language(alphabet, sample, letters), pairs, marked / total >= _LEAST)
 
@@ -166,7 +181,8 @@ def _by_function_words(sample: str) -> str:
 
 def _shares(sample: str, lists: dict[str, frozenset[str]]) -> dict[str, float]:
     """Return the share of a sample's words that are in each list."""
-    words = Counter(_words_and_runs().findall(unicodedata.normalize("NFKC", sample).lower()))
+    found = _words_and_runs().findall(unicodedata.normalize("NFKC", sample).lower())
+    words = Counter(word for word in found if len(word) >= _SHORTEST or not word.isascii())
     total = max(1, words.total())
     return {name: sum(words[word] for word in listed) / total for name, listed in lists.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,34 @@ def test_queries_of_another_language_give_a_warning_and_no_verdict(
     facts = json.loads(capsys.readouterr().out)
     assert any("3 of 4 queries share no term" in warning for warning in facts["warnings"])
     assert "English stems" in facts["lexical_terms"]
+
+
+SPELLINGS: dict[str, tuple[list[str], str]] = {
+    "Hebrew vowel signs": (["\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd לָעוֹלָם", "קומקום חשמלי"], "שלום"),
+    "Arabic vowel signs": (["كَيْفَ تُنَظِّفُ الغَلَّايَة", "إصلاح الدراجة"], "الغلاية"),
+    "Urdu vowel signs": (["کیتلی صَاف کریں ہے", "چراغ ٹھیک ہے"], "صاف"),
+    "Malayalam final consonants": (["അവന്\u200d വന്നു", "അവൾ പോയി"], "അവൻ"),
+    "accents apart": (["the cafe\u0301 is open", "a lamp shop"], "café"),
+    "Vietnamese apart": ([unicodedata.normalize("NFD", "ấm đun nước sạch"), "đèn bàn"], "nước"),
+    "soft hyphens": (["clean the ket\u00adtle", "the lamp"], "kettle"),
+    "a byte-order mark": (["the ket\ufefftle", "the lamp"], "kettle"),
+    "letters of half width": (["ﾌﾟﾘﾝﾀｰの掃除", "ケトルの掃除"], "プリンター"),
+    "jamo apart": ([unicodedata.normalize("NFD", "주전자 청소"), "자전거 수리"], "주전자"),
+    "Georgian capitals": (["ნათურის შეცვლა", "ჩაიდნის გაწმენდა"], "ᲜᲐᲗᲣᲠᲘᲡ"),
+    "Greek accents": (["Πώς καθαρίζω τον βραστήρα", "λάμπα"], "ΒΡΑΣΤΗΡΑ"),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLINGS)
+def test_two_spellings_of_a_word_meet(kind: str) -> None:
+    texts, query = SPELLINGS[kind]
+    ranking = build_lexical(corpus_of(texts)).search({"q": query}, 2)
+    assert [doc for doc, _ in ranking["q"]][:1] == ["d0"]
+
+
+@pytest.mark.parametrize("texts", [
+    ["C++ templates", "C# generics"], ["language R", "language C"], ["for i in e: a.l(o)", "if i: o = e"],
+    ["a b c d e", "i o l"], ["x = e * i + o", "let a = l"],
+])  # fmt: skip
+def test_single_letters_are_no_words_of_a_language(texts: list[str]) -> None:
+    assert tokenizer_of(texts).language == "english"

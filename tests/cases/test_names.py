@@ -48,3 +48,17 @@ def test_datasets_of_one_folder_name_have_rows_of_their_own(
 
 def test_a_question_mark_outside_of_a_path_begins_options() -> None:
     assert DatasetName.parse("scifact?max_length=128").options == {"max_length": "128"}
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("caf\u00e9", "cafe\u0301"), ("a\nb", "a\tb"), ("data\u200b", "data\u202e"), ("\u1e69", "s\u0323\u0307"),
+    ("x\x1b[31m", "x\x07[31m"),
+])  # fmt: skip
+def test_names_that_look_alike_get_the_end_of_their_paths(one: str, other: str, tmp_path: Path) -> None:
+    names = distinct_names([("plain", "/p/plain", "0"), (one, f"/x/{one}", "1"), (other, f"/y/{other}", "2")])
+    assert names[0] == "plain" and names[1].startswith("x/") and names[2].startswith("y/")
+    assert all(sign.isprintable() or sign == "\ufffd" for name in names for sign in name)
+
+
+def test_a_name_of_control_characters_is_shown_on_one_line() -> None:
+    assert distinct_names([("a\n| b\x1b[2J", "/x/a", "1")]) == ["a\ufffd| b\ufffd[2J"]

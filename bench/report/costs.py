@@ -51,8 +51,7 @@ def cost_of(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> fl
 
 def typical(candidate: Candidate, key: str) -> float | None:
     """Return the median of a cost over the candidate's usable cells; None where no cell has it."""
-    values = [cell.cost.get(key) for cell in candidate.usable]
-    measured = [float(value) for value in values if numbers.is_measured(value)]  # type: ignore[arg-type]
+    measured = values_of(candidate, key)
     return median(measured) if measured else None
 
 
@@ -60,6 +59,12 @@ def bytes_per_document(candidate: Candidate) -> float | None:
     """Return the bytes of a candidate's index for each document; None where it was not measured."""
     size, documents = typical(candidate, "index_bytes"), max((cell.n_docs for cell in candidate.usable), default=0)
     return size / documents if size is not None and documents else None
+
+
+def values_of(candidate: Candidate, key: str) -> list[float]:
+    """Return a cost of each usable cell that has it."""
+    values = (cell.cost.get(key) for cell in candidate.usable)
+    return [float(value) for value in values if value is not None and numbers.is_measured(value)]
 
 
 def _composed(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> float | None:

@@ -46,6 +46,8 @@ class Decision:
     """What the gain of `instead_of`, or else of `picked`, is made of; None where it is no trained composite."""
     without_score: tuple[str, ...] = ()
     """Candidates that could not be chosen, because they have no development score."""
+    rivals: int = 0
+    """Ranked candidates other than the baseline, with and without a development score."""
 
     @property
     def evidence(self) -> str:
@@ -57,6 +59,7 @@ def decide(analysis: Analysis, comparison: Comparison, among: Sequence[str] | No
     """Return the strategy to use in a comparison.
 
     1. The candidate with the highest development gain over the baseline is picked; without a gain, the baseline.
+       Of equal gains, the first in alphabetical order is: test scores must not decide.
     2. Where it is a composite with a trained component, the same composite around the frozen model is taken instead,
        unless the trained one is ahead of it by more than one standard error on development data.
     3. The test data confirm. A strategy is used if its gain over the baseline is established on the headline stratum.
@@ -74,7 +77,9 @@ def decide(analysis: Analysis, comparison: Comparison, among: Sequence[str] | No
     labels = [label for label in comparison.scored if label in allowed and comparison.candidates[label].ranked]
     rivals = [label for label in labels if label != comparison.baseline]
     found = (dev_score(analysis.run, comparison, label) for label in rivals)
-    scores = tuple(sorted((score for score in found if score is not None), key=lambda score: -score.gain.mean))
+    scores = tuple(
+        sorted((score for score in found if score is not None), key=lambda score: (-score.gain.mean, score.label))
+    )
     without = tuple(label for label in rivals if label not in {score.label for score in scores}) if scores else ()
     by: By = "none"
     picked = comparison.baseline
@@ -90,7 +95,7 @@ def decide(analysis: Analysis, comparison: Comparison, among: Sequence[str] | No
     finding = analysis.finding(comparison, picked) if picked != comparison.baseline else None
     used = picked if finding is not None and finding.verdict == "better" else comparison.baseline
     earned = credit(analysis, comparison, instead_of or picked)
-    return Decision(used, picked, by, finding, scores, instead_of, earned, without)
+    return Decision(used, picked, by, finding, scores, instead_of, earned, without, len(rivals))
 
 
 def _training_counts(

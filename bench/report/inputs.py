@@ -61,27 +61,47 @@ def inputs_of(analysis: Analysis, comparison: Comparison) -> list[Inputs]:
 
 
 def bullet(analysis: Analysis, comparison: Comparison) -> list[str]:
-    """Return sentences for the first screen: where inputs differ, and what the budget measures; empty for nothing."""
+    """Return sentences for the first screen: text read, labels and steps, and what the budget measures."""
     found = inputs_of(analysis, comparison)
-    sentences = []
-    read = {each.label: each.least_read for each in found if each.least_read is not None}
-    if read and max(read.values()) - min(read.values()) > _MUCH:
-        least = min(read, key=lambda label: (read[label], label))
-        whole = [label for label, share in read.items() if share == max(read.values())]
-        sentences.append(
-            f"{code(least)} reads {numbers.percent(read[least])} of the text, {code(whole[0])} "
-            f"{numbers.percent(read[whole[0]])}."
-        )
-    if speed := speed_of_learning(found):
-        sentences.append(speed)
+    sentences = [_reading(found, comparison.base_model), _budget(found), speed_of_learning(found)]
     judged = {each.label: each.judged for each in found if each.judged is not None}
     if judged and max(judged.values()) - min(judged.values()) > _MUCH:
         low, high = (chosen(judged, key=lambda label: (judged[label], label)) for chosen in (min, max))
         sentences.append(
-            f"Judged are {numbers.percent(judged[low])} of the first 10 results of {code(low)}, "
-            f"{numbers.percent(judged[high])} of {code(high)}: {code('bench judge')} evens this out."
+            f"Of the first 10 results of {code(low)}, {numbers.percent(judged[low])} have a judgement; of "
+            f"{code(high)}, {numbers.percent(judged[high])}. {code('bench judge')} collects the missing ones."
         )
-    return sentences
+    return [sentence for sentence in sentences if sentence]
+
+
+def _reading(found: list[Inputs], base_model: str) -> str:
+    """Return how much of the text the strategies and their parts read."""
+    shares: dict[str, float] = {}
+    for each in sorted(found, key=lambda each: each.label != base_model):
+        shares |= {name: share for name, share in each.text_read.items() if name not in shares}
+    if not shares:
+        limit = max((each.max_length or 0 for each in found), default=0)
+        cut = f"Encoders read up to {numbers.count(limit)} tokens of a text. " if limit else ""
+        return f"{cut}What share of the text each strategy reads was not recorded."
+    least, most_read = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
+    if shares[most_read] - shares[least] <= _MUCH:
+        return f"Every strategy reads the same share of the text, {numbers.percent(shares[least])}."
+    return (
+        f"{code(least)} reads {numbers.percent(shares[least])} of the text, {code(most_read)} "
+        f"{numbers.percent(shares[most_read])}; differences may come from this."
+    )
+
+
+def _budget(found: list[Inputs]) -> str:
+    """Return whether trained strategies had the same budget and labels in a step; empty where fewer than two train."""
+    pairs = {each.label: each.pairs_per_step for each in found if each.pairs_per_step}
+    if len(pairs) < 2:
+        return ""
+    most = max(pairs.values())
+    fewer = [f"{code(label)} {numbers.plain(count)}" for label, count in pairs.items() if count < most]
+    if not fewer:
+        return "Trained strategies had the same labels and budget."
+    return f"Trained strategies had the same budget, in steps of {numbers.plain(most)} pairs ({', '.join(fewer)})."
 
 
 def speed_of_learning(found: list[Inputs]) -> str:

@@ -37,7 +37,7 @@ class SeedOutlier:
         """Return a warning for the report."""
         others = self.seeds - 1
         start = (
-            f"{code(self.label)} has a {strong('lucky seed')}: seed {self.seed} alone gains "
+            f"{code(self.label)} has an {strong('outlier seed')}: seed {self.seed} alone gains "
             f"{numbers.signed(self.gain)} over {code(self.baseline)}, the other {numbers.plural(others, 'seed')} "
             f"{numbers.signed(self.others)}{' on average' if others > 1 else ''}. "
         )

@@ -4,7 +4,7 @@ The differences of two strategies form a table of seeds x queries. The two facto
 answers every query. The model is `D[s, q] = mean + seed[s] + query[q] + rest[s, q]` with three random terms. The
 variance of the grand mean is then `var(seed)/S + var(query)/Q + var(rest)/(S Q)`, estimated from the mean squares of
 the two-way table (Searle, Casella & McCulloch 1992, chapter 4). A test over queries alone, on the mean over seeds,
-leaves out the first term and takes a lucky seed for a better strategy.
+leaves out the first term and takes an outlier seed for a better strategy.
 
 Few seeds say little about `var(seed)`: 3 seeds give 2 degrees of freedom. The degrees of freedom of the mean lie
 between S - 1 and Q - 1: `1/df` is the average of both, weighted by each factor's share of the variance.

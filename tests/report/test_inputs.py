@@ -68,9 +68,10 @@ def test_each_strategy_has_its_share_of_text_epochs_and_judged_results(analysis:
 def test_the_table_and_the_first_screen_say_it(analysis: Analysis) -> None:
     (comparison,) = analysis.run.comparisons
     said = to_plain(" ".join(bullet(analysis, comparison)))
-    assert "frozen reads 41% of the text, bm25 100%." in said
+    assert "frozen reads 41% of the text, bm25 100%; differences may come from this." in said
     assert "last one for 2 of 2 trained strategies, so this budget (0.5 epochs) measures speed of learning" in said
-    assert "Judged are 20% of the first 10 results of bm25, 52% of full" in said
+    assert "Of the first 10 results of bm25, 20% have a judgement; of full, 52%." in said
+    assert "Trained strategies had the same budget, in steps of 32 pairs (rerank(frozen) 8)." in said
     report = build(analysis)
     (table,) = [table for table in report.tables if table.name == "inputs-1"]
     rows = {str(row[0].value): [cell.text for cell in row[1:]] for row in table.rows}
@@ -84,7 +85,7 @@ def test_a_budget_in_which_most_strategies_peak_before_its_end_is_not_called_a_m
 ) -> None:
     planter.run({"frozen": untrained(), "full": plant(pool_gain=0.1), "lora": plant(pool_gain=0.1)})
     analysis = with_inputs(planter, {"full": {"best_step": 150}, "lora": {"best_step": 120}})
-    assert bullet(analysis, analysis.run.comparisons[0]) == []
+    assert "speed of learning" not in " ".join(bullet(analysis, analysis.run.comparisons[0]))
 
 
 def test_records_without_counts_have_no_epochs(planter: Any, plant: Any, untrained: Any) -> None:

@@ -28,7 +28,8 @@ _SMALL_COST = 0.5
 """A saving is named where a cost is below this share of the pick's. Smaller savings decide nothing, as times vary."""
 _SAVINGS = (("artifact_bytes", "storage"), ("fit_seconds", "fitting time"))
 NO_LABELS = (
-    "No labelled evidence chose: with so few labels, the queries were made from titles and sentences of documents."
+    "No labelled query took part in the choice: with so few labels, queries were made from titles and sentences of "
+    "documents."
 )
 _REINDEX = {
     "none": "an existing index stays as it is",
@@ -92,11 +93,13 @@ def _result(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
 
 
 def _how_chosen(decision: Decision) -> list[str]:
+    if decision.by == "test" and decision.rivals == 1:
+        return [f"{code(decision.picked)} is the only other strategy, so nothing was chosen."]
     if decision.by == "test":
         return [
             f"These records have no development scores, so {code(decision.picked)} was picked by its test score. The "
-            "best of several looks better than it is: confirm its gain on other queries. The same command again adds "
-            "development scores."
+            f"best of {decision.rivals} looks better than it is: confirm its gain on other queries. The same command "
+            "again adds development scores."
         ]
     if not decision.scores:
         return []
@@ -114,7 +117,10 @@ def _how_chosen(decision: Decision) -> list[str]:
         sentences.append(f"{NO_LABELS} They repeat words of their documents, which favours lexical search.")
     if decision.instead_of:
         picked = code(decision.picked)
-        sentences.append(f"{code(decision.instead_of)} came first, but its gain over {picked} is not established.")
+        sentences.append(
+            f"{code(decision.instead_of)} came first, but its gain over {picked} was not shown on both development and "
+            "test queries."
+        )
     if decision.without_score:
         names = ", ".join(map(code, decision.without_score))
         sentences.append(f"Without a development score, so not chosen from: {names}.")
@@ -152,9 +158,7 @@ def _rivals(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
         even = [f for f, pair in open_pairs if not pair.excludes_zero]
         if even:
             names = ", ".join(code(f.label) for f in even)
-            sentences.append(
-                f"No difference from {pick} is established: {names}. The cheapest of these is an equally good choice."
-            )
+            sentences.append(f"No difference from {pick} is established for {names}, so cost may decide among them.")
         apart = [(f, pair) for f, pair in open_pairs if pair.excludes_zero]
         if apart:
             names = "; ".join(f"{code(f.label)} ({numbers.difference(*pair.seen_from(f.label))})" for f, pair in apart)
@@ -287,7 +291,7 @@ def _memory(analysis: Analysis, comparison: Comparison) -> list[str]:
                 f"{code(finding.label)} gains {numbers.signed(finding.difference)} on the "
                 f"{numbers.count(comparison.n('seen'))} seen queries. On the {numbers.count(comparison.n('unseen'))} "
                 "unseen ones no gain is established "
-                f"({numbers.difference(unseen.difference, unseen.low, unseen.high)}): it remembers documents."
+                f"({numbers.difference(unseen.difference, unseen.low, unseen.high)}): it may remember documents."
             )
     return sentences
 
@@ -400,5 +404,5 @@ def _limits(analysis: Analysis, comparison: Comparison, decision: Decision) -> l
     if missing:
         sentences.append(f"Without a usable result, so not part of this answer: {', '.join(map(code, missing))}.")
     if comparison.headline == "seen":
-        sentences.append("Every test query is seen, so these data cannot distinguish adaptation from memory.")
+        sentences.append("Every test query was seen in training, so no gain here shows more than memory.")
     return sentences

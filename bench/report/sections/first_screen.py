@@ -9,13 +9,12 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.budgets import BudgetCurve
 from bench.report.comparison import Candidate, Comparison
-from bench.report.conclusion import conclusion, labels_used
-from bench.report.costs import bytes_per_document, cost_of, typical
+from bench.report.conclusion import conclusion, labels_used, without_baseline
+from bench.report.costs import bytes_per_document, cost_of, typical, values_of
 from bench.report.decision import Decision, decide
 from bench.report.document import Beside, Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
 from bench.report.inputs import bullet as inputs
-from bench.report.inputs import inputs_of, speed_of_learning
 from bench.report.intervals import Drawn, axis_of, figures
 from bench.report.old_index import old_index
 from bench.report.probes import ProbeChange
@@ -24,8 +23,14 @@ from bench.report.text import code, strong
 
 _PROBES = 3
 """With more probes, the table has one column for the largest loss instead of one for each probe."""
+_ROWS = 15
+"""Strategies in the table; the sections on quality and cost have all of them."""
+_STEADY = 1.5
+"""Where the seeds' times differ by a larger factor, the table says so."""
 _MORE_STEPS = 4
-"""Times the steps that are suggested where the best checkpoints are the last ones."""
+"""Times the steps that are suggested where no curve over steps was run."""
+_LABELS = (50, 200, 800)
+"""Label budgets that are suggested where no curve over labels was run."""
 _SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "inconclusive": "?"}
 _INDEX = {
     "none": "An existing index stays valid.",
@@ -54,8 +59,7 @@ def _screen(analysis: Analysis, comparison: Comparison, decision: Decision | Non
     if not comparison.scored:
         return [Paragraph(f"No strategy has a usable result on {dataset}: see the last section.", "lead")]
     if decision is None:
-        text = f"The baseline {code(comparison.baseline)} has no usable result on {dataset}, so no gain can be shown."
-        return [Paragraph(text, "lead")]
+        return [Paragraph(without_baseline(comparison), "lead")]
     figure = Figure(
         f"trade-off-{number}",
         f"{analysis.measure} with the 95% CI of the gain. The dotted line joins the strategies that no other beats in "
@@ -129,42 +133,62 @@ def _table(analysis: Analysis, comparison: Comparison, decision: Decision, numbe
     axis = axis_of([(finding.low, finding.high) for finding in findings.values()], margin)
     columns = [
         Column("strategy", numeric=False),
-        Column(analysis.measure, comparison.headline if comparison.headline != "all" else ""),
+        Column("verdict", numeric=False),
         Column("gain", "95% CI"),
+        Column(analysis.measure, comparison.headline if comparison.headline != "all" else ""),
         *_probe_columns(changes, probes, comparison.primary),
         Column("fit", "time"),
         Column("storage", "artefact"),
         Column("index", "B/document"),
         Column("query", "ms"),
-        Column("verdict", numeric=False),
     ]
     ranked = sorted(comparison.scored, key=lambda label: -comparison.mean(label, stratum=comparison.headline))
+    shown = _shown(ranked, comparison, decision)
     rows = []
-    for label in ranked:
+    for label in shown:
         candidate, finding = comparison.candidates[label], findings.get(label)
         score = comparison.mean(label, stratum=comparison.headline)
         rows.append(
             [
                 Cell(code(label), label, best=label == decision.label),
-                Cell(numbers.score(score), score),
+                _verdict(comparison, decision, label, finding),
                 _gain(finding, axis, margin),
+                Cell(numbers.score(score), score),
                 *_changes([change for change in changes if change.label == label], probes),
                 *_costs(analysis, candidate),
-                _verdict(comparison, decision, label, finding),
             ]
         )
     missing = [candidate for candidate in comparison.candidates.values() if not candidate.usable]
     for candidate in missing:
         status = candidate.cells[0].status.replace("_", " ") if candidate.cells else "no result"
         blank = [Cell(numbers.MISSING) for _ in columns[2:]]
-        rows.append([Cell(code(candidate.label), candidate.label), *blank, Cell(status)])
+        rows.append([Cell(code(candidate.label), candidate.label), Cell(status), *blank])
     note = (
         f"Gain over {code(comparison.baseline)}; band: equivalence margin, ±{numbers.score(margin)}. Verdicts follow "
         "Holm-adjusted p-values, intervals are uncorrected."
     )
     if probes:
         note += f" Probe: change from {code(comparison.base_model)}; bold: an established loss."
+    if (spread := _spread(comparison, shown)) > _STEADY:
+        note += f" Times are medians over seeds, which differ up to {spread:.1f}-fold: compare them loosely."
+    if len(shown) < len(ranked):
+        note += f" {numbers.plural(len(ranked) - len(shown), 'strategy', 'strategies')} more: see Quality."
     return Table(f"answer-{number}", _caption(analysis, comparison), columns, rows, [note])
+
+
+def _shown(ranked: Sequence[str], comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the strategies that fit on a screen, in order: the best ones, the one to use and the baseline."""
+    always = {decision.label, decision.picked, decision.instead_of, comparison.baseline} & set(ranked)
+    others = [label for label in ranked if label not in always][: _ROWS - len(always)]
+    return [label for label in ranked if label in always or label in others]
+
+
+def _spread(comparison: Comparison, labels: Sequence[str]) -> float:
+    """Return by what factor the times of a strategy's seeds differ, for the strategy where they differ most."""
+    times = (
+        values_of(comparison.candidates[label], key) for label in labels for key in ("fit_seconds", "query_ms_p50")
+    )
+    return max((max(each) / min(each) for each in times if each and min(each) > 0), default=1.0)
 
 
 def _caption(analysis: Analysis, comparison: Comparison) -> str:
@@ -234,6 +258,8 @@ def _verdict(comparison: Comparison, decision: Decision, label: str, finding: Fi
         return Cell(strong("keep") if decision.label == label else "baseline")
     if comparison.candidates[label].over_budget:
         return Cell("over budget")
+    if not comparison.candidates[label].ranked:
+        return Cell("incomplete")
     if label == decision.label:
         return Cell(f"{strong('use')}: better")
     return Cell(finding.verdict if finding is not None else numbers.MISSING)
@@ -245,86 +271,104 @@ def _verdict(comparison: Comparison, decision: Decision, label: str, finding: Fi
 def _bullets(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     """Return why, how sure, what it costs and forgets, what the strategies had, and what would change the answer."""
     named = {
-        "Why": _why(analysis, comparison, decision),
+        "Why": _why(decision),
         "How sure": _certainty(analysis, comparison, decision),
         "Cost and forgetting": [
             *_cost(analysis, comparison, decision),
             *_forgetting(analysis, comparison, decision),
         ],
-        "Inputs": inputs(analysis, comparison),
+        "Fair comparison": inputs(analysis, comparison),
         "What could change it": _next(analysis, comparison, decision),
     }
     return [f"{strong(f'{name}:')} {' '.join(sentences)}" for name, sentences in named.items() if sentences]
 
 
-def _why(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+def _why(decision: Decision) -> list[str]:
+    """Return what the strategy was chosen by."""
     sentences = []
     if decision.scores:
-        ranked = decision.scores
-        best = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain.mean)}" for score in ranked[:2])
-        sentences.append(f"Best of {len(ranked)} on {decision.evidence}: {best}. Test queries only confirm.")
+        first, *rest = decision.scores
+        gains = ", next ".join(f"{code(score.label)} {numbers.signed(score.gain.mean)}" for score in (first, *rest[:1]))
+        best = f"Best of {len(decision.scores)} on" if rest else "On"
+        count = numbers.count(first.gain.n_queries)
+        sentences.append(f"{best} {count} {decision.evidence}: {gains}. Test queries only confirm.")
         if decision.instead_of:
             sentences.append(
-                f"The gain of {code(decision.instead_of)} over {code(decision.picked)} is not established."
+                f"A gain of {code(decision.instead_of)} over {code(decision.picked)} was not shown on both development "
+                "and test queries."
             )
         if decision.by == "made":
             sentences.append(NO_LABELS)
-    elif decision.by == "test":
+    elif decision.by == "test" and decision.rivals > 1:
         sentences.append(
-            f"{code(decision.picked)} was picked by its test score, as none has a development score: its gain is "
-            "optimistic."
+            f"No strategy has a development score, so {code(decision.picked)} was picked by its test score. The best "
+            f"of {decision.rivals} looks better than it is."
         )
+    elif decision.by == "test":
+        sentences.append(f"{code(decision.picked)} is the only other strategy, so nothing was chosen.")
     return sentences
 
 
 def _certainty(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what the test shows, on which queries, and what it would miss."""
     sentences = []
-    finding = decision.finding
+    finding, queries = decision.finding, analysis.queries(comparison)
     if finding is not None:
         sentences.append(
-            f"Holm-adjusted {numbers.p_words(finding.p)} on {analysis.queries(comparison)}"
+            f"Holm-adjusted {numbers.p_words(finding.p)} on {queries}"
             + (", with one seed, so other seeds may differ." if finding.test.one_seed else ".")
         )
+        if finding.too_few:
+            sentences.append(f"{queries[0].upper()}{queries[1:]} are too few to show equivalence.")
     if comparison.headline == "all" and 1 < comparison.n("unseen") < comparison.n():
         unseen = analysis.finding(comparison, decision.picked, "unseen")
         if unseen is not None:
             figures = numbers.difference(unseen.difference, unseen.low, unseen.high)
             sentences.append(f"On the {numbers.count(comparison.n('unseen'))} unseen queries: {figures}.")
     elif comparison.headline == "seen":
-        sentences.append("Every test query was seen, so adaptation cannot be told from memory.")
+        sentences.append("Every test query was seen in training, so no gain here shows more than memory.")
     elif comparison.headline == "unseen" or (
         not comparison.n("seen") and any(candidate.trained for candidate in comparison.candidates.values())
     ):
         sentences.append("No relevant document of these queries was trained on.")
-    if sizes := analysis.detectable(comparison):
-        sentences.append(f"Differences below {numbers.score(sizes[-1])} may be missed.")
-    sentences += [f"{code(one.label)} depends on one lucky seed." for one in analysis.seed_outliers(comparison)]
+    if not any(comparison.mean(label, stratum=comparison.headline) for label in comparison.scored):
+        sentences.append("Every score is 0: check the judgements and their document ids.")
+    detectable = numbers.score(max(analysis.detectable(comparison), default=0.0))
+    if float(detectable) > 0:
+        sentences.append(f"Differences below {detectable} may be missed.")
+    sentences += [f"{code(one.label)} has an outlier seed." for one in analysis.seed_outliers(comparison)]
     return sentences
 
 
 def _cost(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return what the strategy needs beside the figures of the table: memory, latency, the index."""
-    if decision.label == comparison.baseline:
-        return [f"{code(comparison.baseline)} needs no labels, no fitting and no new index."]
-    candidate = comparison.candidates[decision.label]
+    """Return what the strategy needs beside the figures of the table: parameters, memory, money, the index."""
+    candidate, fits = comparison.candidates[decision.label], analysis.run.fits
+    if decision.label == comparison.baseline and not candidate.trained:
+        return [f"{code(comparison.baseline)} needs no labels, no training and no new index."]
     sentences = []
-    memory = cost_of(candidate, "peak_memory_bytes", analysis.run.fits)
-    if memory is not None and candidate.trained:
-        sentences.append(f"Fitting needs {numbers.size(memory)} of memory.")
-    if candidate.reindex in _INDEX:
+    memory, parameters, usd = (
+        cost_of(candidate, key, fits) for key in ("peak_memory_bytes", "trainable_params", "usd")
+    )
+    needs = [numbers.plural(int(parameters), "trained parameter")] if parameters is not None else []
+    needs += [f"{numbers.size(memory)} of memory"] if memory is not None and candidate.trained else []
+    needs += [f"{numbers.plain(usd)} USD"] if usd is not None else []
+    if needs:
+        price = "" if usd is not None else f"; price: {code('recommend --usd-per-hour 1')}"
+        sentences.append(f"{', '.join(needs)}{price}.")
+    if candidate.reindex in _INDEX and decision.label != comparison.baseline:
         sentences.append(_INDEX[candidate.reindex])
     before, after = (bytes_per_document(comparison.candidates[one]) for one in (comparison.baseline, decision.label))
     if candidate.reindex == "none" and before and after and after > before:
         sentences.append(f"A second index adds {numbers.count(after - before)} bytes a document.")
     old = old_index(analysis, comparison, decision.label)
     if old is not None:
-        sentences.append(
-            f"Until then, the old index gives {numbers.score(old.mixed)} (base model: {numbers.score(old.frozen)})."
-        )
+        change = numbers.difference(old.mixed - old.frozen, old.low, old.high)
+        sentences.append(f"Until then, the old index gives {change}, over the base model.")
     return sentences
 
 
 def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return the worst change on a probe, and on how many others a loss is established."""
     changes = analysis.probes(comparison)
     if not changes:
         return [f"Forgetting is unknown: no probe was run. Add {code('--probes general')}."]
@@ -347,25 +391,25 @@ def _forgetting(analysis: Analysis, comparison: Comparison, decision: Decision) 
 
 
 def _loss(change: ProbeChange) -> str:
-    if change.delta >= 0:
-        return "no loss"
+    """Return what a change on a probe shows."""
+    if change.forgets:
+        return "an established loss"
     if change.suspected:
         return "a loss by its own interval, not after Holm correction"
-    return "an established loss" if change.forgets else "no established loss"
+    if change.low >= 0:
+        return "no loss"
+    return f"inconclusive: a loss of {numbers.score(-change.low)} is possible"
 
 
 def _next(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
     """Return what could change the answer, and what to run to find out."""
     sentences = [*_ahead(analysis, comparison, decision)]
     for one in for_less(analysis, comparison, decision)[:1]:
-        margin = numbers.score(comparison.margin.value)
-        sentences.append(f"A limit on cost: {code(one.label)} needs {one.savings[0]}, and loses {margin} at most.")
+        behind = numbers.difference(*one.behind)
+        sentences.append(f"A limit on cost: {code(one.label)} needs {one.savings[0]} and differs by {behind}.")
     for label in close_behind(analysis, comparison, decision)[:1]:
-        sentences.append(f"Other development queries: {code(label)} is within their noise.")
-    sentences += _labels(analysis, comparison, decision)
-    if "steps" in comparison.limits and speed_of_learning(inputs_of(analysis, comparison)):
-        more = numbers.amount(_MORE_STEPS * comparison.limits["steps"], "steps").replace(",", "")
-        sentences.append(f"More steps: try {code(f'--budget-steps {more}')}.")
+        sentences.append(f"On development queries {code(label)} is within two standard errors of it.")
+    sentences += _labels_and_steps(analysis, comparison, decision)
     seeds = max((len(each.usable) for each in comparison.candidates.values() if each.trained), default=0)
     if seeds == 1:
         sentences.append(f"Other seeds: try {code('--seeds 0,1,2')}.")
@@ -373,30 +417,62 @@ def _next(analysis: Analysis, comparison: Comparison, decision: Decision) -> lis
 
 
 def _ahead(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return by how much the strategy with the highest test score is above the one to use."""
-    ranked = [label for label in comparison.scored if comparison.candidates[label].ranked]
-    top = max(ranked, key=lambda label: comparison.mean(label, stratum=comparison.headline), default=decision.label)
+    """Return by how much the highest test score is above that of the strategy to use, and what was left out."""
+    top = max(comparison.scored, key=lambda label: comparison.mean(label, stratum=comparison.headline))
     pair = None if top == decision.label else analysis.pair(comparison, top, decision.label)
     if pair is None:
         return []
-    difference, low, high = pair.seen_from(top)
     certain = "established" if pair.verdict in ("better", "worse") else pair.verdict
-    interval = numbers.interval(low, high)
-    return [f"On test queries {code(top)} differs from it by {numbers.signed(difference)} ({interval}): {certain}."]
+    sentence = f"On test queries {code(top)} differs by {numbers.difference(*pair.seen_from(top))}: {certain}"
+    candidate = comparison.candidates[top]
+    if candidate.over_budget:
+        return [f"{sentence}, over budget."]
+    if not candidate.ranked:
+        return [f"{sentence}, but a seed failed. {code('--overwrite failed')} runs it again."]
+    return [f"{sentence}."]
 
 
-def _labels(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
-    """Return what more labels buy, or how to find out."""
-    if not any(candidate.trained for candidate in comparison.candidates.values()):
+def _labels_and_steps(analysis: Analysis, comparison: Comparison, decision: Decision) -> list[str]:
+    """Return what more labels and more steps buy, or how to find out."""
+    trained = [label for label in comparison.scored if comparison.candidates[label].trained]
+    if not trained:
         return []
-    curve = next((curve for curve in analysis.budget_curves if _is_of(curve, comparison)), None)
-    if curve is None:
-        return [f"More or fewer labels: unknown, try {code('--budget-examples 50,200,800')}."]
-    trained = decision.picked if decision.picked in curve.lines else next(iter(curve.lines), "")
-    points = curve.lines.get(trained, [])
-    steps = ", ".join(f"{numbers.count(at.amount)} give {numbers.signed(at.gain)}" for at in points)
-    return [f"Labels: with {code(trained)}, {steps}."] if points else []
+    order = [decision.picked, *(score.label for score in decision.scores), *trained]
+    known, unknown = [], []
+    for unit, noun, amounts in (
+        ("examples", "labels", _label_budgets(analysis, comparison)),
+        ("steps", "steps", _more_steps(comparison)),
+    ):
+        curve = next((each for each in analysis.budget_curves if _is_of(each, unit, comparison)), None)
+        label = next((label for label in order if curve is not None and len(curve.lines.get(label, [])) > 1), None)
+        if curve is not None and label is not None:
+            least, most = curve.lines[label][0], curve.lines[label][-1]
+            gains = (
+                f"{numbers.count(at.amount)} give {numbers.difference(at.gain, at.low, at.high)}"
+                for at in (least, most)
+            )
+            known.append(f"{noun.capitalize()}: with {code(label)}, {', '.join(gains)}.")
+        elif amounts:
+            unknown.append((noun, f"--budget-{unit} {amounts}"))
+    if unknown:
+        nouns = " or ".join(noun for noun, _ in unknown)
+        known.append(f"More {nouns}: unknown, try {code(' '.join(option for _, option in unknown))}.")
+    return known
 
 
-def _is_of(curve: BudgetCurve, comparison: Comparison) -> bool:
-    return curve.unit == "examples" and (curve.dataset, curve.model) == (comparison.dataset, comparison.model)
+def _label_budgets(analysis: Analysis, comparison: Comparison) -> str:
+    """Return label budgets for a curve: `50,200,800`, of which a run of all labels takes those that are fewer."""
+    used = max((labels_used(analysis, comparison, label) for label in comparison.scored), default=0)
+    limited = "examples" in comparison.limits
+    amounts = [amount for amount in _LABELS if limited or amount < used] or [max(1, used // 2)] * (used > 1)
+    return ",".join(map(str, amounts))
+
+
+def _more_steps(comparison: Comparison) -> str:
+    """Return a larger budget in steps; empty where another kind of budget stops the fits."""
+    steps = comparison.limits.get("steps")
+    return "" if steps is None else numbers.amount(_MORE_STEPS * steps, "steps").replace(",", "")
+
+
+def _is_of(curve: BudgetCurve, unit: str, comparison: Comparison) -> bool:
+    return (curve.unit, curve.dataset, curve.model) == (unit, comparison.dataset, comparison.model)

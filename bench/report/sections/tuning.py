@@ -114,8 +114,8 @@ def _certainty(study: Study) -> str:
     default = ", including the default," if any(trial.number == 0 for trial in tied) else ""
     ranges = "; ".join(f"{clean(option)} {_range(values)}" for option, values in ranges_of(tied).items())
     return (
-        f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}). The choice "
-        f"among them is chance.{rest}"
+        f"{name}: {len(tied)} of {tried}{default} are within one standard error of the best ({ranges}). These "
+        f"trials do not distinguish them.{rest}"
     )
 
 

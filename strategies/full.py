@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.encoders.strategy import EncoderStrategy
+from bench.representations.static import table_defaults
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
@@ -26,6 +27,11 @@ class Full(EncoderStrategy):
 
         lr: float = 5e-5
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 1e-3)}
+
+        @classmethod
+        def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Return another learning rate for a static table."""
+            return table_defaults(values.get("representation", ""))
 
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""

@@ -11,6 +11,7 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
 from bench.records import FitReport
+from bench.representations.static import table_defaults
 from bench.strategy.hyperparameters import EncoderConfig
 from bench.strategy.space import LogUniform, Param
 
@@ -39,6 +40,11 @@ class FullMerge(EncoderStrategy):
         lr: float = 5e-5
         share: float = -1.0
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-6, 1e-3)}
+
+        @classmethod
+        def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Return another learning rate for a static table."""
+            return table_defaults(values.get("representation", ""))
 
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make everything trainable."""

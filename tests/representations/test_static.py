@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,20 @@ def test_options_without_sense_are_refused() -> None:
 
 def test_expressions_that_are_one_strategy() -> None:
     registry = Registry()
-    assert canonical(parse("static"), registry) == canonical(parse("frozen(representation=static)"), registry)
+    for one, other in (
+        ("static", "frozen(representation=static)"),
+        ("full(representation=static)", "full(representation=static(weighting=zipf), lr=0.003)"),
+    ):
+        assert canonical(parse(one), registry) == canonical(parse(other), registry)
+
+
+def test_a_table_learns_at_a_rate_of_its_own() -> None:
+    for method in ("full", "full-merge"):
+        rates = [
+            Blueprint.of(f"{method}({options})").config.lr
+            for options in ("representation=static(dimension=8)", "representation=multi", "representation=static, lr=1")
+        ]
+        assert rates == [0.003, 5e-5, 1.0]
 
 
 def test_a_corpus_gives_its_own_weights(
@@ -204,3 +218,15 @@ def test_the_contract_holds(
     expression = Blueprint.of(f"full(lr=0.01, representation=static({SMALL}))")
     results = check(expression, tiny_base(family), reload_process=reload_process, names=names)
     assert all(result.ok for result in results), "\n".join(map(str, results))
+
+
+def test_the_benchmark_of_encoding_prints_a_row_for_each_strategy(
+    tiny_bert: BaseModel, beir_folder: Path, load_script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    command = ["encoding.py", "--datasets", str(beir_folder), "--model", str(tiny_bert.path), "--documents", "24"]
+    monkeypatch.setattr("sys.argv", [*command, "--strategies", f"frozen,frozen(representation=static({SMALL}))"])
+    assert load_script("benchmarks/encoding.py").main() == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("|")[2].strip() for row in rows] == ["`frozen`", f"`frozen(representation=static({SMALL}))`"]
+    assert all(float(row.split("|")[3].replace(",", "")) > 0 and row.split("|")[6].strip() == "24" for row in rows)

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from bench.errors import StoreError
+from bench.store.answers import FOLDER as ANSWERS
 from bench.store.files import MODEL, write_record
 from bench.store.packed import ARCHIVE, pack
 from bench.store.store import FIT_MARK, RANKING, RUN_COPY, Store
@@ -38,6 +39,8 @@ def pack_run(source: Path, target: Path) -> Path:
         if (store.records / "tuning").is_dir():
             ignored = shutil.ignore_patterns("calibrations")
             shutil.copytree(store.records / "tuning", copy.folder / "tuning", ignore=ignored)
+        if (store.records / ANSWERS).is_dir():
+            shutil.copytree(store.records / ANSWERS, copy.folder / ANSWERS, ignore=shutil.ignore_patterns("readings-*"))
         pack(copy.folder, target / ARCHIVE)
     return target / ARCHIVE
 

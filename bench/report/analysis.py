@@ -14,6 +14,7 @@ from bench.report.comparison import Comparison
 from bench.report.findings import Finding, design
 from bench.report.load import LoadedRun
 from bench.report.probes import ProbeChange, probe_changes
+from bench.report.readings import Readings, readings_of
 from bench.report.seeds import SeedOutlier, seed_outliers
 from bench.report.text import code
 from bench.report.texts import Texts, find_texts
@@ -30,6 +31,7 @@ class Analysis:
     _findings: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict, repr=False)
     _pairs: dict[tuple[str, str, str], list[Finding]] = field(default_factory=dict, repr=False)
     _probes: dict[str, list[ProbeChange]] = field(default_factory=dict, repr=False)
+    _readings: dict[str, tuple[list[Readings], list[str]]] = field(default_factory=dict, repr=False)
     _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
 
     @property
@@ -98,6 +100,12 @@ class Analysis:
         if comparison.name not in self._probes:
             self._probes[comparison.name] = probe_changes(self.run, comparison)
         return self._probes[comparison.name]
+
+    def readings(self, comparison: Comparison) -> tuple[list[Readings], list[str]]:
+        """Return what each reader made of a comparison's rankings, and a sentence for each record that is not used."""
+        if comparison.name not in self._readings:
+            self._readings[comparison.name] = readings_of(comparison)
+        return self._readings[comparison.name]
 
     def seed_outliers(self, comparison: Comparison) -> list[SeedOutlier]:
         """Return the candidates whose result depends on one seed."""

@@ -81,31 +81,37 @@ class Readings:
         """Return the queries that have a value of a measure in every context. Support has none without a passage."""
         return list(self._tables[measure].index)
 
-    def findings(self, measure: str) -> list[Finding]:
-        """Return every candidate against the baseline, one Holm-adjusted family; empty without pairs."""
+    @cached_property
+    def families(self) -> dict[str, list[Finding]]:
+        """Measure -> every candidate against the baseline, one Holm-adjusted family; nothing without pairs."""
+        found = {measure: self._family(measure) for measure in TESTED}
+        return {measure: family for measure, family in found.items() if family}
+
+    def _family(self, measure: str) -> list[Finding]:
         baseline, queries = self.comparison.baseline, self.queries(measure)
         if baseline not in self.labels or len(self.labels) < 2 or len(queries) < 2:
             return []
         labels = [baseline, *(label for label in self.labels if label != baseline)]
-        tests = compare_all({x: self.values(x, measure) for x in labels}, baseline, self._design(labels, queries))
+        tests = compare_all({x: self.values(x, measure) for x in labels}, baseline, self._design(labels, measure))
         return [Finding(test, "all", self.comparison.candidates[test.other].ranked, True) for test in tests]
 
-    def reach(self, measure: str) -> PairwiseTest | None:
-        """Return the test of gold against none: what passages can do for this reader at all."""
-        queries = self.queries(measure)
-        if len(queries) < 2:
-            return None
-        none, gold = (self.values(name, measure) for name in (NONE, GOLD))
-        return compare(none, gold, (NONE, GOLD), self._design([NONE, GOLD], queries))
+    @cached_property
+    def reach(self) -> dict[str, PairwiseTest]:
+        """Measure -> the test of gold against none: what passages can do for this reader at all."""
+        tests = {}
+        for measure in (name for name in TESTED if len(self.queries(name)) > 1):
+            none, gold = (self.values(name, measure) for name in (NONE, GOLD))
+            tests[measure] = compare(none, gold, (NONE, GOLD), self._design([NONE, GOLD], measure))
+        return tests
 
     def gap(self, label: str, measure: str) -> Gap | None:
         """Return the share of the gap that a candidate closes. None where gold - none is within noise."""
-        reach = self.reach(measure)
+        reach = self.reach.get(measure)
         if reach is None or reach.ci_low <= 0 <= reach.ci_high:
             return None
         columns = [self.values(name, measure).mean(axis=0) for name in (label, NONE, GOLD)]
         own, none, gold = (float(column.mean()) for column in columns)
-        samples = bootstrap_means(np.stack(columns, axis=1), self._groups(self.queries(measure)))
+        samples = bootstrap_means(np.stack(columns, axis=1), self.comparison.dependent(self._mask(measure)))
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = (samples[:, 0] - samples[:, 1]) / (samples[:, 2] - samples[:, 1])
         return Gap((own - none) / (gold - none), *interval(shares[np.isfinite(shares)]))
@@ -123,15 +129,33 @@ class Readings:
             return None
         return float(stats.spearmanr(*zip(*gains.values(), strict=True)).statistic), len(gains)
 
+    def over_queries(self, label: str, measure: str) -> float:
+        """Return Spearman's correlation over queries of a candidate's gain in the primary measure and in another one.
+
+        It is NaN where one of the gains is the same for every query.
+        """
+        from scipy import stats
+
+        baseline, mask = self.comparison.baseline, self._mask(measure)
+        ranking, answers = (
+            (values[label] - values[baseline])
+            for values in (
+                {name: self.comparison.scores(name)[:, mask].mean(axis=0) for name in (label, baseline)},
+                {name: self.values(name, measure).mean(axis=0) for name in (label, baseline)},
+            )
+        )
+        if len(ranking) < _FEWEST or np.ptp(ranking) == 0 or np.ptp(answers) == 0:
+            return float("nan")
+        return float(stats.spearmanr(ranking, answers).statistic)
+
     def gains(self, measure: str) -> dict[str, tuple[float, float]]:
         """Return candidate -> its gain over the baseline in the primary measure and in a measure of answers.
 
         Both are means over the queries that were read.
         """
-        baseline, queries = self.comparison.baseline, set(self.queries(measure))
+        baseline, mask = self.comparison.baseline, self._mask(measure)
         if baseline not in self.labels:
             return {}
-        mask = np.array([query in queries for query in self.comparison.queries])
         ranking = {label: float(self.comparison.scores(label)[:, mask].mean()) for label in self.labels}
         answers = {label: self.mean(label, measure) for label in self.labels}
         return {
@@ -150,16 +174,17 @@ class Readings:
             tables[name] = table.dropna().sort_index()
         return tables
 
-    def _groups(self, queries: Sequence[str]) -> list[str] | None:
-        known = set(queries)
-        return self.comparison.dependent(np.array([query in known for query in self.comparison.queries]))
+    def _mask(self, measure: str) -> np.ndarray:
+        """Return which queries of the comparison have a value of a measure of answers, shape (queries,)."""
+        known = set(self.queries(measure))
+        return np.array([query in known for query in self.comparison.queries])
 
-    def _design(self, labels: Sequence[str], queries: Sequence[str]) -> Design:
+    def _design(self, labels: Sequence[str], measure: str) -> Design:
         candidates = {label: self.comparison.candidates[label] for label in labels if label not in (NONE, GOLD)}
         return Design(
             seeds={label: candidates[label].seeds if label in candidates else [-1] for label in labels},
             untrained=tuple(x for x in labels if x not in candidates or not candidates[x].trained),
-            groups=self._groups(queries),
+            groups=self.comparison.dependent(self._mask(measure)),
             margin=self.comparison.margin.value,
         )
 

@@ -1,7 +1,7 @@
 """Packed runs: the records of a run in one archive, `records.tar.xz`, for a checkout or a download.
 
-The archive holds `run.json`, `fits/`, `cells/` and `tuning/` as a run leaves them. A reader unpacks it into a temporary
-folder, once a process. Nothing is written into a packed run.
+The archive holds `run.json`, `fits/`, `cells/`, `tuning/` and `answers/` as a run leaves them. A reader unpacks it into
+a temporary folder, once a process. Nothing is written into a packed run.
 """
 
 from __future__ import annotations

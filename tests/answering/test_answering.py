@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,10 +16,11 @@ from bench.config.schema import RunConfig
 from bench.errors import BenchError, ModelError
 from bench.readers.base import Messages, Written
 from bench.readers.prompts import Prompt
+from bench.report import write_report
 from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.load import LoadedRun, load_run
-from bench.report.readings import readings_of
+from bench.report.readings import Readings, readings_of
 from bench.store.answers import MARK, answer_records, per_query_answers
 from bench.store.store import Store
 from tests.toy_answers import PlantedReader, add_answers, relevant
@@ -74,14 +76,31 @@ def test_of_a_reader_that_ignores_its_context_the_gap_is_undefined_and_the_repor
     assert any("within noise" in note for note in table.notes)
 
 
-def test_the_report_shows_means_differences_and_their_correlation(finished: LoadedRun, beir_folder: Path) -> None:
+def test_the_report_shows_means_differences_and_their_correlation(
+    finished: LoadedRun, beir_folder: Path, tmp_path: Path
+) -> None:
     answer(finished, PlantedReader(beir_folder), AnswerSettings())
     shown = tables(finished)
     assert (shown["reader-1-1"][0][0], shown["reader-1-1"][-1][0]) == ("none", "gold")
     assert {"reader-f1-1-1", "reader-match-1-1", "reader-log_likelihood-1-1"} <= set(shown)
     ((readings,), _) = readings_of(finished.comparisons[0])
     gains = readings.gains("f1")
-    assert set(gains) == {"toy(bonus=1.0)", "toy(bonus=2.0)"} and gains["toy(bonus=2.0)"][1] != 0
+    assert set(gains) == {"toy(bonus=1.0)", "toy(bonus=2.0)"} and len(shown["reader-gains-1-1"]) == 2
+    for label, (ranking, answers) in gains.items():
+        one, two = ([value.mean() for value in pair] for pair in _values(readings, label))
+        assert (ranking, answers) == pytest.approx((one[0] - one[1], two[0] - two[1]))
+    # one relevant document and one passage: the answer is right exactly where nDCG@10 is 1
+    assert readings.over_queries("toy(bonus=1.0)", "f1") > 0.5
+    assert np.isnan(readings.over_queries("toy(bonus=2.0)", "f1"))  # it moves every query alike
+    assert readings.correlation("f1") is None  # two gains are too few
+    written = write_report(finished.store, tmp_path / "report", exports=["csv"])
+    assert {"answer-gains-1-1.png", "reader-1-1.csv", "reader-gains-1-1.csv"} <= {path.name for path in written}
+
+
+def _values(readings: Readings, label: str) -> list[list[np.ndarray]]:
+    """Return the values of a candidate and of the baseline, in the ranking's measure and in F1."""
+    names = (label, readings.comparison.baseline)
+    return [[readings.comparison.scores(name) for name in names], [readings.values(name, "f1") for name in names]]
 
 
 def test_equal_contexts_are_read_once(finished: LoadedRun, beir_folder: Path) -> None:

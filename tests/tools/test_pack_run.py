@@ -15,12 +15,16 @@ from bench.errors import StoreError
 from bench.records import DIGEST, CellResult, CurvePoint, FitRecord
 from bench.retrieval.ranking import Ranking
 from bench.store import studies
+from bench.store.answers import AnswerRecord, ReadingCache, answer_records, per_query_answers, put_answers
 from bench.store.packed import ARCHIVE, pack
 from bench.store.store import Store
 from bench.store.studies import Study, Trial
 
 STUDY = Study(
     study="lora--toy-12", strategy="lora", dataset="toy", model="tiny", budget={"steps": 5}, space={}, defaults={}
+)
+ANSWERS = AnswerRecord(
+    name="reader--toy-1", dataset="toy", split="test", reader="reader", reader_fingerprint="r", prompt={}, settings={}
 )
 
 
@@ -43,6 +47,8 @@ def run(tmp_path: Path) -> Store:
     store.put_cell(cell, pd.DataFrame({"query": ["q1"], "ndcg@10": [1 / 3]}), Ranking({"q1": [("d1", 1.0)]}))
     store.put_invocation({"command": ["run"]})
     store.put_invocation({"command": ["report"]})
+    put_answers(store, ANSWERS, pd.DataFrame({"context": ["none"], "query": ["q1"], "f1": [1 / 3]}))
+    ReadingCache(store, "reader").add([{"key": "k", "text": "paid for"}])
     studies.begin(store.folder / "tuning" / STUDY.study, STUDY)
     studies.append(store.folder / "tuning" / STUDY.study, Trial(number=0, params={"lr": 1e-3}, value=0.5))
     return store
@@ -58,6 +64,8 @@ def test_a_packed_run_reads_like_the_run(run: Store, packed: Store) -> None:
     assert [path.name for path in packed.folder.iterdir()] == [ARCHIVE]
     assert packed.problems() == []
     assert packed.results()[0].metrics == run.results()[0].metrics
+    assert answer_records(packed) == answer_records(run) == ([ANSWERS], [])
+    assert per_query_answers(packed, ANSWERS).equals(per_query_answers(run, ANSWERS))
     assert packed.per_query("lora--toy-1").equals(run.per_query("lora--toy-1"))
     assert packed.curve("lora-1").equals(run.curve("lora-1"))
     assert packed.train_relevant("lora-1") == ["d1", "d2"]
@@ -65,9 +73,10 @@ def test_a_packed_run_reads_like_the_run(run: Store, packed: Store) -> None:
     assert packed.studies() == run.studies()
 
 
-def test_weights_and_rankings_stay_behind(packed: Store) -> None:
+def test_weights_rankings_and_readings_stay_behind(packed: Store) -> None:
     assert packed.has_fit("lora-1") and not packed.has_artefact("lora-1"), "a run makes the fit again"
     assert set(packed.cell("lora--toy-1").files) == {"per_query.parquet"}
+    assert [path.name for path in (packed.records / "answers").iterdir()] == [ANSWERS.name]
     with pytest.raises(StoreError, match=r"is packed without lora-1/model/trained\.bin: run again in another folder"):
         packed.artefact("lora-1")
 

@@ -6,8 +6,8 @@ from bench.evaluation.measures import ANSWER_RECALL, measure_name
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
-from bench.report.document import Block, Cell, Column, Heading, Items, Paragraph, Section, Table
-from bench.report.readings import NAMES, UNITS, Readings, readings_of
+from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
+from bench.report.readings import NAMES, UNITS, Readings
 from bench.report.readings import TESTED as TESTED_ANSWERS
 from bench.report.text import clean, code
 from bench.store.answers import GOLD, NONE
@@ -86,7 +86,7 @@ def _tests(analysis: Analysis, comparison: Comparison, cuts: list[int], number: 
 
 def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Block]:
     """Return the tables of each reader over this comparison's rankings."""
-    found, problems = readings_of(comparison)
+    found, problems = analysis.readings(comparison)
     blocks: list[Block] = [Paragraph(clean(problem), "warning") for problem in problems]
     for place, readings in enumerate(found, start=1):
         name, settings = f"{number}-{place}", readings.record.settings
@@ -101,8 +101,7 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
         for measure in TESTED_ANSWERS:
             if measure in readings.measures:
                 blocks.append(_differences(readings, measure, name))
-        if sentences := [each for measure in TESTED_ANSWERS if (each := _does_it_reach(analysis, readings, measure))]:
-            blocks.append(Items(sentences))
+        blocks += _do_gains_reach_answers(analysis, readings, name)
     return blocks
 
 
@@ -148,7 +147,7 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
         Column("p", "Holm-adjusted"),
         Column("conclusion", numeric=False),
     ]
-    findings = {finding.label: finding for finding in readings.findings(measure)}
+    findings = {finding.label: finding for finding in readings.families.get(measure, ())}
     rows = []
     for label in readings.labels:
         gap, finding = readings.gap(label, measure), findings.get(label)
@@ -167,7 +166,7 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
                 Cell(finding.words),
             ]
         rows.append(cells)
-    reach = readings.reach(measure)
+    reach = readings.reach.get(measure)
     notes = ["Gap closed: (strategy - none) / (gold - none)."]
     if reach is not None:
         figures = numbers.difference(reach.difference, reach.ci_low, reach.ci_high)
@@ -181,13 +180,48 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
     return Table(f"reader-{measure}-{name}", caption, columns, rows, notes)
 
 
-def _does_it_reach(analysis: Analysis, readings: Readings, measure: str) -> str:
-    """Return whether gains of the ranking go with gains of the answers, over strategies; empty where too few."""
-    found = readings.correlation(measure) if measure in readings.measures else None
-    if found is None:
-        return ""
-    rho, n = found
-    return (
+def _do_gains_reach_answers(analysis: Analysis, readings: Readings, name: str) -> list[Block]:
+    """Return a table and a plot of gains in the ranking and in the answers, and their correlation over strategies."""
+    measures = list(readings.families)
+    if not measures:
+        return []
+    columns = [Column("strategy", numeric=False)]
+    for measure in measures:
+        n = f"n = {len(readings.queries(measure)):,}"
+        columns += [
+            Column(f"gain in {analysis.measure}", n),
+            Column(f"gain in {NAMES[measure]}", n),
+            Column("rank correlation", "over queries"),
+        ]
+    rows = []
+    for label in readings.gains(measures[0]):
+        cells = [Cell(code(label), label)]
+        for measure in measures:
+            ranking, answers = readings.gains(measure)[label]
+            rho = readings.over_queries(label, measure)
+            cells += [Cell(numbers.signed(ranking), ranking), Cell(numbers.signed(answers), answers)]
+            cells.append(Cell(numbers.signed(rho, 2), rho))
+        rows.append(cells)
+    baseline, dataset = readings.comparison.baseline, readings.comparison.dataset
+    notes = [
+        f"Gains over {code(baseline)}. Rank correlation (Spearman) over queries: whether the queries whose ranking "
+        "improves are those whose answer improves."
+    ]
+    reader = readings.record.reader
+    caption = f"Do gains in the ranking reach the answers of {code(reader)}?"
+    blocks: list[Block] = [
+        Table(f"reader-gains-{name}", caption, columns, rows, notes),
+        Figure(
+            f"answer-gains-{name}",
+            f"Gain in the answers of {code(reader)} on {code(dataset)} against the gain in {analysis.measure}, both "
+            f"over {code(baseline)}, with 95% CI. Points on a rising line: better rankings give better answers.",
+            f"Scatter plot of each strategy's gain in the answers of {reader} against its gain in {analysis.measure}.",
+        ),
+    ]
+    found = {measure: known for measure in measures if (known := readings.correlation(measure)) is not None}
+    sentences = [
         f"Over {n} strategies, gains in {analysis.measure} and in {NAMES[measure]} have a rank correlation (Spearman) "
         f"of {numbers.signed(rho, 2)}. With so few strategies it is a description, not a test."
-    )
+        for measure, (rho, n) in found.items()
+    ]
+    return [*blocks, Items(sentences)] if sentences else blocks

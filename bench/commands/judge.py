@@ -1,4 +1,7 @@
-"""Judge the results that no judgement covers: write a blind sheet, and score all strategies again with its grades."""
+"""Judge the results that no judgement covers: write a blind sheet, and score all strategies again with its grades.
+
+The sheet is written twice: as CSV for a spreadsheet, and as a page for a browser that saves the same CSV.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import click
 
 from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._options import COUNT, FILE, command, json_flag, option, run_folder
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.judging.rescore import Rescoring
@@ -34,8 +38,9 @@ def main(
 ) -> int:  # fmt: skip
     """Write the sheet, or read it back."""
     from bench.commands._console import console, emit_json
+    from bench.judging.page import write_page
     from bench.judging.rescore import rescore
-    from bench.judging.sheet import unjudged, write_sheet
+    from bench.judging.sheet import refuse_to_overwrite, unjudged, write_sheet
     from bench.report.load import load_run
 
     store = open_complete(folder, allow_incomplete)
@@ -47,14 +52,21 @@ def main(
         _show_scores(rescoring, run, target, as_json)
         return 0
     sheet = out or base.with_name(f"{base.name}-{SHEET}")
+    page = sheet.with_suffix(".html")
+    if page == sheet:
+        raise BenchError(f"{sheet}: the sheet is a CSV file; the page for a browser is written beside it")
+    refuse_to_overwrite(page)
     pool = unjudged(run, top, queries, seed)
     write_sheet(pool.items, sheet)
+    write_page(pool.items, page, sheet.name)
     if as_json:
-        emit_json({"sheet": str(sheet), "results": pool.results, "unjudged": len(pool.items), "judged": pool.judged})
+        files = {"sheet": str(sheet), "page": str(page)}
+        emit_json({**files, "results": pool.results, "unjudged": len(pool.items), "judged": pool.judged})
         return 0
     console().print(
         f"{sheet}: {len(pool.items):,} of {pool.results:,} results among the first {top} have no judgement. Write a "
-        "grade into the last column: 0 for not relevant, 1 or more for relevant. Rows may stay empty. Then:",
+        "grade into the last column: 0 for not relevant, 1 or more for relevant. Rows may stay empty. Or open "
+        f"{page} in a browser, grade there, and save the CSV. Then:",
         markup=False,
     )
     console().print(f"  adaptbench judge {store.folder} --judged {sheet}", markup=False)

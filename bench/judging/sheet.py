@@ -127,16 +127,25 @@ def write_sheet(items: Sequence[Item], path: Path) -> None:
     Raises:
         BenchError: the file exists already: it may hold somebody's judgements.
     """
-    if path.exists():
-        raise BenchError(f"{path} exists already, and may hold judgements: name another file with --out")
+    refuse_to_overwrite(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8-sig", newline="") as stream:  # spreadsheets know UTF-8 by its mark
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
-        for item in items:
-            document = item.document if len(item.document) <= _LONGEST else item.document[:_LONGEST] + " [...]"
-            values = item.dataset, item.split, item.query_id, item.document_id, item.query, document
-            writer.writerow([*map(without_formula, values), ""])
+        writer.writerows([*row_of(item), ""] for item in items)
+
+
+def row_of(item: Item) -> list[str]:
+    """Return the cells of an item in the order of `COLUMNS`, without its grade."""
+    document = item.document if len(item.document) <= _LONGEST else item.document[:_LONGEST] + " [...]"
+    values = item.dataset, item.split, item.query_id, item.document_id, item.query, document
+    return [without_formula(value) for value in values]
+
+
+def refuse_to_overwrite(path: Path) -> None:
+    """Raise `BenchError` if a file exists that may hold somebody's judgements."""
+    if path.exists():
+        raise BenchError(f"{path} exists already, and may hold judgements: name another file with --out")
 
 
 def read_sheet(path: Path, datasets: Mapping[Key, Dataset]) -> dict[Key, Qrels]:

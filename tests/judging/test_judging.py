@@ -186,6 +186,8 @@ def test_the_command_writes_a_sheet_reads_it_back_and_the_report_uses_it(
     said = json.loads(capsys.readouterr().out)
     sheet = Path(said["sheet"])
     assert sheet == tmp_path / "run-judge.csv" and said["unjudged"] == len(rows_of(sheet))
+    page = Path(said["page"])
+    assert page == sheet.with_suffix(".html") and all(row["query_id"] in page.read_text() for row in rows_of(sheet))
     graded(sheet, lambda row: "1")
     assert main(["judge", str(folder), "--judged", str(sheet)]) == 0
     assert f"{said['unjudged']} judgements, {said['unjudged']} of them relevant" in capsys.readouterr().out

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SAVED_TOGETHER = 16
-"""ReadingCache that are written to disk together. As many may be lost when the process ends."""
+"""Readings that are written to disk together. As many may be lost when the process ends."""
 WRITTEN, SCORED = "written", "scored"
 MEASURES = ("em", "f1", "match", "support", "log_likelihood")
 """The measures of an answer, in the order of tables. The last needs no generation."""
@@ -65,7 +65,7 @@ def answer(
 ) -> list[AnswerRecord]:
     """Let a reader answer from every strategy's rankings, and write what came of it into the run.
 
-    ReadingCache that the run holds already are not paid again.
+    Readings that the run holds already are not paid again.
 
     Args:
         run: a finished run. Its cells hold their rankings.
@@ -137,7 +137,7 @@ def _answer_one(
         for context, found in shown.items()
         for query, passages in found.items()
     }
-    readings = ReadingCache(run.store, reader.fingerprint)
+    readings = ReadingCache.of_run(run.store, reader.fingerprint)
     paid = _read(reader, [ask for each in asks.values() for ask in each], settings, readings, progress)
     rows, summaries = _measured(shown, asks, readings, dataset)
     record = AnswerRecord(

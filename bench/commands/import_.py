@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.commands._generated_queries import generate_queries, generation_options, put_record
 from bench.commands._options import COUNT, DIR, FILE, command, flag, json_flag, option
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
     from bench.data.importing import Builder
+    from bench.readers.query_generation import Generated
 
 _COLUMNS = {
     "query": "the question",
@@ -56,32 +58,52 @@ def _column_options(function: Any) -> Any:
 @option("--shares", default="80,10,10", metavar="T,D,T", help="train, dev and test in percent")
 @option("--seed", type=int, default=0, metavar="N", help="draws the splits")
 @option("--licence", default="unknown", metavar="NAME", help="noted in the dataset's description")
+@generation_options
 @json_flag("print what was made as JSON")
 def main(
     source: Path, out: Path, pairs: Path | None, pseudo_queries: bool, relevant_from: float | None,
-    encoding: str | None, max_words: int, shares: str, seed: int, licence: str, as_json: bool, **columns: str | None,
+    encoding: str | None, max_words: int, shares: str, seed: int, licence: str, as_json: bool, **others: Any,
 ) -> int:  # fmt: skip
     """Import, write, and print what was made."""
     from bench.data.dataset import DatasetInfo
     from bench.data.files import expanded
     from bench.data.folders import require_new
     from bench.data.partition import assemble
+    from bench.data.pseudo import pseudo_queries as queries_of
     from bench.data.write import write_dataset
+    from bench.errors import DataError
 
+    columns = {name: others.pop(name) for name in _COLUMNS}
+    generates = others["generate_queries"] is not None
+    if generates and pseudo_queries:
+        raise DataError("--pseudo-queries makes queries without a model, and --generate-queries with one: take one")
     parts = _shares(shares)
     source, out = expanded(source), expanded(out)
     require_new(out)
     builder = (
-        _read_documents(source, pairs, columns, relevant_from, encoding, max_words, pseudo_queries)
+        _read_documents(source, pairs, columns, relevant_from, encoding, max_words, pseudo_queries or generates)
         if source.is_dir() and not _is_table(source, pairs)
         else _read_table(source, pairs, columns, relevant_from, encoding)
     )
+    made, generated = None, None
+    if generates:
+        generated = generate_queries(builder.corpus(), seed, others)
+        made = generated.queries
+    elif pseudo_queries:
+        made = queries_of(builder.corpus(), seed)
     info = DatasetInfo(
-        out.name, title=f"imported from {source.name}", licence=licence, source=source.name, pseudo=pseudo_queries
+        out.name,
+        title=f"imported from {source.name}",
+        licence=licence,
+        source=source.name,
+        pseudo=made is not None,
+        generated_by=generated.reader if generated is not None else "",
     )
-    dataset = assemble(info, builder, seed, parts, pseudo_queries)
+    dataset = assemble(info, builder, seed, parts, made)
     write_dataset(dataset, out)
-    _show(dataset, builder, out, as_json)
+    if generated is not None:
+        put_record(generated, out)
+    _show(dataset, builder, generated, out, as_json)
     return 0
 
 
@@ -136,7 +158,8 @@ def _read_documents(
     elif not pseudo_queries:
         raise DataError(
             f"{source}: documents alone are no dataset. Add --pairs FILE (questions that point into them), or "
-            "--pseudo-queries (training queries made from the documents)."
+            "--pseudo-queries (training queries made from the documents), or --generate-queries N (a language model "
+            "writes them)."
         )
     return builder
 
@@ -175,7 +198,7 @@ def _shares(text: str) -> dict[str, float]:
     return {"train": train / total, "dev": dev / total, "test": test / total}
 
 
-def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
+def _show(dataset: Dataset, builder: Builder, generated: Generated | None, out: Path, as_json: bool) -> None:
     from bench.commands._console import console, emit_json, err_console
 
     counts = {split: len(qrels) for split, qrels in dataset.splits.items()}
@@ -187,6 +210,7 @@ def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
                 "fingerprint": dataset.fingerprint,
                 "columns": builder.columns, "columns_ignored": builder.ignored, "rows": builder.rows,
                 "skipped": dict(builder.skipped),
+                **({"generated": generated.as_json()} if generated is not None else {}),
             }
         )  # fmt: skip
         return
@@ -205,6 +229,9 @@ def _show(dataset: Dataset, builder: Builder, out: Path, as_json: bool) -> None:
         )
     queries = ", ".join(f"{count} {split}" for split, count in counts.items())
     kind = " (training queries made from the documents: no labels)" if dataset.info.pseudo else ""
+    if generated is not None:
+        kind = f" (training queries written by {generated.reader}: no labels)"
+        console().print(f"{generated.summary}. {generated.price}", markup=False)
     answers = f"; answers to {len(dataset.answers)} questions" if dataset.answers else ""
     console().print(f"{out}: {len(dataset.corpus)} documents; queries: {queries}{kind}{answers}", markup=False)
     console().print(f"next: adaptbench inspect {out}\n      adaptbench run --datasets {out}", markup=False)

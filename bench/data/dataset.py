@@ -75,6 +75,8 @@ class DatasetInfo:
     """Number of tokens that texts are cut to on this dataset. None means the model's limit."""
     pseudo: bool = False
     """Whether the training queries are pseudo-queries, which count as 0 labels."""
+    generated_by: str = ""
+    """The language model that wrote the pseudo-queries. Empty where no model did."""
     expected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Strategy -> measure -> published score, which `bench check` reproduces."""
 

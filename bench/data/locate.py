@@ -223,7 +223,8 @@ def _with_pseudo_warnings(dataset: Dataset) -> Dataset:
     """Return a dataset with warnings about its pseudo-queries."""
     warnings = []
     if dataset.info.pseudo:
-        warnings.append("the training queries are pseudo-queries, made from the documents; they are not labels")
+        how = f"written by {by}" if (by := dataset.info.generated_by) else "made from the documents"
+        warnings.append(f"the training queries are pseudo-queries, {how}; they are not labels")
     made = sum(is_pseudo(dataset.groups, query) for query in dataset.splits.get("test", ()))
     if made:
         warnings.append(f"{made} test queries are pseudo-queries: scores do not show how real questions fare")

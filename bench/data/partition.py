@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from bench.data.dataset import Corpus, Dataset, DatasetInfo, Qrels
+from bench.data.dataset import Dataset, DatasetInfo, Qrels
 from bench.data.duplicates import Groups, near_pairs
 from bench.data.importing import Builder
-from bench.data.pseudo import PseudoQuery, pseudo_queries
+from bench.data.pseudo import PseudoQuery
 from bench.data.text import normalise
 from bench.errors import DataError
 
@@ -21,11 +21,15 @@ PARAPHRASE = 0.8
 
 
 def assemble(
-    info: DatasetInfo, builder: Builder, seed: int, shares: Mapping[str, float] | None = None, pseudo: bool = False
+    info: DatasetInfo,
+    builder: Builder,
+    seed: int,
+    shares: Mapping[str, float] | None = None,
+    pseudo: Sequence[PseudoQuery] | None = None,
 ) -> Dataset:
     """Return the dataset of the rows that a builder has read.
 
-    With `pseudo`, the training and development queries are pseudo-queries, and all labelled questions go to the test
+    With `pseudo`, these pseudo-queries are for training and development, and all labelled questions go to the test
     split. Without labelled questions the test queries are pseudo-queries too, of other documents. Their group tells.
 
     Raises:
@@ -39,8 +43,8 @@ def assemble(
             f"{len(unanswered)} questions have no relevant passage, only irrelevant ones: they are left out of dev and "
             "test"
         )
-    if pseudo:
-        queries, groups, splits = _with_pseudo(corpus, builder, seed, notes)
+    if pseudo is not None:
+        queries, groups, splits = _with_pseudo(pseudo, builder, seed, notes)
     else:
         queries, groups = builder.queries, builder.groups
         splits = _named_splits(builder) if builder.splits else split_by_question(builder, seed, shares or SHARES, notes)
@@ -49,9 +53,8 @@ def assemble(
 
 
 def _with_pseudo(
-    corpus: Corpus, builder: Builder, seed: int, notes: list[str]
+    made: Sequence[PseudoQuery], builder: Builder, seed: int, notes: list[str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Qrels]]:
-    made = pseudo_queries(corpus, seed)
     if not made:
         raise DataError("no pseudo-query can be made: the documents have neither titles nor two sentences of text")
     places = {"train": 0.9, "dev": 0.1} if builder.judged else SHARES

@@ -30,7 +30,7 @@ class PseudoQuery:
     text: str
     doc: str
     kind: str
-    """`title`, `sentence` or `span`."""
+    """`title`, `sentence` or `span`; `generated` where a language model wrote it."""
 
     @property
     def group(self) -> str:

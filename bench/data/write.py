@@ -60,6 +60,8 @@ def description(dataset: Dataset) -> str:
         "drop_same_id": info.drop_same_id,
         "pseudo": info.pseudo,
     }
+    if info.generated_by:
+        values["generated_by"] = info.generated_by
     if info.max_length is not None:
         values["max_length"] = info.max_length
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import pydantic
 from pydantic import Field
@@ -17,7 +17,10 @@ from pydantic import Field
 from bench.errors import BenchError, describe_validation
 from bench.readers.base import Messages
 
-_SLOT = re.compile(r"\{(\w+)\}")
+SLOT = re.compile(r"\{(\w+)\}")
+
+
+Form = TypeVar("Form", bound=pydantic.BaseModel)
 
 
 class Example(pydantic.BaseModel):
@@ -43,7 +46,7 @@ class Prompt(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _check_slots(self) -> Prompt:
         for key, allowed in (("with_context", {"context", "question"}), ("without_context", {"question"})):
-            found = set(_SLOT.findall(getattr(self, key)))
+            found = set(SLOT.findall(getattr(self, key)))
             if found != allowed:
                 needed = " and ".join(f"{{{name}}}" for name in sorted(allowed))
                 raise ValueError(f"{key} needs {needed}, and has {', '.join(sorted(found)) or 'neither'}")
@@ -60,11 +63,20 @@ class Prompt(pydantic.BaseModel):
     def _filled(self, question: str, context: str) -> str:
         values = {"question": question, "context": context}
         template = self.with_context if context else self.without_context
-        return _SLOT.sub(lambda slot: values[slot[1]], template)
+        return SLOT.sub(lambda slot: values[slot[1]], template)
 
 
 def read_prompt(path: Path) -> Prompt:
     """Read a prompt from a TOML file.
+
+    Raises:
+        BenchError: the file is not TOML, or a key is unknown or of the wrong type. The message names file and key.
+    """
+    return read_toml(path, Prompt)
+
+
+def read_toml(path: Path, model: type[Form]) -> Form:
+    """Read a TOML file whose keys are the fields of a model.
 
     Raises:
         BenchError: the file is not TOML, or a key is unknown or of the wrong type. The message names file and key.
@@ -76,6 +88,6 @@ def read_prompt(path: Path) -> Prompt:
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not TOML: {error}") from error
     try:
-        return Prompt(**values)
+        return model(**values)
     except pydantic.ValidationError as error:
-        raise BenchError(f"{path}: {describe_validation(error, Prompt.model_fields)}") from error
+        raise BenchError(f"{path}: {describe_validation(error, model.model_fields)}") from error

@@ -127,16 +127,14 @@ def _checked(mark: Path) -> AnswerRecord:
 
 
 class ReadingCache:
-    """The readings of one reader in a run, in a file of JSON lines. The last line may be torn: it is read as absent.
+    """The readings of one reader, in a file of JSON lines. The last line may be torn: it is read as absent.
 
     Args:
-        store: the run.
-        reader: the reader's fingerprint.
+        path: the file, made where it does not exist.
     """
 
-    def __init__(self, store: Store, reader: str) -> None:
-        store.require_writable()
-        self.path = store.records / FOLDER / f"readings--{reader}.jsonl"
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, dict[str, Any]] = {}
         for line in self._lines():
@@ -146,6 +144,12 @@ class ReadingCache:
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a process that ended while it wrote: it is read again
         self._repair()
+
+    @classmethod
+    def of_run(cls, store: Store, reader: str) -> ReadingCache:
+        """Return the readings of a reader, given by its fingerprint, in a run."""
+        store.require_writable()
+        return cls(store.records / FOLDER / f"readings--{reader}.jsonl")
 
     def __contains__(self, key: str) -> bool:
         return key in self._known

@@ -34,7 +34,7 @@ def _column_options(function: Any) -> Any:
     column = partial(
         option,
         metavar="COLUMN",
-        section="Columns (found by their usual names unless you name them; none: there is no such column)",
+        section="Columns (found by their usual names; none: there is no such column)",
     )
     return reduce(lambda done, name: column(f"--{name}", help=_COLUMNS[name])(done), reversed(_COLUMNS), function)
 

@@ -32,7 +32,7 @@ import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 
 SECONDS = 10.0
 """An input that takes longer counts as a hang."""
@@ -529,9 +529,16 @@ def targets() -> list[Target]:
 
 
 def run_all(inputs: int, seed: int = 0, only: str = "", show: Callable[[str], object] = lambda line: None) -> list[str]:
-    """Fuzz all targets with about this number of inputs together, and return a line for each fault."""
+    """Fuzz all targets with about this number of inputs together, and return a line for each fault.
+
+    Raises:
+        BenchError: no target has a name with `only` in it.
+    """
+    names = [target.name for target in targets()]
+    chosen = [target for target in targets() if only.casefold() in target.name.casefold()]
+    if not chosen:
+        raise unknown("reader", only, names)
     logging.disable(logging.WARNING)
-    chosen = [target for target in targets() if only in target.name]
     found: list[str] = []
     memory = Path("/dev/shm")
     place = str(memory) if memory.is_dir() else None

@@ -49,3 +49,9 @@ def test_the_same_seed_gives_the_same_inputs(tmp_path: Path) -> None:
     for run in runs:
         fuzz.fuzz(fuzz.Target("kept", (b"a seed",), lambda content, folder, run=run: run.append(content)), 30, tmp_path)
     assert runs[0] == runs[1] and len(set(runs[0])) > 20
+
+
+def test_a_reader_that_is_not_known_is_an_error() -> None:
+    """Else a slip in a name would report that nothing is at fault."""
+    with pytest.raises(BenchError, match="unknown reader 'csvv'"):
+        fuzz.run_all(1, only="csvv")

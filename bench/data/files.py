@@ -15,6 +15,8 @@ from bench.errors import BenchError
 from bench.scratch import owner, prefix_beside, remove_abandoned_beside
 
 _DISK_FULL = os.strerror(errno.ENOSPC)
+_NO_ROOM = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+"""What the system says of a full disk, of a quota and of a limit on the size of files."""
 
 
 def cache_folder() -> Path:
@@ -86,8 +88,9 @@ def named_in_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        if not isinstance(error, OSError) and _DISK_FULL in str(error):
-            raise OSError(errno.ENOSPC, _DISK_FULL, str(path)) from error
+        said = next((text for text in _NO_ROOM if text in str(error)), "")
+        if not isinstance(error, OSError) and said:
+            raise OSError(_NO_ROOM[said], said, str(path)) from error
         raise
 
 
@@ -120,6 +123,10 @@ def require_folder(folder: Path) -> Path:
         BenchError: it is a file, or lies below a file.
     """
     place = folder
+    if folder.is_symlink() and not folder.exists():
+        raise BenchError(
+            f"{folder} is a link to {folder.readlink()}, which does not exist: name another folder (--out)"
+        )
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():

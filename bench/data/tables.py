@@ -11,6 +11,7 @@ import re
 import tokenize
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -237,8 +238,15 @@ def _listed(value: Any) -> list[Any]:
     """Return the items of a cell: of a list, or of a list or an object that is written as text, as in a CSV file."""
     if isinstance(value, list | tuple):
         return list(value)
-    text = value.strip() if isinstance(value, str) else ""
-    text = _ARRAY.sub(r"\1", text)
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "a"):
+        return _written(value) or [value]
+    return [value]
+
+
+@lru_cache(maxsize=8)
+def _written(value: str) -> list[Any] | None:
+    """Return the items of a list or an object that is written as text; None for another text."""
+    text = _ARRAY.sub(r"\1", value.strip())
     if text[:1] == "[" and text[-1:] == "]":
         for read in (json.loads, _python_list):
             items = _parsed(read, text)
@@ -249,7 +257,7 @@ def _listed(value: Any) -> list[Any]:
             item = _parsed(parse, text)
             if isinstance(item, dict) and set(item) <= _OBJECT_KEYS and _text_key(item):
                 return [item]
-    return [value]
+    return None
 
 
 def _parsed(read: Callable[[str], Any], text: str) -> Any:

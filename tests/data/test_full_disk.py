@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.data.files import full_disk_hint, named_in_errors, write_atomically
+from bench.data.files import full_disk_hint, named_in_errors, require_writable, write_atomically
+from bench.errors import BenchError
 from bench.records import FitRecord
 from bench.running.status import status_from_exception
 from bench.store import studies
@@ -56,6 +57,11 @@ def test_a_library_with_errors_of_its_own_names_the_path_too(tmp_path: Path) -> 
         assert caught.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match=r"No space left on device: '.*model'"), named_in_errors(tmp_path / "model"):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    for number in (errno.EDQUOT, errno.EFBIG):
+        text = os.strerror(number)
+        with pytest.raises(OSError, match=rf"{text}: '.*model'") as limited, named_in_errors(tmp_path / "model"):
+            raise SafetensorError(f"Error while serializing: I/O error: {text} (os error {number})")
+        assert limited.value.errno == number
     with pytest.raises(SafetensorError, match="header"), named_in_errors(tmp_path / "model"):
         raise SafetensorError("invalid header")
 
@@ -69,3 +75,9 @@ def test_an_error_that_names_no_path_tells_where_space_is_left(
     monkeypatch.setattr("bench.report.open_run", full)
     assert main(["recommend", str(tmp_path)]) == 2
     assert "No space left on device (free: " in capsys.readouterr().err
+
+
+def test_a_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BenchError, match=r"is a link to .*nowhere, which does not exist"):
+        require_writable(tmp_path / "link")

@@ -13,6 +13,7 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.data.catalogue import CatalogueEntry
+    from bench.planning.registry import Registry
     from bench.records import CellResult
     from bench.store.store import Store
 
@@ -214,14 +215,22 @@ def _show(rows: Sequence[Golden]) -> None:
 
 def _check_contract(files: Sequence[Path], strategies: str | None, model: str | None, as_json: bool) -> int:
     """Run the contract on the named strategies, or else on every strategy of the files."""
+    from bench.planning.registry import Registry
+    from bench.training.process_state import unspoiled
+
+    with unspoiled():  # from before the files are imported
+        return _checked_names(Registry(files), files, strategies, model, as_json)
+
+
+def _checked_names(
+    registry: Registry, files: Sequence[Path], strategies: str | None, model: str | None, as_json: bool
+) -> int:
     from bench.commands._console import console, emit_json
     from bench.contract import check
     from bench.errors import NotApplicableError
     from bench.expression import parse_list
     from bench.models.locate import base_model
-    from bench.planning.registry import Registry
 
-    registry = Registry(files)
     origins = {str(file) for file in files}
     own = [name for name, entry in registry.entries.items() if entry.origin in origins]
     names = [str(expression) for expression in parse_list(strategies)] if strategies else own

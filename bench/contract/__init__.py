@@ -15,9 +15,11 @@ does not show. They observe the strategy and do not rely on its report:
     inference    indexing, searching and loading train nothing
     development  development pairs are no training data
     repeat       the same seed gives the same result, here and in another process; another seed gives another one
+    process      functions, settings and threads of the process stay as they were, and so does the clock
 
 `check` runs them in fp32, on a few dozen short texts and a few training steps. A real run observes a part of this, too:
-optimiser steps, changes between steps, the lent model, and training in `index` and `search`.
+optimiser steps, changes between steps, settings, the lent model, replaced functions, and training in `index` and
+`search`. `docs/contract.md` says what no check can see.
 """
 
 from bench.contract.blueprint import Blueprint

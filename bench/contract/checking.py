@@ -7,17 +7,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.budget import SELECTION_FLOOR
 from bench.contract.blueprint import Blueprint
 from bench.contract.clause import ClauseResult
 from bench.contract.clauses import CLAUSES
 from bench.contract.evidence import Evidence
 from bench.contract.observing import CheckSettings
 from bench.contract.subprocess_reload import ReloadProcess
-from bench.data.sample import sample_dataset
+from bench.data.sample import sample_dataset, sample_training
 from bench.errors import unknown
 from bench.models.locate import base_model
 from bench.scratch import scratch_folder
 from bench.strategy.settings import TrainingSettings
+from bench.training.process_state import unspoiled
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
@@ -66,11 +68,15 @@ def check(
     for name in names:
         if name not in CLAUSES:
             raise unknown("clause", name, CLAUSES)
-    blueprint = strategy if isinstance(strategy, Blueprint) else Blueprint.of(strategy, config, files)
-    training = TrainingSettings(batch_size=8, precision="fp32")
-    settings = CheckSettings(model or base_model(), dataset or sample_dataset(), training, steps, seed, device)
+    dataset = dataset or sample_dataset()
+    floor = max(SELECTION_FLOOR, sample_training(dataset).labels + 1)  # too few labels to choose a checkpoint
+    training = TrainingSettings(batch_size=8, precision="fp32", selection_floor=floor)
+    settings = CheckSettings(model or base_model(), dataset, training, steps, seed, device)
     with ExitStack() as stack:
+        stack.enter_context(unspoiled())
+        blueprint = strategy if isinstance(strategy, Blueprint) else Blueprint.of(strategy, config, files)
         scratch = stack.enter_context(scratch_folder())
         process = reload_process or stack.enter_context(ReloadProcess())
+        process.start()  # it gets ready while this process works
         evidence = Evidence(blueprint, settings, scratch, process)
         return [CLAUSES[name].examine(evidence) for name in names]

@@ -22,7 +22,7 @@ from bench.contract.observing import (
     equally_long,
     state_digests,
 )
-from bench.contract.subprocess_reload import Reloaded, ReloadProcess, ReloadRequest, save_tree
+from bench.contract.subprocess_reload import FittedElsewhere, Reloaded, ReloadProcess, ReloadRequest, save_tree
 from bench.data.dataset import TrainingData
 from bench.data.sample import sample_training
 from bench.encoders.base import BaseEncoder
@@ -74,13 +74,13 @@ class Evidence:
         self.data = sample_training(settings.dataset, settings.seed)
         self._requests = 0
 
-    def request(self, data: TrainingData | None = None, seed: int | None = None, selects: bool = True) -> FitRequest:
+    def request(self, data: TrainingData | None = None, seed: int | None = None, selects: bool = False) -> FitRequest:
         """Return how to fit the strategy once more, in a folder of its own.
 
         Args:
             data: None is the contract's own.
             seed: None is the check's.
-            selects: whether development data may choose checkpoints and options.
+            selects: whether development data choose a checkpoint. The other fits have too few labels for it.
         """
         self._requests += 1
         seed = self.settings.seed if seed is None else seed
@@ -153,13 +153,13 @@ class Evidence:
         return self.scratch / "moved-elsewhere"
 
     @cached_property
-    def fitted_elsewhere(self) -> np.ndarray:
-        """What the strategy answers that another process has fitted with the same seed."""
+    def fitted_elsewhere(self) -> FittedElsewhere:
+        """What the strategy answers and does in another process that has imported and fitted it with the same seed."""
         return self.reload_process.fit(self.request())
 
     @cached_property
-    def without_development(self) -> tuple[np.ndarray, np.ndarray]:
-        """What two fits answer that choose nothing on development data, and whose development data differ."""
+    def other_development(self) -> np.ndarray:
+        """What a fit answers whose development data are others, of which nothing is chosen."""
         components = all_components(self.fitted.strategy)
         data = self.data
         queries = list(data.dev_queries)
@@ -168,11 +168,12 @@ class Evidence:
             dev_queries={query: f"{data.corpus.texts[at]} {query}" for at, query in enumerate(queries)},
             dev_qrels=dict(zip(queries, [data.dev_qrels[query] for query in queries[1:] + queries[:1]], strict=True)),
         )
-        first, second = (
-            answers_of(self.fit(self.request(each, selects=False), components).strategy, self.settings.dataset)
-            for each in (data, other)
-        )
-        return first, second
+        return answers_of(self.fit(self.request(other), components).strategy, self.settings.dataset)
+
+    @cached_property
+    def selected(self) -> Fitted:
+        """A fit whose checkpoint is chosen on development data."""
+        return self.fit(self.request(selects=True), all_components(self.fitted.strategy))
 
     @cached_property
     def untrained_answers(self) -> np.ndarray | None:

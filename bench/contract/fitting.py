@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.budget import Budget, Meter
 from bench.contract.blueprint import Blueprint
-from bench.contract.observing import CheckSettings, Digests, frozen_digests
+from bench.contract.observing import (
+    CheckSettings,
+    Digests,
+    Tokens,
+    counted_tokens,
+    frozen_digests,
+    texts_with_gradients,
+)
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
 from bench.records import FitReport
@@ -55,6 +62,10 @@ class Fitted:
     """Modules that opened such blocks."""
     frozen_before: Digests = field(default_factory=dict)
     """Digest of each frozen tensor of the adapted model, before `fit`; empty where there is no such model."""
+    work_before: int = 0
+    """Backward passes, optimiser steps and texts that a transformer read while the strategy was built."""
+    learned: frozenset[Tokens] = frozenset()
+    """The texts that a transformer read with gradients, as their tokens."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +78,14 @@ class FitRequest:
     scratch: Path
     """An empty folder of this fit."""
     seed: int
-    selects: bool = True
-    """Whether development data may choose checkpoints and options."""
+    selects: bool = False
+    """Whether development data choose a checkpoint, however few there are."""
 
     def resources(self, meter: Meter | None = None) -> Resources:
         """Return new resources with a vector cache of their own: in a run each fit has a process of its own."""
         training = self.settings.training
-        if not self.selects:
-            training = replace(training, selection_floor=10**9)
+        if self.selects:
+            training = replace(training, selection_floor=1, evaluations=2)
         return Resources(
             model=self.settings.model,
             device=self.settings.device,
@@ -86,12 +97,15 @@ class FitRequest:
         )
 
 
-def fit_strategy(request: FitRequest, components: Sequence[Strategy] | None = None) -> Fitted:
+def fit_strategy(
+    request: FitRequest, components: Sequence[Strategy] | None = None, mark: Callable[[], object] = lambda: None
+) -> Fitted:
     """Fit a strategy's components, then the strategy.
 
     Args:
         request: what to fit.
         components: fitted components; None fits them.
+        mark: is called right before and right after the strategy's own `fit`.
     """
     request.scratch.mkdir(parents=True, exist_ok=True)
     if components is None:
@@ -101,15 +115,32 @@ def fit_strategy(request: FitRequest, components: Sequence[Strategy] | None = No
             for number, part in parts
         ]
     meter = WatchedMeter()
-    strategy = request.blueprint.build(request.resources(meter), components)
-    frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
-    with observed(meter, sampled=None) as seen:
+    resources = request.resources(meter)
+    settings = replace(resources.training)  # a copy, which the strategy does not hold
+    with observed() as built, counted_tokens() as read_before:
+        strategy = request.blueprint.build(resources, components)
+        frozen = frozen_digests(strategy.model) if isinstance(strategy, EncoderStrategy) else {}
+    with observed(meter, sampled=None, settings=settings) as seen, texts_with_gradients() as learned:
+        mark()
         meter.start()
         began = time.perf_counter()
         report = strategy.fit(request.data, Budget(steps=request.settings.steps), request.seed)
         wall = time.perf_counter() - began
         meter.stop()
-    return Fitted(strategy, report, seen, meter.seconds, wall, meter.excluded_for, frozenset(meter.openers), frozen)
+        mark()
+    seen.uses(resources.training)
+    return Fitted(
+        strategy,
+        report,
+        seen,
+        meter.seconds,
+        wall,
+        meter.excluded_for,
+        frozenset(meter.openers),
+        frozen,
+        built.backward_passes + built.steps + len(read_before),
+        frozenset(learned),
+    )
 
 
 def all_components(strategy: Strategy) -> tuple[Strategy, ...]:

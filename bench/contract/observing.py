@@ -29,6 +29,8 @@ _REPRESENTED = 12
 """Documents, and queries, whose representations are compared. The scores cover all of them."""
 Digests = dict[str, str]
 """Name of a tensor -> SHA-256 of its content."""
+Tokens = tuple[int, ...]
+"""The ids of a text's tokens, without padding."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,36 @@ def counted_tokens() -> Iterator[list[int]]:
         yield counts
     finally:
         handle.remove()
+
+
+@contextmanager
+def texts_with_gradients() -> Iterator[set[Tokens]]:
+    """Collect the tokens of the texts that a transformer reads in this process while gradients are computed."""
+    import torch
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    texts: set[Tokens] = set()
+
+    def read(module: Any, arguments: tuple[Any, ...]) -> None:
+        features = arguments[0] if arguments else None
+        if torch.is_grad_enabled() and isinstance(features, Mapping) and "input_ids" in features:
+            texts.update(tokens_of(features))
+
+    handle = register_module_forward_pre_hook(read)
+    try:
+        yield texts
+    finally:
+        handle.remove()
+
+
+def tokens_of(features: Mapping[str, Any]) -> list[Tokens]:
+    """Return the tokens of each text of a batch, without padding."""
+    ids = features["input_ids"].tolist()
+    mask = features["attention_mask"].tolist() if "attention_mask" in features else [[1] * len(row) for row in ids]
+    return [
+        tuple(number for number, is_read in zip(row, flags, strict=False) if is_read)
+        for row, flags in zip(ids, mask, strict=True)
+    ]
 
 
 def equally_long(model: SentenceTransformer, texts: Sequence[str], count: int = 8) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,9 @@ from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
 from bench.store.store import MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
+from bench.training.audit import AUDIT, Noted
 from bench.training.observer import FitObserver, observed
+from bench.training.process_state import ProcessState, described
 from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
@@ -60,15 +63,18 @@ def run_fit(
         progress: is called with what happens.
     """
     try:
+        before = ProcessState.take()
         with JobEnvironment(store, execution or ExecutionSettings(), progress, fit=spec.name) as environment:
             spec, study = with_chosen_options(spec, store)
-            return _fit(spec, environment, study, scorer)
+            return _fit(spec, environment, study, scorer, before)
     except Exception as error:  # whatever a strategy raises: the record carries the reason, and the run continues
         status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
-def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer: JobScorer) -> FitRecord:
+def _fit(
+    spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer: JobScorer, before: ProcessState
+) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
 
@@ -92,8 +98,12 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer
     strategy = made(chosen)
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
-    with environment.memory as memory, observed(meter) as seen, _counted(environment):
+    settings = replace(resources.training)  # a copy, which the strategy does not hold
+    watching = observed(meter, settings=settings)
+    with environment.memory as memory, watching as seen, AUDIT.noted(()) as noted, _counted(environment):
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
+    seen.uses(resources.training)
+    misuse = _misuse(before, noted, environment)
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
     with named_in_errors(folder / MODEL):
@@ -137,8 +147,22 @@ def _fit(spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer
     lost = load["share" if environment.device == "cpu" else "slowed"]  # with a GPU, the processor waits in any case
     record.environment |= environment.description() | {"contention": lost}
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data, seen)
+    if misuse and record.status != "diverged":
+        record.status, record.reason = "failed", misuse
     store.put_fit(record, fitted.curve, data.train_relevant)
     return record
+
+
+def _misuse(before: ProcessState, noted: Noted, environment: JobEnvironment) -> str:
+    """Return in words what a strategy did to its process, or what it read that it must not; empty for nothing."""
+    if changes := before.changes():
+        return f"it changed the process that measures it: {described(changes)}"
+    threads = [] if environment.execution.report_to else before.threads()  # trackers have threads of their own
+    if threads:
+        return f"a thread still runs after its fit: {described(threads)}"
+    cells = environment.store.folder.resolve() / "cells"
+    files = [file for file in noted.files if "qrels" in Path(file).parts or Path(file).is_relative_to(cells)]
+    return f"it opened {described(files)}, which holds judgements or results" if files else ""
 
 
 @contextmanager

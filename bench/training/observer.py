@@ -5,24 +5,32 @@ optimiser step and right before the next one. Whoever changes them in between tr
 
 Pruning is allowed: a value may become zero between two steps (AdaLoRA). Steps that only measure time or memory run
 under `trial_steps` and are put back.
+
+The contract also takes each step again on copies: a step that moves a parameter further than its optimiser does holds
+a second update.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
 
     from bench.budget import Meter
+    from bench.strategy.settings import TrainingSettings
 
 SAMPLED = 1024
 """Values of each tensor that are compared between two steps of a real fit, at equal distances."""
+_ROUNDING = 1e-7
+"""What a step and its repetition may differ by, absolutely and as a share of the value."""
 Phase = Literal["steps", "trial", ""]
 
 
@@ -36,6 +44,10 @@ class _Followed:
     """Before the first step."""
     known: torch.Tensor
     """As the harness last left them."""
+    expected: torch.Tensor | None = None
+    """After the step at work, as its optimiser computes them on copies; None where steps are not repeated."""
+    steps: int = 0
+    """Steps that were seen."""
 
 
 @dataclass
@@ -54,6 +66,17 @@ class FitObserver:
     """Backward passes in time that is not charged, without trial steps."""
     changes: int = 0
     """How often parameters were found changed that no optimiser step had changed."""
+    unlike: int = 0
+    """Steps after which the parameters were not what the optimiser computes from the same gradients on copies, or
+    which its own count of steps holds more often."""
+    is_unhooked: bool = False
+    """Whether the strategy took away the hooks that tell of its steps."""
+    foreign: set[str] = field(default_factory=set)
+    """Optimisers that are not torch's own, whose updates in a step nobody can count."""
+    settings: dict[str, Any] | None = None
+    """The training settings of the run by name; None compares none."""
+    other_settings: dict[str, Any] = field(default_factory=dict)
+    """Training settings that were used and are not those of the run."""
     is_on_line: bool = True
     """Whether `finish` left the parameters between their start and the best checkpoint."""
     seconds: float = 0.0
@@ -71,6 +94,14 @@ class FitObserver:
         """
         if allowed is not None and self.steps > allowed:
             return f"optimisers took {self.steps} steps, {allowed} are accounted for"
+        if self.is_unhooked:
+            return "it took away the hooks by which the harness counts steps"
+        if self.foreign:
+            return f"{', '.join(sorted(self.foreign))} takes the steps, which is none of torch's optimisers"
+        if self.unlike:
+            return f"{self.unlike} optimiser steps hold more than one update"
+        if self.other_settings:
+            return f"it trains with other settings than the run's: {self.named_settings()}"
         if self.changes:
             return f"parameters changed {self.changes} times without an optimiser step of the harness"
         if self.passes_between:
@@ -78,6 +109,11 @@ class FitObserver:
         if self.passes_excluded:
             return f"{self.passes_excluded} backward passes ran in time that is not charged"
         return ""
+
+    def named_settings(self) -> str:
+        """Return the settings that differ from the run's in words."""
+        assert self.settings is not None
+        return ", ".join(f"{name} {value!r} for {self.settings[name]!r}" for name, value in self.other_settings.items())
 
     # --- called by hooks ------------------------------------------------------------------------------------------
 
@@ -89,9 +125,14 @@ class FitObserver:
         if followed is None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             now = self._values(parameters)
-            self._followed[id(optimizer)] = _Followed(optimizer, parameters, now, now)
+            followed = self._followed[id(optimizer)] = _Followed(optimizer, parameters, now, now)
+            if not _is_torchs(type(optimizer)):
+                self.foreign.add(type(optimizer).__qualname__)
         else:
             self._compare(followed)
+        if self.sampled is None and _is_torchs(type(optimizer)):
+            with self._not_charged(), self.phase("trial"):
+                followed.expected = self._values(_stepped(optimizer))
 
     def after_step(self, optimizer: Any) -> None:
         """Count a step and remember how it left the parameters."""
@@ -99,7 +140,14 @@ class FitObserver:
             return
         self.steps += 1
         followed = self._followed[id(optimizer)]
+        followed.steps += 1
         followed.known = self._values(followed.parameters)
+        counted = [float(state["step"]) for state in optimizer.state.values() if "step" in state]
+        wrong = max(counted, default=0.0) > followed.steps
+        if followed.expected is not None:
+            distance = (followed.known - followed.expected).abs()
+            wrong |= bool((distance > _ROUNDING * followed.known.abs() + _ROUNDING).any())
+        self.unlike += wrong
 
     def on_backward(self) -> None:
         """Count a backward pass."""
@@ -114,6 +162,12 @@ class FitObserver:
             self.passes_excluded += 1
 
     # --- called by the training loop ------------------------------------------------------------------------------
+
+    def uses(self, settings: TrainingSettings) -> None:
+        """Compare the settings that a training uses with those of the run."""
+        for name, value in asdict(settings).items():
+            if self.settings is not None and self.settings.get(name) != value:
+                self.other_settings[name] = value
 
     def end_of_steps(self) -> None:
         """Compare the parameters once more, after the last step."""
@@ -165,13 +219,42 @@ class FitObserver:
 
         if not parameters:
             return torch.zeros(0)
-        began = time.perf_counter()
-        with self.meter.excluded() if self.meter is not None else nullcontext():
+        with self._not_charged():
             flat = [parameter.detach().reshape(-1) for parameter in parameters]
             steps = [1 if self.sampled is None else max(1, each.numel() // self.sampled) for each in flat]
-            values = torch.cat([each[::step] for each, step in zip(flat, steps, strict=True)]).to("cpu").float()
+            return torch.cat([each[::step] for each, step in zip(flat, steps, strict=True)]).to("cpu").float()
+
+    @contextmanager
+    def _not_charged(self) -> Iterator[None]:
+        """Count the time of a block as the observer's own, once where blocks are nested."""
+        if self.meter is not None and self.meter.is_excluding:
+            yield
+            return
+        began = time.perf_counter()
+        with self.meter.excluded() if self.meter is not None else nullcontext():
+            yield
         self.seconds += time.perf_counter() - began
-        return values
+
+
+def _is_torchs(kind: type) -> bool:
+    """Whether an optimiser's class is one that torch defines."""
+    module = kind.__module__
+    return module.startswith("torch.optim.") and getattr(sys.modules.get(module), kind.__name__, None) is kind
+
+
+def _stepped(optimizer: Any) -> list[torch.Tensor]:
+    """Return copies of an optimiser's parameters after the step that it is about to take."""
+    groups, copies = [], []
+    for group in optimizer.param_groups:
+        own = [parameter.detach().clone() for parameter in group["params"]]
+        for copy, parameter in zip(own, group["params"], strict=True):
+            copy.grad = None if parameter.grad is None else parameter.grad.detach().clone()
+        copies += own
+        groups.append({**group, "params": own})
+    twin = type(optimizer)(groups)
+    twin.load_state_dict(deepcopy(optimizer.state_dict()))
+    type(optimizer).step.__wrapped__(twin)  # without hooks, which would tell this observer
+    return copies
 
 
 _current: ContextVar[FitObserver | None] = ContextVar("observer", default=None)
@@ -183,24 +266,29 @@ def observer() -> FitObserver:
 
 
 @contextmanager
-def observed(meter: Meter | None = None, sampled: int | None = SAMPLED) -> Iterator[FitObserver]:
+def observed(
+    meter: Meter | None = None, sampled: int | None = SAMPLED, settings: TrainingSettings | None = None
+) -> Iterator[FitObserver]:
     """Observe what happens in a block.
 
     Args:
         meter: of the fit.
-        sampled: values of each tensor that are compared between steps; None compares all.
+        sampled: values of each tensor that are compared between steps; None compares all, and repeats each step.
+        settings: those of the run, which a training must use; None compares none.
     """
-    from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+    from torch.optim import optimizer as hooks
 
-    _watch_backward()
-    seen = FitObserver(meter, sampled)
+    watch_backward()
+    seen = FitObserver(meter, sampled, settings=None if settings is None else asdict(settings))
     token = _current.set(seen)
     handles = [
-        register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: _told(seen, "before_step", optimizer)),
-        register_optimizer_step_post_hook(lambda optimizer, args, kwargs: _told(seen, "after_step", optimizer)),
+        hooks.register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: _told(seen, "before_step", optimizer)),
+        hooks.register_optimizer_step_post_hook(lambda optimizer, args, kwargs: _told(seen, "after_step", optimizer)),
     ]
+    tables = hooks._global_optimizer_pre_hooks, hooks._global_optimizer_post_hooks
     try:
         yield seen
+        seen.is_unhooked = any(handle.id not in table for handle, table in zip(handles, tables, strict=True))
         seen.end_of_fit()
     finally:
         for handle in handles:
@@ -219,7 +307,7 @@ def _told(seen: FitObserver, method: str, optimizer: Any) -> None:
         getattr(seen, method)(optimizer)
 
 
-def _watch_backward() -> None:
+def watch_backward() -> None:
     """Tell the observer of the fit at work of each backward pass. Patches torch once."""
     import torch.autograd
 

@@ -93,6 +93,7 @@ def train(
     if pool is not None and counterpart is not None:
         monitor.set_baseline(lambda: pool.scores(counterpart))
     watch = observer()
+    watch.uses(resources.training)
     with watch.phase("steps"):
         task.run_steps(steps, monitor.step)
     watch.end_of_steps()

@@ -49,6 +49,39 @@ CAUGHT = {
     "artefact_in_module": ("reload", "answers differ"),
     "hooks_lent_model": ("lent", "other modules, hooks or settings"),
     "poisoned_cache": ("lent", "under the base model's name"),
+    "steps_twice": ("process", "torch.optim.adamw.AdamW.step was replaced"),
+    "steps_twice_inside": ("updates", "hold more than one update"),
+    "own_optimiser": ("updates", "is none of torch's optimisers"),
+    "optimiser_hook": ("updates", "hold more than one update"),
+    "gradient_hook": ("updates", "without a step of the optimiser"),
+    "no_hooks": ("updates", "took away the hooks"),
+    "trains_in_init": ("updates", "while it is built"),
+    "trains_at_import": ("updates", "while its file is imported"),
+    "larger_batch": ("budget", "batch_size 16 for 8"),
+    "other_settings": ("budget", "temperature 0.02 for 0.05"),
+    "slow_clock": ("process", "time.perf_counter was replaced"),
+    "rewound_clock": ("process", "time.perf_counter was replaced"),
+    "meters_code": ("process", "bench.budget.Meter.stop was replaced"),
+    "constant_of_harness": ("process", "bench.budget.OVERRUN was replaced"),
+    "thread_after_fit": ("process", "a thread still runs after `fit`"),
+    "patched_normalize": ("process", "torch.nn.functional.normalize was replaced"),
+    "function_mode": ("process", "torch's function modes is 1, was 0"),
+    "more_threads": ("process", "torch's number of threads"),
+    "lower_precision": ("process", "torch's precision of matrix products"),
+    "environment_variable": ("process", "$MKL_CBWR is set"),
+    "tokenizer_rule": ("inputs", "its tokenizer has other rules"),
+    "starts_program": ("process", "starts other programs"),
+    "forks": ("process", "starts other programs"),
+    "remembers_earlier_fits": ("process", "remembers_earlier_fits.pt"),
+    "reads_judgements": ("process", "test.tsv"),
+    "native_artefact": ("reload", "native_artefact.safetensors"),
+    "remembers_queries": ("inference", "answers from somewhere else"),
+    "remembers_development": ("inference", "answers from somewhere else"),
+    "trains_on_development_when_selecting": ("development", "development queries with gradients"),
+    "patched_seed": ("process", "torch.manual_seed was replaced"),
+    "patched_json": ("process", "json.dumps was replaced"),
+    "trains_in_save": ("reload", "answers differ"),
+    "shares_parameters_between_fits": ("repeat", "a second fit with the same seed"),
     "dead_tensor": ("trains", "no gradient reaches 0.model.encoder.layer.1.output.dense.bias"),
 }
 """File -> the clause that must catch it, and words of what it says."""
@@ -65,6 +98,8 @@ def test_a_broken_strategy_is_caught(
     file = tmp_path / f"{name}.py"
     shutil.copy(FOLDER / file.name, file)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MKL_CBWR", "")
+    monkeypatch.delenv("MKL_CBWR")
     clause, message = CAUGHT[name]
 
     (result,) = check(

@@ -10,6 +10,7 @@ from bench.contract.clauses import (
     inference,
     inputs,
     lent,
+    process,
     reload,
     repeat,
     trains,
@@ -17,7 +18,7 @@ from bench.contract.clauses import (
 )
 
 _ORDERED = (
-    trains, frozen, lent, inputs, batch, reload, detach, budget, updates, inference, development, repeat,
+    trains, frozen, lent, inputs, batch, reload, detach, budget, updates, inference, development, repeat, process,
 )  # fmt: skip
 CLAUSES: dict[str, Clause] = {module.CLAUSE.name: module.CLAUSE for module in _ORDERED}
 """Name -> clause, in the order in which they are run."""

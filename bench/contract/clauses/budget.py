@@ -42,6 +42,14 @@ def reported_examples(evidence: Evidence) -> str:
     return ""
 
 
+def settings(evidence: Evidence) -> str:
+    """It trains with the settings of the run: batch size, temperature, schedule, maximum length."""
+    seen = evidence.fitted.seen
+    if seen.other_settings:
+        raise Violation(f"trains with other settings than the run's: {seen.named_settings()}")
+    return ""
+
+
 def charged_seconds(evidence: Evidence) -> str:
     """The meter charged at least the training time that the report gives, without what observing its steps took."""
     reported, charged = evidence.fitted.report.train_seconds, evidence.fitted.charged_seconds
@@ -83,6 +91,6 @@ def work_in_attach(evidence: Evidence) -> str:
 
 CLAUSE = Clause(
     "budget",
-    (optimiser_steps, reported_steps, reported_examples, charged_seconds, measured_seconds, work_in_attach),
+    (optimiser_steps, reported_steps, reported_examples, settings, charged_seconds, measured_seconds, work_in_attach),
     "train by `bench.training.train` within the budget, and leave `resources.meter` to the harness",
 )

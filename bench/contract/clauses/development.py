@@ -6,14 +6,14 @@ import numpy as np
 
 from bench.contract.clause import Clause, Violation
 from bench.contract.evidence import Evidence
+from bench.contract.observing import tokens_of
 
 
 def counterfactual(evidence: Evidence) -> str:
-    """Where nothing is selected, other development data give the same result to the bit."""
+    """Where nothing is chosen, other development data give the same result to the bit."""
     if evidence.fitted.strategy.trains == "none":
         return "trains nothing"
-    first, second = evidence.without_development
-    difference = float(np.abs(first - second).max())
+    difference = float(np.abs(evidence.other_development - evidence.answers).max())
     if difference != 0.0:
         raise Violation(
             f"without selection, other development queries change its answers by up to {difference:.1e}: it trains on "
@@ -22,8 +22,26 @@ def counterfactual(evidence: Evidence) -> str:
     return "development data do not reach its training"
 
 
+def gradients(evidence: Evidence) -> str:
+    """Where a checkpoint is chosen, no development query is read with gradients."""
+    if not evidence.fitted.learned:
+        return ""
+    learned = evidence.selected.learned
+    data, model = evidence.data, evidence.base_model
+    taught = {pair.query for pair in data.pairs}
+    queries = [query for query in data.dev_queries.values() if query not in taught]
+    read = [
+        query
+        for query in queries
+        if any(tokens in learned for tokens in tokens_of(model.preprocess([query], task="query")))
+    ]
+    if read:
+        raise Violation(f"reads {len(read)} of {len(queries)} development queries with gradients, such as {read[0]!r}")
+    return "no development query is read with gradients"
+
+
 CLAUSE = Clause(
     "development",
-    (counterfactual,),
+    (counterfactual, gradients),
     "train on `data.pairs` alone; `resources.development(data)` is for choosing",
 )

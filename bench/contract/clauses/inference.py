@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from bench.contract.clause import Clause, Violation
-from bench.contract.evidence import Evidence
+from bench.contract.evidence import MOST_ROUNDING, Evidence
 from bench.contract.observing import answers_of
+from bench.encoders.serving import uncached
+from bench.encoders.strategy import EncoderStrategy
 
 
 def state(evidence: Evidence) -> str:
@@ -35,6 +37,29 @@ def same_answers(evidence: Evidence) -> str:
     return "a second search gives the same answers"
 
 
+def encoded_answers(evidence: Evidence) -> str:
+    """The scores of a search are those of its encoder's vectors, for queries that it was trained on, too."""
+    strategy, dataset = evidence.fitted.strategy, evidence.settings.dataset
+    if not isinstance(strategy, EncoderStrategy) or not strategy.representation.single_vector:
+        return ""
+    with uncached(strategy), strategy.merged():
+        documents = strategy.encoder.uncached(dataset.corpus.texts, "document")
+        queries = strategy.encoder.uncached([dataset.queries[query] for query in sorted(dataset.queries)], "query")
+    if strategy.representation.documents_by_base:
+        documents = strategy.resources.encoder.uncached(dataset.corpus.texts, "document")
+    expected = (queries @ documents.T).ravel()
+    difference = np.abs(evidence.answers[: len(expected)] - expected)
+    if not float(difference.max()) <= MOST_ROUNDING:
+        at = int(difference.argmax()) // len(dataset.corpus)
+        raise Violation(
+            f"for {dataset.queries[sorted(dataset.queries)[at]]!r} its scores differ by up to "
+            f"{float(difference.max()):.1e} from those of its encoder's vectors: `search` answers from somewhere else"
+        )
+    return "the scores are those of its vectors"
+
+
 CLAUSE = Clause(
-    "inference", (state, loading, same_answers), "train in `fit`, and keep no state in `index` and `search`"
+    "inference",
+    (state, loading, same_answers, encoded_answers),
+    "train in `fit`, keep no state in `index` and `search`, and rank by the encoder's vectors",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bench.contract.clause import Clause, Violation
@@ -30,6 +31,8 @@ def preprocessing(evidence: Evidence) -> str:
         own, plain = (_tokens(model, evidence.sample_texts, kind) for model in (strategy.model, base))
         if own.keys() != plain.keys() or any(not torch.equal(own[name], plain[name]) for name in plain):
             raise Violation(f"makes other tokens of a {kind} than the base model: its tokenizer has changed")
+    if _rules(strategy.model) != _rules(base):
+        raise Violation("its tokenizer has other rules than the base model's")
     return "the base model's tokens"
 
 
@@ -59,6 +62,22 @@ def tokens_read(evidence: Evidence) -> str:
     return f"{most} tokens at most, as the base model"
 
 
+def training_length(evidence: Evidence) -> str:
+    """In training, too, it reads no more of a text than the base model takes, virtual tokens apart."""
+    base, learned = evidence.base_model, evidence.fitted.learned
+    most = max(map(len, learned), default=0)
+    if base.max_seq_length and most > base.max_seq_length:
+        raise Violation(f"reads {most} tokens of a text while it trains, the base model {base.max_seq_length}")
+    return ""
+
+
+def _rules(model: Any) -> dict[str, Any]:
+    """Return the rules of a model's tokenizer, without the padding and truncation that a call sets."""
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    rules: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
+    return {name: rule for name, rule in rules.items() if name not in ("padding", "truncation")}
+
+
 def _tokens(model: Any, texts: list[str], kind: Kind) -> dict[str, Any]:
     features = model.preprocess(list(texts), task=kind)
     return {name: features[name].cpu() for name in ("input_ids", "attention_mask") if name in features}
@@ -66,6 +85,6 @@ def _tokens(model: Any, texts: list[str], kind: Kind) -> dict[str, Any]:
 
 CLAUSE = Clause(
     "inputs",
-    (preprocessing, tokens_read),
+    (preprocessing, tokens_read, training_length),
     "leave tokenizer, prompts and maximum length as they are; `--max-length` sets the length for all strategies",
 )

@@ -20,7 +20,7 @@ def same_seed(evidence: Evidence) -> str:
 def other_process(evidence: Evidence) -> str:
     """A fit with the same seed in another process, whose hashes differ, gives the same answers to the bit."""
     cause = "something depends on the process, such as the order of a set, its id or the time"
-    _require_same(evidence.fitted_elsewhere, evidence, "a fit with the same seed in another process", cause)
+    _require_same(evidence.fitted_elsewhere.answers, evidence, "a fit with the same seed in another process", cause)
     return "so does a fit in another process"
 
 

@@ -27,6 +27,33 @@ def backward_passes(evidence: Evidence) -> str:
     return ""
 
 
+def optimisers(evidence: Evidence) -> str:
+    """Each step is one update of one of torch's optimisers: on copies it gives the same parameters."""
+    seen = evidence.fitted.seen
+    if seen.is_unhooked:
+        raise Violation("it took away the hooks by which the harness counts steps")
+    if seen.foreign:
+        raise Violation(
+            f"{', '.join(sorted(seen.foreign))} is none of torch's optimisers: nobody can count the updates that its "
+            "steps hold"
+        )
+    if seen.unlike:
+        raise Violation(
+            f"{seen.unlike} of {seen.steps} steps hold more than one update: the parameters are not what the optimiser "
+            "computes on copies, or it counts more steps than were taken"
+        )
+    return "each step is one update" if seen.steps else ""
+
+
+def before_fit(evidence: Evidence) -> str:
+    """No step, no backward pass and no reading of texts while its file is imported and the strategy is built."""
+    if evidence.fitted.work_before:
+        raise Violation("it trains or reads texts while it is built, before `fit`")
+    if evidence.fitted_elsewhere.work_at_import:
+        raise Violation("it trains or reads texts while its file is imported")
+    return ""
+
+
 def finish(evidence: Evidence) -> str:
     """`finish` leaves the parameters at the best checkpoint, or on the line from the start to it."""
     if getattr(evidence.fitted.strategy, "start", None) is not None:
@@ -38,6 +65,6 @@ def finish(evidence: Evidence) -> str:
 
 CLAUSE = Clause(
     "updates",
-    (between_steps, backward_passes, finish),
+    (optimisers, between_steps, backward_passes, finish, before_fit),
     "leave all updates to the training loop; `on_step` may look at gradients and prune, `finish` may average",
 )

@@ -120,8 +120,6 @@ class Toy(Words):
                 time.sleep(120)
             if does == "spawn and die":
                 os.kill(os.getpid(), signal.SIGKILL)
-        if does == "linger":
-            threading.Thread(target=time.sleep, args=(600,)).start()
         if does == "cling":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             Path(self.config.marker + ".ready").touch()
@@ -147,6 +145,8 @@ class Toy(Words):
 
     def save(self, folder):
         (folder / "seen.json").write_text(json.dumps(sorted(self.seen)))
+        if self.config.does == "linger":
+            threading.Thread(target=time.sleep, args=(600,)).start()
 
     def load(self, folder):
         self.seen = frozenset(json.loads((folder / "seen.json").read_text()))

@@ -56,7 +56,9 @@ class _Place(NamedTuple):
     @property
     def is_changed(self) -> bool:
         found = vars(self.owner).get(self.name, _GONE)
-        return found is not self.value or _code(found) != self.code
+        if found is self.value:
+            return _code(found) != self.code
+        return not _is_wrapped_by_torch(found, self.value)
 
     def restore(self) -> None:
         setattr(self.owner, self.name, self.value)
@@ -66,6 +68,13 @@ class _Place(NamedTuple):
 
 
 _GONE = object()
+
+
+def _is_wrapped_by_torch(found: Any, before: Any) -> bool:
+    """Whether torch itself has wrapped a function, as it does with some when its compiler is imported."""
+    if not isinstance(found, FunctionType) or getattr(found, "__wrapped__", None) is not before:
+        return False
+    return Path(found.__code__.co_filename).is_relative_to(Path(sys.modules["torch"].__file__ or "").parent)
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ class ProcessState:
             (each, name)
             for each, before in self._members.items()
             for name, value in list(vars(each).items())
-            if name not in before and _function(value) is not None and _is_inherited(each, name)
+            if name not in before and (callable(value) or _function(value)) and _is_inherited(each, name)
         ]
 
 

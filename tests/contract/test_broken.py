@@ -49,7 +49,7 @@ CAUGHT = {
     "artefact_in_module": ("reload", "answers differ"),
     "hooks_lent_model": ("lent", "other modules, hooks or settings"),
     "poisoned_cache": ("lent", "under the base model's name"),
-    "steps_twice": ("process", "torch.optim.adamw.AdamW.step was replaced"),
+    "steps_twice": ("process", "AdamW.step was added"),
     "steps_twice_inside": ("updates", "hold more than one update"),
     "own_optimiser": ("updates", "is none of torch's optimisers"),
     "optimiser_hook": ("updates", "hold more than one update"),

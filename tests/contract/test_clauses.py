@@ -5,15 +5,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bench.budget import Budget
 from bench.contract import CLAUSES, ClauseResult, check
-from bench.contract.subprocess_reload import ReloadProcess
+from bench.contract.subprocess_reload import FittedElsewhere, ReloadProcess
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
@@ -257,3 +259,16 @@ def test_a_slow_observer_is_no_fault_of_the_strategy(tiny_bert: BaseModel, monke
 
     monkeypatch.setattr(FitObserver, "_values", lambda self, parameters: original(self, Slowly(parameters)))
     assert all(result.ok for result in check("bitfit", tiny_bert, names=("budget",)))
+
+
+@pytest.mark.parametrize(("charged", "excluded", "is_kept"), [(7.0, 2.9, True), (4.0, 2.9, False)])
+def test_time_that_another_process_measures_and_the_meter_does_not_is_a_fault(
+    charged: float, excluded: float, is_kept: bool
+) -> None:
+    elsewhere = FittedElsewhere(np.zeros(1), [], [], [], [], [], 0, charged, excluded, 10.0, 9.0)
+    evidence: Any = SimpleNamespace(fitted_elsewhere=elsewhere)
+
+    result = CLAUSES["process"].examine(evidence)
+
+    assert result.ok == is_kept, result.detail
+    assert "10.00 s" in result.detail

@@ -10,6 +10,7 @@ import pytest
 
 from bench.config.schema import RunConfig
 from bench.running.run import RunResult
+from bench.training.process_state import unspoiled
 
 BROKEN = Path(__file__).resolve().parents[1] / "contract" / "broken"
 
@@ -25,6 +26,11 @@ Run = Callable[[RunConfig], RunResult]
         ("trains_in_finish", "fit", "backward passes ran outside of the training steps"),
         ("trains_in_attach", "fit", "backward passes ran outside of the training steps"),
         ("hooks_lent_model", "fit", "changed the base model that was lent"),
+        ("larger_batch", "fit", "other settings than the run's: batch_size 64 for 32"),
+        ("own_optimiser", "fit", "none of torch's optimisers"),
+        ("no_hooks", "fit", "took away the hooks"),
+        ("function_mode", "fit", "torch's function modes is 1, was 0"),
+        ("thread_after_fit", "fit", "a thread still runs after its fit"),
         ("trains_in_index", "cell", "trains while it indexes or searches"),
     ],
 )
@@ -42,9 +48,23 @@ def test_a_run_names_what_trains_uncounted(
     file = tmp_path / f"{name}.py"
     shutil.copy(BROKEN / file.name, file)
     model = str(tiny_folder("bert"))
-    outcome = run_inline(toy_config(strategies="broken", baseline="broken", strategy_files=[str(file)], model=model))
+    config = toy_config(strategies="broken", baseline="broken", strategy_files=[str(file)], model=model)
+    with unspoiled():
+        outcome = run_inline(config)
     (fit,) = outcome.store.fits()
     cell = outcome.store.results()[0]
     assert fit.status == ("failed" if kind == "fit" else "ok"), fit.reason
     assert cell.status == "failed" and not cell.metrics
     assert reason in cell.reason
+
+
+def test_a_fit_that_opens_judgements_fails(
+    toy_config: Configure, run_inline: Run, toy_file: Path, beir_folder: Path
+) -> None:
+    reading = f"open({str(beir_folder / 'qrels' / 'test.tsv')!r}).close()"
+    code = toy_file.read_text(encoding="utf-8")
+    toy_file.write_text(code.replace("self.seen = frozenset(data", f"{reading}; self.seen = frozenset(data"))
+    (fit,) = run_inline(toy_config()).store.fits()
+
+    assert fit.status == "failed"
+    assert "test.tsv, which holds judgements" in fit.reason

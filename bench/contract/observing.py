@@ -125,8 +125,10 @@ def texts_with_gradients() -> Iterator[set[Tokens]]:
 
     def read(module: Any, arguments: tuple[Any, ...]) -> None:
         features = arguments[0] if arguments else None
-        if torch.is_grad_enabled() and isinstance(features, Mapping) and "input_ids" in features:
-            texts.update(tokens_of(features))
+        if torch.is_grad_enabled() and isinstance(features, Mapping):
+            ids = features.get("input_ids")  # a wrapped model may get vectors instead
+            if isinstance(ids, torch.Tensor) and ids.dim() == 2:
+                texts.update(tokens_of(features))
 
     handle = register_module_forward_pre_hook(read)
     try:
@@ -138,7 +140,8 @@ def texts_with_gradients() -> Iterator[set[Tokens]]:
 def tokens_of(features: Mapping[str, Any]) -> list[Tokens]:
     """Return the tokens of each text of a batch, without padding."""
     ids = features["input_ids"].tolist()
-    mask = features["attention_mask"].tolist() if "attention_mask" in features else [[1] * len(row) for row in ids]
+    given = features.get("attention_mask")
+    mask = [[1] * len(row) for row in ids] if given is None else given.tolist()
     return [
         tuple(number for number, is_read in zip(row, flags, strict=False) if is_read)
         for row, flags in zip(ids, mask, strict=True)

@@ -34,6 +34,8 @@ _VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "BENCH_", "ADAPTBENCH_", "HF_", "CUDA
 """Beginnings of the environment variables that are compared."""
 _N_THREADS, _DTYPE = "torch's number of threads", "torch's default dtype"
 _PRECISION, _MODES = "torch's precision of matrix products", "torch's function modes"
+_HELPERS = ("tqdm.",)
+"""Modules whose threads may stay: they look after a progress bar."""
 _PLAIN = (bool, int, float, str, bytes, tuple, frozenset)
 _NAMED = 3
 
@@ -137,11 +139,12 @@ class ProcessState:
     def threads(self) -> list[str]:
         """Return the names of the threads that have begun since and still run."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
+        own = {thread.ident for thread in threading.enumerate() if type(thread).__module__.startswith(_HELPERS)}
         frames = sys._current_frames()
         return [
             f"{names.get(thread, 'a thread')} in {frame.f_code.co_filename.rpartition('/')[2]}"
             for thread, frame in frames.items()
-            if thread not in self._threads and thread != threading.get_ident()
+            if thread not in self._threads | own and thread != threading.get_ident()
         ]
 
     def restore(self) -> None:

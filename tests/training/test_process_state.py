@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import threading
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
+from tqdm import tqdm
 
 import bench.budget
 from bench.budget import Meter
@@ -81,6 +83,13 @@ def test_a_thread_that_still_runs_is_named(before: ProcessState) -> None:
         end.set()
         thread.join()
     assert found.startswith("busy in ")
+    assert before.threads() == []
+
+
+def test_the_monitor_of_progress_bars_may_stay(before: ProcessState) -> None:
+    for _ in tqdm(range(1), file=io.StringIO()):
+        assert any("tqdm" in type(thread).__module__ for thread in threading.enumerate())
+
     assert before.threads() == []
 
 

@@ -192,6 +192,38 @@ def _beir(content: bytes, folder: Path) -> object:
     return read_beir(folder, DatasetInfo("fuzzed")).fingerprint
 
 
+def _answers(content: bytes, folder: Path) -> object:
+    """Read the gold answers of a dataset's queries."""
+    from bench.data.answers import read_answers
+
+    (folder / "answers.jsonl").write_bytes(content)
+    answers = read_answers(folder / "answers.jsonl", {"q1": "", "q2": ""}, [])
+    assert all(text.strip() for texts in answers.values() for text in texts)
+    return answers
+
+
+def _prompt(content: bytes, folder: Path) -> object:
+    from bench.readers.prompts import read_prompt
+
+    (folder / "prompt.toml").write_bytes(content)
+    return read_prompt(folder / "prompt.toml").messages("why?", "because")
+
+
+_NEW = {"key": "new", "text": "tea", "prompt_tokens": 3, "tokens": 1, "seconds": 0.5}
+
+
+def _readings(content: bytes, folder: Path) -> object:
+    """Read the readings of a run, whatever became of their file, and add one."""
+    from bench.store.answers import ReadingCache
+    from bench.store.store import Store
+
+    (folder / "answers").mkdir()
+    (folder / "answers" / "readings--fuzzed.jsonl").write_bytes(content)
+    ReadingCache(Store(folder), "fuzzed").add([_NEW])
+    assert ReadingCache(Store(folder), "fuzzed")["new"]["text"] == "tea"
+    return None
+
+
 def _similarity(content: bytes, folder: Path) -> object:
     from bench.data.dataset import DatasetInfo
     from bench.data.similarity import read_similarity
@@ -333,10 +365,13 @@ def _segment(content: bytes, folder: Path) -> object:
 
 
 def _answer(content: bytes, folder: Path) -> object:
+    from bench.models.chat_endpoint import ChatEndpoint
     from bench.models.endpoint import Endpoint
 
     endpoint = Endpoint("http://127.0.0.1:1/v1", "fuzzed")
     endpoint._refusal(400, content.decode("utf-8", "replace"))
+    if content[:12].startswith(b'{"choices"'):
+        return ChatEndpoint("http://127.0.0.1:1/v1", "fuzzed")._completion(content)
     vectors = endpoint._vectors(content, ["tea", "milk"])
     assert vectors.shape[0] == 2 and np.isfinite(vectors).all()
     return None
@@ -498,9 +533,23 @@ def targets() -> list[Target]:
     )
     amounts = (b"150", b"2k,8GiB", b"1.5h", b"0.5%", b"1e15", b"lora.r=16", b"frozen,lora(r=4)")
     trec = b"q1\tQ0\td1\t1\t2.5\ttag\nq1 Q0 d2 2 1.5 tag\n\nq2 Q0 d1 1 -1 tag\n"
+    answers = b'{"query-id": "q1", "answers": ["tea", "a leaf"]}\n{"query-id": "q2", "answers": []}\n'
+    answers_of_squad = b'{"query-id": "q1", "answers": [{"text": "tea", "answer_start": 3}]}\n'
+    chat = {"choices": [{"message": {"content": "tea"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}
+    prompt = (
+        b'system = "Be brief."\nwith_context = "{context} {question}"\nwithout_context = "{question}"\n'
+        b'[[examples]]\nquestion = "q"\nanswer = "a"\ncontext = "c"\n'
+    )
+    readings = (
+        b'{"key": "a", "text": "tea", "prompt_tokens": 3, "tokens": 1, "seconds": 0.5}\n'
+        b'{"key": "b", "log_likelihood": -0.5, "prompt_tokens": 3, "tokens": 1, "seconds": 0.5}\n'
+    )
     pairs = b'{"s1": "a", "s2": "b", "score": 3.5}\n{"s1": "c", "s2": "d", "score": 1}\n'
     return [
         Target("dataset folder", (CORPUS, QUERIES, QRELS), _beir),
+        Target("answers", (answers, answers_of_squad), _answers),
+        Target("prompt", (prompt,), _prompt),
+        Target("readings", (readings,), _readings),
         Target("similarity file", (pairs,), _similarity),
         Target(
             "CSV",
@@ -523,7 +572,7 @@ def targets() -> list[Target]:
         Target("record", (_fit_record(),), _record),
         Target("archive", (_zip(zipfile.ZIP_STORED), _zip(zipfile.ZIP_DEFLATED), _zip(zipfile.ZIP_BZIP2)), _archive),
         Target("cache segment", (_segment_seed(),), _segment),
-        Target("endpoint answer", (json.dumps(answer).encode(),), _answer),
+        Target("endpoint answer", (json.dumps(answer).encode(), json.dumps(chat).encode()), _answer),
         Target("model folder", MODEL, _model),
     ]
 

@@ -50,13 +50,15 @@ def main(
     asked = read_prompt(prompt) if prompt is not None else None
     require(device)
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
-    records = answer(load_run(store), reader_of(reader, device, precision), settings, asked, _progress())
+    run = load_run(store)
+    names = {cell.cell: cell.strategy + ("" if cell.seed is None else f", seed {cell.seed}") for cell in run.results}
+    records = answer(run, reader_of(reader, device, precision), settings, asked, _progress())
     written = write_report(store, store.folder)
     if as_json:
         emit_json({"answers": [record.model_dump() for record in records], "report": str(written[0])})
         return 0
     for record in records:
-        _show(record)
+        _show(record, names)
     console().print(str(written[0]), markup=False, highlight=False)
     return 0
 
@@ -78,7 +80,8 @@ def _progress() -> Any:
     return show
 
 
-def _show(record: AnswerRecord) -> None:
+def _show(record: AnswerRecord, names: dict[str, str]) -> None:
+    """Print what a reader made of each context; `names` has the strategy and the seed of a cell."""
     from rich.table import Table
 
     from bench.answering.answer import MEASURES
@@ -92,8 +95,8 @@ def _show(record: AnswerRecord) -> None:
         markup=False,
     )
     measures = [name for name in MEASURES if any(name in each.metrics for each in record.contexts.values())]
-    table = Table("context", *measures, box=None)
+    table = Table("passages of", *measures, box=None)
     for context, summary in record.contexts.items():
         values = [f"{summary.metrics[name]:.3f}" if name in summary.metrics else "-" for name in measures]
-        table.add_row(context, *values)
+        table.add_row(names.get(context, context), *values)
     print_table(table)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from bench.data.text import without_surrogates
 from bench.errors import ModelError
 from bench.models.chat_endpoint import ChatEndpoint
 from bench.models.endpoint import cut
@@ -65,5 +66,5 @@ class EndpointReader:
     def _one(self, prompt: Messages, max_tokens: int) -> Written:
         began = time.perf_counter()
         done = self.endpoint.complete(prompt, max_tokens)
-        text = done.text.strip().partition("\n")[0].strip()
+        text = without_surrogates(done.text).strip().partition("\n")[0].strip()
         return Written(text, done.prompt_tokens, done.tokens, time.perf_counter() - began)

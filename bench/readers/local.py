@@ -62,7 +62,7 @@ class LocalReader:
         import torch
 
         model, tokenizer = self._load()
-        encoded = [self._prompt(prompt) for prompt in prompts]
+        encoded = [self.encode(prompt) for prompt in prompts]
         for places in _batches([len(ids) + max_tokens for ids in encoded]):
             began = time.perf_counter()
             ids, mask = self._padded([encoded[place] for place in places])
@@ -83,7 +83,7 @@ class LocalReader:
         import torch
 
         model, tokenizer = self._load()
-        encoded = [self._prompt(prompt) for prompt in prompts]
+        encoded = [self.encode(prompt) for prompt in prompts]
         ends = [tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
         for places in _batches([len(encoded[at]) + len(ends[at]) for at in range(len(encoded))]):
             began = time.perf_counter()
@@ -108,8 +108,12 @@ class LocalReader:
         logits: torch.Tensor = model(**inputs, use_cache=False).logits
         return logits[:, -n:]
 
-    def _prompt(self, messages: Messages) -> list[int]:
-        """Return the tokens of a chat, up to where the answer begins."""
+    def encode(self, messages: Messages) -> list[int]:
+        """Return the tokens of a chat, up to where the answer begins.
+
+        Raises:
+            ModelError: they are more than the model takes.
+        """
         _, tokenizer = self._load()
         if tokenizer.chat_template:
             chat = [{"role": role, "content": text} for role, text in messages]
@@ -152,7 +156,9 @@ class LocalReader:
         if self._loaded is None:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.folder)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,13 +137,12 @@ class ReadingCache:
         self.path = path
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, dict[str, Any]] = {}
-        for line in self._lines():
-            try:
-                row = json.loads(line)
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        for line in content.split(b"\n"):
+            if (row := _reading(line)) is not None:
                 self._known[row["key"]] = row
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a process that ended while it wrote: it is read again
-        self._repair()
+        if content and not content.endswith(b"\n"):
+            self.add([])  # ends the torn line, so that the next reading begins one of its own
 
     @classmethod
     def of_run(cls, store: Store, reader: str) -> ReadingCache:
@@ -160,18 +159,22 @@ class ReadingCache:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append readings, each with its `key`, and wait until they are on the disk."""
         found = [dict(row) for row in rows]
+        text = "\n".join(json.dumps(row) for row in found) + "\n"
         with named_in_errors(self.path), self.path.open("ab") as stream:
-            stream.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found).encode())
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         self._known |= {row["key"]: row for row in found}
 
-    def _lines(self) -> Iterator[str]:
-        if self.path.is_file():
-            yield from self.path.read_text(encoding="utf-8", errors="replace").splitlines()
 
-    def _repair(self) -> None:
-        """End a torn last line, so that the next reading begins a line of its own."""
-        if self.path.is_file() and (content := self.path.read_bytes()) and not content.endswith(b"\n"):
-            with self.path.open("ab") as stream:
-                stream.write(b"\n")
+def _reading(line: bytes) -> dict[str, Any] | None:
+    """Return the reading in a line; None for one that is torn or damaged, which is then made again."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
+        return None
+    is_written, is_scored = isinstance(row.get("text"), str), isinstance(row.get("log_likelihood"), float)
+    costs = all(isinstance(row.get(name), int | float) for name in ("prompt_tokens", "tokens", "seconds"))
+    return row if costs and is_written != is_scored else None

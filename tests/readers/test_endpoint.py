@@ -139,6 +139,12 @@ def test_an_answer_of_another_form_is_refused(body: str, service: Service) -> No
         ChatEndpoint.parse(f"openai:{service.url}/chat/completions#m").complete([("user", "hello")], 5)
 
 
+def test_half_a_pair_of_utf_16_becomes_a_sign_that_can_be_stored(service: Service) -> None:
+    service.bodies = [json.dumps({"choices": [{"message": {"content": "tea \ud83d"}}]})]
+    ((_, made),) = reader_of(f"openai:{service.url}#m").write([(("user", "hello"),)], 5)
+    assert (made.text, made.prompt_tokens) == ("tea \ufffd", 0)
+
+
 def test_a_server_that_is_not_there_is_named(service: Service) -> None:
     url = "http://127.0.0.1:9/v1"
     with pytest.raises(ModelError, match=f"model 'm' at {url}: no answer after {ATTEMPTS} attempts"):

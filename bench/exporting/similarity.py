@@ -11,11 +11,12 @@ from bench.evaluation.similarity import cosines
 from bench.exporting.selection import budget_words
 from bench.records import FitRecord
 from bench.running.environment import JobEnvironment
+from bench.strategy.base import Strategy
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Cosine similarities of one pair of texts."""
+    """Similarities of one pair of texts: cosines, where a text is one vector."""
 
     fit: str
     strategy: str
@@ -24,7 +25,7 @@ class Similarity:
     budget: str
     seed: int | None
     before: float
-    """By the base model."""
+    """By the base model, as the representation compares where a text is more than one vector."""
     after: float
     """By the fit."""
 
@@ -47,19 +48,36 @@ def similarity(
         query: whether the first text is a query and the second a document; else both are documents.
 
     Raises:
-        NotApplicableError: the strategy ranks documents and has no similarity of two texts.
+        NotApplicableError: the strategy ranks documents and has no similarity of two texts, or none of a query and a
+            document.
     """
     strategy = environment.strategy(record.fit)
     encoder = encoder_of(strategy)
     composed = strategy.components or strategy.trains == "head"
     if encoder is None or (composed and not hasattr(strategy, "encoder")):
         raise NotApplicableError(f"{record.strategy} ranks documents and has no similarity of two texts")
-    before = _cosine(strategy.resources.encoder, first, second, query)
-    with merged(strategy):
-        after = before if encoder is strategy.resources.encoder else _cosine(encoder, first, second, query)
+    representation = getattr(strategy, "representation", None)
+    if representation is not None and not representation.single_vector:
+        before, after = _of_representations(strategy, record.strategy, first, second, query)
+    else:
+        before = _cosine(strategy.resources.encoder, first, second, query)
+        with merged(strategy):
+            after = before if encoder is strategy.resources.encoder else _cosine(encoder, first, second, query)
     return Similarity(
         record.fit, record.strategy, record.dataset, record.model, budget_words(record), record.seed, before, after
     )
+
+
+def _of_representations(
+    strategy: Strategy, expression: str, first: str, second: str, query: bool
+) -> tuple[float, float]:
+    """Return the similarity before and after adaptation, where a text is more than one vector."""
+    if query:
+        raise NotApplicableError(f"{expression} scores documents for a query by no cosine: leave out --query")
+    untrained = strategy.untrained_counterpart()
+    assert untrained is not None
+    before, after = (float(each.similarity([first], [second])[0]) for each in (untrained, strategy))
+    return before, after
 
 
 def _cosine(encoder: Any, first: str, second: str, query: bool) -> float:

@@ -18,8 +18,11 @@ from bench.contract import Blueprint
 from bench.data.dataset import TrainingData
 from bench.errors import NotApplicableError
 from bench.exporting.same_scores import check_same
+from bench.exporting.selection import execution_settings
+from bench.exporting.similarity import similarity
 from bench.models.base import BaseModel
 from bench.models.locate import base_model
+from bench.running.environment import JobEnvironment
 from bench.running.run import Run
 from bench.strategy.resources import Resources
 from tests.representations.conftest import add_head
@@ -99,6 +102,15 @@ def test_the_command_writes_a_folder_and_a_card_that_names_the_class(
     )
     outcome = Run.prepare(config).execute(Silent(), InProcess)
     assert set(outcome.statuses) == {"ok"}, outcome.failed
+    first, second = "the tide in the harbour", "the kiln of the pottery"
+    with JobEnvironment(outcome.store, execution_settings(outcome.store)) as environment:
+        record = next(fit for fit in outcome.store.fits() if "multi" in fit.strategy)
+        found = similarity(environment, record, first, second)
+        assert found.after == pytest.approx(float(environment.strategy(record.fit).similarity([first], [second])[0]))
+        assert 0 < abs(found.change) < 1
+        assert similarity(environment, record, first, first).before == pytest.approx(1.0, abs=1e-5)
+        with pytest.raises(NotApplicableError, match="leave out --query"):
+            similarity(environment, record, first, second, query=True)
     exported = {"multi(dimension=8)": MultiVectorEncoder, "untied": SentenceTransformer}
     for number, (representation, library) in enumerate(exported.items()):
         folder, strategy = tmp_path / str(number), f"lora(representation={representation})"

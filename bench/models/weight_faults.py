@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.models.weight_files import header
 
+_LIBRARY = "transformers"
 _LOGGER = "transformers.modeling_utils"
 _TITLE = "LOAD REPORT"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -80,14 +81,16 @@ class _Collector(logging.Filter):
 def collected(report: LoadReport) -> Iterator[None]:
     """Collect in a report what transformers says about a model that it loads in the block, instead of logging it."""
     logger, collector = logging.getLogger(_LOGGER), _Collector(report)
-    level = logger.level
+    library = logging.getLogger(_LIBRARY)  # transformers says more where the level of `logger` itself is set
+    level = library.level
     logger.addFilter(collector)
-    logger.setLevel(logging.WARNING)
+    if not logger.isEnabledFor(logging.WARNING):
+        library.setLevel(logging.WARNING)
     try:
         yield
     finally:
         logger.removeFilter(collector)
-        logger.setLevel(level)
+        library.setLevel(level)
 
 
 def _some(names: list[str]) -> str:

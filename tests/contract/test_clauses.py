@@ -1,6 +1,6 @@
 """The contract finds strategies that are broken in ways that scores do not show. Each class here has one fault."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.budget import Budget
-from bench.contract import CLAUSES, ClauseResult, check
+from bench.contract import CLAUSES, ClauseResult, check, subprocess_reload
 from bench.contract.subprocess_reload import FittedElsewhere, ReloadProcess
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
@@ -259,6 +259,20 @@ def test_a_slow_observer_is_no_fault_of_the_strategy(tiny_bert: BaseModel, monke
 
     monkeypatch.setattr(FitObserver, "_values", lambda self, parameters: original(self, Slowly(parameters)))
     assert all(result.ok for result in check("bitfit", tiny_bert, names=("budget",)))
+
+
+def test_without_forks_a_request_is_answered_in_the_process_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(line: str, mark: Callable[[], None]) -> dict[str, str]:
+        mark()
+        sleep(0.01)
+        mark()
+        return {"line": line}
+
+    monkeypatch.setattr(subprocess_reload, "_answer", answer)
+
+    found = subprocess_reload._in_this_process("request")
+
+    assert found["line"] == "request" and found["wall_seconds"] >= 0.01 and np.isnan(found["cpu_seconds"])
 
 
 @pytest.mark.parametrize(("charged", "excluded", "is_kept"), [(7.0, 2.9, True), (4.0, 2.9, False)])

@@ -123,7 +123,7 @@ def credit(analysis: Analysis, comparison: Comparison, decision: Decision) -> st
     elif sentences:
         sentences.append(_training(analysis, comparison, decision))
     elif not is_composite(candidate, fits):
-        sentences.append("It is one trained model: no other component shares in the gain.")
+        sentences.append("It is trained as a whole: no other component shares in the gain.")
     elif (around := name_of_counterpart(analysis.run, comparison, label)) and around not in comparison.scored:
         sentences.append(f"What training adds to it is unknown, because {code(around)} was not run.")
     return " ".join(filter(None, sentences))

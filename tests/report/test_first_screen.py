@@ -55,7 +55,7 @@ def test_it_is_one_sentence_one_table_one_plot_and_at_most_five_bullets(store):
 def test_the_sentence_has_the_gain_its_interval_and_the_price(store):
     words = to_plain(screen(store)[0].text)
     assert words.startswith("Use big: +0.1") and "95% CI +0." in words
-    assert "It is one trained model: no other component shares in the gain. It loses on the probe web: −0.0" in words
+    assert "It is trained as a whole: no other component shares in the gain. It loses on the probe web: −0.0" in words
     assert words.endswith("It costs 900 labelled pairs, 1 min 00 s of fitting and 17% more time per query.")
 
 

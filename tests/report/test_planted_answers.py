@@ -156,3 +156,19 @@ def test_a_change_in_time_per_query_needs_every_seed(planter, plant, untrained, 
     assert words in console(store) and ("per query" in console(store)) is bool(words)
     notes = build(Analysis(load_run(store))).sections[0].blocks[1].notes[0]
     assert ("compare them loosely" in notes) is (len(times) > 1)
+
+
+def test_a_choice_on_made_queries_says_so_in_every_output(planter, plant, untrained):
+    bm25 = untrained(gains=(0.3,), dev_gain=0.2, dev_made=True)
+    planted = {"base": untrained(dev_made=True), "bm25": bm25, "full": plant(dev_gain=0.1, dev_made=True)}
+    store = planter.run(planted, limits={"examples": 50, "steps": 60})
+    assert "It was chosen on queries made from documents, without labels." in console(store)
+
+
+def test_a_curve_over_steps_has_an_interval_for_both_ends(planter, plant, untrained):
+    planter.run({"base": untrained()}, limits={})
+    for steps, gain in ((50, 0.0), (150, 0.1)):
+        store = planter.run({"a": plant(gains=(gain,), dev_gain=gain)}, limits={"steps": steps})
+    words = bullets(store)["What could change it"]
+    assert "Steps: with a, 50 give +0.001, 95% CI −0.00" in words and "150 give +0.101, 95% CI +0.09" in words
+    assert console(store).splitlines()[0].startswith("domain, 50 steps: Keep base")

@@ -461,7 +461,7 @@ def _labels_and_steps(analysis: Analysis, comparison: Comparison, decision: Deci
 
 
 def _label_budgets(analysis: Analysis, comparison: Comparison) -> str:
-    """Return label budgets for a curve: `50,200,800`, of which a run of all labels takes those that are fewer."""
+    """Return label budgets for a curve: `50,200,800`, or those below the labels of a run without a limit on them."""
     used = max((labels_used(analysis, comparison, label) for label in comparison.scored), default=0)
     limited = "examples" in comparison.limits
     amounts = [amount for amount in _LABELS if limited or amount < used] or [max(1, used // 2)] * (used > 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,3 +227,18 @@ def narrow_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for each in (console, err_console):
         each.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium; skips without one. A process can hold one, so tests share it."""
+
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    program = next((path for path in found if path), None)
+    if program is None:
+        pytest.skip("no Chromium here")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
+        yield browser
+        browser.close()

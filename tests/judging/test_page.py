@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +49,10 @@ def test_a_page_is_never_overwritten(sheet: Path, tiny_dataset: Dataset) -> None
         write_page(items_of(tiny_dataset), sheet, "grades.csv")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium; skips without one."""
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    program = next((path for path in found if path), None)
-    if program is None:
-        pytest.skip("no Chromium here")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
-        yield started
-        started.close()
-
-
 def test_grades_given_by_key_are_saved_as_the_sheet_that_is_read_back(
-    browser: Any, sheet: Path, tmp_path: Path, tiny_dataset: Dataset
+    chromium: Any, sheet: Path, tmp_path: Path, tiny_dataset: Dataset
 ) -> None:
-    page = browser.new_page()
+    page = chromium.new_page()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(sheet.as_uri())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from bench.data.locate import load_dataset
 from bench.report import write_report
@@ -91,13 +90,6 @@ def default_report(
 
 
 @pytest.fixture(scope="session")
-def page() -> Iterator[Page]:
+def page(chromium: Browser) -> Page:
     """A page in a headless Chromium that blocks no request and keeps a list of them; skips without Chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((path for name in names if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium here")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
-        yield browser.new_page()
-        browser.close()
+    return chromium.new_page()

@@ -33,7 +33,7 @@ def normalised(text: str) -> str:
 
 def exact_match(answer: str, gold: Collection[str]) -> float:
     """Return 1 where the normalised answer equals a gold answer, else 0. Without one, an empty answer is right."""
-    return float(normalised(answer) in {normalised(each) for each in gold or ("",)})
+    return float(normalised(answer) in _gold(gold))
 
 
 def f1(answer: str, gold: Collection[str]) -> float:
@@ -41,7 +41,7 @@ def f1(answer: str, gold: Collection[str]) -> float:
 
     Where one side has no token, F1 is 1 if neither has one, as in the script of SQuAD 2.
     """
-    return max(_f1(normalised(answer).split(), normalised(each).split()) for each in gold or ("",))
+    return max(_f1(normalised(answer).split(), each.split()) for each in _gold(gold))
 
 
 def match(answer: str, gold: Collection[str]) -> float:
@@ -56,6 +56,11 @@ def token_support(answer: str, context: str) -> float:
     """Return the share of the answer's tokens that stand in the context, between 0 and 1; NaN without a token."""
     tokens, known = normalised(answer).split(), set(normalised(context).split())
     return sum(token in known for token in tokens) / len(tokens) if tokens else float("nan")
+
+
+def _gold(answers: Collection[str]) -> list[str]:
+    """Return normalised gold answers without empty ones; where none is left, an empty one, as in SQuAD's script."""
+    return [text for each in answers if (text := normalised(each))] or [""]
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:

@@ -62,7 +62,9 @@ def convert(source: Path, folder: Path) -> None:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     place = {"gguf_file": source.name}
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
     values = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}

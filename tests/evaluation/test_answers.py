@@ -33,6 +33,7 @@ def test_texts_are_normalised_as_in_squad(text: str, expected: str) -> None:
     ("", [], 1, 1),
     ("Denver", [], 0, 0),
     ("the", ["an"], 1, 1),
+    ("the", ["an", "Denver"], 0, 0),
 ])  # fmt: skip
 def test_exact_match_and_f1(answer: str, gold: list[str], em: float, overlap: float) -> None:
     assert (exact_match(answer, gold), f1(answer, gold)) == (em, pytest.approx(overlap))

@@ -304,7 +304,7 @@ def answer_gains(name: str, analysis: Analysis, readings: Readings, look: Look) 
             axes.xaxis.set_major_locator(MaxNLocator(4))
             unit = f" ({UNITS[measure]})" if measure in UNITS else ""
             axes.set_xlabel(f"gain in {analysis.measure}")
-            axes.set_ylabel(f"gain in {NAMES[measure]}{unit}")
+            axes.set_ylabel(f"gain in {NAMES[measure].partition(' of ')[0]}{unit}")
             axes.set_title(f"n = {len(readings.queries(measure)):,}")
         legend(plot, panels)
     return plot

@@ -176,7 +176,7 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
                 "This is within noise: the reader does not use its passages, or the queries are too few to show it. So "
                 "the gap is undefined, and no strategy can be told by it."
             )
-    caption = f"{NAMES[measure][:1].upper()}{NAMES[measure][1:]} of {code(readings.record.reader)}'s answers"
+    caption = f"{NAMES[measure][:1].upper()}{NAMES[measure][1:]}, by {code(readings.record.reader)}"
     return Table(f"reader-{measure}-{name}", caption, columns, rows, notes)
 
 

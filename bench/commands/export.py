@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._fit_options import fit_options, fit_selection, trusted_settings
 from bench.commands._options import DIR, FILE, command, flag, json_flag, option, run_folder
+
+if TYPE_CHECKING:
+    from bench.config.execution import ExecutionSettings
+    from bench.store.store import Store
 
 
 @command(__doc__)
@@ -15,6 +19,7 @@ from bench.commands._options import DIR, FILE, command, flag, json_flag, option,
 @fit_options
 @option("--out", type=DIR, help="folder to write into  [default: exports/ of the run]")
 @flag("--separate", help="write the adapter alone, as a PEFT folder, instead of merged weights")
+@flag("--bank", help="write one base model with the adapter of each dataset of the run, or add them to a bank")
 @flag("--final-refit", help="first fit the chosen setting again, on training and development data together")
 @flag("--onnx", help="also write the transformer as onnx/model.onnx")
 @option(
@@ -25,19 +30,24 @@ from bench.commands._options import DIR, FILE, command, flag, json_flag, option,
 @allow_incomplete
 @json_flag("print what was written as JSON")
 def main(
-    folder: Path | None, out: Path | None, separate: bool, final_refit: bool, onnx: bool, archive: Path | None,
-    force: bool, allow_incomplete: bool, as_json: bool, **given: Any,
+    folder: Path | None, out: Path | None, separate: bool, bank: bool, final_refit: bool, onnx: bool,
+    archive: Path | None, force: bool, allow_incomplete: bool, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Export one fit and print where it is."""
     from dataclasses import asdict
 
     from bench.commands._console import console, emit_json, err_console
+    from bench.errors import BenchError
     from bench.exporting.folder import ARCHIVE, ExportOptions, export
     from bench.exporting.selection import require_strategies, select_fit
     from bench.running.environment import JobEnvironment
 
     store = open_complete(folder, allow_incomplete)
     settings = trusted_settings(store, given)
+    if bank:
+        if separate or final_refit or onnx or archive is not None:
+            raise BenchError("--bank cannot be combined with --separate, --final-refit, --onnx or --archive")
+        return _bank(store, settings, out or store.folder / "exports" / "bank", force, as_json, given)
     record = select_fit(store, fit_selection(given))
     out = out or store.folder / "exports" / record.fit
     archive = archive if archive != Path() else out.parent / ARCHIVE
@@ -57,6 +67,37 @@ def main(
     err_console().print(
         f"checked: its scores differ from the strategy's by {written.difference:.1e} at most (fp32). "
         f"The measured results are in {written.folder / 'README.md'}",
+        markup=False,
+    )
+    return 0
+
+
+def _bank(
+    store: Store, settings: ExecutionSettings, out: Path, force: bool, as_json: bool, given: dict[str, Any]
+) -> int:
+    """Write a bank of the selected strategy's fits, one for each dataset, and print what is in it."""
+    from dataclasses import asdict, replace
+
+    from bench.commands._console import console, emit_json, err_console
+    from bench.exporting.bank import write_bank
+    from bench.exporting.selection import matching_fits, require_strategies, select_fit
+    from bench.running.environment import JobEnvironment
+
+    selection = fit_selection(given)
+    datasets = dict.fromkeys(record.dataset for record in matching_fits(store, selection))
+    records = [select_fit(store, replace(selection, dataset=dataset)) for dataset in datasets]
+    with JobEnvironment(store, settings) as environment:
+        for record in records:
+            require_strategies(environment, record)
+        bank = write_bank(environment, records, out, force)
+    if as_json:
+        emit_json({"folder": str(out), **asdict(bank)})
+        return 0
+    console().print(str(out), markup=False)
+    swap = f"a swap takes {bank.swap_ms:.2f} ms" if bank.swap_ms is not None else "one adapter, so nothing to swap"
+    err_console().print(
+        f"{len(bank.adapters)} adapters of {bank.model}: {', '.join(bank.adapters)}; {swap}. How to use it: "
+        f"{out / 'README.md'}",
         markup=False,
     )
     return 0

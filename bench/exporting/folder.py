@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config.schema import BASELINE
 from bench.data.catalogue import catalogue
@@ -28,6 +28,9 @@ from bench.records import CellResult, FitRecord
 from bench.running.environment import JobEnvironment
 from bench.store.store import Store
 from bench.strategy.base import Strategy
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 ARCHIVE = "model.tar.gz"
 CARD = "README.md"
@@ -129,24 +132,35 @@ def _save_adapter(strategy: Strategy, folder: Path) -> float:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
-    model = getattr(strategy, "model", None)
-    wrapped = transformer_of(model) if model is not None else None
-    if not isinstance(wrapped, PeftModel):
-        raise NotApplicableError(f"--separate: {strategy.name} keeps no PEFT adapter beside the model's weights")
-    for config in wrapped.peft_config.values():
-        config.base_model_name_or_path = hub_name(strategy.resources.model.name)
-    wrapped.save_pretrained(str(folder))
+    peft_model(strategy, "--separate").save_pretrained(str(folder))
     adapted = plain_base(strategy.resources)
     with without_peft_warnings():
         set_transformer(adapted, PeftModel.from_pretrained(transformer_of(adapted), str(folder)).eval())
-    if _is_asymmetric(strategy):
+    if is_asymmetric(strategy):
         router = Router.for_query_document(list(adapted), list(plain_base(strategy.resources)))
         prompts, similarity = adapted.prompts, adapted.similarity_fn_name
         adapted = SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name=similarity)
     return check_same(strategy, adapted.eval())
 
 
-def _is_asymmetric(strategy: Strategy) -> bool:
+def peft_model(strategy: Strategy, option: str) -> PeftModel:
+    """Return the PEFT model inside a strategy, which names its base model as the hub does.
+
+    Raises:
+        NotApplicableError: it keeps no PEFT adapter. The message begins with the option that asked for it.
+    """
+    from peft import PeftModel
+
+    model = getattr(strategy, "model", None)
+    wrapped = transformer_of(model) if model is not None else None
+    if not isinstance(wrapped, PeftModel):
+        raise NotApplicableError(f"{option}: {strategy.name} keeps no PEFT adapter beside the model's weights")
+    for config in wrapped.peft_config.values():
+        config.base_model_name_or_path = hub_name(strategy.resources.model.name)
+    return wrapped
+
+
+def is_asymmetric(strategy: Strategy) -> bool:
     """Return whether queries and documents have encoders of their own."""
     representation = getattr(strategy, "representation", None)
     two = representation is not None and representation.n_towers > 1
@@ -175,7 +189,7 @@ def _card_content(
         base_name=hub_name(base.name),
         licence=model_info(base).licence,
         max_length=strategy.resources.max_length,
-        asymmetric=_is_asymmetric(strategy),
+        asymmetric=is_asymmetric(strategy),
         form="adapter" if options.separate else "merged",
         library_class=type(model).__name__,
         dataset=entry.info if entry is not None else None,

@@ -96,12 +96,17 @@ def write_bank(environment: JobEnvironment, records: Sequence[FitRecord], folder
         for record in records:
             _write_adapter(environment, record, strategies[record.fit], bank, folder)
         model = load_bank(folder, bank)
-        for record in records:
-            name = domain(record.dataset)
-            model.set_adapter(name)
-            bank.adapters[name].difference = check_same(strategies[record.fit], model)
-        model.disable_adapters()
-        check_same(BaseEncoder(None, strategies[records[0].fit].resources), model)
+        try:
+            for record in records:
+                name = domain(record.dataset)
+                model.set_adapter(name)
+                bank.adapters[name].difference = check_same(strategies[record.fit], model)
+            model.disable_adapters()
+            check_same(BaseEncoder(None, strategies[records[0].fit].resources), model)
+        except NotApplicableError:
+            for record in records:
+                shutil.rmtree(folder / ADAPTERS / domain(record.dataset))
+            raise
         model.enable_adapters()
         bank.swap_ms, bank.query_ms = _latencies(model, list(bank.adapters))
         bank.machine = processor()
@@ -130,6 +135,8 @@ def _opened(folder: Path) -> Bank | None:
     """Return the bank in a folder; None where the folder is empty or not there."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
+    if (folder / MODEL).is_dir() and not (folder / CONTENTS).exists():
+        return None  # of a bank whose first adapters were refused
     try:
         values: dict[str, Any] = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
         adapters = {name: BankAdapter(**each) for name, each in values.pop("adapters").items()}

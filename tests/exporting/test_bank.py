@@ -16,6 +16,7 @@ from bench.cli import main
 from bench.config.schema import from_mapping
 from bench.data.dataset import Dataset
 from bench.data.write import write_dataset
+from bench.errors import NotApplicableError
 from bench.running.run import Run
 from bench.store.store import Store
 from tests.toy_runs import InProcess, Silent
@@ -113,3 +114,16 @@ def test_a_folder_that_is_no_bank_is_left_alone(two_domains: Store, tmp_path: Pa
     assert main(["export", str(two_domains.folder), "--strategy", "lora", "--bank", "--out", str(tmp_path)]) != 0
     assert "holds no bank" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_an_adapter_that_scores_differently_leaves_nothing_behind(
+    two_domains: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def differs(*_: Any) -> float:
+        raise NotApplicableError("it scores differently")
+
+    monkeypatch.setattr("bench.exporting.bank.check_same", differs)
+    out = tmp_path / "bank"
+    assert main(["export", str(two_domains.folder), "--strategy", "lora", "--bank", "--out", str(out)]) != 0
+    assert "scores differently" in capsys.readouterr().err
+    assert not (out / "bank.json").exists() and not list((out / "adapters").iterdir())

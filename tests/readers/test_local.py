@@ -12,7 +12,7 @@ from bench.readers import local
 from bench.readers.base import Messages
 from bench.readers.local import LocalReader
 from bench.readers.locate import reader_of
-from bench.readers.smollm2 import smollm2_folder
+from bench.readers.smollm2 import FOLDER, smollm2_folder
 
 TEXTS = ("a crane", "the ferry of the harbour is late", "dough " * 30, "what happens to the comet?")
 PROMPTS: list[Messages] = [(("system", "Be brief."), ("user", text)) for text in TEXTS]
@@ -117,3 +117,13 @@ def test_the_packaged_reader_says_what_it_needs(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ModelError, match=r"adaptbench\[answers\]"):
         smollm2_folder()
     assert not any(path.is_dir() for path in (tmp_path / "readers").iterdir())
+
+
+def test_a_converted_copy_needs_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError):
+        smollm2_folder()
+    (tmp_path / "readers" / FOLDER).mkdir()
+    (tmp_path / "readers" / FOLDER / "config.json").write_text("{}")
+    assert smollm2_folder() == tmp_path / "readers" / FOLDER

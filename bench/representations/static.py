@@ -114,12 +114,11 @@ class Static(Single):
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.base.modules import Normalize
         from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-        from tokenizers import Tokenizer
 
         (tower,) = towers
         is_trained = transformer_of(tower).get_input_embeddings().weight.requires_grad
         given: Any = tower.tokenizer
-        tokenizer = Tokenizer.from_str(given.backend_tokenizer.to_str())  # a copy: the module changes its settings
+        tokenizer = copy.deepcopy(given.backend_tokenizer)  # the module changes its settings
         tokenizer.no_truncation()
         table = self.table
         if table is None:

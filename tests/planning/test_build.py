@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bench.config.schema import RunConfig
 from bench.contract import Blueprint
@@ -180,7 +182,7 @@ def test_token_vectors_of_a_model_without_any_are_refused_when_the_run_is_planne
     if model == "static":
         modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
         (tmp_path / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
-        (tmp_path / "model.safetensors").write_bytes(b"")
+        save_file({"embedding.weight": np.zeros((2, 3), dtype=np.float32)}, tmp_path / "model.safetensors")
         model = str(tmp_path)
     for strategy in ("colbert", "frozen(representation=multi)", "hybrid(lora(representation=multi(store=int8)))"):
         with pytest.raises(BenchError, match=r"compares the vectors of tokens, and model .* shows none"):

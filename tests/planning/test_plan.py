@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
@@ -261,7 +263,7 @@ def test_an_option_that_names_a_strategy_is_a_component(toy_config: Configure) -
 def test_another_base_model_is_a_row_of_the_table_of_the_runs_model(toy_config: Configure, tmp_path: Path) -> None:
     other = tmp_path / "other-model"
     other.mkdir()
-    (other / "model.safetensors").write_bytes(b"other")
+    save_file({"weight": np.ones(3, dtype=np.float32)}, other / "model.safetensors")
     found = plan(toy_config(strategies=f"words,words({other})", baseline="words"))
     assert {fit.model_name for fit in found.fits} == {"fake-model"}
     assert len({fit.fingerprints["model"] for fit in found.fits if fit.fingerprints}) == 2
@@ -270,7 +272,7 @@ def test_another_base_model_is_a_row_of_the_table_of_the_runs_model(toy_config: 
 def test_models_are_an_axis(toy_config: Configure, fake_model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other-model"
     other.mkdir()
-    (other / "model.safetensors").write_bytes(b"other")
+    save_file({"weight": np.ones(3, dtype=np.float32)}, other / "model.safetensors")
     found = plan(toy_config(model=[str(fake_model), str(other)]))
     assert {fit.model_name for fit in found.fits} == {"fake-model", "other-model"}
 

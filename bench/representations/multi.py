@@ -14,7 +14,7 @@ from bench.data.dataset import Corpus
 from bench.errors import BenchError, unknown
 from bench.models.architectures import transformer_of
 from bench.representations.base import BatchEncoder, Features, Representation
-from bench.representations.token_head import HEADS, drawn_head, load_head, save_head, svd_head
+from bench.representations.modules.token_head import HEADS, drawn_head, load_head, save_head, svd_head
 from bench.retrieval.encode import Kind
 from bench.retrieval.ranking import PackedHits, Ranking
 from bench.retrieval.token_index import STORES, TokenIndex, TokenVectors

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from bench.representations.modules.two_encoders import TwoEncoders
 from bench.representations.single import Single
-from bench.representations.two_encoders import TwoEncoders
 from bench.strategy.base import Reindex
 from bench.strategy.resources import Resources
 
@@ -26,7 +26,7 @@ class QuerySide(Single):
         self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
     ) -> SentenceTransformer:
         """Return a model with two routes: the adapted tower for queries, the base model for documents."""
-        from bench.representations.two_towers import routed
+        from bench.representations.modules.two_towers import routed
 
         return routed(*towers)
 

@@ -61,7 +61,7 @@ class Sparse(Representation):
         Raises:
             NotApplicableError: the model is no transformer, or its checkpoint has no masked-language-model head.
         """
-        from bench.representations.language_model_head import LanguageModelHead
+        from bench.representations.modules.language_model_head import LanguageModelHead
 
         (tower,) = towers
         transformer = transformer_of(tower)
@@ -74,14 +74,14 @@ class Sparse(Representation):
         self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
     ) -> Any:
         """Return a `SparseEncoder` of the masked language model and the library's pooling."""
-        from bench.representations.language_model_head import sparse_encoder
+        from bench.representations.modules.language_model_head import sparse_encoder
 
         (tower,) = towers
         return sparse_encoder(tower, model[-1])
 
     def represent(self, model: SentenceTransformer, features: Features, kind: Kind) -> torch.Tensor:
         """Return the weights of the terms (n, vocabulary)."""
-        from bench.representations.language_model_head import TERM_WEIGHTS
+        from bench.representations.modules.language_model_head import TERM_WEIGHTS
 
         weights: torch.Tensor = model(features, task=kind)[TERM_WEIGHTS]
         return weights

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.data.dataset import Corpus
 from bench.errors import unknown
 from bench.models.architectures import transformer_of
-from bench.representations.distilled_table import WEIGHTINGS, distilled_table
+from bench.representations.modules.distilled_table import WEIGHTINGS, distilled_table
 from bench.representations.single import Single
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.representations.modules.two_encoders import TwoEncoders
 from bench.representations.single import Single
-from bench.representations.two_encoders import TwoEncoders
 from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Untied(Single):
 
     def assemble(self, towers: Sequence[SentenceTransformer]) -> SentenceTransformer:
         """Return one model in which queries take the first tower and documents the second."""
-        from bench.representations.two_towers import TwoTowers
+        from bench.representations.modules.two_towers import TwoTowers
 
         queries, documents = towers
         return TwoTowers(queries, documents)
@@ -35,7 +35,7 @@ class Untied(Single):
         self, towers: Sequence[SentenceTransformer], model: SentenceTransformer, max_length: int | None
     ) -> SentenceTransformer:
         """Return a model with two routes, one for each tower."""
-        from bench.representations.two_towers import routed
+        from bench.representations.modules.two_towers import routed
 
         return routed(*towers)
 

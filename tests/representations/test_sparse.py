@@ -27,7 +27,7 @@ from bench.models.locate import base_model
 from bench.planning.build import canonical
 from bench.planning.plan import plan
 from bench.planning.registry import Registry
-from bench.representations.language_model_head import TERM_WEIGHTS
+from bench.representations.modules.language_model_head import TERM_WEIGHTS
 from bench.representations.sparse import Sparse
 from bench.strategy.resources import Resources
 from bench.training.score_loss import ScoreLoss
@@ -51,7 +51,7 @@ def test_weights_are_the_librarys_on_every_family(
     family: str, tiny_masked: Callable[[str], BaseModel], tiny_resources: MakeResources, tiny_training: TrainingData
 ) -> None:
     """In pieces of 7 tokens, as a large vocabulary needs them."""
-    import bench.representations.language_model_head as module
+    import bench.representations.modules.language_model_head as module
 
     base = tiny_masked(family)
     model = build("full(representation=sparse)", tiny_resources(base)).model

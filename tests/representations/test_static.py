@@ -24,7 +24,7 @@ from bench.models.base import BaseModel
 from bench.planning.build import canonical
 from bench.planning.plan import plan
 from bench.planning.registry import Registry
-from bench.representations.distilled_table import distilled_table, token_vectors
+from bench.representations.modules.distilled_table import distilled_table, token_vectors
 from bench.strategy.resources import Resources
 from bench.training.score_loss import ScoreLoss
 from tests.conftest import MODEL_FAMILIES

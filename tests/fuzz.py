@@ -219,8 +219,8 @@ def _readings(content: bytes, folder: Path) -> object:
 
     (folder / "answers").mkdir()
     (folder / "answers" / "readings--fuzzed.jsonl").write_bytes(content)
-    ReadingCache(Store(folder), "fuzzed").add([_NEW])
-    assert ReadingCache(Store(folder), "fuzzed")["new"]["text"] == "tea"
+    ReadingCache.of_run(Store(folder), "fuzzed").add([_NEW])
+    assert ReadingCache.of_run(Store(folder), "fuzzed")["new"]["text"] == "tea"
     return None
 
 

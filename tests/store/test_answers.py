@@ -15,11 +15,11 @@ GOOD = {"key": "good", "text": "one\u2028two \U0001f600", **COSTS}
 
 def test_readings_are_found_again_whatever_signs_they_hold(tmp_path: Path) -> None:
     scored = {"key": "b", "log_likelihood": -0.5, **COSTS}
-    ReadingCache(Store(tmp_path), "r").add([GOOD, scored])
-    ReadingCache(Store(tmp_path), "r").add([])
-    again = ReadingCache(Store(tmp_path), "r")
+    ReadingCache.of_run(Store(tmp_path), "r").add([GOOD, scored])
+    ReadingCache.of_run(Store(tmp_path), "r").add([])
+    again = ReadingCache.of_run(Store(tmp_path), "r")
     assert (again["good"], again["b"]) == (GOOD, scored)
-    assert "good" not in ReadingCache(Store(tmp_path), "other")
+    assert "good" not in ReadingCache.of_run(Store(tmp_path), "other")
 
 
 @pytest.mark.parametrize("damage", [
@@ -27,10 +27,10 @@ def test_readings_are_found_again_whatever_signs_they_hold(tmp_path: Path) -> No
     b'{"key": "k", "prompt_tokens": 1, "tokens": 1, "seconds": 1}', b"[" * 20_000,
 ])  # fmt: skip
 def test_damaged_lines_are_read_as_absent_and_the_next_reading_is_not(damage: bytes, tmp_path: Path) -> None:
-    ReadingCache(Store(tmp_path), "r").add([GOOD])
+    ReadingCache.of_run(Store(tmp_path), "r").add([GOOD])
     with (tmp_path / "answers" / "readings--r.jsonl").open("ab") as stream:
         stream.write(damage)
-    cache = ReadingCache(Store(tmp_path), "r")
+    cache = ReadingCache.of_run(Store(tmp_path), "r")
     assert "good" in cache and "k" not in cache and "torn" not in cache
     cache.add([GOOD | {"key": "next"}])
-    assert "next" in ReadingCache(Store(tmp_path), "r")
+    assert "next" in ReadingCache.of_run(Store(tmp_path), "r")

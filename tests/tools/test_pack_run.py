@@ -48,7 +48,9 @@ def run(tmp_path: Path) -> Store:
     store.put_invocation({"command": ["run"]})
     store.put_invocation({"command": ["report"]})
     put_answers(store, ANSWERS, pd.DataFrame({"context": ["none"], "query": ["q1"], "f1": [1 / 3]}))
-    ReadingCache(store, "reader").add([{"key": "k", "text": "paid", "prompt_tokens": 1, "tokens": 1, "seconds": 0.1}])
+    ReadingCache.of_run(store, "reader").add(
+        [{"key": "k", "text": "paid", "prompt_tokens": 1, "tokens": 1, "seconds": 0.1}]
+    )
     studies.begin(store.folder / "tuning" / STUDY.study, STUDY)
     studies.append(store.folder / "tuning" / STUDY.study, Trial(number=0, params={"lr": 1e-3}, value=0.5))
     return store

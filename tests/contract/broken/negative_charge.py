@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from bench.data.dataset import TrainingData
@@ -14,7 +13,5 @@ class Broken(Honest):
     name = "broken"
 
     def finish(self, data: TrainingData, report: FitReport) -> dict[str, Any]:
-        self.resources.meter.charge(report.train_seconds - self.resources.meter.seconds)
-        time.sleep(0.1)
-        self.resources.meter.charge(-0.1)
+        self.resources.meter.charge(-self.resources.meter.seconds)
         return {}

@@ -65,6 +65,7 @@ def model_notes(model: ModelFolder) -> list[str]:
         if problem := weights_problem(model.path):
             raise ModelError(f"model {model.name!r}: {problem}")
         _require_plain_weights(model)
+        _require_lengths(model)
         _require_settings(model)
         return [*_similarity_notes(model), *_pooling_notes(model), *_prompt_notes(model), *_length_notes(model)]
     except (OSError, ValueError, TypeError, AttributeError) as error:  # a path or a header that is none
@@ -121,6 +122,17 @@ def _require_safetensors(model: ModelFolder, folder: Path, recursive: bool) -> N
             raise ModelError(
                 f"model {model.name!r}: {each / pickled[0]} is not in the safetensors format, and other formats are "
                 "not loaded. Load the model with sentence-transformers where you trust it, and save it again"
+            )
+
+
+def _require_lengths(model: ModelFolder) -> None:
+    """Refuse a module that reads the number of words of a text where no module before it counts them."""
+    kinds = [str(module.get("type", "")) for module in _modules(model)]
+    for place, kind in enumerate(kinds):
+        if kind.endswith(".LSTM") and not any(each.endswith(".WordEmbeddings") for each in kinds[:place]):
+            raise ModelError(
+                f"model {model.name!r}: its LSTM needs WordEmbeddings before it. sentence-transformers cannot encode "
+                "with it either"
             )
 
 

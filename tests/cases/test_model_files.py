@@ -190,6 +190,17 @@ def test_a_transformer_without_pooling_is_refused_when_planned(tiny_bert: BaseMo
         model_notes(base_model(str(folder)))
 
 
+def test_an_lstm_behind_a_transformer_is_refused_when_planned(tiny_bert: BaseModel, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import LSTM, Pooling
+
+    transformer = tiny_bert.load()[0]
+    lstm = LSTM(transformer.get_embedding_dimension(), 8)
+    SentenceTransformer(modules=[transformer, lstm, Pooling(16)], device="cpu").save_pretrained(str(tmp_path / "model"))
+    with pytest.raises(ModelError, match="LSTM needs WordEmbeddings"):
+        model_notes(base_model(str(tmp_path / "model")))
+
+
 @pytest.mark.parametrize("prompts", [
     {"prompts": {"query": "query: "}, "default_prompt_name": "query"},
     {"prompts": {"query": "query: ", "document": ""}, "default_prompt_name": "query"},

@@ -24,7 +24,7 @@ _COLUMNS = {
     "title": "the passage's title",
     "group": "the question's source or topic, for stratified samples and averages",
     "split": "train, dev or test, where the data are split already",
-    "answers": "the answers to the question: a text, or a list of texts any of which is right",
+    "answers": "the answer to the question: a text, or a list of texts that are all right",
     "target": "in a pair file: the document's id, file, or file#heading",
 }
 

@@ -159,7 +159,7 @@ class Evidence:
 
     @cached_property
     def other_development(self) -> np.ndarray:
-        """What a fit answers whose development data are others, of which nothing is chosen."""
+        """What a fit with other development data answers. Nothing is chosen on these data."""
         components = all_components(self.fitted.strategy)
         data = self.data
         queries = list(data.dev_queries)

@@ -16,7 +16,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> grade, as in a TREC qrels file. A grade is an integer; above 0 means relevant."""
 
 Answers = Mapping[str, tuple[str, ...]]
-"""Query id -> its gold answers, any of which is right. No answer means that the query cannot be answered."""
+"""Query id -> its gold answers. Each of them is right. A query without an answer cannot be answered."""
 
 
 @dataclass(frozen=True)

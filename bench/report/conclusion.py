@@ -20,7 +20,7 @@ _QUERY_SHARE = 0.1
 
 
 def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
-    """Return the decision in a few sentences, each of which holds without the rest of the report."""
+    """Return the decision in a few sentences. Each sentence is true without the rest of the report."""
     if decision.label == comparison.baseline or decision.finding is None:
         return _keep(analysis, comparison, decision)
     sentences = [

@@ -95,12 +95,12 @@ class Multi(Representation):
             self.head = drawn_head(_width(encoder.model), self.config.dimension, seed)
 
     def save(self, folder: Path) -> None:
-        """Write the head as it was before training. The trained one is among the trained parameters."""
+        """Write the untrained head. The strategy saves the trained head with its other parameters."""
         if self.head is not None:
             save_head(self.head, folder)
 
     def load(self, folder: Path) -> None:
-        """Read the head as it was before training."""
+        """Read the untrained head."""
         self.head = load_head(folder)
 
     def assemble(self, towers: Sequence[SentenceTransformer]) -> SentenceTransformer:

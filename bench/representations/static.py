@@ -81,14 +81,14 @@ class Static(Single):
         self.table = distilled_table(encoder, corpus.texts, config.dimension, config.weighting, config.smoothing)
 
     def save(self, folder: Path) -> None:
-        """Write the table as it was before training. The trained one is among the trained parameters."""
+        """Write the untrained table. The strategy saves the trained table with its other parameters."""
         from safetensors.torch import save_file
 
         if self.table is not None:
             save_file({"weight": self.table}, folder / _FILE)
 
     def load(self, folder: Path) -> None:
-        """Read the table as it was before training."""
+        """Read the untrained table."""
         from safetensors.torch import load_file
 
         self.table = load_file(folder / _FILE)["weight"]

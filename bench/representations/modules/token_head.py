@@ -28,7 +28,7 @@ def drawn_head(width: int, dimension: int, seed: int) -> torch.Tensor:
 def svd_head(encoder: Encoder, texts: Sequence[str], dimension: int) -> torch.Tensor:
     """Return the top right singular vectors (dimension, width) of the token vectors of a sample of documents.
 
-    They are the eigenvectors of the Gram matrix. The sign of each is that which makes its largest number positive.
+    They are the eigenvectors of the Gram matrix. Their signs make the largest number of each positive.
 
     Args:
         encoder: of the base model.

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
-from bench.encoders.vectors import compares_by_cosine, document_vectors, query_vectors, ranks_by_vectors
+from bench.encoders.vectors import compares_by_cosine, document_vectors, is_single_vector, query_vectors
 from bench.errors import NotApplicableError, unknown
 from bench.records import FitReport
 from bench.retrieval.compressed import CODES, CompressedIndex, check_format
@@ -76,8 +76,7 @@ class Compress(Strategy):
         self._mean: np.ndarray | None = None
         self._axes: np.ndarray | None = None
         for component in self.components:
-            representation = getattr(component, "representation", None)
-            if not ranks_by_vectors(type(component)) or not getattr(representation, "single_vector", False):
+            if not is_single_vector(component):
                 raise NotApplicableError(
                     f"compress needs one vector a text, and {component.name} ranks by something else"
                 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.budget import Budget
 from bench.data.dataset import Corpus, TrainingData
-from bench.encoders.base import BaseEncoder
+from bench.encoders.base import BaseEncoder, compare_with_base
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import NotApplicableError, unknown
 from bench.records import FitReport
@@ -23,7 +23,6 @@ from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.protocols import Index
 from bench.strategy.space import Choice, Param
-from bench.training.selection import paired_error
 
 if TYPE_CHECKING:
     from bench.strategy.resources import Resources
@@ -95,9 +94,7 @@ class Hybrid(Strategy):
             self.weight = max(scores, key=lambda weight: (scores[weight], -abs(weight - DEFAULT_WEIGHT)))
             report.best_dev = report.last_dev = scores[self.weight]
             report.chosen["scores"] = {str(weight): score for weight, score in scores.items()}
-            with self.resources.meter.excluded():  # gains of all strategies are over one figure: the base model alone
-                base = pool.scores(BaseEncoder(None, self.resources))
-            report.base_dev, report.dev_noise = float(base.mean()), paired_error(tried[self.weight], base)
+            compare_with_base(report, tried[self.weight], pool, self.resources)
         elif choose:
             report.notes.append(f"hybrid: too few labels to choose the weight, so it is the default, {DEFAULT_WEIGHT}")
         report.chosen |= {"method": self.config.method} | ({"weight": self.weight} if weighted else {})

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
 from bench.data.dataset import TrainingData
-from bench.encoders.base import BaseEncoder
+from bench.encoders.base import BaseEncoder, compare_with_base
 from bench.encoders.plain import plain_base
-from bench.encoders.vectors import ranks_by_vectors
+from bench.encoders.vectors import is_single_vector
 from bench.errors import BenchError, NotApplicableError, unknown
 from bench.records import FitReport
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
-from bench.training.selection import paired_error
 
 if TYPE_CHECKING:
     import torch
@@ -72,10 +71,9 @@ class Soup(BaseEncoder):
         self._model: SentenceTransformer | None = None
         self._fingerprint: str | None = None
         for component in self.components:
-            representation = getattr(component, "representation", None)
-            if not ranks_by_vectors(type(component)) or not getattr(representation, "single_vector", False):
+            if not is_single_vector(component):
                 raise NotApplicableError(f"soup averages encoders of one vector a text, and {component.name} is none")
-            if getattr(representation, "documents_by_base", False):
+            if component.representation.documents_by_base:  # type: ignore[attr-defined]
                 raise NotApplicableError(f"soup averages encoders of both sides, and {component.name} has two encoders")
 
     @property
@@ -154,9 +152,7 @@ class Soup(BaseEncoder):
         report.chosen["scores"] = {
             " / ".join(f"{share:g}" for share in shares): float(each.mean()) for shares, each in tried.items()
         }
-        with self.resources.meter.excluded():  # gains of all strategies are over one figure: the base model alone
-            base = pool.scores(BaseEncoder(None, self.resources))
-        report.base_dev, report.dev_noise = float(base.mean()), paired_error(tried[best], base)
+        compare_with_base(report, tried[best], pool, self.resources)
 
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the base model with the mean weights."""

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +26,6 @@ from bench.store.provenance import provenance
 if TYPE_CHECKING:
     import pandas as pd
 
-_SAVED_TOGETHER = 16
-"""Readings that are written to disk together. As many may be lost when the process ends."""
 WRITTEN, SCORED = "written", "scored"
 MEASURES = ("em", "f1", "match", "support", "log_likelihood")
 """The measures of an answer, in the order of tables. The last needs no generation."""
@@ -201,21 +198,12 @@ def _read(
     }
     progress("reading", {"done": 0, "total": len(missing)})
     done = 0
-    rows = _rows(reader, missing, settings)
-    while True:
-        part: list[dict[str, Any]] = []
-        try:
-            for row in islice(rows, _SAVED_TOGETHER):
-                part.append(row)
-        finally:
-            if part:  # also what came before an error, because it is paid
-                readings.add(part)
-        if not part:
-            return paid
+    for part in readings.saved(_rows(reader, missing, settings)):
         done += len(part)
         for unit in ("prompt_tokens", "tokens", "seconds"):
             paid[unit] += sum(row[unit] for row in part)
         progress("reading", {"done": done, "total": len(missing)})
+    return paid
 
 
 def _rows(reader: Reader, asks: Sequence[_Ask], settings: AnswerSettings) -> Iterator[dict[str, Any]]:

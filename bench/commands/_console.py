@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,24 @@ def print_table(table: Table, markup: bool = False) -> None:
         words = [word for text in texts for word in (Text.from_markup(text).plain if markup else text).split()]
         column.min_width = max(map(cell_len, words), default=0)
     console().print(table, markup=markup, soft_wrap=False, crop=False)
+
+
+def tenths(what: str, done_word: str = "") -> Callable[[str, dict[str, Any]], None]:
+    """Return a progress function that prints a line for each tenth of the work on standard error: `queries: 10 of 80`.
+
+    It reads `done` and `total` of each event.
+    """
+    shown = -1
+
+    def show(event: str, values: dict[str, Any]) -> None:
+        nonlocal shown
+        done, total = values["done"], values["total"]
+        tenth = 10 * done // total if total else 10
+        if tenth > shown:
+            shown = tenth
+            err_console().print(f"{what}: {done:,} of {total:,}{done_word}", markup=False)
+
+    return show
 
 
 def emit_json(obj: Any) -> None:

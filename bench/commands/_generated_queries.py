@@ -67,6 +67,7 @@ def generate_queries(corpus: Corpus, seed: int, given: Mapping[str, Any]) -> Gen
     Raises:
         BenchError: there is no such reader or prompt, the reader failed, or no query is left.
     """
+    from bench.commands._console import tenths
     from bench.data.files import cache_folder
     from bench.readers.locate import reader_of
     from bench.readers.query_generation import GenerationSettings, generate
@@ -84,7 +85,7 @@ def generate_queries(corpus: Corpus, seed: int, given: Mapping[str, Any]) -> Gen
     reader = reader_of(given["reader"])
     cache = ReadingCache(cache_folder() / "readers" / f"queries--{reader.fingerprint}.jsonl")
     search = _search(corpus, given["model"]) if settings.round_trip or settings.min_score is not None else None
-    return generate(corpus, reader, prompt, settings, cache, search, seed, _progress())
+    return generate(corpus, reader, prompt, settings, cache, search, seed, tenths("queries", " written"))
 
 
 def put_record(generated: Generated, folder: Path) -> None:
@@ -119,20 +120,3 @@ def _prices(text: str) -> tuple[float, float]:
     if not (0 <= read < float("inf") and 0 <= written < float("inf")):
         raise DataError(f"--usd-per-million-tokens {text!r}: a price is a number from 0 up")
     return read, written
-
-
-def _progress() -> Any:
-    """Return a function that prints a line for each tenth of the queries, on standard error."""
-    from bench.commands._console import err_console
-
-    shown = -1
-
-    def show(event: str, values: dict[str, Any]) -> None:
-        nonlocal shown
-        done, total = values["done"], values["total"]
-        tenth = 10 * done // total if total else 10
-        if tenth > shown:
-            shown = tenth
-            err_console().print(f"queries: {done:,} of {total:,} written", markup=False)
-
-    return show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -39,7 +39,7 @@ def main(
 ) -> int:  # fmt: skip
     """Read, write the records, and write the report again."""
     from bench.answering.answer import AnswerSettings, answer
-    from bench.commands._console import console, emit_json
+    from bench.commands._console import console, emit_json, tenths
     from bench.models.device import require
     from bench.readers.locate import reader_of
     from bench.readers.prompts import read_prompt
@@ -52,7 +52,7 @@ def main(
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
     run = load_run(store)
     names = {cell.cell: cell.strategy + ("" if cell.seed is None else f", seed {cell.seed}") for cell in run.results}
-    records = answer(run, reader_of(reader, device, precision), settings, asked, _progress())
+    records = answer(run, reader_of(reader, device, precision), settings, asked, tenths("readings"))
     written = write_report(store, store.folder)
     if as_json:
         emit_json({"answers": [record.model_dump() for record in records], "report": str(written[0])})
@@ -61,23 +61,6 @@ def main(
         _show(record, names)
     console().print(str(written[0]), markup=False, highlight=False)
     return 0
-
-
-def _progress() -> Any:
-    """Return a function that prints a line for each tenth of the readings, on standard error."""
-    from bench.commands._console import err_console
-
-    shown = -1
-
-    def show(event: str, values: dict[str, Any]) -> None:
-        nonlocal shown
-        done, total = values["done"], values["total"]
-        tenth = 10 * done // total if total else 10
-        if tenth > shown:
-            shown = tenth
-            err_console().print(f"readings: {done:,} of {total:,}", markup=False)
-
-    return show
 
 
 def _show(record: AnswerRecord, names: dict[str, str]) -> None:

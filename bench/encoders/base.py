@@ -15,12 +15,29 @@ from bench.representations.single import Single
 from bench.retrieval.ranking import Ranking
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
-from bench.strategy.protocols import Index
+from bench.strategy.protocols import DevelopmentPool, Index
 from bench.strategy.resources import Resources
+from bench.training.selection import paired_error
 
 if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
+
+
+def compare_with_base(report: FitReport, scores: np.ndarray, pool: DevelopmentPool, resources: Resources) -> None:
+    """Note the base model's score on a development pool, and the standard error of the difference from it.
+
+    Gains of all strategies are over this one figure. What it takes is not charged.
+
+    Args:
+        report: gets `base_dev` and `dev_noise`.
+        scores: of the strategy, for each query of the pool (n,).
+        pool: on which it chose.
+        resources: the base model and the meter.
+    """
+    with resources.meter.excluded():
+        base = pool.scores(BaseEncoder(None, resources))
+    report.base_dev, report.dev_noise = float(base.mean()), paired_error(scores, base)
 
 
 class BaseEncoder(Strategy):

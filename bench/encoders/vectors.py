@@ -23,6 +23,12 @@ def ranks_by_vectors(kind: type[Strategy]) -> bool:
     return issubclass(kind, base) and kind.index is base.index and kind.search is base.search
 
 
+def is_single_vector(strategy: Strategy) -> bool:
+    """Return whether a strategy ranks by the inner product of one vector a text, and by nothing else."""
+    representation = getattr(strategy, "representation", None)
+    return ranks_by_vectors(type(strategy)) and bool(getattr(representation, "single_vector", False))
+
+
 def document_vectors(strategy: Any, texts: Sequence[str]) -> tuple[np.ndarray, float]:
     """Return the vectors (n, d) of documents, and the seconds they cost. Work that the cache spared counts."""
     with _merged(strategy):

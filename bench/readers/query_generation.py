@@ -12,7 +12,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 
 from bench.data.dataset import Corpus
 from bench.data.pseudo import PseudoQuery
@@ -27,8 +26,6 @@ from bench.store.answers import ReadingCache
 KIND = "generated"
 _FEWEST_WORDS = 2
 _MOST_WORDS = 40
-_SAVED_TOGETHER = 16
-"""Queries that are written to disk together. As many may be lost when the process ends."""
 _MILLION = 1_000_000
 
 
@@ -162,22 +159,12 @@ def _write(
     keys = list(missing)
     paid = dict.fromkeys(("calls", "reused", "prompt_tokens", "tokens", "seconds"), 0.0)
     paid["reused"] = float(len(asks) - len(missing))
-    rows = reader.write(list(missing.values()), settings.max_tokens)
+    written = reader.write(list(missing.values()), settings.max_tokens)
     progress("generating", {"done": 0, "total": len(missing)})
-    while True:
-        part: list[dict[str, object]] = []
-        try:
-            for place, written in islice(rows, _SAVED_TOGETHER):
-                part.append({"key": keys[place], **asdict(written)})
-                paid["calls"] += 1
-                paid["prompt_tokens"] += written.prompt_tokens
-                paid["tokens"] += written.tokens
-                paid["seconds"] += written.seconds
-        finally:
-            if part:  # also what came before an error, because it is paid
-                cache.add(part)
-        if not part:
-            break
+    for part in cache.saved({"key": keys[place], **asdict(query)} for place, query in written):
+        paid["calls"] += len(part)
+        for unit in ("prompt_tokens", "tokens", "seconds"):
+            paid[unit] += sum(row[unit] for row in part)
         progress("generating", {"done": int(paid["calls"]), "total": len(missing)})
     prices = settings.usd_per_million
     paid["usd"] = (paid["prompt_tokens"] * prices[0] + paid["tokens"] * prices[1]) / _MILLION

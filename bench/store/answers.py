@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ FOLDER = "answers"
 MARK = "answers.json"
 PER_QUERY = "per_query.parquet"
 VERSION = 1
+_SAVED_TOGETHER = 16
+"""Readings that are written to disk together. As many may be lost when the process ends."""
 NONE, GOLD = "none", "gold"
 """The contexts beside those of cells: no passage, and the relevant passages."""
 
@@ -165,6 +168,23 @@ class ReadingCache:
             stream.flush()
             os.fsync(stream.fileno())
         self._known |= {row["key"]: row for row in found}
+
+    def saved(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield readings in groups as they come, each group once it is on the disk.
+
+        An error of `rows` is raised after what came before it was added, because that is paid.
+        """
+        while True:
+            part: list[Mapping[str, Any]] = []
+            try:
+                for row in islice(rows, _SAVED_TOGETHER):
+                    part.append(row)
+            finally:
+                if part:
+                    self.add(part)
+            if not part:
+                return
+            yield part
 
 
 def _reading(line: bytes) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
+from bench.report.findings import Finding
 from bench.report.readings import NAMES, UNITS, Readings
 from bench.report.readings import TESTED as TESTED_ANSWERS
 from bench.report.text import clean, code
@@ -73,15 +74,20 @@ def _tests(analysis: Analysis, comparison: Comparison, cuts: list[int], number: 
     for findings in zip(*families.values(), strict=True):
         cells = [Cell(code(findings[0].label), findings[0].label)]
         for finding in findings:
-            cells += [
-                Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
-                Cell(numbers.interval(finding.low, finding.high), finding.low),
-                Cell(numbers.p_value(finding.p), finding.p),
-                Cell(finding.words),
-            ]
+            cells += _test(finding)
         rows.append(cells)
     caption = f"Answer recall against {code(comparison.baseline)} on {code(comparison.dataset)}, all queries"
     return Table(f"answer-tests-{number}", caption, columns, rows, ["Each cut-off is a family of tests of its own."])
+
+
+def _test(finding: Finding) -> list[Cell]:
+    """Return the cells of a test: difference, interval, p-value and conclusion."""
+    return [
+        Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
+        Cell(numbers.interval(finding.low, finding.high), finding.low),
+        Cell(numbers.p_value(finding.p), finding.p),
+        Cell(finding.words),
+    ]
 
 
 def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Block]:
@@ -159,12 +165,7 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
         if finding is None:
             cells += [Cell(numbers.MISSING)] * 4
         else:
-            cells += [
-                Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
-                Cell(numbers.interval(finding.low, finding.high), finding.low),
-                Cell(numbers.p_value(finding.p), finding.p),
-                Cell(finding.words),
-            ]
+            cells += _test(finding)
         rows.append(cells)
     reach = readings.reach.get(measure)
     notes = ["Gap closed: (strategy - none) / (gold - none)."]

@@ -11,7 +11,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ from bench.models.openai_client import ATTEMPTS, open_client
 from bench.retrieval.cache import VectorCache
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
+from tests.loopback import serving
 
 WIDTH = 16
 
@@ -85,14 +86,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as address:
+        found.url = f"{address}/v1"
+        yield found
 
 
 # --- the name -------------------------------------------------------------------------------------------------------

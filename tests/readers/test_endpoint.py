@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from bench.readers.locate import reader_of
 from bench.report.load import load_run
 from bench.store.answers import answer_records
 from bench.store.store import Store
+from tests.loopback import serving
 from tests.toy_answers import add_answers
 
 SECRET = "sk-secret/key"
@@ -87,14 +88,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as address:
+        found.url = f"{address}/v1"
+        yield found
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bench.readers.query_generation import GenerationSettings, generate
 from bench.readers.query_prompts import QueryPrompt, read_query_prompt
 from bench.retrieval.ranking import Ranking
 from bench.store.answers import ReadingCache
+from tests.loopback import serving
 
 SUBJECTS = ("kettle", "bicycle", "garden", "invoice", "violin", "harbour", "glacier", "pension")
 CORPUS = Corpus(
@@ -157,13 +157,8 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"openai:http://127.0.0.1:{server.server_port}/v1#writer"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as address:
+        yield f"openai:{address}/v1#writer"
 
 
 @pytest.fixture

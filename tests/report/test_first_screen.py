@@ -59,6 +59,14 @@ def test_the_sentence_has_the_gain_its_interval_and_the_price(store):
     assert words.endswith("It costs 900 labelled pairs, 1 min 00 s of fitting and 17% more time per query.")
 
 
+@pytest.mark.parametrize(
+    ("ms", "words"), [(0.01, "over 99% less time per query"), (144.0, "12 times the time per query")]
+)
+def test_no_share_of_time_is_rounded_to_all_of_it(planter, plant, untrained, ms, words):
+    store = planter.run({"base": untrained(), "big": plant(gains=(0.1,), dev_gain=0.1, query_ms=ms)})
+    assert to_plain(screen(store)[0].text).endswith(f"and {words}.")
+
+
 def test_the_table_has_gain_probe_costs_and_verdict_of_every_strategy(store):
     table = screen(store)[1]
     found = rows(table)

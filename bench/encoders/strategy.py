@@ -217,7 +217,11 @@ class EncoderStrategy(Strategy):
         with self.resources.meter.excluded():
             torch.manual_seed(seed)
             assert self.model is not None
-        task = EncoderTask(self, self.examples(data), data, seed)
+        began, refreshes = self.resources.meter.seconds, self.objective.refreshes
+        examples = self.examples(data)
+        mining = self.resources.meter.seconds - began
+        refresh = (lambda: self.objective.examples(data, self)) if refreshes else None
+        task = EncoderTask(self, examples, data, seed, refresh, refreshes)
         return train(
             self,
             task,
@@ -225,6 +229,7 @@ class EncoderStrategy(Strategy):
             budget,
             finish=lambda report: self.finish(data, report),
             finish_evaluations=self.finish_evaluations,
+            kept_seconds=refreshes * mining,
         )
 
     def examples(self, data: TrainingData) -> Sequence[Pair]:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import Pair, TrainingData
+from bench.errors import BenchError
 from bench.strategy.base import Needs, Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
@@ -64,6 +65,8 @@ class Objective(ABC):
     """Whether `loss` reads `batch.guide`: the base model's scores of the batch."""
     dropout: bool = False
     """Whether it learns from dropout, so that dropout is on whatever the settings say."""
+    refreshes: int = 0
+    """How often `examples` is called again during training, at equal shares of the steps, with the model at work."""
     on_scores: ClassVar[bool] = True
     """Whether `loss` is all of it, so that another objective may wrap it. Else `loss_module` is its own."""
     wraps: ClassVar[bool] = False
@@ -86,7 +89,8 @@ class Objective(ABC):
         Args:
             data: training pairs and corpus. The default returns the pairs, with mined negatives where the settings ask
                 for some.
-            student: the encoder before this training: its start, or the base model.
+            student: the encoder before this training: its start, or the base model. It is the encoder at work where
+                the objective refreshes its examples: the same queries and positives in the same order.
         """
         return with_hard_negatives(data, self.resources)
 
@@ -125,6 +129,16 @@ class Objective(ABC):
             BenchError: says what is wrong with it.
         """
         return
+
+    @classmethod
+    def check_inner(cls, inner: type[Objective]) -> None:
+        """Refuse an objective that this one cannot wrap. The default wraps losses on scores.
+
+        Raises:
+            BenchError: says why.
+        """
+        if not inner.on_scores:
+            raise BenchError(f"{cls.name} wraps a loss on scores, and {inner.name} has none")
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:

@@ -48,7 +48,7 @@ class Matryoshka(Objective):
         super().__init__(config, resources, components)
         self.inner = inner
         self.guided, self.dropout = inner.guided, inner.dropout
-        self.needs = inner.needs
+        self.needs, self.refreshes = inner.needs, inner.refreshes
 
     def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
         """Return the examples of the inner objective."""

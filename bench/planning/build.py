@@ -126,7 +126,7 @@ def components_of(expression: Expression, registry: Registry) -> tuple[list[Expr
     components += _named(kind.component_options, options, registry)
     if OBJECTIVE in options and OBJECTIVE in _fields(kind.Config):
         objective = options[OBJECTIVE]
-        for each in (objective, *objective.arguments):
+        for each in _layers(objective):
             components += _named(registry.objective(each.name).component_options, dict(each.options), registry)
     return components, model
 
@@ -149,7 +149,7 @@ def code_of(kind_name: str, config: StrategyConfig, registry: Registry) -> str:
     for axis, plug_ins in ((OBJECTIVE, registry.objectives), (REPRESENTATION, registry.representations)):
         if axis in _fields(type(config)):
             named = parse(getattr(config, axis))
-            for each in (named, *named.arguments):
+            for each in _layers(named):
                 codes.append(plug_ins.entry(each.name).code or _user_code(_axis(axis, each.name, registry)))
     return "+".join(dict.fromkeys(code[:16] for code in codes if code))
 
@@ -167,7 +167,8 @@ def axis_versions(config: StrategyConfig, registry: Registry) -> dict[str, int]:
         if axis in changed:
             named = parse(getattr(config, axis))
             versions[axis] = _axis(axis, named.name, registry).version
-            versions |= {f"{axis}.{each.name}": _axis(axis, each.name, registry).version for each in named.arguments}
+            inner = list(_layers(named))[1:]
+            versions |= {f"{axis}.{each.name}": _axis(axis, each.name, registry).version for each in inner}
     return versions
 
 
@@ -180,7 +181,7 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     files = list(kind.inputs(config))
     if OBJECTIVE in _fields(kind.Config):
         named = parse(getattr(config, OBJECTIVE))
-        for each in (named, *named.arguments):
+        for each in _layers(named):
             objective, options = _objective(each, registry)
             _check_representation(objective, registry.representation(parse(getattr(config, REPRESENTATION)).name))
             objective.check(options)
@@ -195,10 +196,16 @@ def _check_wrapping(expression: Expression, registry: Registry) -> None:
         if expression.arguments:
             raise ExpressionError(f"{expression}: {name} takes no objective in parentheses, only options")
         return
-    if len(expression.arguments) != 1 or registry.objective(expression.arguments[0].name).wraps:
+    if len(expression.arguments) != 1:
         raise ExpressionError(f"{expression}: {name} takes one objective: write {name}(contrastive)")
-    if not registry.objective(inner := expression.arguments[0].name).on_scores:
-        raise ExpressionError(f"{expression}: {name} wraps a loss on scores, and {inner} has none")
+    (inner,) = expression.arguments
+    if name in [each.name for each in _layers(inner)]:
+        raise ExpressionError(f"{expression}: {name} stands in {name}: write it once")
+    try:
+        registry.objective(name).check_inner(registry.objective(inner.name))
+    except BenchError as error:
+        raise ExpressionError(f"{expression}: {error}") from error
+    _check_wrapping(inner, registry)
 
 
 def _check_representation(objective: type[Objective], representation: type[Representation]) -> None:
@@ -231,8 +238,15 @@ def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Reg
 
 
 def _innermost(expression: Expression, registry: Registry) -> type[Objective]:
-    """Return the class of an objective, or of the objective that it wraps."""
-    return registry.objective((expression.arguments or (expression,))[0].name)
+    """Return the class of an objective, or of the innermost objective that it wraps."""
+    return registry.objective(list(_layers(expression))[-1].name)
+
+
+def _layers(expression: Expression) -> Iterator[Expression]:
+    """Yield an objective, the objective that it wraps, and so on to the innermost one."""
+    yield expression
+    for each in expression.arguments:
+        yield from _layers(each)
 
 
 def config_of(name: str, values: Mapping[str, Any], registry: Registry) -> StrategyConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from itertools import islice, repeat
@@ -62,24 +62,39 @@ class EncoderTask:
         examples: queries with a positive document, and negatives or candidates where they have some.
         data: where they come from.
         seed: of the batches.
+        refresh: makes the examples again with the model at work: other negatives beside the same queries and positives.
+        refreshes: how often, at equal shares of the steps.
     """
 
     divisible = True
 
-    def __init__(self, strategy: TrainableEncoder, examples: Sequence[Pair], data: TrainingData, seed: int) -> None:
+    def __init__(
+        self,
+        strategy: TrainableEncoder,
+        examples: Sequence[Pair],
+        data: TrainingData,
+        seed: int,
+        refresh: Callable[[], Sequence[Pair]] | None = None,
+        refreshes: int = 0,
+    ) -> None:
         self.strategy, self.examples, self.data, self.seed = strategy, list(examples), data, seed
+        self.refresh, self.refreshes = refresh, refreshes
         self.resources = strategy.resources
         self.module = strategy.model
         self.mini_batch = self.resources.training.mini_batch
+        self.texts, self.labels = self.columns_of(examples)
+        self.columns = len(self.texts)
+        self._lengths: dict[str, np.ndarray] | None = None
+
+    def columns_of(self, examples: Sequence[Pair]) -> tuple[dict[str, list[str]], list[list[float]]]:
+        """Return the texts of each column, cut to what the model can read, and the labels where there are some."""
         texts = {"anchor": [pair.query for pair in examples], "positive": [pair.document for pair in examples]}
         negatives: Sequence[Sequence[str]] = [pair.negatives for pair in examples]
         if any(negatives):
             texts |= {f"negative_{n + 1}": list(column) for n, column in enumerate(zip(*negatives, strict=True))}
         limit = min(self.resources.max_length or UNLIMITED, length_limit(self.module) or UNLIMITED)
-        self.texts = {name: beginnings(self.module, column, limit) for name, column in texts.items()}
-        self.columns = len(texts)
-        self.labels = [list(pair.scores) for pair in examples if pair.scores]
-        self._lengths: dict[str, np.ndarray] | None = None
+        cut = {name: beginnings(self.module, column, limit) for name, column in texts.items()}
+        return cut, [list(pair.scores) for pair in examples if pair.scores]
 
     @property
     def settings(self) -> TrainingSettings:
@@ -125,6 +140,8 @@ class EncoderTask:
         with resources.meter.excluded():
             loss = self.strategy.loss(settings)
         callback = _StepCallback(on_step, None if trial else self.strategy.after_step)
+        if self.refresh is not None and not trial:
+            callback.fresh = _FreshRows(self, batches, refresh_steps(steps, self.refreshes))
         with (
             tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
             cut_to(model, resources.max_length),
@@ -166,6 +183,42 @@ class EncoderTask:
         model.eval()
 
 
+def refresh_steps(steps: int, refreshes: int) -> frozenset[int]:
+    """Return the steps after which examples are made again: at equal shares, and not after the last step."""
+    shares = (round(steps * number / (refreshes + 1)) for number in range(1, refreshes + 1))
+    return frozenset(step for step in shares if 0 < step < steps)
+
+
+class _FreshRows:
+    """The rows of later batches, after their negatives were mined again with the model at work.
+
+    The trainer fetches batches one step ahead from a table that stays as it is, so these rows take their place.
+
+    Args:
+        task: makes the examples again.
+        batches: the examples of each step.
+        due: the steps after which it does.
+    """
+
+    def __init__(self, task: EncoderTask, batches: Sequence[list[int]], due: Collection[int]) -> None:
+        self.task, self.batches, self.due = task, batches, due
+        self._texts: dict[str, list[str]] | None = None
+        self._labels: list[list[float]] = []
+
+    def after(self, step: int) -> None:
+        """Mine again where it is due after this step."""
+        if step in self.due:
+            assert self.task.refresh is not None
+            self._texts, self._labels = self.task.columns_of(self.task.refresh())
+
+    def of(self, step: int) -> list[dict[str, Any]] | None:
+        """Return the rows of the batch after this many steps; None while the table still holds them."""
+        if self._texts is None:
+            return None
+        columns: dict[str, Sequence[Any]] = dict(self._texts) | ({"label": self._labels} if self._labels else {})
+        return [{name: column[row] for name, column in columns.items()} for row in self.batches[step]]
+
+
 class _FixedBatches(BatchSampler):
     """Batches that were decided beforehand."""
 
@@ -197,9 +250,11 @@ class _Trainer(SentenceTransformerTrainer):
         """Return the parameters that weight decay applies to: the same rule as in `bench.training.torch_loop`."""
         return sorted(decaying(model))
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        fresh = self._step_callback.fresh
+        rows = fresh.of(self.state.global_step) if fresh is not None else None
         with FastAttentionBackward():
-            return super().training_step(*args, **kwargs)
+            return super().training_step(model, inputs if rows is None else self.data_collator(rows), *args, **kwargs)
 
     def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not self._dropout:
@@ -222,6 +277,7 @@ class _StepCallback(TrainerCallback):
         self.on_step, self.after_optimizer = on_step, after_optimizer
         self.when_steps_begin: Callable[[], None] = lambda: None
         self.log: Callable[[dict[str, float]], None] | None = None
+        self.fresh: _FreshRows | None = None
         self.loss = math.nan
         self._begin = 0.0
 
@@ -243,6 +299,8 @@ class _StepCallback(TrainerCallback):
         decision = self.on_step(self.loss, seconds, rate)
         if decision.stop:
             control.should_training_stop = True
+        elif self.fresh is not None:
+            self.fresh.after(state.global_step)
         if self.log is not None and decision.dev is not None:
             due = control.should_log  # a log clears it, and the loss of this step is still to come
             self.log({f"eval_{PRIMARY_MEASURE}": decision.dev})

@@ -39,6 +39,7 @@ def train(
     scores: Callable[[], np.ndarray] | None = None,
     finish: Finish | None = None,
     finish_evaluations: int = 0,
+    kept_seconds: float = 0.0,
 ) -> FitReport:
     """Train within the budget, and leave the module at its best checkpoint.
 
@@ -52,6 +53,7 @@ def train(
         scores: returns nDCG@10 of each query of the development pool (n,); None searches the pool.
         finish: called after training, on the best checkpoint. Its time is charged.
         finish_evaluations: development evaluations that `finish` takes. A budget of time keeps back what they cost.
+        kept_seconds: other seconds that a budget of time keeps back: of examples that are made again during training.
 
     Raises:
         BudgetError: the strategy is larger than the budget allows, or the budget does not pay for one step.
@@ -66,9 +68,9 @@ def train(
     note = fit_into_memory(budget, task, resources)
 
     identity = _calibration_identity(trainable, task, data)
-    kept = 0.0
+    kept = kept_seconds
     if finish_evaluations and pool is not None and budget.max_seconds is not None:
-        kept = finish_evaluations * shared_seconds(
+        kept += finish_evaluations * shared_seconds(
             resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool)
         )
     steps, binding = planned_steps(

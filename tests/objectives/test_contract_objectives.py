@@ -11,7 +11,8 @@ from bench.contract.subprocess_reload import ReloadProcess
 from bench.models.base import BaseModel
 
 EXPRESSIONS = (
-    "full(objective=contrastive(symmetric=true, hardness=5))", "lora(objective=triplet)", "full(objective=cosine)",
+    "full(objective=contrastive(symmetric=true, hardness=5))", "full(objective=cosine)",
+    "lora(objective=mined(triplet, source=model, count=1))",
     "lora(objective=gist)", "full(objective=margin-mse(teacher=bitfit))",
     "lora(objective=matryoshka(contrastive, smallest=8))", "contriever", "lora(objective=simcse)", "tsdae",
 )  # fmt: skip

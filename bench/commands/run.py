@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Run a comparison; returns the exit code."""
     from bench.commands._console import console, emit_json, err_console
+    from bench.errors import StoreError
+    from bench.report.numbers import plural
     from bench.running.progress import display
     from bench.running.run import Run
 
@@ -51,6 +53,11 @@ def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: b
         screen.print(f"Interrupted. Completed work is kept in {config.out}.", markup=False)
         screen.print(f"Run the same command again to resume: {shlex.join(['adaptbench', *arguments])}", markup=False)
         return result.exit_code
+    if gone := result.vanished():
+        raise StoreError(
+            f"{config.out} lacks the records of {plural(len(gone), 'cell')} that this run has ended, such as {gone[0]}: "
+            "files were removed while it worked. Run the same command again"
+        )
     report, decisions = (None, []) if config.no_report else _report(result, config)
     if as_json:
         emit_json(_as_json(result, report))

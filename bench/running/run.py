@@ -76,6 +76,10 @@ class RunResult:
         statuses = {*self.statuses, *(status for status, _ in self.ended.values())}
         return SOME_FAILED if statuses - {*USABLE, "not_applicable"} else 0
 
+    def vanished(self) -> list[str]:
+        """Return the planned cells without a record: somebody has removed files of the folder while the run worked."""
+        return sorted({cell.name for cell in self.plan.cells} - {record.cell for record in self.store.cells()})
+
     def frame(self) -> pd.DataFrame:
         """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`.
 

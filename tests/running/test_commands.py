@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from bench import run as run_api
 from bench.cli import main
 from bench.running.executors import local
+from bench.running.run import Run, RunResult
 from bench.store.store import Store
 from tests.toy_runs import InProcess
 
@@ -41,6 +43,23 @@ def test_a_run_leaves_results_a_table_and_a_report(
     assert Store(tmp_path / "out").invocations()[0]["command"][:4] == ["python", "-m", "bench", "run"]
     assert main(line) == 0
     assert "0 fits, 0 cells to run, 6 already complete" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_records_that_vanish_while_a_run_works_are_named(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Run.execute
+
+    def execute_and_lose(self: Run, *arguments: Any, **options: Any) -> RunResult:
+        result = whole(self, *arguments, **options)
+        shutil.rmtree(next((tmp_path / "out" / "cells").glob("words--*")))
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "execute", execute_and_lose)
+        assert main(line) == 2
+    assert "lacks the records of 1 cell that this run has ended, such as words--tiny" in capsys.readouterr().err
+    assert main(line) == 0
 
 
 @pytest.mark.usefixtures("narrow_console")

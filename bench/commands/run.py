@@ -55,8 +55,8 @@ def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: b
         return result.exit_code
     if gone := result.vanished():
         raise StoreError(
-            f"{config.out} lacks the records of {plural(len(gone), 'cell')} that this run has ended, such as {gone[0]}: "
-            "files were removed while it worked. Run the same command again"
+            f"{config.out} lacks the records of {plural(len(gone), 'cell')} that this run has ended, such as "
+            f"{gone[0]}: files were removed while it worked. Run the same command again"
         )
     report, decisions = (None, []) if config.no_report else _report(result, config)
     if as_json:

@@ -28,7 +28,7 @@ from bench.strategy.resources import Resources
 from tests.conftest import MODEL_FAMILIES
 
 MakeResources = Callable[..., Resources]
-OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "updates", "inference")
+OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "inference")
 
 
 def tokens(lengths: list[int], longest: int, seed: int, dimension: int = 8) -> torch.Tensor:

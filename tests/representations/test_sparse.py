@@ -34,7 +34,7 @@ from tests.conftest import MODEL_FAMILIES
 from tests.representations.conftest import add_head
 
 MakeResources = Callable[..., Resources]
-OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "updates", "inference")
+OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "inference")
 
 
 def build(expression: str, resources: Resources) -> Any:

@@ -30,7 +30,7 @@ from tests.conftest import MODEL_FAMILIES
 
 MakeResources = Callable[..., Resources]
 KINDS: tuple[Kind, ...] = ("query", "document")
-OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "updates", "inference")
+OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "inference")
 
 
 def build(expression: str, resources: Resources, *components: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.contract import check
+from bench.contract import CLAUSES, check
 from bench.contract.subprocess_reload import ReloadProcess
 from bench.data.sample import sample_dataset
 from bench.models.base import BaseModel
@@ -19,6 +19,7 @@ ANY_ARCHITECTURE = (
     "distill(full, teacher=rerank(frozen))", "distill(full-merge, teacher=bm25)", "distill(adalora, teacher=bm25)",
 )  # fmt: skip
 OF_THE_ARCHITECTURE = ("query-lora", "rerank(frozen)", "distill(lora, teacher=hybrid(frozen))")
+CLAUSES_OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "budget", "inference")
 COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct": 0}
 
 
@@ -34,9 +35,14 @@ def test_the_contract_holds(strategy: str, tiny_bert: BaseModel, reload_process:
 
 @pytest.mark.parametrize("strategy", OF_THE_ARCHITECTURE)
 def test_the_contract_holds_on_every_family(
-    strategy: str, tiny_model: BaseModel, reload_process: ReloadProcess
+    strategy: str, tiny_model: BaseModel, family_name: str, reload_process: ReloadProcess
 ) -> None:
-    _holds(strategy, tiny_model, reload_process)
+    _holds(
+        strategy,
+        tiny_model,
+        reload_process,
+        names=tuple(CLAUSES) if family_name == "bert" else CLAUSES_OF_THE_ARCHITECTURE,
+    )
 
 
 def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadProcess, tmp_path: Path) -> None:
@@ -49,7 +55,7 @@ def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadPr
 
 @pytest.mark.parametrize("strategy", [*COUNTED, "rerank(frozen)", "distill(lora, teacher=bm25)"])
 def test_the_contract_holds_on_the_default_model(strategy: str, reload_process: ReloadProcess) -> None:
-    names = ("trains", "frozen", "inputs", "batch", "detach", "budget", "updates")
+    names = ("trains", "frozen", "inputs", "batch", "detach", "budget")
     _holds(strategy, base_model(), reload_process, names=names, steps=2, dataset=sample_dataset(subjects=4))
 
 

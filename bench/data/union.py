@@ -25,14 +25,9 @@ def union(parts: Sequence[Dataset]) -> Dataset:
     names = [part.name for part in parts]
     if len(set(names)) < len(names):
         raise DataError(f"dataset {SIGN.join(names)!r}: two datasets have one name; rename a folder")
-    corpora = [first.corpus, *(_renamed(part) for part in others)]
-    ids = [doc for corpus in corpora for doc in corpus.ids]
-    if clash := next((doc for doc in ids[len(first.corpus) :] if doc in first.corpus.positions), None):
+    corpus = _joined([first.corpus, *(_renamed(part) for part in others)])
+    if clash := next((doc for doc in corpus.ids[len(first.corpus) :] if doc in first.corpus.positions), None):
         raise DataError(f"dataset {SIGN.join(names)!r}: {first.name} has a document with the id {clash!r} of another's")
-    titled = any(corpus.titles is not None for corpus in corpora)
-    texts = _chained([corpus.texts for corpus in corpora])
-    titles = _chained([corpus.titles or [""] * len(corpus) for corpus in corpora]) if titled else None
-    bodies = _chained([corpus.bodies or corpus.texts for corpus in corpora]) if titled else None
     info = replace(
         first.info,
         name=SIGN.join(names),
@@ -42,7 +37,22 @@ def union(parts: Sequence[Dataset]) -> Dataset:
         expected={},
     )
     warnings = [*first.warnings, *_shared_texts(first, others)]
-    return replace(first, info=info, corpus=Corpus(ids, texts, titles, bodies), warnings=tuple(warnings))
+    return replace(first, info=info, corpus=corpus, warnings=tuple(warnings))
+
+
+def merged_corpus(parts: Sequence[Dataset]) -> Corpus:
+    """Return the documents of all datasets, each with the name of its dataset before its id: `boolq:p7`."""
+    return _joined([_renamed(part) for part in parts])
+
+
+def _joined(corpora: Sequence[Corpus]) -> Corpus:
+    titled = any(corpus.titles is not None for corpus in corpora)
+    return Corpus(
+        [doc for corpus in corpora for doc in corpus.ids],
+        _chained([corpus.texts for corpus in corpora]),
+        _chained([corpus.titles or [""] * len(corpus) for corpus in corpora]) if titled else None,
+        _chained([corpus.bodies or corpus.texts for corpus in corpora]) if titled else None,
+    )
 
 
 def _renamed(part: Dataset) -> Corpus:

@@ -56,7 +56,7 @@ class EncoderStrategy(Strategy):
     Args:
         config: hyperparameters, an instance of this class's `Config`. None takes the defaults.
         resources: what the harness lends.
-        components: the positional components, then the start where `config.start` names one.
+        components: the positional components, then the start where `config.start` or `config.sources` asks for one.
         objective: what it is trained on. None is `contrastive`.
         representation: how texts are represented. None is `single`.
     """
@@ -144,7 +144,7 @@ class EncoderStrategy(Strategy):
         Raises:
             NotApplicableError: the start trains no encoder.
         """
-        if not self.config.start:
+        if not (self.config.start or self.config.sources):
             return None
         start = self.components[self.n_components]
         if not isinstance(start, EncoderStrategy):
@@ -357,7 +357,9 @@ class EncoderStrategy(Strategy):
 
 def _attachment(config: Any) -> dict[str, Any]:
     """Return the hyperparameters that decide what is attached."""
-    return {name: value for name, value in asdict(config).items() if name not in ("lr", "objective", "start")}
+    return {
+        name: value for name, value in asdict(config).items() if name not in ("lr", "objective", "start", "sources")
+    }
 
 
 def _continue(model: SentenceTransformer, start: SentenceTransformer) -> None:

@@ -10,7 +10,7 @@ from bench.config.execution import ExecutionSettings
 from bench.config.schema import from_mapping
 from bench.errors import BenchError, StoreError, unknown
 from bench.expression import parse
-from bench.planning.build import OBJECTIVE, REPRESENTATION
+from bench.planning.build import OBJECTIVE, REPRESENTATION, layers
 from bench.records import USABLE, CellResult, FitRecord
 from bench.report.load import budget_label
 from bench.running.environment import JobEnvironment
@@ -157,8 +157,7 @@ def require_strategies(environment: JobEnvironment, record: FitRecord) -> None:
     names = [parse(record.strategy).name]
     for axis in (OBJECTIVE, REPRESENTATION):
         if value := record.hyperparameters.get(axis):
-            expression = parse(str(value))
-            names += [each.name for each in (expression, *expression.arguments)]
+            names += [each.name for each in layers(parse(str(value)))]
     missing = [name for name in names if name not in known and ":" not in name]
     files = [str(file) for file in latest_config(environment.store).get("strategy_files") or ()]
     if missing and files:

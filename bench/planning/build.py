@@ -25,6 +25,9 @@ from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
 
 OBJECTIVE, REPRESENTATION = "objective", "representation"
+START, SOURCES = "start", "sources"
+SOURCE_SIGN = "|"
+"""Stands between the names of source datasets."""
 
 
 def canonical(expression: Expression, registry: Registry, keep_sizes: bool = False) -> Expression:
@@ -50,6 +53,8 @@ def canonical(expression: Expression, registry: Registry, keep_sizes: bool = Fal
             values[key] = str(canonical(value, registry, keep_sizes))
         elif key in (OBJECTIVE, REPRESENTATION) and key in _fields(kind.Config):
             values[key] = str(_canonical_axis(key, value, registry, keep_sizes))
+        elif key == SOURCES and key in _fields(kind.Config):
+            values[key] = SOURCE_SIGN.join(sources_in(value.name if value.is_name else str(value)))
         else:
             values[key] = value.name if value.is_name else str(value)
     try:
@@ -84,10 +89,17 @@ def _canonical_axis(axis: str, value: Expression, registry: Registry, keep_sizes
 
 
 def expand(expression: Expression, registry: Registry) -> Expression:
-    """Return the expression that a preset stands for, with the options that the user added."""
+    """Return the expression that a preset stands for, with the options that the user added.
+
+    Raises:
+        ExpressionError: an option is missing that the preset cannot do without.
+    """
     stands_for = registry.preset(expression.name)
     if stands_for is None:
         return expression
+    for option in registry.required(expression.name):
+        if option not in dict(expression.options):
+            raise ExpressionError(f"{expression}: it needs {option}=, as in {expression.name}({option}=...)")
     options = {**dict(stands_for.options), **dict(expression.options)}
     return Expression(stands_for.name, expression.arguments, tuple(sorted(options.items())))
 
@@ -97,7 +109,8 @@ def _by_preset(expression: Expression, registry: Registry) -> Expression:
     own = dict(expression.options)
     for name, stands_for in registry.presets():
         options = dict(stands_for.options)
-        if stands_for.name == expression.name and options.items() <= own.items():
+        needed = {*options, *registry.required(name)}
+        if stands_for.name == expression.name and options.items() <= own.items() and needed <= own.keys():
             rest = tuple((key, value) for key, value in expression.options if key not in options)
             return Expression(name, expression.arguments, rest)
     return expression
@@ -124,11 +137,34 @@ def components_of(expression: Expression, registry: Registry) -> tuple[list[Expr
         raise ExpressionError(f"{expression}: {expression.name} takes {counted}: write {form}")
     options = dict(expression.options)
     components += _named(kind.component_options, options, registry)
+    if own_start := _own_start(expression, kind, registry):
+        components.append(own_start)
     if OBJECTIVE in options and OBJECTIVE in _fields(kind.Config):
         objective = options[OBJECTIVE]
-        for each in _layers(objective):
+        for each in layers(objective):
             components += _named(registry.objective(each.name).component_options, dict(each.options), registry)
     return components, model
+
+
+def _own_start(expression: Expression, kind: type[Strategy], registry: Registry) -> Expression | None:
+    """Return the strategy without its sources, which is fitted on them first; None where another start is named."""
+    options = dict(expression.options)
+    if SOURCES not in options or START in options or SOURCES not in _fields(kind.Config):
+        return None
+    rest = tuple((key, value) for key, value in expression.options if key != SOURCES)
+    return _by_preset(Expression(expression.name, expression.arguments, rest), registry)
+
+
+def sources_in(text: str) -> list[str]:
+    """Return the names of source datasets in `a|b`, each once, in an order that spelling does not change.
+
+    Raises:
+        ExpressionError: a name is missing.
+    """
+    names = [name.strip() for name in text.split(SOURCE_SIGN)]
+    if not all(names):
+        raise ExpressionError(f"sources={text}: a dataset is missing beside {SOURCE_SIGN!r}")
+    return sorted(set(names))
 
 
 def _named(keys: Sequence[str], options: Mapping[str, Expression], registry: Registry) -> Iterator[Expression]:
@@ -149,7 +185,7 @@ def code_of(kind_name: str, config: StrategyConfig, registry: Registry) -> str:
     for axis, plug_ins in ((OBJECTIVE, registry.objectives), (REPRESENTATION, registry.representations)):
         if axis in _fields(type(config)):
             named = parse(getattr(config, axis))
-            for each in _layers(named):
+            for each in layers(named):
                 codes.append(plug_ins.entry(each.name).code or _user_code(_axis(axis, each.name, registry)))
     return "+".join(dict.fromkeys(code[:16] for code in codes if code))
 
@@ -167,7 +203,7 @@ def axis_versions(config: StrategyConfig, registry: Registry) -> dict[str, int]:
         if axis in changed:
             named = parse(getattr(config, axis))
             versions[axis] = _axis(axis, named.name, registry).version
-            inner = list(_layers(named))[1:]
+            inner = list(layers(named))[1:]
             versions |= {f"{axis}.{each.name}": _axis(axis, each.name, registry).version for each in inner}
     return versions
 
@@ -181,7 +217,7 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     files = list(kind.inputs(config))
     if OBJECTIVE in _fields(kind.Config):
         named = parse(getattr(config, OBJECTIVE))
-        for each in _layers(named):
+        for each in layers(named):
             objective, options = _objective(each, registry)
             _check_representation(objective, registry.representation(parse(getattr(config, REPRESENTATION)).name))
             objective.check(options)
@@ -199,7 +235,7 @@ def _check_wrapping(expression: Expression, registry: Registry) -> None:
     if len(expression.arguments) != 1:
         raise ExpressionError(f"{expression}: {name} takes one objective: write {name}(contrastive)")
     (inner,) = expression.arguments
-    if name in [each.name for each in _layers(inner)]:
+    if name in [each.name for each in layers(inner)]:
         raise ExpressionError(f"{expression}: {name} stands in {name}: write it once")
     try:
         registry.objective(name).check_inner(registry.objective(inner.name))
@@ -239,14 +275,14 @@ def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Reg
 
 def _innermost(expression: Expression, registry: Registry) -> type[Objective]:
     """Return the class of an objective, or of the innermost objective that it wraps."""
-    return registry.objective(list(_layers(expression))[-1].name)
+    return registry.objective(list(layers(expression))[-1].name)
 
 
-def _layers(expression: Expression) -> Iterator[Expression]:
+def layers(expression: Expression) -> Iterator[Expression]:
     """Yield an objective, the objective that it wraps, and so on to the innermost one."""
     yield expression
     for each in expression.arguments:
-        yield from _layers(each)
+        yield from layers(each)
 
 
 def config_of(name: str, values: Mapping[str, Any], registry: Registry) -> StrategyConfig:
@@ -280,7 +316,7 @@ def build(
         BenchError: an objective or a representation is not known.
     """
     if issubclass(kind, EncoderStrategy) and OBJECTIVE in _fields(kind.Config):
-        split = kind.n_components + bool(getattr(config, "start", ""))
+        split = kind.n_components + bool(getattr(config, START, "") or getattr(config, SOURCES, ""))
         objective = build_objective(parse(getattr(config, OBJECTIVE)), registry, resources, components[split:])
         representation = build_representation(parse(getattr(config, REPRESENTATION)), registry)
         return kind(config, resources, components[:split], objective, representation)
@@ -325,6 +361,8 @@ def _fields(config: type[StrategyConfig]) -> set[str]:
 
 def _parsed(key: str, value: Any, kind: type[Strategy]) -> Expression:
     """Return an option's value as an expression: a component or an axis keeps its structure."""
+    if key == SOURCES:
+        return Expression(str(value))
     if isinstance(value, str) and (key in kind.component_options or key in (OBJECTIVE, REPRESENTATION)):
         return parse(value)
     return _value(value)

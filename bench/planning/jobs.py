@@ -71,7 +71,8 @@ def jobs_of(plan: Plan, pending: Collection[str]) -> list[Job]:
         after = set(fit.components)
         if fit.tuning is not None:
             study = fit.tuning.study
-            jobs.setdefault(study.name, Job(study))
+            loaded = {node.fitted for node in study.root.walk() if node.fitted}
+            jobs.setdefault(study.name, Job(study, frozenset(loaded & names)))
             after.add(study.name)
         jobs[fit.name] = Job(fit, frozenset(after & names))
         for cell in cells.get(fit.name, ()):

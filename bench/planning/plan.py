@@ -16,12 +16,16 @@ from bench.budget import Budget
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import TRAINING, ConfigError, RunConfig
 from bench.data.locate import load_dataset
+from bench.data.sources import combined_fingerprint
 from bench.errors import BenchError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
 from bench.models.checks import gives_token_vectors, has_language_model_head, model_notes
 from bench.models.locate import base_model
 from bench.planning.build import (
+    SOURCE_SIGN,
+    SOURCES,
+    START,
     axis_versions,
     canonical,
     code_of,
@@ -31,13 +35,14 @@ from bench.planning.build import (
     is_single_vector,
     needs_of,
     representation_of,
+    sources_in,
 )
 from bench.planning.counterpart import around_frozen
 from bench.planning.naming import distinct_names
 from bench.planning.registry import Registry
 from bench.planning.specs import CellSpec, FitSpec, named, relevant_training
-from bench.planning.study_spec import Node, StudySpec, TuningRequest
-from bench.planning.summary import DatasetSummary, summarize_dataset
+from bench.planning.study_spec import SEED, Node, StudySpec, TuningRequest
+from bench.planning.summary import DatasetSummary, SourceSummary, summarize_dataset, summarize_source
 from bench.store.provenance import machine_class
 from bench.strategy.base import Needs, Strategy
 from bench.strategy.hyperparameters import StrategyConfig
@@ -93,6 +98,7 @@ class Planner:
         self.training = config.training()
         self.datasets: dict[str, DatasetSummary] = {}
         self.models: dict[str, BaseModel] = {}
+        self.sources: dict[str, SourceSummary] = {}
         self.model_notes: list[str] = []
         self.digests: dict[Path, str] = {}
         self.fits: dict[str, FitSpec] = {}
@@ -175,7 +181,9 @@ class Planner:
         around = around_frozen(expression, composite, adapted, names_model)
         return None if around is None else self.canonical(str(around))
 
-    def resolve(self, expression: Expression, model: str, budget: Budget, path: str = "") -> Node:
+    def resolve(
+        self, expression: Expression, model: str, budget: Budget, path: str = "", sources: tuple[str, ...] = ()
+    ) -> Node:
         """Return an expression with its components, base models and hyperparameters resolved.
 
         Args:
@@ -183,6 +191,7 @@ class Planner:
             model: the base model that it uses unless it names another one.
             budget: what its fit may use: a budget that sets a size leaves that option open.
             path: its place in the whole expression.
+            sources: the datasets that it is fitted on instead of the target.
 
         Raises:
             BenchError: a strategy or an option is unknown, or the number of components is wrong.
@@ -195,10 +204,14 @@ class Planner:
         components = []
         for number, argument in enumerate(arguments, start=1):
             twin = f"-{number}" if names.count(argument.name) > 1 else ""
-            components.append(self.resolve(argument, model, budget, f"{path}.{argument.name}{twin}".lstrip(".")))
+            place = f"{path}.{argument.name}{twin}".lstrip(".")
+            is_start = bool(config.get(SOURCES)) and number == strategy.n_components + 1
+            on = tuple(sources_in(config[SOURCES])) if is_start else sources
+            components.append(self.resolve(argument, model, budget, place, on))
         set_by_user = {*self.overrides(expression.name), *dict(expression.options)}
         tuned = tunable(strategy, config_of(expression.name, config, self.registry), set_by_user, budget)
-        return Node(str(expression), expression.name, model, config, tuned, path, tuple(components))
+        tuned = () if sources else tuned  # the development queries of a study are the target's
+        return Node(str(expression), expression.name, model, config, tuned, path, tuple(components), sources)
 
     def check_overrides(self, strategies: set[str]) -> None:
         """Refuse settings (`--set`) of strategies that are not in this run."""
@@ -218,6 +231,11 @@ class Planner:
         does not choose it then.
         """
         values: dict[str, Any] = self.overrides(expression.name)
+        for key in (START, SOURCES):
+            if key in values and START in strategy.component_options:
+                raise ConfigError(
+                    f"set {expression.name}.{key}: write it in the strategy, {expression.name}({key}=...)"
+                )
         for key, value in expression.options:
             values[key] = value.name if value.is_name else str(value)
         try:
@@ -289,6 +307,25 @@ class Planner:
             self.datasets[name] = summarize_dataset(name, dataset, self.config.split, self.config.max_length)
         return self.datasets[name]
 
+    def source(self, name: str, target: DatasetSummary, node: Node) -> SourceSummary:
+        """Read a dataset that a start is fitted on, and return its summary.
+
+        Raises:
+            ConfigError: it is the target itself, whose labels a budget counts, or it has no labels.
+        """
+        if name not in self.sources:
+            dataset = load_dataset(name, Path(self.config.data_dir) if self.config.data_dir else None)
+            self.sources[name] = summarize_source(name, dataset)
+        source = self.sources[name]
+        if source.fingerprint == target.fingerprint:
+            raise ConfigError(
+                f"sources={name} of {node.expression} is the target {target.name} itself: its labels belong to the "
+                "budget. Name other datasets"
+            )
+        if "pairs" in self.needs(node) and not source.has_labels:
+            raise ConfigError(f"sources={name} of {node.expression} has no training labels")
+        return source
+
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""
         if name not in self.models:
@@ -326,6 +363,7 @@ class Planner:
             budget = Budget()  # then two budgets can differ only in the labels that score the trials
         training = replace(self.training, max_length=dataset.max_length)
         model = self.model(root.model).fingerprint
+        root = self._with_fitted_sources(root, dataset, run_model, budget)
         identity = {
             "format": _FORMAT,
             "tree": [self._identity(node) for node in root.walk()],
@@ -353,13 +391,24 @@ class Planner:
             fingerprints={"dataset": dataset.fingerprint, "model": model},
         )
 
+    def _with_fitted_sources(self, node: Node, dataset: DatasetSummary, run_model: str, budget: Budget) -> Node:
+        """Plan the starts on sources of a study, which no trial fits again. Return the strategy with their names."""
+        components = [
+            replace(each, fitted=self.fit(each, dataset, run_model, budget, SEED).name)
+            if each.sources
+            else self._with_fitted_sources(each, dataset, run_model, budget)
+            for each in node.components
+        ]
+        return replace(node, components=tuple(components)) if not node.sources else node
+
     def _identity(self, node: Node) -> list[Any]:
         """Return what decides the result of one strategy of a study."""
         strategy, config = self.registry.get(node.root), self.hyperparameters(node)
         model = self.model(node.model).fingerprint
         version = [strategy.name, strategy.version, code_of(node.root, config, self.registry), self.inputs(node)]
         axes = axis_versions(config, self.registry)
-        return [node.path, node.config, node.tuned, model, *version, *([axes] if axes else [])]
+        fitted = [node.fitted] if node.fitted else []
+        return [node.path, node.config, node.tuned, model, *version, *([axes] if axes else []), *fitted]
 
     def fit(
         self,
@@ -382,7 +431,9 @@ class Planner:
         """
         strategy = self.registry.get(node.root)
         self.check_representation(node)
-        if tuning is None and self.config.tune_trials:
+        if node.sources:  # they have labels of their own, which no budget of labels of the target counts
+            budget = replace(budget, examples=None)
+        if tuning is None and self.config.tune_trials and not node.sources:
             tuning = TuningRequest(self.study(node, dataset, run_model, budget))
         requests: list[TuningRequest | None] = tuning.of_components if tuning else [None] * len(node.components)
         components = [
@@ -396,6 +447,8 @@ class Planner:
             budget = budget if tuning and budget.examples is not None else Budget(usd_per_hour=budget.usd_per_hour)
         training = replace(self.training, max_length=dataset.max_length)
         fingerprints = {"dataset": dataset.fingerprint, "model": self.model(node.model).fingerprint}
+        sources = [self.source(name, dataset, node) for name in node.sources] if trains else []
+        trained_on = SOURCE_SIGN.join(source.name for source in sources) or dataset.name
         identity = {
             "format": _FORMAT,
             "strategy": strategy.name,
@@ -419,15 +472,21 @@ class Planner:
             identity["code"] = fingerprints["code"] = code
         if axes := axis_versions(self.hyperparameters(node), self.registry):
             identity["axes"] = axes
+        if sources:
+            identity["sources"] = [[source.name, source.fingerprint] for source in sources]
+            fingerprints |= {
+                "dataset": combined_fingerprint([source.fingerprint for source in sources]),
+                "target": dataset.fingerprint,
+            }
         if tuning is not None:
             identity["tuning"] = [tuning.study.name, tuning.path, tuning.study.trials]
-        readable = [node.expression, dataset.name, *([budget.describe(), f"s{seed}"] if trains else [])]
+        readable = [node.expression, trained_on, *([budget.describe(), f"s{seed}"] if trains else [])]
         spec = FitSpec(
             name=named("--".join(readable), identity),
             strategy=node.expression,
             root=node.root,
             dataset=dataset.requested,
-            dataset_name=dataset.name,
+            dataset_name=trained_on,
             model=node.model,
             model_name=self.model(run_model).name,
             seed=seed if trains else None,
@@ -440,6 +499,7 @@ class Planner:
             test_split=self.config.split,
             fingerprints=fingerprints,
             tuning=tuning,
+            sources=tuple(source.requested for source in sources),
         )
         return self.fits.setdefault(spec.name, spec)
 

@@ -190,6 +190,11 @@ class Registry:
         loaded = self._strategies.load(name)
         return parse(loaded.expression) if issubclass(loaded, Preset) else None
 
+    def required(self, name: str) -> tuple[str, ...]:
+        """Return the options that a preset cannot do without; none for a strategy."""
+        loaded = self._strategies.load(name)
+        return loaded.required if issubclass(loaded, Preset) else ()
+
     def presets(self) -> Iterator[tuple[str, Expression]]:
         """Yield the presets and the expressions that they stand for."""
         for name in self.names():

@@ -59,6 +59,8 @@ class FitSpec:
     fingerprints: dict[str, str] | None = None
     tuning: TuningRequest | None = None
     """The study that chooses the hyperparameters which `config` leaves open; None for the shipped defaults."""
+    sources: tuple[str, ...] = ()
+    """Datasets whose labels it is fitted on instead of those of `dataset`, whose queries are kept out of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -70,7 +72,8 @@ class FitSpec:
         values = dict(raw)
         values["budget"] = Budget(**values["budget"])
         values["training"] = TrainingSettings(**values["training"])
-        values["components"], values["needs"] = tuple(values["components"]), tuple(values["needs"])
+        for name in ("components", "needs", "sources"):
+            values[name] = tuple(values.get(name, ()))
         if values.get("tuning"):
             values["tuning"] = TuningRequest.from_dict(values["tuning"])
         return cls(**values)

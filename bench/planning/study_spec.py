@@ -36,6 +36,10 @@ class Node:
     path: str = ""
     """Names of strategies from the root down, such as `hybrid.lora`; empty for the root."""
     components: tuple[Node, ...] = ()
+    sources: tuple[str, ...] = ()
+    """Datasets on which it is fitted instead of the target: a start under `sources=`, with its own components."""
+    fitted: str = ""
+    """The fit that a trial takes as it is; empty where each trial fits it. Set for starts on sources."""
 
     def key(self, option: str) -> str:
         """Return the name of one of the strategy's options in the whole study."""
@@ -64,7 +68,8 @@ class Node:
     def from_dict(cls, raw: Mapping[str, Any]) -> Node:
         """Rebuild a node from `asdict`, also after JSON."""
         components = tuple(cls.from_dict(component) for component in raw["components"])
-        return cls(**{**raw, "tuned": tuple(raw["tuned"]), "components": components})
+        sources = tuple(raw.get("sources", ()))
+        return cls(**{**raw, "tuned": tuple(raw["tuned"]), "components": components, "sources": sources})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.data.dataset import Dataset, SimilarityDataset
+from bench.data.splits import DEV_NAMES
+from bench.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,29 @@ class DatasetSummary:
     doc_chars: float = 0.0
     """Mean characters of a document."""
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """The facts that planning needs of a dataset that a start is fitted on."""
+
+    requested: str
+    name: str
+    fingerprint: str
+    has_labels: bool
+    """Whether it has a training or a development split."""
+
+
+def summarize_source(requested: str, dataset: Dataset | SimilarityDataset) -> SourceSummary:
+    """Return the summary of a source.
+
+    Raises:
+        DataError: it holds sentence pairs.
+    """
+    if isinstance(dataset, SimilarityDataset):
+        raise DataError(f"sources={requested}: it holds sentence pairs and no corpus to search")
+    has_labels = any(split in dataset.splits for split in ("train", *DEV_NAMES))
+    return SourceSummary(requested, dataset.name, dataset.fingerprint, has_labels)
 
 
 def summarize_dataset(

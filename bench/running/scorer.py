@@ -71,6 +71,9 @@ class TrainingRequest:
     """Labels from which development queries are set apart."""
     needs: tuple[str, ...] = ("pairs",)
     """What the strategy's `fit` uses. Without `pairs` it is shown the corpus alone."""
+    sources: tuple[str, ...] = ()
+    """Datasets whose labels are taken instead, without queries of the dataset above."""
+    sources_fingerprint: str = ""
 
     @classmethod
     def of(cls, spec: FitSpec | StudySpec) -> TrainingRequest:
@@ -78,15 +81,18 @@ class TrainingRequest:
         floor = spec.training.selection_floor
         if isinstance(spec, StudySpec):
             return cls((spec.dataset,), "", "", SEED, spec.budget.examples, spec.test_split, floor)
+        known = spec.fingerprints or {}
         return cls(
             (spec.dataset,),
-            (spec.fingerprints or {}).get("dataset", ""),
+            known.get("target" if spec.sources else "dataset", ""),
             f"dataset {spec.dataset} changed after the run was planned: run again",
             spec.seed or 0,
             spec.budget.examples,
             spec.test_split,
             floor,
             tuple(spec.needs),
+            spec.sources,
+            known.get("dataset", "") if spec.sources else "",
         )
 
 
@@ -125,11 +131,25 @@ class Scorer:
             if request.needs:
                 raise NotApplicableError(f"{request.datasets[0]} holds sentence pairs and no corpus")
             return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
+        if request.sources:
+            return self._source_data(request, dataset)
         if "pairs" not in request.needs:
             return TrainingData(dataset.name, (), {}, {}, replace(dataset.corpus), request.seed)
         floor = request.selection_floor
         data = training_data(dataset, request.seed, request.examples, request.test_split, selection_floor=floor)
         return replace(data, corpus=replace(data.corpus))  # without `positions`, which is large and quickly made again
+
+    def _source_data(self, request: TrainingRequest, target: Dataset) -> TrainingData:
+        """Return the labels of the sources of a fit, without queries of its target."""
+        from bench.data.sources import combined_fingerprint, source_data
+
+        sources = [each for each in map(self._load, request.sources) if isinstance(each, Dataset)]
+        if request.sources_fingerprint != combined_fingerprint([source.fingerprint for source in sources]):
+            raise BenchError(f"sources {', '.join(request.sources)} changed after the run was planned: run again")
+        data = source_data(sources, target, request.seed, request.test_split, request.selection_floor)
+        if "pairs" in request.needs:
+            return data
+        return TrainingData(data.dataset, (), {}, {}, data.corpus, request.seed)
 
     def unjudged(self) -> Unjudged:
         """Return the dataset of the cell without its judgements.

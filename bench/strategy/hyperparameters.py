@@ -106,6 +106,9 @@ class EncoderConfig(TrainedConfig):
     """How texts are represented and compared, as an expression: `single`, `query-side`."""
     start: str = ""
     """The fit that the training continues from, as an expression: `tsdae`. Empty starts from the base model."""
+    sources: str = ""
+    """Datasets on whose labels the start is fitted, such as `scifact|nfcorpus`. The start is `start`, or else this very
+    strategy."""
 
 
 def typed(value: Any, default: Any, name: str) -> Any:

@@ -17,3 +17,5 @@ class Preset:
     """One line for `bench list strategies`."""
     expression: ClassVar[str]
     """A strategy with options and no components."""
+    required: ClassVar[tuple[str, ...]] = ()
+    """Options that the user gives and that have no default: `t-few(sources=scifact)`."""

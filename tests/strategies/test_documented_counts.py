@@ -39,6 +39,7 @@ def test_a_stated_count_is_that_of_the_defaults(strategy: str, count: int, resou
 def test_every_strategy_has_its_row() -> None:
     assert {strategy for strategy, _ in stated() if "(" not in strategy} | {
         "compress",
+        "t-few",
         "hybrid",
         "rerank",
         "distill",

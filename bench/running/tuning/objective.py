@@ -143,6 +143,8 @@ class Objective:
         Raises:
             DivergedError: a training diverged.
         """
+        if node.fitted:  # a start on other datasets: the same one in every trial
+            return self.environment.strategy(node.fitted), 0.0
         components, charged = [], 0.0
         for component in node.components:
             fitted, seconds = self._fitted(component, params, data)

@@ -29,6 +29,7 @@ class Adapter(EncoderStrategy):
     summary = "small two-layer networks inside the blocks"
     version = 2
     removable = True
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):

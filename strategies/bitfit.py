@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.encoders.strategy import EncoderStrategy
-from bench.models.architectures import FAMILIES, family, refuse
-from bench.strategy.hyperparameters import EncoderConfig
+from bench.models.architectures import family, no_biases
+from bench.models.checks import ModelFolder, architecture_of, has_biases
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import LogUniform, Param
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ class BitFit(EncoderStrategy):
         lr: float = 1e-3
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2)}
 
+    @classmethod
+    def check_model(cls, config: StrategyConfig, model: ModelFolder) -> None:
+        """Refuse a base model without biases."""
+        if (architecture := architecture_of(model)) is not None and not has_biases(model):
+            raise no_biases(cls.name, architecture)
+
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Make the biases trainable."""
         biases = [parameter for name, parameter in tower.named_parameters() if name.endswith(".bias")]
         if not biases:
-            found = family(tower)
-            raise refuse(
-                self.name, found, "its layers have no biases", [name for name in FAMILIES if name != found.family]
-            )
+            raise no_biases(self.name, family(tower))
         for parameter in biases:
             parameter.requires_grad = True
         return tower

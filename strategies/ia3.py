@@ -28,6 +28,7 @@ class IA3(EncoderStrategy):
     summary = "activations times learned vectors"
     version = 2
     removable = True
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):

@@ -21,6 +21,7 @@ class LayerNorm(EncoderStrategy):
     name = "layernorm"
     summary = "scale and shift of the layer norms are trained"
     version = 2
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):

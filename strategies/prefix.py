@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.encoders.strategy import EncoderStrategy
-from bench.models.architectures import family
-from bench.strategy.hyperparameters import EncoderConfig
+from bench.models.architectures import family, require_virtual_tokens
+from bench.models.checks import ModelFolder, architecture_of
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Prefix(EncoderStrategy):
     summary = "trained keys and values in every block"
     version = 2
     removable = True
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
@@ -52,6 +54,12 @@ class Prefix(EncoderStrategy):
             """Return `hidden` where a network makes the offsets, because it holds most of the parameters."""
             return SizeParameter("hidden", most=lambda model: model.width) if self.reparametrise else self.size
 
+    @classmethod
+    def check_model(cls, config: StrategyConfig, model: ModelFolder) -> None:
+        """Refuse decoders, which pad texts on the left."""
+        if (architecture := architecture_of(model)) is not None:
+            require_virtual_tokens(cls.name, architecture)
+
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Give each block's attention its keys and values."""
         import torch
@@ -60,15 +68,17 @@ class Prefix(EncoderStrategy):
         from bench.encoders import virtual_tokens as virtual
 
         config, architecture = self.config, family(tower)
+        require_virtual_tokens(self.name, architecture)
         keys = list(architecture.linears(tower, "key"))
-        width = keys[0].in_features
+        width, part = keys[0].in_features, architecture.slice_of("key", keys[0].out_features)
+        length = part.stop - part.start
         if config.reparametrise:
             body = virtual.Body(config.tokens, width, nn.Linear(width, config.hidden), nn.Tanh())
-            offsets: list[nn.Module] = [virtual.Reparametrised(body, config.hidden, 2 * width) for _ in keys]
+            offsets: list[nn.Module] = [virtual.Reparametrised(body, config.hidden, 2 * length) for _ in keys]
         else:
             # a layer norm's output has unit variance: what a projection makes of it has this deviation
             scales = [config.noise * float(key.weight.std()) * width**0.5 for key in keys]
-            tables = [[virtual.centred_noise(config.tokens, width, scale) for _ in range(2)] for scale in scales]
+            tables = [[virtual.centred_noise(config.tokens, length, scale) for _ in range(2)] for scale in scales]
             offsets = [virtual.Offsets(torch.cat(pair, dim=1)) for pair in tables]
         virtual.attach_prefixes(tower, [virtual.Prefix(offset, config.tokens) for offset in offsets])
         return tower

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.encoders.strategy import EncoderStrategy
-from bench.models.architectures import family, transformer_of
-from bench.strategy.hyperparameters import EncoderConfig
+from bench.models.architectures import family, require_virtual_tokens, transformer_of
+from bench.models.checks import ModelFolder, architecture_of
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Prompt(EncoderStrategy):
     summary = "trained token embeddings before the text"
     version = 2
     removable = True
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
@@ -37,11 +39,18 @@ class Prompt(EncoderStrategy):
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "tokens": Choice((5, 10, 20, 50))}
         size: ClassVar[SizeParameter | None] = SizeParameter("tokens", most=lambda model: model.tokens)
 
+    @classmethod
+    def check_model(cls, config: StrategyConfig, model: ModelFolder) -> None:
+        """Refuse decoders, which pad texts on the left."""
+        if (architecture := architecture_of(model)) is not None:
+            require_virtual_tokens(cls.name, architecture)
+
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put the embeddings before the text's."""
         from bench.encoders import virtual_tokens as virtual
 
         config = self.config
+        require_virtual_tokens(self.name, family(tower))
         table = transformer_of(tower).get_input_embeddings().weight
         offsets = virtual.Offsets(
             virtual.centred_noise(config.tokens, table.shape[1], config.noise * float(table.std()))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.encoders.strategy import EncoderStrategy
-from bench.models.architectures import family, transformer_of
-from bench.strategy.hyperparameters import EncoderConfig
+from bench.models.architectures import family, require_virtual_tokens, transformer_of
+from bench.models.checks import ModelFolder, architecture_of
+from bench.strategy.hyperparameters import EncoderConfig, StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param, SizeParameter
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class PTuning(EncoderStrategy):
     summary = "prompt embeddings made by a small network"
     version = 2
     removable = True
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):
@@ -38,6 +40,12 @@ class PTuning(EncoderStrategy):
         space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
         size: ClassVar[SizeParameter | None] = SizeParameter("hidden", most=lambda model: model.width)
 
+    @classmethod
+    def check_model(cls, config: StrategyConfig, model: ModelFolder) -> None:
+        """Refuse decoders, which pad texts on the left."""
+        if (architecture := architecture_of(model)) is not None:
+            require_virtual_tokens(cls.name, architecture)
+
     def attach(self, tower: SentenceTransformer) -> SentenceTransformer:
         """Put the network's output before the text's embeddings."""
         from torch import nn
@@ -45,6 +53,7 @@ class PTuning(EncoderStrategy):
         from bench.encoders import virtual_tokens as virtual
 
         config = self.config
+        require_virtual_tokens(self.name, family(tower))
         width = transformer_of(tower).get_input_embeddings().weight.shape[1]
         first, second = nn.Linear(width, config.hidden), nn.Linear(config.hidden, config.hidden)
         body = virtual.Body(config.tokens, width, first, nn.ReLU(), second, nn.ReLU())

@@ -22,6 +22,7 @@ class TopLayers(EncoderStrategy):
     name = "top-layers"
     summary = "the last blocks alone are trained"
     version = 2
+    names_modules = True
 
     @dataclass(frozen=True)
     class Config(EncoderConfig):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bench.strategy.resources import Resources
 
 MODEL_FAMILIES = ("bert", "roberta", "mpnet", "distilbert", "modernbert", "xlm-roberta")
+LARGER_FAMILIES = ("qwen3", "qwen2", "mistral", "llama", "t5", "t5-gated", "mt5-gated")
+"""Decoders and T5 encoders. They have an end token, no table of positions, and decoders pad on the left."""
 WIDTH = 32
 BLOCKS = 2
 MAX_LENGTH = 64
@@ -40,6 +42,8 @@ def _tokenizer(family: str, texts: list[str]) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
+    if family in LARGER_FAMILIES:
+        return _tokenizer_with_end(family, texts)
     specials = _ROBERTA_SPECIALS if family in ("roberta", "xlm-roberta", "mpnet") else _BERT_SPECIALS
     tokenizer = Tokenizer(models.WordPiece(unk_token=specials["unk_token"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -58,10 +62,55 @@ def _tokenizer(family: str, texts: list[str]) -> Any:
     )
 
 
+def _tokenizer_with_end(family: str, texts: list[str]) -> Any:
+    """Train a tokeniser that puts one token behind a text and none before it, as those of Qwen3-Embedding and T5 do."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = Tokenizer(models.WordPiece(unk_token=specials["unk_token"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(specials.values()), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    end = specials["eos_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A $B {end}", special_tokens=[(end, tokenizer.token_to_id(end))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_LENGTH,
+        model_input_names=["input_ids", "attention_mask"],
+        padding_side="right" if "t5" in family else "left",
+        **specials,
+    )
+
+
+def _larger(family: str, vocabulary: int, pad: int) -> Any:
+    """Build a random decoder with two heads to a key, or the encoder of a random T5."""
+    from transformers import AutoConfig, AutoModel, MT5EncoderModel, T5EncoderModel
+
+    if "t5" in family:
+        config = AutoConfig.for_model(
+            family.removesuffix("-gated"), vocab_size=vocabulary, pad_token_id=pad, d_model=WIDTH, num_layers=BLOCKS,
+            num_heads=4, d_kv=12, d_ff=48, feed_forward_proj="gated-gelu" if "gated" in family else "relu",
+            initializer_factor=4.0,
+        )  # fmt: skip
+        return (MT5EncoderModel if family.startswith("mt5") else T5EncoderModel)(config)
+    config = AutoConfig.for_model(
+        family, vocab_size=vocabulary, pad_token_id=pad, bos_token_id=None, eos_token_id=1, hidden_size=WIDTH,
+        num_hidden_layers=BLOCKS, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        initializer_range=0.2, max_position_embeddings=MAX_LENGTH, **({} if family == "qwen2" else {"head_dim": 12}),
+    )  # fmt: skip
+    return AutoModel.from_config(config)
+
+
 def _transformer(family: str, vocabulary: int, pad: int) -> Any:
     """Build a random transformer of a family."""
     from transformers import AutoConfig, AutoModel
 
+    if family in LARGER_FAMILIES:
+        return _larger(family, vocabulary, pad)
     offset = 2 if family in ("roberta", "xlm-roberta", "mpnet") else 0
     wide: dict[str, Any] = {
         "hidden_size": WIDTH, "num_hidden_layers": BLOCKS, "num_attention_heads": 4, "intermediate_size": 48,
@@ -86,10 +135,14 @@ def _transformer(family: str, vocabulary: int, pad: int) -> Any:
     return AutoModel.from_config(config)
 
 
-def build_model(family: str, folder: Path, pooling: str = "mean") -> Path:
-    """Save a tiny random sentence-transformers model of a family into `folder` and return it."""
+def build_model(family: str, folder: Path, pooling: str = "") -> Path:
+    """Save a tiny random sentence-transformers model of a family into `folder` and return it.
+
+    It pools as its kind does. A decoder has an instruction for queries, a T5 encoder a `Dense` module.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     dataset = sample_dataset()
@@ -99,7 +152,11 @@ def build_model(family: str, folder: Path, pooling: str = "mean") -> Path:
     _transformer(family, len(tokenizer), tokenizer.pad_token_id).save_pretrained(plain)
     tokenizer.save_pretrained(plain)
     transformer = Transformer(str(plain), max_seq_length=MAX_LENGTH)
-    model = SentenceTransformer(modules=[transformer, Pooling(WIDTH, pooling_mode=pooling), Normalize()], device="cpu")
+    is_decoder = tokenizer.padding_side == "left"
+    pool = Pooling(WIDTH, pooling_mode=pooling or ("lasttoken" if is_decoder else "mean"))
+    dense = [Dense(WIDTH, 24, bias=False, activation_function=torch.nn.Identity())] if "t5" in family else []
+    prompts = {"query": "find the text: ", "document": ""} if is_decoder else None
+    model = SentenceTransformer(modules=[transformer, pool, *dense, Normalize()], device="cpu", prompts=prompts)
     model.save(str(folder), create_model_card=False)
     return folder
 

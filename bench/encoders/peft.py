@@ -22,6 +22,7 @@ class PeftStrategy(EncoderStrategy):
     """A strategy whose attachment is one of PEFT's tuner layers (LoRA and its kin, IA3). Subclasses give its config."""
 
     removable = True
+    names_modules = True
 
     @abstractmethod
     def peft_config(self, architecture: Architecture) -> PeftConfig:

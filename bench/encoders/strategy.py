@@ -25,6 +25,7 @@ from bench.encoders.base import BaseEncoder
 from bench.encoders.plain import plain_base, plain_encoder
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import freeze_unreachable
+from bench.models.checks import ModelFolder, architecture_of
 from bench.models.length import share_read
 from bench.objectives.base import Objective
 from bench.objectives.contrastive import Contrastive
@@ -67,6 +68,8 @@ class EncoderStrategy(Strategy):
     component_options = ("start",)
     removable: ClassVar[bool] = False
     """Whether `detach` can give the base model back without loading it again."""
+    names_modules: ClassVar[bool] = False
+    """Whether `attach` asks `bench.models.architectures` for modules, so that the base model's family must be known."""
 
     def __init__(
         self,
@@ -105,6 +108,18 @@ class EncoderStrategy(Strategy):
         Raises:
             NotApplicableError: the method cannot work on this architecture (see `bench.models.architectures`).
         """
+
+    @classmethod
+    def check_model(cls, config: StrategyConfig, model: ModelFolder) -> None:
+        """Refuse a base model that the method cannot work on, from its files, when the run is planned.
+
+        The default refuses a family that is unknown, unless the method names no modules of the transformer.
+
+        Raises:
+            NotApplicableError: says why the method cannot work.
+        """
+        if cls.names_modules:
+            architecture_of(model)
 
     def fold(self, tower: SentenceTransformer) -> AbstractContextManager[None]:
         """Fold the attachment into the weights for the length of a block, where the method allows it."""

@@ -191,6 +191,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    position_bias: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend to the virtual tokens and to the text (transformers' attention interface).
@@ -203,9 +204,12 @@ def attend(
         attention_mask: (batch or 1, heads or 1, length or 1, length), boolean or added to the scores; None is all.
         dropout: of attention probabilities.
         scaling: of the scores; None is d^-1/2.
+        position_bias: of T5's relative positions, added to the scores (1, heads, length, length).
         kwargs: further arguments of the interface, unused.
     """
     virtual = module.virtual
+    if position_bias is not None:
+        attention_mask = _added(attention_mask, position_bias)
     if virtual.enabled:
         if isinstance(virtual, Prefix):
             key, value = virtual.extend(key, value)
@@ -214,6 +218,13 @@ def attend(
         query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
     )
     return output.transpose(1, 2).contiguous(), None
+
+
+def _added(mask: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
+    """Return a bias on the scores, with the lowest number where nothing is attended to."""
+    if mask is None:
+        return bias
+    return bias.masked_fill(~mask, torch.finfo(bias.dtype).min) if mask.dtype == torch.bool else bias + mask
 
 
 def _shared(mask: torch.Tensor | None, virtual: Prefix | Prompt, key: torch.Tensor) -> torch.Tensor:

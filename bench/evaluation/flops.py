@@ -1,9 +1,9 @@
 """Floating-point operations by formula, where a multiply-add counts as two.
 
-A product with a matrix costs 2 x its scalars per token. Attention costs 4 x the number of keys x hidden size per token
-and layer (scores and weighted sum). Softmax, norms, element-wise work and work done once per text (a pooler, a scoring
-head) are left out, as usual (Kaplan et al., 2020, section 2.1). Tests check each strategy against torch's counter under
-the math attention kernel, the only kernel that it counts.
+A product with a matrix costs 2 x its scalars per token. Attention costs 4 x the number of keys x the width of its heads
+per token and layer (scores and weighted sum). A causal mask saves nothing. Softmax, norms, element-wise work and work
+done once per text (a pooler, a scoring head) are left out, as usual (Kaplan et al., 2020, section 2.1). Tests check
+each strategy against torch's counter under the math attention kernel, the only kernel that it counts.
 
 The modules of a model do not tell which products it computes: PEFT keeps matrices outside linear layers (VeRA,
 AdaLoRA), and LoRA's matrices are idle once they are folded into the weights. Therefore one short text is passed through
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from bench.retrieval.encode import Kind
 
-_SHORT_TEXT = "a"
+_SHORT_TEXTS = ("a", "a b")
+"""The first one whose tokens are not as many as the rows of a head, which is one."""
 _OUTPUTS = ("scores", "token_vectors", "term_weights", "sentence_embedding")
 """What a loss may read of a model's output."""
 
@@ -59,7 +60,7 @@ class FlopModel:
     trained: float
     """Scalars of the matrices that get a gradient of their own."""
     width: float
-    """Layers x hidden size, to which attention's cost per pair of tokens is proportional."""
+    """Layers x heads x size of a head, to which attention's cost per pair of tokens is proportional."""
     reached_share: float
     """Share of the layers whose attention a gradient passes through."""
     virtual_tokens: int = 0
@@ -95,28 +96,44 @@ class FlopModel:
 def flop_model(model: SentenceTransformer) -> FlopModel:
     """Return the cost of a model in its present state: attachments that are folded in or switched off are free."""
     transformer: Any = model[0]
-    features = transformer.preprocess([_SHORT_TEXT])
+    features, length = _short_text(transformer)
     virtual = int(getattr(transformer, "virtual_tokens", 0))
-    length = int(features["input_ids"].shape[-1])
     products, attentions = _passed_through(model, features)
     # A strategy's own table has another number of rows than the text has tokens. A pooler or a head has one row.
     of_tokens = [each for each in products if each.rows in (length, length + virtual)]
     of_calls = [each for each in products if each.rows not in (1, length, length + virtual)]
     gradients = [each.gradient for each in attentions] or [any(each.input_gradient for each in of_tokens)]
-    config: Any = getattr(getattr(transformer, "model", None), "config", None)  # static embeddings have none
-    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0) or 0)
-    hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0) or 0)
     return FlopModel(
         linear=sum(each.scalars for each in of_tokens),
         reached=sum(each.scalars for each in of_tokens if each.input_gradient),
         trained=sum(each.scalars for each in of_tokens if each.matrix_gradient),
-        width=float(layers * hidden),
+        width=_attention_width(transformer, attentions),
         reached_share=float(np.mean(gradients)),
         virtual_tokens=virtual,
         virtual_keys=float(np.mean([each.keys - each.queries for each in attentions])) if attentions else 0.0,
         call=sum(2.0 * each.rows * each.scalars for each in of_calls),
         call_backward=sum(2.0 * each.rows * each.scalars * each.gradients for each in of_calls),
     )
+
+
+def _short_text(transformer: Any) -> tuple[dict[str, Any], int]:
+    """Return the tokens of a short text and their number."""
+    for text in _SHORT_TEXTS:
+        features = transformer.preprocess([text])
+        length = int(features["input_ids"].shape[-1])
+        if length > 1:
+            break
+    return features, length
+
+
+def _attention_width(transformer: Any, attentions: Sequence[_Attention]) -> float:
+    """Return heads x size of a head, summed over the layers. In decoders and T5 it is not the width of the model."""
+    if attentions and all(each.width for each in attentions):
+        return float(sum(each.width for each in attentions))
+    config: Any = getattr(getattr(transformer, "model", None), "config", None)  # static embeddings have none
+    layers = int(getattr(config, "num_hidden_layers", None) or getattr(config, "n_layers", 0) or 0)
+    hidden = int(getattr(config, "hidden_size", None) or getattr(config, "dim", 0) or 0)
+    return float(layers * hidden)
 
 
 def token_counts(model: SentenceTransformer, texts: Sequence[str], kind: Kind, limit: int) -> np.ndarray:
@@ -150,6 +167,8 @@ class _Attention(NamedTuple):
     queries: int
     keys: int
     gradient: bool
+    width: int = 0
+    """Heads x size of a head; 0 where only the softmax was seen."""
 
 
 def _passed_through(model: Any, features: dict[str, Any]) -> tuple[list[_Product], list[_Attention]]:
@@ -191,7 +210,8 @@ class _Recorder(TorchFunctionMode):
                 (_Product(rows, right.numel(), left.requires_grad, right.requires_grad), result.grad_fn)
             )
         elif name == "scaled_dot_product_attention":
-            self._fused.append((_Attention(given[0].shape[-2], given[1].shape[-2], True), result.grad_fn))
+            width = given[0].shape[-3] * given[0].shape[-1]
+            self._fused.append((_Attention(given[0].shape[-2], given[1].shape[-2], True, width), result.grad_fn))
         elif name == "softmax" and given[0].ndim == 4:
             self._softmaxes.append((_Attention(given[0].shape[-2], given[0].shape[-1], True), result.grad_fn))
         return result

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.errors import ModelError
-from bench.models.architectures import FAMILIES
+from bench.models.architectures import FAMILIES, Architecture, family_name, known_family
 from bench.models.weight_faults import weights_problem
 from bench.models.weight_files import header, tensor_names
 
@@ -83,11 +83,50 @@ def has_language_model_head(model: ModelFolder) -> bool:
     True for a family that is not known: loading the head decides.
     """
     folder = _transformer_folder(model)
-    family = FAMILIES.get(str(_mapping(folder / "config.json").get("model_type")))
+    family = FAMILIES.get(_family_name(model))
     if family is None:
         return True
     names = (name for path in folder.glob("*.safetensors") for name in tensor_names(path))
-    return any(name.startswith(f"{family.language_model_head}.") for name in names)
+    head = family.language_model_head
+    return bool(head) and any(name.startswith(f"{head}.") for name in names)
+
+
+def architecture_of(model: ModelFolder) -> Architecture | None:
+    """Return the architecture of a base model's transformer from its files; None where it has none.
+
+    Raises:
+        NotApplicableError: the family is unknown. The message lists the known ones.
+    """
+    if not gives_token_vectors(model) or not (_transformer_folder(model) / "config.json").is_file():
+        return None
+    return known_family(_family_name(model))
+
+
+def has_biases(model: ModelFolder) -> bool:
+    """Return whether a base model of a known family has biases, in its transformer or in a module behind it."""
+    architecture = architecture_of(model)
+    config = _mapping(_transformer_folder(model) / "config.json")
+    if architecture is None or architecture.has_biases or config.get("attention_bias") or config.get("mlp_bias"):
+        return True
+    behind = [model.path / str(module.get("path", "")) for module in _modules(model)[1:]]
+    files = (path for folder in behind for path in folder.glob("*.safetensors"))
+    return any(name.endswith(".bias") for path in files for name in tensor_names(path))
+
+
+def drops_out(model: ModelFolder) -> bool:
+    """Return whether a base model of a known family drops activations out in training, by its configuration."""
+    architecture = architecture_of(model)
+    if architecture is None:
+        return True
+    config = _mapping(_transformer_folder(model) / "config.json")
+    rates = [rate for name, rate in config.items() if "dropout" in name and not name.startswith("classifier")]
+    return not architecture.is_decoder and (not rates or any(isinstance(rate, float) and rate > 0 for rate in rates))
+
+
+def _family_name(model: ModelFolder) -> str:
+    """Return the name of the family that a transformer's configuration gives."""
+    config = _mapping(_transformer_folder(model) / "config.json")
+    return family_name(str(config.get("model_type")), str(config.get("feed_forward_proj")).startswith("gated"))
 
 
 def require_loadable(model: ModelFolder) -> None:

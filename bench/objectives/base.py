@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError
+from bench.models.checks import ModelFolder
 from bench.strategy.base import Needs, Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.resources import Resources
@@ -139,6 +140,15 @@ class Objective(ABC):
         """
         if not inner.on_scores:
             raise BenchError(f"{cls.name} wraps a loss on scores, and {inner.name} has none")
+
+    @classmethod
+    def check_model(cls, model: ModelFolder) -> None:
+        """Refuse a base model that cannot learn from it, by its files, when the run is planned. The default takes all.
+
+        Raises:
+            NotApplicableError: says why not.
+        """
+        return
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.data.dataset import Pair, TrainingData
 from bench.errors import NotApplicableError
+from bench.models.checks import ModelFolder, drops_out
 from bench.objectives._texts import drawn_documents
 from bench.objectives.contrastive import Contrastive
 from bench.strategy.base import Strategy
@@ -31,6 +32,12 @@ class SimCSE(Contrastive):
 
         documents: int = 10_000
         positive = ("documents",)
+
+    @classmethod
+    def check_model(cls, model: ModelFolder) -> None:
+        """Refuse base models whose configuration has no dropout, as that of decoders."""
+        if not drops_out(model):
+            raise NotApplicableError(f"{cls.name} learns from dropout, and {model.name} has none")
 
     def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
         """Return each document drawn as a pair with itself.

@@ -225,6 +225,14 @@ def files_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     return files
 
 
+def objectives_of(config: StrategyConfig, registry: Registry) -> list[type[Objective]]:
+    """Return the class of a strategy's objective, and of the one that it wraps; empty where it has none."""
+    if OBJECTIVE not in _fields(type(config)):
+        return []
+    named = parse(getattr(config, OBJECTIVE))
+    return [registry.objective(each.name) for each in (named, *named.arguments)]
+
+
 def _check_wrapping(expression: Expression, registry: Registry) -> None:
     """Refuse an objective with arguments that it does not take, or without the one that it takes."""
     name = expression.name

@@ -17,7 +17,8 @@ from bench.config.execution import ExecutionSettings
 from bench.config.schema import TRAINING, ConfigError, RunConfig
 from bench.data.locate import load_dataset
 from bench.data.sources import combined_fingerprint
-from bench.errors import BenchError, unknown
+from bench.encoders.strategy import EncoderStrategy
+from bench.errors import BenchError, NotApplicableError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
 from bench.models.checks import gives_token_vectors, has_language_model_head, model_notes
@@ -34,6 +35,7 @@ from bench.planning.build import (
     files_of,
     is_single_vector,
     needs_of,
+    objectives_of,
     representation_of,
     sources_in,
 )
@@ -286,6 +288,17 @@ class Planner:
                 "checkpoint with its head, such as a pretrained BERT or a SPLADE model"
             )
 
+    def check_method(self, node: Node) -> None:
+        """Refuse a method or an objective that cannot work on the base model."""
+        kind, model, config = self.registry.get(node.root), self.model(node.model), self.hyperparameters(node)
+        try:
+            if issubclass(kind, EncoderStrategy):
+                kind.check_model(config, model)
+            for objective in objectives_of(config, self.registry):
+                objective.check_model(model)
+        except NotApplicableError as error:
+            raise ConfigError(f"{node.expression} on model {model.name!r}: {error}") from error
+
     def inputs(self, node: Node) -> list[str]:
         """Return the SHA-256 of each file that decides a strategy's result."""
         kind = self.registry.get(node.root)
@@ -431,6 +444,7 @@ class Planner:
         """
         strategy = self.registry.get(node.root)
         self.check_representation(node)
+        self.check_method(node)
         if node.sources:  # they have labels of their own, which no budget of labels of the target counts
             budget = replace(budget, examples=None)
         if tuning is None and self.config.tune_trials and not node.sources:

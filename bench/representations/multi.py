@@ -163,7 +163,12 @@ class Multi(Representation):
 
         output = model(features, task=kind)
         vectors = torch.nn.functional.normalize(output[_TOKEN_VECTORS].float(), dim=2)
-        return vectors * output["attention_mask"].unsqueeze(2)
+        is_token = output["attention_mask"]
+        vectors = vectors * is_token.unsqueeze(2)
+        if getattr(model.tokenizer, "padding_side", "right") == "left":  # decoders: the padding goes behind the text
+            order = is_token.argsort(dim=1, descending=True, stable=True)
+            vectors = vectors.gather(1, order.unsqueeze(2).expand_as(vectors))
+        return vectors
 
     def scores(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
         """Return the MaxSim of each query and each document (n, m)."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bench.data.dataset import Corpus
-from bench.models.architectures import transformer_of
+from bench.errors import NotApplicableError
+from bench.models.architectures import FAMILIES, family_of_config, transformer_of
 from bench.representations.base import BatchEncoder, Features, Representation
 from bench.retrieval.encode import Kind
 from bench.retrieval.ranking import PackedHits, Ranking
@@ -65,6 +66,11 @@ class Sparse(Representation):
 
         (tower,) = towers
         transformer = transformer_of(tower)
+        known = FAMILIES.get(family_of_config(transformer.config))
+        if known is not None and not known.language_model_head:
+            raise NotApplicableError(
+                f"representation sparse needs a masked-language-model head, and {known.family} has none"
+            )
         for module in list(tower)[1:]:
             module.requires_grad_(False)
         tower.append(LanguageModelHead(transformer.config._name_or_path, transformer, tower.device))

@@ -51,6 +51,13 @@ def test_with_offsets_of_zero_it_is_the_base_model_exactly(expression: str, make
     torch.testing.assert_close(vectors(strategy.model), vectors(tiny_model.load()), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("expression", ["prefix(noise=0)", "prompt(noise=0)"])
+def test_the_relative_positions_of_t5_stay(expression: str, make: Make, tiny_base: Callable[[str], BaseModel]) -> None:
+    model = tiny_base("t5")
+
+    torch.testing.assert_close(vectors(make(expression, model).model), vectors(model.load()), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("expression", ALL)
 def test_what_is_trained_moves_every_text(expression: str, make: Make, tiny_model: BaseModel) -> None:
     strategy = make(expression, tiny_model)

@@ -78,6 +78,11 @@ def test_flops_agree_with_torch_on_every_family(expression: str, tiny_model: Bas
     _agrees(expression, tiny_model, CLOSE_WHERE_NARROW)
 
 
+@pytest.mark.parametrize("name", ["qwen3", "t5"])
+def test_flops_agree_where_heads_are_wider_than_the_model(name: str, tiny_base: Callable[[str], BaseModel]) -> None:
+    _agrees("lora", tiny_base(name), CLOSE_WHERE_NARROW)
+
+
 @pytest.mark.parametrize("expression", ["lora", "vera", "dora", "ia3"])
 def test_a_merged_or_detached_attachment_costs_nothing(expression: str, tiny_bert: BaseModel) -> None:
     strategy = _strategy(expression, tiny_bert)

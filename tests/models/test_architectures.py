@@ -17,30 +17,38 @@ def loaded(tiny_model: BaseModel) -> Any:
     return tiny_model.load()
 
 
-def test_each_role_is_one_linear_layer_in_each_block(loaded: Any) -> None:
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_roles_cover_the_linear_layers_of_the_blocks_and_all_norms_are_listed(name: str, tiny_base: Any) -> None:
+    loaded = tiny_base(name).load()
     architecture = family(loaded)
-    names = [name for name, _ in loaded.named_modules()]
-
+    names = [each for each, _ in loaded.named_modules()]
+    assert architecture is FAMILIES[name]
     for role in ROLES:
         linears = list(architecture.linears(loaded, role))
-        matching = [name for name in names if re.fullmatch(architecture.pattern([role]), name)]
-        assert len(linears) == len(matching) == 2
+        matching = [each for each in names if re.fullmatch(architecture.pattern([role]), each)]
+        has_one = role != "gate" or bool(architecture.gate)
+        assert len(linears) == (len(matching) if has_one else 0) == (2 if has_one else 0)
         assert all(isinstance(linear, nn.Linear) for linear in linears)
 
-
-def test_roles_together_cover_exactly_the_linear_layers_of_the_blocks(loaded: Any) -> None:
-    architecture = family(loaded)
     blocks = architecture.blocks(loaded)
     inside = {id(module) for block in blocks for module in block.modules() if isinstance(module, nn.Linear)}
-    named = {id(linear) for role in ROLES for linear in architecture.linears(loaded, role)}
+    assert {id(linear) for role in ROLES for linear in architecture.linears(loaded, role)} == inside
 
-    assert named == inside
+    every = [each for each in transformer_of(loaded).modules() if type(each).__name__.endswith("Norm")]
+    assert {id(norm) for norm in architecture.layer_norms(loaded)} == {id(norm) for norm in every}
+    biases = [each for each, _ in transformer_of(loaded).named_parameters() if each.endswith("bias")]
+    own = [each for each in biases if "norm" not in each.lower() and "relative_attention_bias" not in each]
+    assert architecture.has_biases == bool(own)
+    assert architecture.is_decoder == (loaded.tokenizer.padding_side == "left")
 
 
-def test_all_layer_norms_are_listed(loaded: Any) -> None:
-    every = [module for module in transformer_of(loaded).modules() if isinstance(module, nn.LayerNorm)]
+def test_a_layer_norm_behind_the_transformer_counts(tiny_bert: BaseModel) -> None:
+    from sentence_transformers.sentence_transformer.modules import LayerNorm
 
-    assert {id(norm) for norm in family(loaded).layer_norms(loaded)} == {id(norm) for norm in every}
+    model = tiny_bert.load()
+    model.append(LayerNorm(32))
+
+    assert model[-1] in list(family(model).layer_norms(model))
 
 
 def test_slices_of_query_key_and_value_cover_a_fused_layer_once(loaded: Any) -> None:
@@ -88,7 +96,7 @@ def test_the_error_of_an_unknown_family_lists_the_known_ones(tiny_bert: BaseMode
     model = tiny_bert.load()
     transformer_of(model).config.model_type = "deberta-v2"
 
-    with pytest.raises(NotApplicableError, match=r"'deberta-v2'.*bert, distilbert, modernbert, mpnet"):
+    with pytest.raises(NotApplicableError, match=r"'deberta-v2'.*bert, distilbert, llama, mistral, modernbert, mpnet"):
         family(model)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,31 @@ def test_an_objective_is_refused_under_a_representation_that_it_cannot_work_with
     wrapped = "full(objective=matryoshka(contrastive), representation=query-side)"
     with pytest.raises(BenchError, match="matryoshka cannot work with representation query-side: it needs single"):
         plan(toy_config(strategies=wrapped, baseline="frozen", strategy_files=[]))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "family", "reason"),
+    [
+        ("bitfit", "qwen3", "its layers have no biases. It works on bert, distilbert, mpnet, qwen2, roberta"),
+        ("lora(start=bitfit)", "t5", "bitfit on model 'tiny-t5': bitfit cannot work on t5"),
+        ("prompt", "mistral", "a decoder's batch begins with padding"),
+        ("splade", "qwen3", "hold no weights of one"),
+        ("simcse", "qwen3", "learns from dropout, and tiny-qwen3 has none"),
+        ("simcse", "modernbert", "learns from dropout"),
+        ("lora", "electra", "of family 'electra', whose modules AdaptBench does not know"),
+    ],
+)
+def test_a_method_is_refused_on_a_family_when_the_run_is_planned(
+    strategy: str, family: str, reason: str, toy_config: Callable[..., RunConfig], tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = tiny_folder("bert" if family == "electra" else family)
+    if family == "electra":
+        folder = Path(shutil.copytree(folder, tmp_path / "tiny-electra"))
+        (folder / "config.json").write_text('{"model_type": "electra"}')
+
+    with pytest.raises(BenchError, match=re.escape(reason)):
+        plan(toy_config(strategies=strategy, model=str(folder), strategy_files=[], baseline="frozen"))
 
 
 @pytest.mark.parametrize("model", ["openai:http://127.0.0.1:9/v1#m", "static"])

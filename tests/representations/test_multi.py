@@ -281,7 +281,7 @@ def test_options_without_sense_are_refused(options: str, message: str) -> None:
         ("lora", "bert", tuple(CLAUSES)),
         ("lora", "modernbert", OF_THE_ARCHITECTURE),
         ("full", "bert", OF_THE_ARCHITECTURE),
-        *(("full", family, ("trains", "batch")) for family in MODEL_FAMILIES if family != "bert"),
+        *(("full", family, ("trains", "batch")) for family in (*MODEL_FAMILIES, "qwen3") if family != "bert"),
     ],
 )
 def test_the_contract_holds(

@@ -1,5 +1,7 @@
 """Every strategy that trains an encoder keeps the contract on every family, or refuses it with a reason."""
 
+from collections.abc import Callable
+
 import pytest
 
 from bench.contract import CLAUSES, check
@@ -31,6 +33,26 @@ def test_the_contract_holds(
 
     names = tuple(CLAUSES) if family_name == "bert" else OF_THE_ARCHITECTURE
     results = check(strategy, tiny_model, reload_process=reload_process, names=names)
+
+    assert all(result.ok for result in results), "\n".join(map(str, results))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "t5"])
+@pytest.mark.parametrize("strategy", ["full", "lora", "ia3", "adapter", "layernorm", "top-layers(layers=1)"])
+def test_decoders_and_t5_are_trained(
+    strategy: str, name: str, tiny_base: Callable[[str], BaseModel], reload_process: ReloadProcess
+) -> None:
+    """Last-token pooling with left padding and an instruction; mean pooling with a `Dense` module behind it."""
+    names = ("trains", "frozen", "inputs", "detach")
+
+    results = check(
+        strategy,
+        tiny_base(name),
+        names=names,
+        steps=2,
+        dataset=sample_dataset(subjects=3),
+        reload_process=reload_process,
+    )
 
     assert all(result.ok for result in results), "\n".join(map(str, results))
 

@@ -37,7 +37,10 @@ def base_tensors(evidence: Evidence) -> str:
         return "its representation replaces the base model"
     base, kept = evidence.base_digests, set(frozen_digests(strategy.model).values())
     trainable = {
-        plain_name(name) for tower in strategy.towers for name, p in tower.named_parameters() if p.requires_grad
+        plain_name(name)
+        for tower in strategy.towers
+        for name, p in tower.named_parameters(remove_duplicate=False)  # T5's word embeddings have two names
+        if p.requires_grad
     }
     lost = sorted(name for name, digest in base.items() if name not in trainable and digest not in kept)
     if lost:

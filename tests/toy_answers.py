@@ -38,20 +38,21 @@ class PlantedReader:
     Args:
         folder: a dataset with answers.
         ignores: whether it ignores the context.
+        unanswerable: the number of queries to which it has no answer, and says so.
     """
 
     scores = True
 
-    def __init__(self, folder: Path, ignores: bool = False) -> None:
+    def __init__(self, folder: Path, ignores: bool = False, unanswerable: int = 0) -> None:
         self.name = self.fingerprint = "ignoring" if ignores else "planted"
         self.ignores = ignores
         self.prompts: list[Messages] = []
-        texts, answers = texts_of(folder), add_answers(folder)
+        texts, answers = texts_of(folder), add_answers(folder, unanswerable)
         rows = map(json.loads, (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines())
         questions = {row["_id"]: row["text"] for row in rows}
         docs = relevant(folder)
         self.known: Mapping[str, tuple[str, str]] = {
-            questions[query]: (texts[docs[query]], each[0]) for query, each in answers.items() if each
+            questions[query]: (texts[docs[query]], each[0] if each else "no answer") for query, each in answers.items()
         }
 
     def cut(self, text: str, tokens: int) -> tuple[str, int]:

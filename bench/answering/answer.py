@@ -7,28 +7,26 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bench.answering.contexts import Assembler, Passages, documents
+from bench.answering.faithfulness import judge_answers
+from bench.answering.measure import Answered, Measuring, measure, table
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
-from bench.evaluation.answers import exact_match, f1, match, token_support
 from bench.progress import Progress, silent
 from bench.readers.base import Messages, Reader
 from bench.readers.prompts import Prompt
 from bench.report.load import LoadedRun
+from bench.report.readings import MEASURES
 from bench.report.texts import find_texts
 from bench.store.answers import AnswerRecord, ContextSummary, ReadingCache, put_answers
 from bench.store.provenance import provenance
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 WRITTEN, SCORED = "written", "scored"
-MEASURES = ("em", "f1", "match", "support", "log_likelihood")
-"""The measures of an answer, in the order of tables. The last needs no generation."""
+_MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,9 @@ class _Ask:
 
 
 def answer(
-    run: LoadedRun, reader: Reader, settings: AnswerSettings, prompt: Prompt | None = None, progress: Progress = silent
-) -> list[AnswerRecord]:
+    run: LoadedRun, reader: Reader, settings: AnswerSettings, prompt: Prompt | None = None, progress: Progress = silent,
+    measuring: Measuring | None = None,
+) -> list[AnswerRecord]:  # fmt: skip
     """Let a reader answer from every strategy's rankings, and write what came of it into the run.
 
     Readings that the run holds already are not paid again.
@@ -69,17 +68,18 @@ def answer(
         reader: the reader.
         settings: how it is used.
         prompt: None is the default, without examples.
-        progress: is called with `reading` and the numbers of readings done and needed.
+        progress: is called with `reading` or `judging` and the numbers of readings done and needed.
+        measuring: what is measured; None is everything that needs no option.
 
     Returns:
         A record for each dataset and split.
 
     Raises:
         BenchError: no dataset of the run has gold answers, or one is not where the run found it.
-        ModelError: the reader failed. What it read before is kept.
+        ModelError: the reader, its judge or a measure's model failed. What was read and judged before is kept.
         StoreError: a cell has no ranking.
     """
-    prompt = prompt or Prompt()
+    prompt, measuring = prompt or Prompt(), measuring or Measuring()
     targets = dict.fromkeys((comparison.dataset, comparison.split) for comparison in run.comparisons)
     records, reasons = [], []
     for dataset_name, split in targets:
@@ -87,7 +87,7 @@ def answer(
         if dataset is None:
             reasons.append(reason)
             continue
-        records.append(_answer_one(run, dataset, dataset_name, split, reader, settings, prompt, progress))
+        records.append(_answer_one(run, dataset, dataset_name, split, reader, settings, prompt, measuring, progress))
     if not records:
         raise BenchError("; ".join(reasons))
     return records
@@ -112,10 +112,10 @@ def drawn(queries: Iterable[str], count: int | None) -> list[str]:
 
 def _answer_one(
     run: LoadedRun, dataset: Dataset, name: str, split: str, reader: Reader, settings: AnswerSettings, prompt: Prompt,
-    progress: Progress,
+    measuring: Measuring, progress: Progress,
 ) -> AnswerRecord:  # fmt: skip
     judged = dataset.judged(split)
-    queries = drawn((query for query in judged if dataset.answers.get(query)), settings.queries)
+    queries = drawn((query for query in judged if query in dataset.answers), settings.queries)
     generated = set(drawn(queries, settings.generate))
     if not reader.scores and not generated:
         raise BenchError(f"{reader.name} gives no likelihoods, so without answers (--generate 0) nothing is measured")
@@ -135,8 +135,15 @@ def _answer_one(
         for query, passages in found.items()
     }
     readings = ReadingCache.of_run(run.store, reader.fingerprint)
-    paid = _read(reader, [ask for each in asks.values() for ask in each], settings, readings, progress)
-    rows, summaries = _measured(shown, asks, readings, dataset)
+    needed = {ask.key: ask for each in asks.values() for ask in each}
+    paid = readings.complete(needed, lambda missing: _rows(reader, missing, settings), progress, "reading")
+    if measuring.usd_per_million is not None:
+        paid["usd"] = _usd(paid, measuring.usd_per_million)
+    answered = _answered(shown, asks, readings, dataset)
+    notes = measure(answered, measuring)
+    judge = None
+    if measuring.judge is not None:
+        judge = judge_answers(answered, measuring.judge, measuring.abstentions, run.store, progress)
     record = AnswerRecord(
         name=_name(name, split, reader, settings, prompt, dataset),
         dataset=name,
@@ -146,13 +153,18 @@ def _answer_one(
         prompt=prompt.model_dump(mode="json"),
         settings=asdict(settings),
         fingerprints={"dataset": dataset.fingerprint},
-        contexts=summaries,
+        contexts=_summaries(shown, asks, readings, answered),
         n_queries=len(queries),
-        left_out=sum(not dataset.answers.get(query) for query in judged),
+        left_out=sum(query not in dataset.answers for query in judged),
+        unanswerable=sum(not dataset.answers[query] for query in queries),
         paid=paid,
+        usd_per_million=None if measuring.usd_per_million is None else list(measuring.usd_per_million),
+        abstentions=list(measuring.abstentions),
+        notes=notes,
+        judge=judge,
         environment=provenance(),
     )
-    put_answers(run.store, record, rows)
+    put_answers(run.store, record, table(answered))
     return record
 
 
@@ -183,81 +195,62 @@ def _key(reader: Reader, kind: str, messages: Messages, asked: object) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def _read(
-    reader: Reader, asks: Sequence[_Ask], settings: AnswerSettings, readings: ReadingCache, progress: Progress
-) -> dict[str, float]:
-    """Make the readings that are not there yet, and return what they cost."""
-    needed = {ask.key: ask for ask in asks}
-    missing = [ask for key, ask in needed.items() if key not in readings]
-    paid: dict[str, float] = {
-        "readings": len(missing),
-        "reused": len(needed) - len(missing),
-        "prompt_tokens": 0,
-        "tokens": 0,
-        "seconds": 0.0,
-    }
-    progress("reading", {"done": 0, "total": len(missing)})
-    done = 0
-    for part in readings.saved(_rows(reader, missing, settings)):
-        done += len(part)
-        for unit in ("prompt_tokens", "tokens", "seconds"):
-            paid[unit] += sum(row[unit] for row in part)
-        progress("reading", {"done": done, "total": len(missing)})
-    return paid
-
-
-def _rows(reader: Reader, asks: Sequence[_Ask], settings: AnswerSettings) -> Iterator[dict[str, Any]]:
+def _rows(reader: Reader, asks: Mapping[str, _Ask], settings: AnswerSettings) -> Iterator[dict[str, Any]]:
     """Yield the readings of these requests as they come."""
-    written = [ask for ask in asks if ask.kind == WRITTEN]
+    written = [ask for ask in asks.values() if ask.kind == WRITTEN]
     for place, made in reader.write([ask.messages for ask in written], settings.max_tokens) if written else ():
         yield {"key": written[place].key, **asdict(made)}
-    scored = [ask for ask in asks if ask.kind == SCORED]
+    scored = [ask for ask in asks.values() if ask.kind == SCORED]
     prompts, golds = [ask.messages for ask in scored], [ask.gold for ask in scored]
     for place, found in reader.score(prompts, golds) if scored else ():
         yield {"key": scored[place].key, **asdict(found)}
 
 
-def _measured(
+def _answered(
     shown: Mapping[str, Mapping[str, Passages]], asks: Mapping[tuple[str, str], Sequence[_Ask]], readings: ReadingCache,
     dataset: Dataset,
-) -> tuple[pd.DataFrame, dict[str, ContextSummary]]:  # fmt: skip
-    """Return a row for each context and query with its measures, and the summary of each context."""
-    import pandas as pd
+) -> list[Answered]:  # fmt: skip
+    """Return what the reader made of each query in each context."""
+    found = []
+    for (context, query), own in asks.items():
+        made = [(ask, readings[ask.key]) for ask in own]
+        found.append(
+            Answered(
+                context,
+                query,
+                dataset.queries[query],
+                shown[context][query].text,
+                dataset.answers[query],
+                next((row["text"] for ask, row in made if ask.kind == WRITTEN), None),
+                [row["log_likelihood"] for ask, row in made if ask.kind == SCORED],
+            )
+        )
+    return found
 
-    rows: list[dict[str, Any]] = []
+
+def _summaries(
+    shown: Mapping[str, Mapping[str, Passages]], asks: Mapping[tuple[str, str], Sequence[_Ask]], readings: ReadingCache,
+    answered: Sequence[Answered],
+) -> dict[str, ContextSummary]:  # fmt: skip
+    """Return context -> the means of all measures, and the costs as if no other context had shared the readings."""
     summaries: dict[str, ContextSummary] = {}
     for context, found in shown.items():
         summary = summaries[context] = ContextSummary(
             context_tokens=float(np.mean([passages.tokens for passages in found.values()]))
         )
-        values: list[dict[str, Any]] = []
-        for query, passages in found.items():
-            own = asks[context, query]
-            for ask in own:
+        for query in found:
+            for ask in asks[context, query]:
                 made = readings[ask.key]
                 summary.prompt_tokens += made["prompt_tokens"]
                 summary.tokens += made["tokens"]
                 summary.seconds += made["seconds"]
-            measured = _values(own, readings, dataset.answers[query], passages.text)
-            values.append({"context": context, "query": query, **measured})
-        rows += values
-        for measure in MEASURES:
-            known = [row[measure] for row in values if row[measure] == row[measure]]
+        rows = [each.values for each in answered if each.context == context]
+        for name in MEASURES:
+            known = [row[name] for row in rows if not np.isnan(row.get(name, np.nan))]
             if known:
-                summary.metrics[measure], summary.n[measure] = float(np.mean(known)), len(known)
-    return pd.DataFrame(rows), summaries
+                summary.metrics[name], summary.n[name] = float(np.mean(known)), len(known)
+    return summaries
 
 
-def _values(asks: Sequence[_Ask], readings: ReadingCache, gold: Sequence[str], context: str) -> dict[str, Any]:
-    """Return the measures of a query in one context; NaN where one was not asked for or has no value."""
-    nan = float("nan")
-    text = next((readings[ask.key]["text"] for ask in asks if ask.kind == WRITTEN), None)
-    likelihoods = [readings[ask.key]["log_likelihood"] for ask in asks if ask.kind == SCORED]
-    return {
-        "answer": text or "",
-        "em": exact_match(text, gold) if text is not None else nan,
-        "f1": f1(text, gold) if text is not None else nan,
-        "match": match(text, gold) if text is not None else nan,
-        "support": token_support(text, context) if text is not None and context else nan,
-        "log_likelihood": max(likelihoods, default=nan),
-    }
+def _usd(costs: Mapping[str, float], prices: tuple[float, float]) -> float:
+    return (costs["prompt_tokens"] * prices[0] + costs["tokens"] * prices[1]) / _MILLION

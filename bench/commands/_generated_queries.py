@@ -68,6 +68,7 @@ def generate_queries(corpus: Corpus, seed: int, given: Mapping[str, Any]) -> Gen
         BenchError: there is no such reader or prompt, the reader failed, or no query is left.
     """
     from bench.commands._console import tenths
+    from bench.commands._prices import prices
     from bench.data.files import cache_folder
     from bench.readers.locate import reader_of
     from bench.readers.query_generation import GenerationSettings, generate
@@ -80,7 +81,7 @@ def generate_queries(corpus: Corpus, seed: int, given: Mapping[str, Any]) -> Gen
         passages=given["generate_for"],
         round_trip=given["round_trip"],
         min_score=given["min_score"],
-        usd_per_million=_prices(given["usd_per_million_tokens"]),
+        usd_per_million=prices(given["usd_per_million_tokens"]),
     )
     reader = reader_of(given["reader"])
     cache = ReadingCache(cache_folder() / "readers" / f"queries--{reader.fingerprint}.jsonl")
@@ -103,20 +104,3 @@ def _search(corpus: Corpus, model: str | None) -> Callable[[Mapping[str, str], i
 
     strategy = BaseEncoder(None, Resources(model=base_model(model), cache=VectorCache(default_folder())))
     return lambda queries, depth: strategy.search(queries, strategy.index(corpus), depth)
-
-
-def _prices(text: str) -> tuple[float, float]:
-    """Read `0.15,0.60`.
-
-    Raises:
-        DataError: the text is not two prices.
-    """
-    from bench.errors import DataError
-
-    try:
-        read, written = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise DataError(f"--usd-per-million-tokens {text!r}: expected two prices, such as 0.15,0.60") from error
-    if not (0 <= read < float("inf") and 0 <= written < float("inf")):
-        raise DataError(f"--usd-per-million-tokens {text!r}: a price is a number from 0 up")
-    return read, written

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,14 +12,18 @@ from bench.commands._complete import allow_incomplete, open_complete
 from bench.commands._options import COUNT, FILE, command, json_flag, option, run_folder
 
 if TYPE_CHECKING:
+    from bench.answering.measure import Measuring
+    from bench.progress import Progress
     from bench.store.answers import AnswerRecord
+
+_MEASURES = "Measures of the answers"
 
 
 @command(__doc__)
 @run_folder
 @option(
     "--reader", default="smollm2", metavar="NAME",
-    help="smollm2 (packaged), a model folder, or a chat endpoint openai:URL#MODEL",
+    help="smollm2 (packaged), a model folder, a hub name, or a chat endpoint openai:URL#MODEL",
 )  # fmt: skip
 @option("--prompt", type=FILE, help="a TOML file with another prompt, with or without examples")
 @option("--top", type=COUNT, default=1, metavar="K", help="passages that the reader is shown")
@@ -31,15 +36,32 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @option("--device", default="cpu", metavar="NAME", help="where a local reader runs: cpu, cuda, mps")
 @option("--precision", default="auto", help="auto, bf16 or fp32, for a local reader")
+@option(
+    "--usd-per-million-tokens", metavar="IN,OUT", section=_MEASURES,
+    help="prices of tokens read and written, for the cost of the reader",
+)  # fmt: skip
+@option(
+    "--abstention", multiple=True, metavar="WORDS", section=_MEASURES,
+    help="words that say that there is no answer, in place of the listed ones (docs/answers.md); repeat it",
+)  # fmt: skip
+@option("--bert-score", type=FILE, metavar="FOLDER", section=_MEASURES, help="measure BERTScore with this encoder")
+@option("--bert-score-layer", type=COUNT, metavar="N", section=_MEASURES, help="the layer of the encoder to compare")
+@option(
+    "--judge", metavar="NAME", section=_MEASURES,
+    help="measure faithfulness and hallucination: an entailment classifier (folder or hub name), or a language model "
+    "as in --reader",
+)  # fmt: skip
+@option("--judge-prompt", type=FILE, section=_MEASURES, help="a TOML file with another prompt for such a model")
 @allow_incomplete
 @json_flag("print the records as JSON")
 def main(
     folder: Path | None, reader: str, prompt: Path | None, top: int, context_tokens: int, max_tokens: int,
     queries: int | None, generate: int | None, device: str, precision: str, allow_incomplete: bool, as_json: bool,
+    **measured: Any,
 ) -> int:  # fmt: skip
     """Read, write the records, and write the report again."""
     from bench.answering.answer import AnswerSettings, answer
-    from bench.commands._console import console, emit_json, tenths
+    from bench.commands._console import console, emit_json
     from bench.models.device import require
     from bench.readers.locate import reader_of
     from bench.readers.prompts import read_prompt
@@ -49,10 +71,11 @@ def main(
     store = open_complete(folder, allow_incomplete)
     asked = read_prompt(prompt) if prompt is not None else None
     require(device)
+    measuring = _measuring(measured, device, precision)
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
     run = load_run(store)
     names = {cell.cell: cell.strategy + ("" if cell.seed is None else f", seed {cell.seed}") for cell in run.results}
-    records = answer(run, reader_of(reader, device, precision), settings, asked, tenths("readings"))
+    records = answer(run, reader_of(reader, device, precision), settings, asked, _progress(), measuring)
     written = write_report(store, store.folder)
     if as_json:
         emit_json({"answers": [record.model_dump() for record in records], "report": str(written[0])})
@@ -63,18 +86,53 @@ def main(
     return 0
 
 
+def _measuring(given: Mapping[str, Any], device: str, precision: str) -> Measuring:
+    """Return how the answers are measured, from the options of that section."""
+    from bench.answering.measure import Measuring
+    from bench.commands._prices import prices
+    from bench.errors import BenchError
+    from bench.evaluation.answers import ABSTENTIONS
+    from bench.readers.judges import read_judge_prompt
+    from bench.readers.locate_judge import judge_of
+
+    bert, layer = given["bert_score"], given["bert_score_layer"]
+    if layer is not None and bert is None:
+        raise BenchError("--bert-score-layer is the layer of an encoder: name it with --bert-score")
+    judge, prompt, usd = given["judge"], given["judge_prompt"], given["usd_per_million_tokens"]
+    if prompt is not None and judge is None:
+        raise BenchError("--judge-prompt is the prompt of a judge: name it with --judge")
+    asked = read_judge_prompt(prompt) if prompt is not None else None
+    return Measuring(
+        abstentions=tuple(given["abstention"]) or ABSTENTIONS,
+        bert=bert,
+        bert_layer=layer,
+        judge=judge_of(judge, asked, device, precision) if judge is not None else None,
+        usd_per_million=prices(usd) if usd is not None else None,
+        device=device,
+    )
+
+
+def _progress() -> Progress:
+    """Return a progress function that prints tenths of the readings and of the verdicts."""
+    from bench.commands._console import tenths
+
+    shown = {"reading": tenths("readings"), "judging": tenths("verdicts")}
+    return lambda event, values: shown[event](event, values)
+
+
 def _show(record: AnswerRecord, names: dict[str, str]) -> None:
     """Print what a reader made of each context; `names` has the strategy and the seed of a cell."""
     from rich.table import Table
 
-    from bench.answering.answer import MEASURES
     from bench.commands._console import console, print_table
+    from bench.report.readings import MEASURES
 
     paid = record.paid
     console().print(
         f"{record.dataset}, {record.split}: {record.reader} read {record.n_queries:,} queries, up to "
         f"{record.settings['top']} passages each. {paid['readings']:,.0f} readings were made in {paid['seconds']:,.0f} "
-        f"s, and {paid['reused']:,.0f} were there already.",
+        f"s, and {paid['reused']:,.0f} were there already."
+        + (f" They cost {paid['usd']:,.4g} USD." if "usd" in paid else ""),
         markup=False,
     )
     measures = [name for name in MEASURES if any(name in each.metrics for each in record.contexts.values())]
@@ -83,3 +141,5 @@ def _show(record: AnswerRecord, names: dict[str, str]) -> None:
         values = [f"{summary.metrics[name]:.3f}" if name in summary.metrics else "-" for name in measures]
         table.add_row(names.get(context, context), *values)
     print_table(table)
+    for note in record.notes:
+        console().print(note, markup=False)

@@ -21,6 +21,13 @@ from bench.retrieval.ranking import Ranking
 
 ANSWER_CUTS = (1, 5, 10, 20, 100)
 """The cut-offs of answer recall, as far as rankings are long enough."""
+ABSTENTIONS = (
+    "unanswerable", "unknown", "none", "no answer", "not answerable", "cannot answer", "cannot be answered",
+    "cant answer", "cannot be determined", "dont know", "not know", "not mentioned", "does not mention",
+    "not specified", "does not specify", "not stated", "not provided", "does not provide", "no information",
+    "not enough information", "insufficient information",
+)  # fmt: skip
+"""What counts as an abstention unless others are given."""
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _ARTICLE_WORDS = frozenset(("a", "an", "the"))
@@ -56,6 +63,19 @@ def token_support(answer: str, context: str) -> float:
     """Return the share of the answer's tokens that stand in the context, between 0 and 1; NaN without a token."""
     tokens, known = normalised(answer).split(), set(normalised(context).split())
     return sum(token in known for token in tokens) / len(tokens) if tokens else float("nan")
+
+
+def abstains(answer: str, phrases: Sequence[str] = ABSTENTIONS) -> bool:
+    """Return whether an answer says that there is none: it is empty, or holds one of the phrases.
+
+    Texts are compared as SQuAD's script does. A phrase of one word must be the whole answer, because it may be part of
+    a right one (the unknown soldier). A longer phrase may stand anywhere in it, as whole words.
+    """
+    own = normalised(answer)
+    if not own:
+        return True
+    known = (normalised(phrase) for phrase in phrases)
+    return any(own == each or (" " in each and f" {each} " in f" {own} ") for each in known if each)
 
 
 def _gold(answers: Collection[str]) -> list[str]:

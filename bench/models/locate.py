@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import ModelError
@@ -31,7 +32,7 @@ def base_model(name: str | None = None, *, pooling: str | None = None, trust_rem
         return BaseModel(path.resolve().name, path.resolve(), pooling, trust_remote_code)
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model folder {name} does not exist")
-    return BaseModel(name, _from_hub(name), pooling, trust_remote_code)
+    return BaseModel(name, hub_folder(name), pooling, trust_remote_code)
 
 
 def expanded(name: str) -> Path:
@@ -59,12 +60,21 @@ def _default_path() -> Path:
     return path
 
 
-def _from_hub(name: str) -> Path:
+def hub_folder(name: str, content: Sequence[str] = CONTENT) -> Path:
+    """Return the folder of a model of the hub, downloaded unless the hub's cache has it.
+
+    Args:
+        name: its name on the hub.
+        content: patterns of the files that are downloaded.
+
+    Raises:
+        ModelError: the hub cannot be reached, has no such model, or has no safetensors weights of it.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(name, allow_patterns=list(CONTENT))
+        folder = snapshot_download(name, allow_patterns=list(content))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"model {name!r} is neither a folder nor available from the hub ({type(error).__name__}: "

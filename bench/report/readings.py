@@ -23,14 +23,22 @@ from bench.store.answers import GOLD, NONE, AnswerRecord, answer_records, per_qu
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURES = ("f1", "match", "em", "support", "log_likelihood")
+MEASURES = (
+    "f1", "match", "em", "support", "log_likelihood", "bleu", "rouge_l", "meteor", "bert_score", "faithfulness",
+    "hallucination", "abstention", "false_abstention",
+)  # fmt: skip
 """The measures of answers, in the order of tables."""
 TESTED = ("f1", "match", "log_likelihood")
-"""The measures by which strategies are tested, and for which the gap is given."""
+"""The measures by which strategies are told apart, and for which the gap is given."""
 NAMES = {
     "f1": "F1", "match": "match", "em": "exact match", "support": "token support",
-    "log_likelihood": "log-likelihood of the gold answer",
+    "log_likelihood": "log-likelihood of the gold answer", "bleu": "BLEU", "rouge_l": "ROUGE-L", "meteor": "METEOR",
+    "bert_score": "BERTScore", "faithfulness": "faithfulness", "hallucination": "hallucination rate",
+    "abstention": "abstention where it is right", "false_abstention": "abstention where it is wrong",
 }  # fmt: skip
+LOWER_IS_BETTER = frozenset(("hallucination", "false_abstention"))
+NEED_PASSAGES = frozenset(("support", "faithfulness", "hallucination", "false_abstention"))
+"""Measures that have no value where a reader is shown no passage."""
 UNITS = {"log_likelihood": "nats a token"}
 _FEWEST = 3
 """Strategies from which gains are correlated."""
@@ -63,8 +71,8 @@ class Readings:
 
     @cached_property
     def measures(self) -> list[str]:
-        """The measures that have values."""
-        return [name for name in MEASURES if self.frame[name].notna().any()]
+        """The measures that have values in every context in which they can have one."""
+        return [name for name in MEASURES if self.queries(name)]
 
     def values(self, label: str, measure: str) -> np.ndarray:
         """Return the values of a candidate, of `none` or of `gold`, shape (seeds, queries with this measure)."""
@@ -74,17 +82,25 @@ class Readings:
 
     def mean(self, label: str, measure: str) -> float:
         """Return the mean over seeds and queries; NaN where there are none."""
+        if label == NONE and measure in NEED_PASSAGES:
+            return float("nan")
         values = self.values(label, measure)
         return float(values.mean()) if values.size else float("nan")
 
     def queries(self, measure: str) -> list[str]:
-        """Return the queries that have a value of a measure in every context. Support has none without a passage."""
+        """Return the queries that have a value of a measure in every context in which it can have one."""
         return list(self._tables[measure].index)
 
     @cached_property
     def families(self) -> dict[str, list[Finding]]:
         """Measure -> every candidate against the baseline, one Holm-adjusted family; nothing without pairs."""
         found = {measure: self._family(measure) for measure in TESTED}
+        return {measure: family for measure, family in found.items() if family}
+
+    @cached_property
+    def further_families(self) -> dict[str, list[Finding]]:
+        """As `families`, for the measures beside those that tell strategies apart."""
+        found = {measure: self._family(measure) for measure in self.measures if measure not in TESTED}
         return {measure: family for measure, family in found.items() if family}
 
     def _family(self, measure: str) -> list[Finding]:
@@ -169,7 +185,7 @@ class Readings:
         """Measure -> its values, a row for each query and a column for each context."""
         tables = {name: self.frame.pivot(index="query", columns="context", values=name) for name in MEASURES}
         for name, table in tables.items():
-            if name == "support":
+            if name in NEED_PASSAGES:
                 table = table.drop(columns=NONE)
             tables[name] = table.dropna().sort_index()
         return tables
@@ -201,7 +217,9 @@ def readings_of(comparison: Comparison) -> tuple[list[Readings], list[str]]:
         if record.fingerprints.get("dataset") not in contents:
             problems.append(f"answers/{record.name} was made on other content of {record.dataset}")
             continue
-        readings = Readings(record, comparison, per_query_answers(comparison.store, record))
+        frame = per_query_answers(comparison.store, record)
+        missing = [name for name in MEASURES if name not in frame]  # an older record, or one without a judge
+        readings = Readings(record, comparison, frame.assign(**dict.fromkeys(missing, np.nan)))
         if readings.labels:
             found.append(readings)
     return found, problems

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
 from bench.data.files import named_in_errors
 from bench.errors import StoreError
+from bench.progress import Progress
 from bench.records import StoredFile, StoredModel, with_digest, without_digest
 from bench.store.files import DamagedError, read_json, record_text, sha256, write_durably
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 FOLDER = "answers"
 MARK = "answers.json"
 PER_QUERY = "per_query.parquet"
-VERSION = 1
+VERSION = 2
 _SAVED_TOGETHER = 16
 """Readings that are written to disk together. As many may be lost when the process ends."""
+Asked = TypeVar("Asked")
 NONE, GOLD = "none", "gold"
 """The contexts beside those of cells: no passage, and the relevant passages."""
 
@@ -56,6 +58,19 @@ class ContextSummary(StoredModel):
     """Mean number of tokens of the passages."""
 
 
+class JudgeSummary(StoredModel):
+    """Who said whether passages support the answers, and what that cost."""
+
+    name: str
+    fingerprint: str
+    prompt: dict[str, Any] = Field(default_factory=dict)
+    """Of a language model; empty for a classifier."""
+    unreadable: int = 0
+    """Answers on which its reply was no verdict."""
+    paid: dict[str, float] = Field(default_factory=dict)
+    """As in `AnswerRecord`."""
+
+
 class AnswerRecord(StoredModel):
     """`answers.json`: one reader over the rankings of one dataset and split."""
 
@@ -73,9 +88,18 @@ class AnswerRecord(StoredModel):
     """`none`, `gold` and the names of cells -> what came of them."""
     n_queries: int = 0
     left_out: int = 0
-    """Judged queries without a gold answer."""
+    """Judged queries whose answer nobody has written down."""
+    unanswerable: int = 0
+    """Queries that were read and are known to have no answer."""
     paid: dict[str, float] = Field(default_factory=dict)
-    """What this command had to do: `readings`, `reused`, `prompt_tokens`, `tokens`, `seconds`."""
+    """What this command had to do: `readings`, `reused`, `prompt_tokens`, `tokens`, `seconds`; with prices `usd`."""
+    usd_per_million: list[float] | None = None
+    """Price of a million tokens of prompts, and of a million tokens that are written; None where none was given."""
+    abstentions: list[str] = Field(default_factory=list)
+    """The phrases that count as an abstention."""
+    notes: list[str] = Field(default_factory=list)
+    """Sentences on what was not measured, and how."""
+    judge: JudgeSummary | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, StoredFile] = Field(default_factory=dict)
 
@@ -168,6 +192,36 @@ class ReadingCache:
             stream.flush()
             os.fsync(stream.fileno())
         self._known |= {row["key"]: row for row in found}
+
+    def complete(
+        self,
+        needed: Mapping[str, Asked],
+        make: Callable[[Mapping[str, Asked]], Iterator[Mapping[str, Any]]],
+        progress: Progress,
+        phase: str,
+    ) -> dict[str, float]:
+        """Make the readings that are not there yet, keep them as they come, and return what they cost.
+
+        Args:
+            needed: key -> what is asked.
+            make: yields the readings of the part that is missing.
+            progress: is called with `phase` and the numbers of readings done and needed.
+            phase: what is done, for progress.
+
+        Returns:
+            `readings`, `reused`, `prompt_tokens`, `tokens`, `seconds`.
+        """
+        missing = {key: each for key, each in needed.items() if key not in self}
+        paid: dict[str, float] = {"readings": len(missing), "reused": len(needed) - len(missing)}
+        paid |= {"prompt_tokens": 0, "tokens": 0, "seconds": 0.0}
+        progress(phase, {"done": 0, "total": len(missing)})
+        done = 0
+        for part in self.saved(make(missing)):
+            done += len(part)
+            for unit in ("prompt_tokens", "tokens", "seconds"):
+                paid[unit] += sum(row[unit] for row in part)
+            progress(phase, {"done": done, "total": len(missing)})
+        return paid
 
     def saved(self, rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
         """Yield readings in groups as they come, each group once it is on the disk.

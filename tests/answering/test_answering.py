@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from bench.answering.answer import AnswerSettings, answer
+from bench.answering.measure import Measuring
 from bench.config.schema import RunConfig
 from bench.errors import BenchError, ModelError
 from bench.readers.base import Messages, Written
+from bench.readers.judges import Claim
 from bench.readers.prompts import Prompt
 from bench.report import write_report
 from bench.report.analysis import Analysis
@@ -130,7 +132,8 @@ def test_a_sample_lies_within_a_larger_one_and_answers_may_be_fewer(finished: Lo
     (small,) = answer(finished, reader, AnswerSettings(queries=5, generate=3))
     values = per_query_answers(finished.store, small)
     assert values["query"].nunique() == 5 and small.n_queries == 5
-    assert small.contexts["gold"].n == {"em": 3, "f1": 3, "match": 3, "support": 3, "log_likelihood": 5}
+    written = ("em", "f1", "match", "support", "false_abstention", "bleu", "rouge_l", "meteor")
+    assert small.contexts["gold"].n == dict.fromkeys(written, 3) | {"log_likelihood": 5}
     (larger,) = answer(finished, reader, AnswerSettings(queries=6, generate=0))
     assert set(values["query"]) < set(per_query_answers(finished.store, larger)["query"])
     assert list(larger.contexts["none"].metrics) == ["log_likelihood"]
@@ -177,14 +180,90 @@ def test_a_damaged_record_is_named_in_the_report(finished: LoadedRun, beir_folde
     assert repaired.contexts == record.contexts and not problems
 
 
-def test_queries_without_an_answer_are_left_out(
+def test_an_abstention_is_right_where_the_data_have_no_answer(
     tmp_path: Path, beir_folder: Path, toy_config: Callable[..., RunConfig], run_inline: Callable[[RunConfig], Any]
 ) -> None:
-    reader = PlantedReader(beir_folder)
-    answers = add_answers(beir_folder, unanswerable=2)
-    run_inline(toy_config(strategies="words", baseline="words"))
-    (record,) = answer(load_run(Store(tmp_path / "run")), reader, AnswerSettings())
-    assert (record.n_queries, record.left_out) == (len(answers) - 2, 2)
+    """Two questions have no answer, and nobody wrote down that of a third one."""
+    reader = PlantedReader(beir_folder, unanswerable=2)
+    path = beir_folder / "answers.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]))
+    run_inline(toy_config(strategies="words,toy(bonus=1.0)", baseline="words"))
+    run = load_run(Store(tmp_path / "run"))
+    (record,) = answer(run, reader, AnswerSettings(), measuring=Measuring(usd_per_million=(1000.0, 10_000.0)))
+    n = len(lines) - 1
+    assert (record.n_queries, record.left_out, record.unanswerable) == (n, 1, 2)
+    none, gold = record.contexts["none"], record.contexts["gold"]
+    assert (none.metrics["abstention"], none.n["abstention"], "false_abstention" in none.n) == (0, n, False)
+    assert (gold.metrics["abstention"], gold.n["abstention"]) == (1, 2)
+    assert (gold.metrics["false_abstention"], gold.n["false_abstention"]) == (0, n - 2)
+    assert (gold.metrics["f1"], gold.n["f1"], gold.n["bleu"], none.metrics["f1"]) == (1, n, n - 2, 0)
+    assert record.paid["usd"] == pytest.approx(
+        (record.paid["prompt_tokens"] * 1000 + record.paid["tokens"] * 10_000) / 1e6
+    )
+    report = build(Analysis(run))
+    found = {table.name: table for table in report.tables}
+    first, further = found["reader-1-1"], found["reader-further-1-1"]
+    assert any("2 queries have no answer" in note for note in first.notes)
+    assert first.columns[-1].name == "cost" and first.rows[-1][-1].value == pytest.approx(
+        1000 * (gold.prompt_tokens * 1000 + gold.tokens * 10_000) / 1e6 / n
+    )
+    named = [column.name for column in further.columns]
+    right = named.index("abstention where it is right")
+    assert further.columns[right].unit == "n = 2" and further.rows[-1][right].value == 1
+    assert "BERTScore is left out" in " ".join(further.notes)
+    tests = {row[0].text for row in found["reader-further-tests-1-1"].rows}
+    assert tests >= {"BLEU", "ROUGE-L", "METEOR", "exact match", "abstention where it is wrong"}
+
+    (other,) = answer(run, reader, AnswerSettings(), measuring=Measuring(abstentions=("zebra",)))
+    assert other.name == record.name and other.paid["readings"] == 0
+    assert (other.contexts["none"].metrics["abstention"], other.contexts["gold"].metrics["abstention"]) == (1, 0)
+
+
+class PlantedJudge:
+    """Says that passages support every answer but the wrong one."""
+
+    name = fingerprint = "planted-judge"
+    prompt = None
+
+    def __init__(self) -> None:
+        self.asked: list[Claim] = []
+
+    def key(self, claim: Claim) -> str:
+        return repr(claim)
+
+    def verdicts(self, claims: Sequence[Claim]) -> Iterator[tuple[int, Written]]:
+        for place, claim in enumerate(claims):
+            self.asked.append(claim)
+            yield place, Written("no" if claim.answer == "zebra" else "yes", 20, 1, 0.5)
+
+    def supports(self, reply: str) -> bool | None:
+        return reply == "yes"
+
+
+def test_faithfulness_is_judged_once_for_each_answer_and_passage(finished: LoadedRun, beir_folder: Path) -> None:
+    judge, reader = PlantedJudge(), PlantedReader(beir_folder)
+    measuring = Measuring(judge=judge)
+    (record,) = answer(finished, reader, AnswerSettings(), measuring=measuring)
+    assert record.judge is not None and record.judge.paid["readings"] == len(judge.asked) == len(set(judge.asked))
+    assert record.judge.paid["prompt_tokens"] == 20 * len(judge.asked)
+    assert record.contexts["gold"].metrics["faithfulness"] == 1
+    for context, summary in record.contexts.items():
+        if context == "none":
+            assert "faithfulness" not in summary.metrics
+        else:
+            assert summary.metrics["faithfulness"] == summary.metrics["f1"] == 1 - summary.metrics["hallucination"]
+    (again,) = answer(finished, reader, AnswerSettings(), measuring=measuring)
+    assert again.judge is not None and again.judge.paid["readings"] == 0 and again.contexts == record.contexts
+    shown = tables(finished)
+    rows = [row for row in shown["reader-further-tests-1-1"] if row[0] == "hallucination rate"]
+    f1 = {row[0]: row[5:] for row in shown["reader-f1-1-1"]}
+    for row in rows:  # hallucination falls as F1 rises, and lower is better
+        difference, (_, conclusion) = float(row[3].replace("\u2212", "-")), f1[row[1]]
+        assert difference <= 0 and row[6].split(" ")[0] == conclusion.split(" ")[0]
+    # an abstention claims nothing
+    (other,) = answer(finished, reader, AnswerSettings(), measuring=Measuring(("zebra",), judge=judge))
+    assert all(each.metrics.get("hallucination", 0) == 0 for each in other.contexts.values())
 
 
 def test_a_dataset_without_answers_is_refused(

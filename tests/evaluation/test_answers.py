@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.evaluation.answers import answer_recall, exact_match, f1, match, normalised, token_support
+from bench.evaluation.answers import abstains, answer_recall, exact_match, f1, match, normalised, token_support
 from bench.retrieval.ranking import Ranking
 
 
@@ -78,3 +78,20 @@ def test_answer_recall_asks_for_the_first_document_with_an_answer() -> None:
 
 def test_no_answers_give_no_measure() -> None:
     assert answer_recall(Ranking({"q1": [("d1", 1.0)]}), ["q1"], {"q1": ()}, {"d1": ""}.__getitem__, (1,)) == {}
+
+
+@pytest.mark.parametrize(("answer", "expected"), [
+    ("", True),
+    ("the", True),
+    ("Unknown.", True),
+    ("the unknown soldier", False),
+    ("I don't know.", True),
+    ("The passage does not mention a date", True),
+    ("30 days", False),
+])  # fmt: skip
+def test_an_abstention_is_an_empty_answer_or_holds_a_phrase(answer: str, expected: bool) -> None:
+    assert abstains(answer) == expected
+
+
+def test_other_words_may_count_as_abstention() -> None:
+    assert abstains("Keine Antwort", ["keine antwort"]) and not abstains("unknown", ["keine antwort"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from bench.evaluation.measures import ANSWER_RECALL, measure_name
 from bench.report import numbers
 from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
-from bench.report.readings import NAMES, UNITS, Readings
+from bench.report.readings import LOWER_IS_BETTER, NAMES, UNITS, Readings
 from bench.report.readings import TESTED as TESTED_ANSWERS
 from bench.report.text import clean, code
-from bench.store.answers import GOLD, NONE
+from bench.store.answers import GOLD, NONE, ContextSummary
 
+HEADLINES = ("f1", "match", "em", "support", "log_likelihood")
+"""The measures of the first table of a reader."""
 TESTED = (1, 5)
 """The cut-offs at which strategies are tested: what a small and what a larger reader is shown."""
 
@@ -80,13 +84,18 @@ def _tests(analysis: Analysis, comparison: Comparison, cuts: list[int], number: 
     return Table(f"answer-tests-{number}", caption, columns, rows, ["Each cut-off is a family of tests of its own."])
 
 
-def _test(finding: Finding) -> list[Cell]:
+def _test(finding: Finding, lower_is_better: bool = False) -> list[Cell]:
     """Return the cells of a test: difference, interval, p-value and conclusion."""
+    words, better = finding.words, "better"
+    if lower_is_better:
+        verdict, _, more = words.partition(" ")
+        words = " ".join(filter(None, ({"better": "worse", "worse": "better"}.get(verdict, verdict), more)))
+        better = "worse"
     return [
-        Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == "better"),
+        Cell(numbers.signed(finding.difference), finding.difference, best=finding.verdict == better),
         Cell(numbers.interval(finding.low, finding.high), finding.low),
         Cell(numbers.p_value(finding.p), finding.p),
-        Cell(finding.words),
+        Cell(words),
     ]
 
 
@@ -104,9 +113,11 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
             ),
             _means(readings, name),
         ]
+        blocks += _further_means(readings, name)
         for measure in TESTED_ANSWERS:
             if measure in readings.measures:
                 blocks.append(_differences(readings, measure, name))
+        blocks += _further_differences(readings, name)
         blocks += _do_gains_reach_answers(analysis, readings, name)
     return blocks
 
@@ -114,31 +125,115 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
 def _means(readings: Readings, name: str) -> Table:
     """Return what the reader answered in each context, and what that cost."""
     record = readings.record
-    columns = [Column("passages", numeric=False)]
-    for measure in readings.measures:
-        unit = ", ".join(filter(None, (UNITS.get(measure), f"n = {len(readings.queries(measure)):,}")))
-        columns.append(Column(NAMES[measure], unit))
+    prices = record.usd_per_million
+    columns = [Column("passages", numeric=False), *_measure_columns(readings, HEADLINES)]
     columns += [Column("prompt tokens", "a query"), Column("reading", "s a query")]
+    if prices is not None:
+        columns.append(Column("cost", "USD per 1,000 queries"))
     rows = []
-    for label in (NONE, *readings.labels, GOLD):
-        own = [label] if label in (NONE, GOLD) else [c.cell for c in readings.comparison.candidates[label].usable]
-        used = [record.contexts[context] for context in own]
+    for label, used in _contexts(readings):
         asked = record.n_queries * len(used)
-        cells = [Cell(label if label in (NONE, GOLD) else code(label), label)]
-        for measure in readings.measures:
-            value = float("nan") if (label, measure) == (NONE, "support") else readings.mean(label, measure)
-            cells.append(Cell(numbers.score(value), value))
-        tokens, seconds = (sum(getattr(each, key) for each in used) / asked for key in ("prompt_tokens", "seconds"))
-        rows.append([*cells, Cell(numbers.plain(tokens), tokens), Cell(numbers.seconds(seconds), seconds)])
+        read, written, seconds = (
+            sum(getattr(each, key) for each in used) / asked for key in ("prompt_tokens", "tokens", "seconds")
+        )
+        cells = [*_mean_cells(readings, label, HEADLINES), Cell(numbers.plain(read), read)]
+        cells.append(Cell(numbers.seconds(seconds), seconds))
+        if prices is not None:
+            usd = (read * prices[0] + written * prices[1]) / 1000  # prices are those of a million tokens
+            cells.append(Cell(numbers.plain(usd), usd))
+        rows.append(cells)
     notes = [
         "F1 and exact match are those of SQuAD's script. Match: the answer holds a gold answer as whole words. Token "
         "support: the share of the answer's words that stand in the passages. The likelihood of the gold answer needs "
         "no writing. Costs are what the readings took when they were made, as if no strategy had shared them."
     ]
+    if prices is not None and not sum(each.prompt_tokens for each in record.contexts.values()):
+        notes.append("The endpoint did not count its tokens, so the cost is not known.")
     if record.left_out:
-        notes.append(f"{numbers.plural(record.left_out, 'query', 'queries')} without a gold answer are left out.")
+        notes.append(f"{numbers.plural(record.left_out, 'query', 'queries')} without a known answer are left out.")
+    if record.unanswerable:
+        notes.append(
+            f"{numbers.plural(record.unanswerable, 'query has', 'queries have')} no answer in the data: an abstention "
+            "is right there, and counts as such in F1, match and exact match, as in SQuAD 2."
+        )
     caption = f"Answers of {code(record.reader)} on {code(record.dataset)}"
     return Table(f"reader-{name}", caption, columns, rows, notes)
+
+
+def _further_means(readings: Readings, name: str) -> list[Block]:
+    """Return the table of the other measures; nothing where there are none."""
+    measures = [measure for measure in readings.measures if measure not in HEADLINES]
+    if not measures:
+        return []
+    record = readings.record
+    columns = [Column("passages", numeric=False), *_measure_columns(readings, measures)]
+    rows = [_mean_cells(readings, label, measures) for label, _ in _contexts(readings)]
+    notes = [*record.notes]
+    if record.judge is not None:
+        judge, paid = record.judge, record.judge.paid
+        notes.append(
+            f"Faithfulness: the share of answers, abstentions apart, whose passages support them by the verdict of "
+            f"{code(judge.name)}. Hallucination rate: the share of all answers that claim what their passages do not "
+            f"support. The last command paid for {numbers.plural(int(paid.get('readings', 0)), 'verdict')}: "
+            f"{numbers.count(paid.get('prompt_tokens', 0))} tokens, {numbers.seconds(paid.get('seconds', 0.0))}."
+        )
+        if judge.unreadable:
+            notes.append(f"{numbers.plural(judge.unreadable, 'reply was', 'replies were')} no verdict and left out.")
+    if "false_abstention" in measures:
+        notes.append(
+            "An abstention is right where the data have no answer, and where the reader was shown no passage. It is "
+            "wrong elsewhere, also where the passages shown hold no answer."
+        )
+    caption = f"Further measures of the answers of {code(record.reader)} on {code(record.dataset)}"
+    return [Table(f"reader-further-{name}", caption, columns, rows, notes)]
+
+
+def _measure_columns(readings: Readings, measures: Sequence[str]) -> list[Column]:
+    """Return a column for each of these measures that has values."""
+    return [
+        Column(NAMES[measure], ", ".join(filter(None, (UNITS.get(measure), f"n = {len(readings.queries(measure)):,}"))))
+        for measure in measures
+        if measure in readings.measures
+    ]
+
+
+def _mean_cells(readings: Readings, label: str, measures: Sequence[str]) -> list[Cell]:
+    """Return the name of a context and its means."""
+    values = [readings.mean(label, measure) for measure in measures if measure in readings.measures]
+    named = Cell(label if label in (NONE, GOLD) else code(label), label)
+    return [named, *(Cell(numbers.score(value), value) for value in values)]
+
+
+def _contexts(readings: Readings) -> Iterator[tuple[str, list[ContextSummary]]]:
+    """Yield none, the strategies and gold, each with what the record says of its cells."""
+    for label in (NONE, *readings.labels, GOLD):
+        own = [label] if label in (NONE, GOLD) else [c.cell for c in readings.comparison.candidates[label].usable]
+        yield label, [readings.record.contexts[context] for context in own]
+
+
+def _further_differences(readings: Readings, name: str) -> list[Block]:
+    """Return the tests of the other measures, one family each; nothing without a pair."""
+    families = readings.further_families
+    if not families:
+        return []
+    columns = [
+        Column("measure", numeric=False),
+        Column("strategy", numeric=False),
+        Column("n", "queries"),
+        Column("difference", f"from {readings.comparison.baseline}"),
+        Column("95% CI", "uncorrected"),
+        Column("p", "Holm-adjusted"),
+        Column("conclusion", numeric=False),
+    ]
+    rows = []
+    for measure, findings in families.items():
+        for finding in findings:
+            n = finding.test.n_queries
+            cells = [Cell(NAMES[measure]), Cell(code(finding.label), finding.label), Cell(numbers.count(n), n)]
+            rows.append([*cells, *_test(finding, measure in LOWER_IS_BETTER)])
+    notes = ["Each measure is a family of tests of its own. Lower is better for hallucination and wrong abstention."]
+    caption = f"Differences in the further measures, by {code(readings.record.reader)}"
+    return [Table(f"reader-further-tests-{name}", caption, columns, rows, notes)]
 
 
 def _differences(readings: Readings, measure: str, name: str) -> Table:

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.commands._complete import allow_incomplete, open_complete
-from bench.commands._options import COUNT, FILE, command, json_flag, option, run_folder
+from bench.commands._options import COUNT, FILE, STRATEGIES, command, json_flag, option, run_folder
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.answering.measure import Measuring
     from bench.progress import Progress
+    from bench.report.load import LoadedRun
     from bench.store.answers import AnswerRecord
+    from bench.store.preferences import SheetRecord
 
 _MEASURES = "Measures of the answers"
+_PEOPLE = "People who compare answers"
 
 
 @command(__doc__)
@@ -52,16 +56,35 @@ _MEASURES = "Measures of the answers"
     "as in --reader",
 )  # fmt: skip
 @option("--judge-prompt", type=FILE, section=_MEASURES, help="a TOML file with another prompt for such a model")
+@option(
+    "--sheet", type=FILE, section=_PEOPLE,
+    help="after reading, write a blind sheet of pairs of answers: a page (.html) or a table (.csv)",
+)  # fmt: skip
+@option(
+    "--sheet-strategies", type=STRATEGIES, metavar="A,B", section=_PEOPLE,
+    help="the strategies to compare with the baseline  [default: all]",
+)  # fmt: skip
+@option("--sheet-queries", type=COUNT, default=50, metavar="N", section=_PEOPLE, help="queries of each strategy")
+@option(
+    "--seed", type=click.IntRange(min=0), default=0, section=_PEOPLE, help="draws queries, order and sides of the sheet"
+)
+@option(
+    "--judged", type=FILE, multiple=True, section=_PEOPLE,
+    help="a sheet with choices: report which answers people prefer. Repeat it, once for each judge",
+)  # fmt: skip
 @allow_incomplete
 @json_flag("print the records as JSON")
 def main(
     folder: Path | None, reader: str, prompt: Path | None, top: int, context_tokens: int, max_tokens: int,
     queries: int | None, generate: int | None, device: str, precision: str, allow_incomplete: bool, as_json: bool,
+    judged: tuple[Path, ...], sheet: Path | None, sheet_strategies: str | None, sheet_queries: int, seed: int,
     **measured: Any,
 ) -> int:  # fmt: skip
     """Read, write the records, and write the report again."""
     from bench.answering.answer import AnswerSettings, answer
+    from bench.answering.sheet import SheetSettings, write_pairs
     from bench.commands._console import console, emit_json
+    from bench.expression import parse_list
     from bench.models.device import require
     from bench.readers.locate import reader_of
     from bench.readers.prompts import read_prompt
@@ -69,13 +92,23 @@ def main(
     from bench.report.load import load_run
 
     store = open_complete(folder, allow_incomplete)
+    if judged:
+        _show_preferences(load_run(store), judged, as_json)
+        return 0
     asked = read_prompt(prompt) if prompt is not None else None
     require(device)
     measuring = _measuring(measured, device, precision)
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
     run = load_run(store)
     names = {cell.cell: cell.strategy + ("" if cell.seed is None else f", seed {cell.seed}") for cell in run.results}
-    records = answer(run, reader_of(reader, device, precision), settings, asked, _progress(), measuring)
+    model = reader_of(reader, device, precision)
+    records = answer(run, model, settings, asked, _progress(), measuring)
+    if sheet is not None:
+        if len(records) != 1:
+            raise BenchError("a sheet is of one dataset, and the reader answered questions of several")
+        compared = [str(each) for each in parse_list(sheet_strategies)] if sheet_strategies else []
+        hidden = write_pairs(run, records[0], model, sheet, SheetSettings(compared, sheet_queries, seed))
+        _show_sheet(hidden, sheet, store.folder)
     written = write_report(store, store.folder)
     if as_json:
         emit_json({"answers": [record.model_dump() for record in records], "report": str(written[0])})
@@ -90,7 +123,6 @@ def _measuring(given: Mapping[str, Any], device: str, precision: str) -> Measuri
     """Return how the answers are measured, from the options of that section."""
     from bench.answering.measure import Measuring
     from bench.commands._prices import prices
-    from bench.errors import BenchError
     from bench.evaluation.answers import ABSTENTIONS
     from bench.readers.judges import read_judge_prompt
     from bench.readers.locate_judge import judge_of
@@ -143,3 +175,67 @@ def _show(record: AnswerRecord, names: dict[str, str]) -> None:
     print_table(table)
     for note in record.notes:
         console().print(note, markup=False)
+
+
+def _show_sheet(hidden: SheetRecord, sheet: Path, folder: Path) -> None:
+    """Say on standard error what a sheet holds and what to do with it."""
+    from bench.commands._console import err_console
+
+    same = sum(count for counts in hidden.same.values() for count in counts.values())
+    how = "Open it in a browser, choose, and save the CSV." if sheet.suffix.lower() == ".html" else (
+        "Write 1, 2 or tie into the last column. Rows may stay empty."
+    )  # fmt: skip
+    err_console().print(
+        f"{sheet}: {len(hidden.pairs):,} pairs of answers that differ; {same:,} more are the same and left out. {how} "
+        f"Then: adaptbench answer {folder} --judged FILE",
+        markup=False,
+    )
+
+
+def _show_preferences(run: LoadedRun, judged: tuple[Path, ...], as_json: bool) -> None:
+    """Print what people preferred."""
+    from rich.table import Table
+
+    from bench.answering.preferences import preferences
+    from bench.commands._console import console, emit_json, print_table
+    from bench.report import numbers
+
+    found = preferences(run, judged)
+    rows = [
+        {
+            "comparison": each.comparison, "strategy": each.strategy, "baseline": each.baseline, "pairs": each.pairs,
+            "rate": each.rate, "low": each.interval[0], "high": each.interval[1],
+            "p": None if each.finding is None else each.finding.p, "wins": each.wins, "ties": each.ties,
+            "losses": each.losses, "same": each.same,
+        }
+        for each in found.preferences
+    ]  # fmt: skip
+    agreement = found.agreement
+    if as_json:
+        agreed = None if agreement is None else {**vars(agreement), "name": agreement.name}
+        emit_json({"answers": found.sheet.answers, "judges": found.judges, "preferences": rows, "agreement": agreed})
+        return
+    for path, count in found.judges.items():
+        console().print(f"{path}: {count:,} of {len(found.sheet.pairs):,} pairs judged", markup=False)
+    table = Table(
+        "strategy", "against", "pairs", "preferred", "95% CI, uncorrected", "p, Holm-adjusted", "wins / ties / losses",
+        "same answer", box=None,
+    )  # fmt: skip
+    for row in rows:
+        shares = " / ".join(numbers.percent(row[name]) for name in ("wins", "ties", "losses"))
+        ends = numbers.MISSING if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        cells = [row["pairs"], numbers.score(row["rate"]), ends, numbers.p_value(row["p"]), shares, row["same"]]
+        table.add_row(row["strategy"], row["baseline"], *map(str, cells))
+    print_table(table)
+    console().print(
+        "Preferred: the share of pairs in which the strategy's answer was chosen; a tie counts one half.", markup=False
+    )
+    if agreement is not None:
+        kappa = (
+            "undefined: all choices are the same" if agreement.kappa != agreement.kappa else f"{agreement.kappa:.3f}"
+        )
+        console().print(
+            f"{agreement.judges} judges agree on {numbers.percent(agreement.same)} of {agreement.pairs:,} pairs. "
+            f"{agreement.name}: {kappa}",
+            markup=False,
+        )

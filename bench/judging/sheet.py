@@ -127,25 +127,38 @@ def write_sheet(items: Sequence[Item], path: Path) -> None:
     Raises:
         BenchError: the file exists already: it may hold somebody's judgements.
     """
+    write_rows(COLUMNS, [row_of(item) for item in items], path)
+
+
+def write_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], path: Path) -> None:
+    """Write rows as CSV, with an empty last column.
+
+    Raises:
+        BenchError: the file exists already: it may hold somebody's judgements.
+    """
     refuse_to_overwrite(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8-sig", newline="") as stream:  # spreadsheets know UTF-8 by its mark
         writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        writer.writerows([*row_of(item), ""] for item in items)
+        writer.writerow(columns)
+        writer.writerows([*row, ""] for row in rows)
 
 
 def row_of(item: Item) -> list[str]:
     """Return the cells of an item in the order of `COLUMNS`, without its grade."""
-    document = item.document if len(item.document) <= _LONGEST else item.document[:_LONGEST] + " [...]"
-    values = item.dataset, item.split, item.query_id, item.document_id, item.query, document
-    return [without_formula(value) for value in values]
+    return shown_in_cells((item.dataset, item.split, item.query_id, item.document_id, item.query, item.document))
+
+
+def shown_in_cells(values: Sequence[str]) -> list[str]:
+    """Return texts as a spreadsheet takes them: none too long, and none a formula."""
+    cut = [text if len(text) <= _LONGEST else text[:_LONGEST] + " [...]" for text in values]
+    return [str(without_formula(text)) for text in cut]
 
 
 def refuse_to_overwrite(path: Path) -> None:
     """Raise `BenchError` if a file exists that may hold somebody's judgements."""
     if path.exists():
-        raise BenchError(f"{path} exists already, and may hold judgements: name another file with --out")
+        raise BenchError(f"{path} exists already, and may hold judgements: name another file")
 
 
 def read_sheet(path: Path, datasets: Mapping[Key, Dataset]) -> dict[Key, Qrels]:
@@ -162,7 +175,7 @@ def read_sheet(path: Path, datasets: Mapping[Key, Dataset]) -> dict[Key, Qrels]:
         key: (_by_shown(dataset.qrels(key[1])), _by_shown(dataset.corpus.ids)) for key, dataset in datasets.items()
     }
     found: dict[Key, dict[str, dict[str, int]]] = {}
-    for line, row in _rows(path):
+    for line, row in read_rows(path, [name for name in COLUMNS if name not in ("query", "document")]):
         where, key = f"{path}:{line}", (row["dataset"], row["split"])
         if not (text := (row["grade"] or "").strip()):
             continue
@@ -183,12 +196,20 @@ def read_sheet(path: Path, datasets: Mapping[Key, Dataset]) -> dict[Key, Qrels]:
     return {key: dict(qrels) for key, qrels in found.items()}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line on which a row ends, row)."""
+def read_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line on which a row ends, row) of a CSV file with a header.
+
+    Args:
+        path: the file.
+        needed: the columns that it must have.
+
+    Raises:
+        DataError: the file is malformed; the message names the file and the line.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            missing = [name for name in COLUMNS if name not in ("query", "document", *(reader.fieldnames or ()))]
+            missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{path}:1: no column {', '.join(missing)}")
             for row in reader:

@@ -158,3 +158,31 @@ def test_the_command_reads_and_writes_the_report(service: Service, finished: Pat
     assert "m read 4 queries, up to 1 passages each. 0 readings were made" in printed and "report.md" in printed
     assert main(["answer", *options, "--generate", "0"]) == 2
     assert "gives no likelihoods" in capsys.readouterr().err
+
+
+def test_the_command_measures_with_a_judge_and_prices(
+    service: Service, finished: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The service answers with the third word from the end of the prompt: `yes` to the judge's question."""
+    options = [str(finished), "--reader", f"openai:{service.url}#m", "--queries", "3", "--abstention", "never said"]
+    judge = ["--judge", f"openai:{service.url}#judge", "--usd-per-million-tokens", "1000,2000"]
+    assert main(["answer", *options, *judge, "--json"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["answers"]
+    assert made["judge"]["name"] == "judge" and "{context}" in made["judge"]["prompt"]["user"]
+    assert made["judge"]["unreadable"] == 0 and made["abstentions"] == ["never said"]
+    assert made["contexts"]["gold"]["metrics"]["faithfulness"] == 1
+    assert made["judge"]["paid"]["prompt_tokens"] == 30 * made["judge"]["paid"]["readings"] > 0
+    assert made["paid"]["usd"] == pytest.approx(made["paid"]["readings"] * (30 * 1000 + 2 * 2000) / 1e6)
+    (tmp_path / "judge.toml").write_text('user = "{context} {question} {answer} maybe not sure"')
+    assert main(["answer", *options, *judge, "--judge-prompt", str(tmp_path / "judge.toml")]) == 0
+    assert "They cost 0 USD" in " ".join(capsys.readouterr().out.split())
+    (record,) = answer_records(load_run(Store(finished)).store)[0]
+    assert record.judge is not None and record.judge.unreadable > 0
+    assert "replies were no verdict" in (finished / "report.md").read_text(encoding="utf-8")
+    for odd, message in (
+        (["--judge-prompt", str(tmp_path / "judge.toml")], "name it with --judge"),
+        (["--bert-score-layer", "2"], "name it with --bert-score"),
+        (["--judge", "nobody/nothing"], "unknown reader 'nobody/nothing'"),
+    ):
+        assert main(["answer", *options, *odd]) != 0
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -1,9 +1,8 @@
 "use strict";
 (() => {
-  const { columns, rows, sheet, key } = JSON.parse(document.getElementById("data").textContent);
+  const { columns, rows, sheet, key, words } = JSON.parse(document.getElementById("data").textContent);
   const store = "adaptbench-judge-" + key;
   const at = (id) => document.getElementById(id);
-  const field = (row, name) => row[columns.indexOf(name)];
   const buttons = [...document.querySelectorAll("[data-grade]")];
   let grades = {};
   let unsaved = false;
@@ -22,11 +21,11 @@
     const done = Object.keys(grades).length;
     at("progress").value = done;
     at("status").textContent = row
-      ? `Result ${place + 1} of ${rows.length}, ${done} graded.${unsaved ? " Not saved yet." : ""}`
-      : "Every result has a judgement.";
+      ? `${words.item} ${place + 1} of ${rows.length}, ${done} ${words.done}.${unsaved ? " Not saved yet." : ""}`
+      : words.none;
     if (!row) return;
-    at("query").textContent = field(row, "query");
-    at("document").textContent = field(row, "document");
+    columns.forEach((name, column) => { if (at(name)) at(name).textContent = row[column]; });
+    for (const folded of document.querySelectorAll("details")) folded.open = false;
     for (const button of buttons) button.setAttribute("aria-pressed", String(grades[place] === button.dataset.grade));
     at("back").disabled = place === 0;
     at("next").disabled = place === rows.length - 1;
@@ -67,8 +66,8 @@
   at("save").addEventListener("click", save);
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    const known = buttons.find((button) => button.dataset.grade === event.key);
-    if (known) grade(event.key);
+    const known = buttons.find((button) => button.dataset.key === event.key);
+    if (known) grade(known.dataset.grade);
     else if (event.key === "ArrowLeft") move(-1);
     else if (event.key === "ArrowRight") move(1);
     else if (event.key === "Delete" || event.key === "Backspace") grade(null);

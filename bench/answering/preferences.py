@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,14 @@ class Preference:
             return float("nan"), float("nan")
         low, high = ((1 + end) / 2 for end in (self.finding.low, self.finding.high))
         return max(low, 0.0), min(high, 1.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; None where there is no value."""
+        low, high = self.interval
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "finding"}
+        p = self.finding.p if self.finding is not None else None
+        values = {**plain, "rate": self.rate, "low": low, "high": high, "p": p}
+        return {name: None if value != value else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -216,8 +225,6 @@ def _agreement(choices: Sequence[Mapping[str, str]]) -> Agreement | None:
     if len(words) == 2:
         kappa = cohen_kappa(*words)
     else:
-        counts = np.array(
-            [[column.count(word) for word in (FIRST, SECOND, TIE)] for column in zip(*words, strict=True)]
-        )
-        kappa = fleiss_kappa(counts)
+        items = zip(*words, strict=True)
+        kappa = fleiss_kappa(np.array([[item.count(word) for word in CHOICES] for item in items]))
     return Agreement(len(choices), len(shared), float(same), kappa)

@@ -201,19 +201,20 @@ def _show_preferences(run: LoadedRun, judged: tuple[Path, ...], as_json: bool) -
     from bench.report import numbers
 
     found = preferences(run, judged)
-    rows = [
-        {
-            "comparison": each.comparison, "strategy": each.strategy, "baseline": each.baseline, "pairs": each.pairs,
-            "rate": each.rate, "low": each.interval[0], "high": each.interval[1],
-            "p": None if each.finding is None else each.finding.p, "wins": each.wins, "ties": each.ties,
-            "losses": each.losses, "same": each.same,
-        }
-        for each in found.preferences
-    ]  # fmt: skip
     agreement = found.agreement
     if as_json:
-        agreed = None if agreement is None else {**vars(agreement), "name": agreement.name}
-        emit_json({"answers": found.sheet.answers, "judges": found.judges, "preferences": rows, "agreement": agreed})
+        agreed = None
+        if agreement is not None:
+            kappa = agreement.kappa if agreement.kappa == agreement.kappa else None
+            agreed = {**vars(agreement), "kappa": kappa, "name": agreement.name}
+        emit_json(
+            {
+                "answers": found.sheet.answers,
+                "judges": found.judges,
+                "preferences": [each.as_json() for each in found.preferences],
+                "agreement": agreed,
+            }
+        )
         return
     for path, count in found.judges.items():
         console().print(f"{path}: {count:,} of {len(found.sheet.pairs):,} pairs judged", markup=False)
@@ -221,21 +222,22 @@ def _show_preferences(run: LoadedRun, judged: tuple[Path, ...], as_json: bool) -
         "strategy", "against", "pairs", "preferred", "95% CI, uncorrected", "p, Holm-adjusted", "wins / ties / losses",
         "same answer", box=None,
     )  # fmt: skip
-    for row in rows:
-        shares = " / ".join(numbers.percent(row[name]) for name in ("wins", "ties", "losses"))
-        ends = numbers.MISSING if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
-        cells = [row["pairs"], numbers.score(row["rate"]), ends, numbers.p_value(row["p"]), shares, row["same"]]
-        table.add_row(row["strategy"], row["baseline"], *map(str, cells))
+    for each in found.preferences:
+        shares = " / ".join(map(numbers.percent, (each.wins, each.ties, each.losses)))
+        low, high = each.interval
+        ends = numbers.MISSING if each.finding is None else f"{low:.3f} to {high:.3f}"
+        p = numbers.p_value(each.finding.p if each.finding is not None else None)
+        pairs, same = f"{each.pairs:,}", f"{each.same:,}"
+        table.add_row(each.strategy, each.baseline, pairs, numbers.score(each.rate), ends, p, shares, same)
     print_table(table)
     console().print(
         "Preferred: the share of pairs in which the strategy's answer was chosen; a tie counts one half.", markup=False
     )
     if agreement is not None:
-        kappa = (
-            "undefined: all choices are the same" if agreement.kappa != agreement.kappa else f"{agreement.kappa:.3f}"
-        )
+        is_defined = agreement.kappa == agreement.kappa
+        words = f"{agreement.kappa:.3f}" if is_defined else "undefined, because all choices are the same"
         console().print(
             f"{agreement.judges} judges agree on {numbers.percent(agreement.same)} of {agreement.pairs:,} pairs. "
-            f"{agreement.name}: {kappa}",
+            f"{agreement.name}: {words}",
             markup=False,
         )

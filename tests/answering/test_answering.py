@@ -243,12 +243,14 @@ def test_faithfulness_is_judged_once_for_each_answer_and_passage(finished: Loade
             assert summary.metrics["faithfulness"] == summary.metrics["f1"] == 1 - summary.metrics["hallucination"]
     (again,) = answer(finished, reader, AnswerSettings(), measuring=measuring)
     assert again.judge is not None and again.judge.paid["readings"] == 0 and again.contexts == record.contexts
-    shown = tables(finished)
-    rows = [row for row in shown["reader-further-tests-1-1"] if row[0] == "hallucination rate"]
-    f1 = {row[0]: row[5:] for row in shown["reader-f1-1-1"]}
+    found = {table.name: table for table in build(Analysis(finished)).tables}
+    f1 = {row[0].text: row for row in found["reader-f1-1-1"].rows}
+    rows = [row for row in found["reader-further-tests-1-1"].rows if row[0].text == "hallucination rate"]
     for row in rows:  # hallucination falls as F1 rises, and lower is better
-        difference, (_, conclusion) = float(row[3].replace("\u2212", "-")), f1[row[1]]
-        assert difference <= 0 and row[6].split(" ")[0] == conclusion.split(" ")[0]
+        right = f1[row[1].text]
+        assert row[3].value == pytest.approx(-right[3].value) and row[3].best == right[3].best
+        assert row[6].text.split(" ")[0] == right[6].text.split(" ")[0]
+    assert {row[6].text.split(" ")[0] for row in rows} & {"better", "worse"}
     # an abstention claims nothing
     (other,) = answer(finished, reader, AnswerSettings(), measuring=Measuring(("zebra",), judge=judge))
     assert all(each.metrics.get("hallucination", 0) == 0 for each in other.contexts.values())

@@ -164,7 +164,11 @@ def test_the_command_measures_with_a_judge_and_prices(
     service: Service, finished: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """The service answers with the third word from the end of the prompt: `yes` to the judge's question."""
-    options = [str(finished), "--reader", f"openai:{service.url}#m", "--queries", "3", "--abstention", "never said"]
+    (tmp_path / "prompt.toml").write_text(
+        'with_context = "{context} {question} mill or not"\nwithout_context = "{question} mill or not"'
+    )
+    options = [str(finished), "--reader", f"openai:{service.url}#m", "--prompt", str(tmp_path / "prompt.toml")]
+    options += ["--queries", "3", "--abstention", "never said"]
     judge = ["--judge", f"openai:{service.url}#judge", "--usd-per-million-tokens", "1000,2000"]
     assert main(["answer", *options, *judge, "--json"]) == 0
     (made,) = json.loads(capsys.readouterr().out)["answers"]

@@ -26,7 +26,7 @@ FIRST, SECOND, TIE = "1", "2", "tie"
 CHOICES = (FIRST, SECOND, TIE)
 _FORM = Form(
     "pairs.html.j2",
-    [("1", FIRST, "the first"), ("2", SECOND, "the second"), ("0", TIE, "both alike")],
+    [("1", FIRST, "the first is better"), ("2", SECOND, "the second is better"), ("0", TIE, "both alike")],
     "Pair",
     "judged",
     "No pair of answers differs.",

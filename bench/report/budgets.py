@@ -10,9 +10,13 @@ import numpy as np
 from bench.evaluation.measures import measure_name
 from bench.report import numbers
 from bench.report.comparison import Candidate, Comparison
+from bench.report.costs import composed_of
 from bench.report.findings import difference
 from bench.report.load import LoadedRun
 from bench.report.text import code
+
+LABELS = "examples"
+"""The unit whose curve starts at 0: strategies that need no labels."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,10 @@ def budget_curves(run: LoadedRun, min_gain: float) -> list[BudgetCurve]:
 
 
 def _curve(run: LoadedRun, comparisons: Sequence[Comparison], unit: str, min_gain: float) -> BudgetCurve:
-    """Return a curve on the same queries for all points: those unseen under every budget, if one budget requires it."""
+    """Return a curve on the same queries for all points: those unseen under every budget, if one budget requires it.
+
+    What uses no label is a point at 0 labels, whether it trains or not.
+    """
     first = comparisons[0]
     mask = np.ones(first.n(), dtype=bool)
     if any(comparison.headline == "unseen" for comparison in comparisons):
@@ -83,13 +90,14 @@ def _curve(run: LoadedRun, comparisons: Sequence[Comparison], unit: str, min_gai
     for comparison in comparisons:
         for label in comparison.scored:
             candidate = comparison.candidates[label]
-            if label == comparison.baseline or not candidate.trained:
+            if label == comparison.baseline or not (candidate.trained or unit == LABELS):
                 continue
-            gain = difference(comparison, label, mask)
             amount = comparison.limits[unit]
-            if unit == "examples":
-                amount = _used(run, candidate, amount)
-            point = BudgetPoint(amount, comparison.budget, gain.mean, *gain.interval(), candidate.ranked)
+            if unit == LABELS:
+                amount = _labels_used(run, candidate, amount) if candidate.trained else 0.0
+            gain = difference(comparison, label, mask)
+            budget = comparison.budget if candidate.trained else "no budget"
+            point = BudgetPoint(amount, budget, gain.mean, *gain.interval(), candidate.ranked)
             points = curve.lines.setdefault(label, [])
             if all(amount != earlier.amount for earlier in points):
                 points.append(point)
@@ -98,10 +106,22 @@ def _curve(run: LoadedRun, comparisons: Sequence[Comparison], unit: str, min_gai
     return curve
 
 
-def _used(run: LoadedRun, candidate: Candidate, requested: float) -> float:
-    """Return the labelled pairs that the fits used: a dataset may have fewer than the budget requests."""
-    used = [fit.report.get("examples") for fit in run.fits_of(candidate)]
-    return float(max((examples for examples in used if examples), default=requested))
+def _labels_used(run: LoadedRun, candidate: Candidate, requested: float) -> float:
+    """Return the labelled pairs of the target that the fits and their components used; 0 where none needs a label.
+
+    A dataset may have fewer than the budget requests. Where made queries take the place of labels, the budget counts
+    those.
+    """
+    used = []
+    for fit in run.fits_of(candidate):
+        names = [fit.fit, *composed_of(fit.fit, run.fits)]
+        for record in (run.fits[name] for name in names if name in run.fits):
+            if record.dataset != fit.dataset or record.seed is None:  # a start on sources, or nothing that is trained
+                continue
+            data = record.report.get("data") or {}
+            made = data.get("train_pairs") and not data.get("generated") and not record.report.get("examples")
+            used.append(requested if made else record.report.get("examples", requested))
+    return float(max(used, default=requested))
 
 
 def fewest(points: Sequence[BudgetPoint], least: float) -> BudgetPoint | None:
@@ -111,7 +131,10 @@ def fewest(points: Sequence[BudgetPoint], least: float) -> BudgetPoint | None:
 
 def _answer(label: str, points: Sequence[BudgetPoint], curve: BudgetCurve, goal: str, min_gain: float) -> str:
     """Return a sentence on the smallest amount whose lower bound exceeds the goal."""
-    noun = "labels" if curve.unit == "examples" else curve.unit_words
+    if curve.unit == LABELS and all(at.amount == 0 for at in points):
+        (at,) = points
+        return f"{code(label)} needs no labels: {numbers.difference(at.gain, at.low, at.high)} ({curve.queries})."
+    noun = "labels" if curve.unit == LABELS else curve.unit_words
     enough = fewest(points, min_gain)
     if enough is not None:
         return (

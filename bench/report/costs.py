@@ -75,7 +75,7 @@ def _composed(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> 
     """
     totals = []
     for cell in candidate.usable:
-        components = _components(cell.fit, fits, teachers=key != "artifact_bytes")
+        components = composed_of(cell.fit, fits, teachers=key != "artifact_bytes")
         costs = [cell.cost.get(key), *(fits[name].cost.get(key) if name in fits else None for name in components)]
         values = [float(value) for value in costs if value is not None and numbers.is_measured(value)]
         if len(values) == len(costs):
@@ -83,8 +83,8 @@ def _composed(candidate: Candidate, key: str, fits: Mapping[str, FitRecord]) -> 
     return median(totals) if totals else None
 
 
-def _components(fit: str, fits: Mapping[str, FitRecord], teachers: bool) -> set[str]:
-    """Return the fits that a fit is composed of, at any depth, each once."""
+def composed_of(fit: str, fits: Mapping[str, FitRecord], teachers: bool = True) -> set[str]:
+    """Return the fits that a fit is composed of, at any depth, each once; on request without teachers and starts."""
     names: set[str] = set()
     pending = [fit]
     while pending:

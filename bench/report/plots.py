@@ -352,17 +352,21 @@ def budget(name: str, analysis: Analysis, curve: BudgetCurve, look: Look) -> Plo
     with canvas(name, 7.5, 4.2) as (plot, (axes,)):
         axes.axhline(0, color=MUTED, linewidth=1)
         middle = (len(curve.lines) - 1) / 2
+        amounts = sorted({at.amount for points in curve.lines.values() for at in points})
+        least = min((amount for amount in amounts if amount > 0), default=1.0)
         for place, (label, points) in enumerate(curve.lines.items()):
             style, shift = look[label], _SPREAD ** (place - middle)
-            x = [at.amount * shift for at in points]
+            x = [at.amount * shift if at.amount else least * (shift - 1) for at in points]
             axes.plot(x, [at.gain for at in points], color=style.colour, linestyle=style.dash, linewidth=1.5)
             for here, at in zip(x, points, strict=True):
                 _bar(axes, [here] * 2, [at.low, at.high], style)
                 over = "" if at.ranked else " (over budget)"
                 hint = f"{label}, {at.budget}: {numbers.difference(at.gain, at.low, at.high)}{over}"
                 point(plot, axes, here, at.gain, style, label, hint)
-        amounts = sorted({at.amount for points in curve.lines.values() for at in points})
-        axes.set_xscale("log")
+        if amounts[0] > 0:
+            axes.set_xscale("log")
+        else:
+            axes.set_xscale("symlog", linthresh=least)
         axes.set_xticks(amounts, [numbers.amount(amount, curve.unit) for amount in amounts])
         axes.minorticks_off()
         axes.set_xlabel(f"budget ({curve.unit_words})")

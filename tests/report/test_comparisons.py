@@ -117,6 +117,27 @@ def test_a_label_curve_uses_the_labels_that_exist(planter, plant, untrained):
     assert "800 labels is the smallest amount tried" in curve.answers[0]
 
 
+def test_what_needs_no_labels_is_a_point_at_0(planter, plant, untrained):
+    """Under every budget of labels a label-free strategy is the same, so it is one point, beside untrained ones."""
+    planter.run({"base": untrained(), "bm25": untrained()})
+    for labels, gain in ((0, 0.0), (8, 0.05), (32, 0.1)):
+        planter.labels = 0
+        planter.run({"contriever": plant(gains=(0.02,))}, limits={"examples": labels, "steps": 100})
+        planter.labels = 5000
+        if labels:
+            planter.run({"big": plant(gains=(gain,))}, limits={"examples": labels, "steps": 100})
+    analysis = Analysis(load_run(planter.store, baseline="base"))
+    (curve,) = analysis.budget_curves
+    amounts = {label: [at.amount for at in points] for label, points in curve.lines.items()}
+    assert amounts == {"bm25": [0], "contriever": [0], "big": [8, 32]}
+    words = build(analysis).words
+    assert "contriever needs no labels: " in words and "bm25 needs no labels: " in words
+    (plot,) = (plot for plot in draw(analysis) if plot.name == "budget-1")
+    (axes,) = plot.figure.axes
+    plot.figure.canvas.draw()
+    assert [tick.get_text() for tick in axes.get_xticklabels(which="both")] == ["0", "8", "32"]
+
+
 def test_a_point_over_its_budget_is_not_sufficient(planter, plant, untrained):
     for steps, status in ((20, "over_budget"), (40, "ok")):
         more = {"base": untrained()} if steps == 20 else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.report import numbers
 from bench.report.analysis import Analysis
+from bench.report.budgets import LABELS, BudgetCurve
 from bench.report.comparison import Candidate, Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.load import LoadedRun
@@ -46,6 +47,7 @@ def section(analysis: Analysis) -> Section:
                 f"Line plot of the gain over {run.baseline} on {curve.dataset} against the budget of "
                 f"{curve.unit_words}, one line per strategy with 95% confidence intervals.",
             ),
+            _amounts(analysis, curve, number),
             Items(curve.answers),
         ]
     blocks += choosing.blocks(analysis)
@@ -54,6 +56,34 @@ def section(analysis: Analysis) -> Section:
     if not blocks:
         blocks.append(Paragraph("Nothing was trained in this run."))
     return Section("training", "Budgets and curves", blocks)
+
+
+def _amounts(analysis: Analysis, curve: BudgetCurve, number: int) -> Table:
+    """Return the table of a curve: a row for each strategy, a column for each amount."""
+    amounts = sorted({at.amount for points in curve.lines.values() for at in points})
+    rows = []
+    for label, points in curve.lines.items():
+        at = {point.amount: point for point in points}
+        cells = [
+            Cell(numbers.difference(at[amount].gain, at[amount].low, at[amount].high), at[amount].gain)
+            if amount in at
+            else Cell(numbers.MISSING)
+            for amount in amounts
+        ]
+        rows.append([Cell(code(label), label), *cells])
+    noun = "labels" if curve.unit == LABELS else curve.unit_words
+    columns = [
+        Column("strategy", numeric=False),
+        *(Column(f"{numbers.amount(each, curve.unit)} {noun}") for each in amounts),
+    ]
+    notes = [f"{code('0 labels')}: strategies that need none."] if 0 in amounts else []
+    return Table(
+        f"amounts-{number}",
+        f"Gain over {code(analysis.run.baseline)} in {analysis.measure} on {code(curve.dataset)} ({curve.queries})",
+        columns,
+        rows,
+        notes,
+    )
 
 
 def _reports(run: LoadedRun, candidate: Candidate) -> list[dict[str, Any]]:

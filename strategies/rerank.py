@@ -46,6 +46,7 @@ class Rerank(Strategy):
     summary = "a cross-encoder trained on the domain re-ranks the results of x"
     needs = frozenset({"pairs"})
     trains = "head"
+    trains_transformer = True
     probe_queries = 300
     n_components = 1
 

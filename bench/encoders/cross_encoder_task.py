@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import count
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from bench.evaluation.flops import flop_model
 from bench.models.cross_encoder import Pair, Ranker
 from bench.strategy.settings import TrainingSettings
+from bench.training.checkpointing import recomputed_blocks
+from bench.training.step_flops import checkpointed_flops
+from bench.training.task import OnStep
 from bench.training.torch_loop import ModuleTask
 
 
@@ -58,9 +62,17 @@ class CrossEncoderTask(ModuleTask):
         pairs, labels = [self.pairs[row] for row in batch], [self.labels[row] for row in batch]
         return self.ranker.loss(pairs, labels, self.settings.dropout)
 
+    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+        """Take optimiser steps, under gradient checkpointing where the settings ask for it."""
+        is_on = self.settings.gradient_checkpointing
+        with recomputed_blocks([self.ranker.transformer]) if is_on else nullcontext():
+            super().run_steps(steps, on_step, batches, trial)
+
     def step_flops(self) -> Iterator[float]:
         """Yield the operations of each step, padding included."""
         flops = flop_model(self.ranker.model)
         for batch in self.batches():
             longest = max(self.ranker.lengths([self.pairs[row] for row in batch]))
-            yield flops.training(longest * len(batch), longest)
+            tokens = longest * len(batch)
+            again = checkpointed_flops(flops, tokens, longest) if self.settings.gradient_checkpointing else 0.0
+            yield flops.training(tokens, longest) + again

@@ -65,6 +65,7 @@ class EncoderStrategy(Strategy):
     Config: type[StrategyConfig] = EncoderConfig
     needs = frozenset({"pairs"})
     trains: ClassVar[Trains] = "encoder"
+    trains_transformer = True
     component_options = ("start",)
     removable: ClassVar[bool] = False
     """Whether `detach` can give the base model back without loading it again."""

@@ -65,6 +65,12 @@ class Ranker:
         """Number of parameters. All of them are trained."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
+    @property
+    def transformer(self) -> torch.nn.Module:
+        """The transformer without its scoring head."""
+        inner: torch.nn.Module = self.model[0].model.base_model
+        return inner
+
     def logits(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Return the scores (n,) float32 of pairs, before any sigmoid."""
         if not pairs:

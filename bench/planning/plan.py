@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError, unknown
 from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
-from bench.models.checks import gives_token_vectors, has_language_model_head, model_notes
+from bench.models.checks import architecture_of, gives_token_vectors, has_language_model_head, model_notes
 from bench.models.locate import base_model
 from bench.planning.build import (
     SOURCE_SIGN,
@@ -130,6 +130,11 @@ class Planner:
                 for name in dict.fromkeys((*config.model, *(node.model for node in nodes if node.model)))
             ],
         )
+        concerned = any(self.registry.get(node.root).trains_transformer for node in nodes)
+        if self.training.gradient_checkpointing and not concerned:
+            raise ConfigError(
+                f"{TRAINING}.gradient_checkpointing changes nothing: no strategy of this run trains a transformer"
+            )
         notes += self.model_notes
         targets = [self.dataset(name) for name in config.datasets]
         probes = [self.dataset(name) for name in config.probes]
@@ -259,6 +264,16 @@ class Planner:
         """Whether a strategy or one of its components is fitted to data."""
         return any(map(self.needs, node.walk()))
 
+    def check_checkpointing(self, node: Node) -> None:
+        """Refuse gradient checkpointing where a fit with backward passes would ignore it."""
+        representation = representation_of(self.hyperparameters(node), self.registry)
+        if representation is not None and representation.replaces_base:
+            raise ConfigError(
+                f"{node.expression}: {TRAINING}.gradient_checkpointing cannot take effect, because representation "
+                f"{representation.name} passes no text through the base model's blocks"
+            )
+        architecture_of(self.model(node.model))
+
     def check_representation(self, node: Node) -> None:
         """Refuse what the base model does not show, and a composite of vectors around something else."""
         for component in node.components if self.registry.get(node.root).single_vector_components else ():
@@ -296,6 +311,8 @@ class Planner:
                 kind.check_model(config, model)
             for objective in objectives_of(config, self.registry):
                 objective.check_model(model)
+            if self.training.gradient_checkpointing and kind.trains_transformer:
+                self.check_checkpointing(node)
         except NotApplicableError as error:
             raise ConfigError(f"{node.expression} on model {model.name!r}: {error}") from error
 
@@ -380,7 +397,7 @@ class Planner:
         identity = {
             "format": _FORMAT,
             "tree": [self._identity(node) for node in root.walk()],
-            "training": asdict(training),
+            "training": training.identity(),
             "dataset": [dataset.name, dataset.fingerprint],
             "model": [self.model(run_model).name, model],
             "budget": _limits(budget),

@@ -131,5 +131,5 @@ def relevant_training(settings: TrainingSettings, trains: bool) -> dict[str, Any
 
     These are all settings where the strategy trains, and otherwise the two that decide how texts are encoded.
     """
-    values = asdict(settings)
+    values = settings.identity()
     return values if trains else {name: values[name] for name in ("precision", "max_length")}

@@ -74,6 +74,8 @@ class Strategy(ABC):
     needs: ClassVar[frozenset[Needs]] = frozenset()
     """What `fit` uses. An empty set means one fit for all budgets and seeds."""
     trains: ClassVar[Trains] = "none"
+    trains_transformer: ClassVar[bool] = False
+    """Whether `fit` has backward passes through a transformer, so that gradient checkpointing concerns it."""
     reindex: Reindex = "none"
     """What a corpus that was indexed with the base model needs once this strategy is chosen."""
     serves: ClassVar[bool] = True

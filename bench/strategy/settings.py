@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from bench.budget import SELECTION_FLOOR
 from bench.errors import BenchError
 
 _ABOVE_0 = ("batch_size", "temperature", "max_grad_norm", "dev_queries", "dev_docs")
 """Settings that must be positive. For the others, 0 disables the feature."""
+
+_LATER = ("gradient_checkpointing",)
+"""Settings that came after the first runs, whose names must stay."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class TrainingSettings:
     """Size of the fixed development pool: relevant documents, hard negatives (BM25, base model), random ones."""
     selection_floor: int = SELECTION_FLOOR
     """With fewer labels there is no selection, and the last checkpoint is kept."""
+    gradient_checkpointing: bool = False
+    """Compute the activations of each block again for the backward pass, which saves memory and costs time."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that identify a fit: those of later versions are left out where they are off."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in _LATER or value}
 
     def checked(self) -> Self:
         """Return these settings.

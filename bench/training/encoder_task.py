@@ -22,12 +22,14 @@ from transformers.trainer_callback import PrinterCallback
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import token_counts
 from bench.models import precision
+from bench.models.architectures import transformer_of
 from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.encode import Kind, prompt_of
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
+from bench.training.checkpointing import recomputed_blocks
 from bench.training.decay import decaying
 from bench.training.observer import observer
 from bench.training.step_flops import StepFlops
@@ -41,6 +43,11 @@ class TrainableEncoder(Trainable, FlopCounted, Protocol):
     @property
     def dropout(self) -> bool:
         """Whether dropout is on in training."""
+        ...
+
+    @property
+    def towers(self) -> Sequence[SentenceTransformer]:
+        """The copies of the base model, each with its attachment, that the model is made of."""
         ...
 
     def loss(self, settings: TrainingSettings) -> torch.nn.Module:
@@ -108,7 +115,7 @@ class EncoderTask:
     def step_flops(self) -> Iterator[float]:
         """Yield the operations of each step."""
         with self.resources.meter.excluded():
-            flops = StepFlops(self.strategy, self.texts, self.lengths)
+            flops = StepFlops(self.strategy, self.texts, self.lengths, self.settings.gradient_checkpointing)
             loss = self.strategy.loss(self.settings)
         return flops.of(self.batches(), loss, self.mini_batch)
 
@@ -146,6 +153,9 @@ class EncoderTask:
             tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
             cut_to(model, resources.max_length),
             tracking.folders() if tracking else nullcontext(),
+            recomputed_blocks(map(transformer_of, self.strategy.towers))
+            if settings.gradient_checkpointing
+            else nullcontext(),
         ):
             arguments = SentenceTransformerTrainingArguments(
                 output_dir=scratch,

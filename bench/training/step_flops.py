@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def checkpointed_flops(model: FlopModel, tokens: float, length: float) -> float:
+    """Return the operations of the blocks that are computed again under gradient checkpointing.
+
+    These are the blocks that a gradient passes. Nearly all products of a transformer are in its blocks.
+
+    Args:
+        model: what is trained.
+        tokens: tokens of all sequences together.
+        length: tokens of each sequence.
+    """
+    return model.forward(tokens, length, calls=0) * model.reached_share
+
+
 class StepFlops:
     """The operations of a step under a strategy's loss.
 
@@ -25,12 +38,17 @@ class StepFlops:
         strategy: what is trained.
         columns: the texts, queries under `anchor`.
         lengths: tokens of each text.
+        checkpointing: whether the blocks that a gradient passes are computed again for the backward pass.
     """
 
     def __init__(
-        self, strategy: FlopCounted, columns: Mapping[str, Sequence[str]], lengths: Mapping[str, np.ndarray]
+        self,
+        strategy: FlopCounted,
+        columns: Mapping[str, Sequence[str]],
+        lengths: Mapping[str, np.ndarray],
+        checkpointing: bool = False,
     ) -> None:
-        self.columns, self.lengths = columns, lengths
+        self.columns, self.lengths, self.checkpointing = columns, lengths, checkpointing
         self.by_base = strategy.representation.documents_by_base
         self.trained = flop_model(strategy.model)
         self.untrained = self.trained
@@ -74,13 +92,18 @@ class StepFlops:
     def _once(self, lengths: np.ndarray) -> float:
         """Return the operations of a forward and a backward pass of texts padded to the longest."""
         longest = float(lengths.max()) + self.trained.virtual_tokens
-        return self.trained.training(len(lengths) * longest, longest)
+        return self._backward(len(lengths) * longest, longest)
 
     def _twice(self, lengths: np.ndarray, calls: int = 1) -> float:
         """Return the operations of two forward passes, one of them with gradients, and a backward pass."""
         longest = float(lengths.max()) + self.trained.virtual_tokens
         tokens = len(lengths) * longest
-        return self.trained.forward(tokens, longest, calls) + self.trained.training(tokens, longest, calls)
+        return self.trained.forward(tokens, longest, calls) + self._backward(tokens, longest, calls)
+
+    def _backward(self, tokens: float, longest: float, calls: float = 1) -> float:
+        """Return the operations of a forward and a backward pass, with what is computed again in between."""
+        again = checkpointed_flops(self.trained, tokens, longest) if self.checkpointing else 0.0
+        return self.trained.training(tokens, longest, calls) + again
 
     def _forward(self, model: FlopModel, name: str, batch: list[int], known: set[str]) -> float:
         """Return the forward pass of a column's texts that are not in `known`, and add them to it."""

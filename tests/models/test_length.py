@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bench.budget import Budget
+from bench.contract import Blueprint
+from bench.contract.observing import counted_tokens, texts_with_gradients
+from bench.data.dataset import TrainingData
 from bench.models.base import BaseModel
+from bench.models.info import model_info
 from bench.models.length import UNLIMITED, beginnings, token_lengths
+from bench.models.locate import base_model
 from bench.strategy.resources import Resources
 
 WORDS = (
@@ -80,6 +90,34 @@ def test_an_encoder_is_given_the_beginning_alone(
     monkeypatch.setattr(encoder.model, "preprocess", spy)
     np.testing.assert_allclose(encoder.uncached(texts, "document"), expected, atol=1e-5)
     assert sum(given) < 0.7 * sum(map(len, texts))
+
+
+def test_a_model_of_8192_tokens_reads_and_learns_beyond_its_neighbours_limits(
+    tiny_base: Callable[[str], BaseModel], tiny_resources: Callable[..., Resources], tiny_training: TrainingData,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = Path(shutil.copytree(tiny_base("modernbert").path, tmp_path / "long"))
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ):
+        settings = json.loads((folder / name).read_text()) | {key: 8192}
+        (folder / name).write_text(json.dumps(settings))
+    long = base_model(str(folder))
+    assert model_info(long).max_length == 8192
+    assert tiny_resources(tiny_base("bert"), max_length=8192).encoder.max_length == 64, "its own limit"
+    for limit, tokens in ((600, 600), (9000, 8192)):
+        encoder = tiny_resources(long, max_length=limit).encoder
+        with counted_tokens() as read:
+            encoder.uncached([prose(9000)], "document")
+        assert set(read) == {tokens}
+
+    data = replace(tiny_training, pairs=[replace(pair, document=prose(2000)) for pair in tiny_training.pairs])
+    strategy = Blueprint.of("lora").build(tiny_resources(long, max_length=600), ())
+    with texts_with_gradients() as learned:
+        strategy.fit(data, Budget(steps=1), 0)
+    assert max(map(len, learned)) == 600
 
 
 def test_without_a_limit_or_a_tokenizer_texts_stay_whole(tiny_bert: BaseModel) -> None:

@@ -85,7 +85,7 @@ def write_pairs(
             name = f"{len(hidden.pairs):05}"
             hidden.pairs[name] = pair
             rows.append([name, *texts])
-    hidden.sheet = hashlib.sha256(f"{record.name} {rows!r} {hidden.pairs!r}".encode()).hexdigest()[:12]
+    hidden.sheet = "s" + hashlib.sha256(f"{record.name} {rows!r} {hidden.pairs!r}".encode()).hexdigest()[:12]
     order = rng.permutation(len(rows))
     numbers = {rows[place][0]: f"{number + 1}" for number, place in enumerate(order)}
     hidden.pairs = {numbers[name]: pair for name, pair in hidden.pairs.items()}

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.data.text import words
 from bench.errors import ModelError
+from bench.models.length import token_limit
 
 Pair = tuple[str, tuple[str, ...]]
 """An answer, and the gold answers of its question: one or more."""
@@ -94,8 +95,7 @@ def bert_scores(pairs: Sequence[Pair], folder: Path, layer: int | None = None, d
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ModelError(f"{folder}: not an encoder that BERTScore can use: {error}") from error
     tokenizer = scorer._tokenizer
-    limit = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    tokenizer.model_max_length = min(tokenizer.model_max_length, limit)  # a missing limit overflows the tokeniser
+    tokenizer.model_max_length = token_limit(tokenizer, config)  # a missing one would overflow the tokeniser
     _, _, found = scorer.score([pairs[at][0] for at in asked], [list(pairs[at][1]) for at in asked])
     scores[asked] = found.numpy()
     return scores

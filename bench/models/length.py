@@ -16,6 +16,7 @@ _USUAL = 512
 """The limit of a transformer that states none."""
 _CHARACTERS_PER_TOKEN = 32
 """Characters for each token of the limit up to which a text is tokenised whole. Prose has about 4 to a token."""
+_UNUSED_POSITIONS = 2
 _MARGIN = 64
 """Tokens beyond twice the limit that a cut text keeps."""
 _WHOLE = 200_000
@@ -26,6 +27,19 @@ def length_limit(model: SentenceTransformer) -> int | None:
     """Return the number of tokens that a model cuts a text to; None where it reads texts of any length."""
     limit = model.max_seq_length
     return None if limit is not None and math.isinf(limit) else int(limit or _USUAL)
+
+
+def token_limit(tokenizer: Any, config: Any) -> int:
+    """Return the number of tokens that an encoder of transformers takes at once.
+
+    A tokeniser that states no limit gives a huge number. Then the position embeddings decide, without the two that
+    RoBERTa's family leaves unused.
+    """
+    stated = int(tokenizer.model_max_length)
+    positions = getattr(config, "max_position_embeddings", None)
+    if stated < UNLIMITED:
+        return min(stated, positions) if positions else stated
+    return positions - _UNUSED_POSITIONS if positions else UNLIMITED
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import ModelError
 from bench.models.base import BaseModel
+from bench.models.length import token_limit
 from bench.readers.base import Written
 from bench.readers.judges import Claim, JudgePrompt
 
@@ -110,8 +111,7 @@ class EntailmentJudge:
                 model = AutoModelForSequenceClassification.from_pretrained(self.folder, use_safetensors=True)
             except (OSError, ValueError, KeyError) as error:
                 raise ModelError(f"{self.folder}: not a sequence classifier: {error}") from error
-            limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or _LONGEST)
-            self._loaded = model.to(self.device).eval(), tokenizer, min(limit, _LONGEST)
+            self._loaded = model.to(self.device).eval(), tokenizer, min(token_limit(tokenizer, model.config), _LONGEST)
         return self._loaded
 
 

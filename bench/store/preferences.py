@@ -18,7 +18,8 @@ from bench.store.store import Store
 
 SHEETS = "sheets"
 VERSION = 1
-_NAME = re.compile(r"[0-9a-f]{12}")
+_NAME = re.compile(r"s[0-9a-f]{12}")
+"""A sheet's name begins with a letter, or a spreadsheet may take it for a number."""
 
 
 class SheetPair(StoredModel):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, ModelError
+from bench.models.length import UNLIMITED, token_limit
 from bench.readers.base import Messages, Written
 from bench.readers.entailment import EntailmentJudge
 from bench.readers.judges import Claim, JudgePrompt, ReaderJudge, read_judge_prompt
@@ -130,3 +131,17 @@ def test_a_judge_prompt_that_makes_no_sense_is_refused(text: str, message: str, 
     with pytest.raises(BenchError) as error:
         read_judge_prompt(tmp_path / "judge.toml")
     assert "judge.toml" in str(error.value) and message in str(error.value)
+
+
+def test_the_limit_of_an_encoder_is_stated_or_that_of_its_positions() -> None:
+    class Stated:
+        model_max_length = 128
+
+    class Silent:
+        model_max_length = 10**30
+
+    class Config:
+        max_position_embeddings = 514
+
+    assert (token_limit(Stated(), Config()), token_limit(Silent(), Config())) == (128, 512)
+    assert (token_limit(Stated(), None), token_limit(Silent(), None)) == (128, UNLIMITED)

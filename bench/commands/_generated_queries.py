@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.commands._options import COUNT, FILE, option
+from bench.commands._options import COUNT, FILE, flag, option
 
 if TYPE_CHECKING:
     from bench.data.dataset import Corpus
@@ -29,6 +29,10 @@ def generation_options(function: Any) -> Any:
             "--generate-queries", type=COUNT, metavar="N", section=_SECTION,
             help="let a language model write N training queries for each document, and keep labelled ones for the test "
             "split",
+        ),
+        flag(
+            "--keep-labels", section=_SECTION,
+            help="split labelled questions as usual, and put the generated queries beside them, for gpl",
         ),
         option(
             "--reader", default="smollm2", metavar="NAME", section=_SECTION,

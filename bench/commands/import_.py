@@ -74,7 +74,9 @@ def main(
     from bench.errors import DataError
 
     columns = {name: others.pop(name) for name in _COLUMNS}
-    generates = others["generate_queries"] is not None
+    generates, keeps = others["generate_queries"] is not None, others["keep_labels"]
+    if keeps and not generates:
+        raise DataError("--keep-labels goes with --generate-queries")
     if generates and pseudo_queries:
         raise DataError("--pseudo-queries makes queries without a model, and --generate-queries with one: take one")
     parts = _shares(shares)
@@ -96,10 +98,10 @@ def main(
         title=f"imported from {source.name}",
         licence=licence,
         source=source.name,
-        pseudo=made is not None,
+        pseudo=made is not None and not keeps,
         generated_by=generated.reader if generated is not None else "",
     )
-    dataset = assemble(info, builder, seed, parts, made)
+    dataset = assemble(info, builder, seed, parts, made, keep_labels=keeps)
     write_dataset(dataset, out)
     if generated is not None:
         put_record(generated, out)

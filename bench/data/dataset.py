@@ -213,6 +213,8 @@ class TrainingData:
     seed: int = 0
     pseudo: bool = False
     """Whether the training queries are pseudo-queries, which are not labels."""
+    generated: Sequence[Pair] = ()
+    """Pairs with queries that a language model wrote. They are no labels, and no budget of labels counts them."""
     repeats_removed: int = 0
     """Number of training and development queries left out because they repeat a test query."""
     notes: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from bench.data.download import fetch
 from bench.data.files import cache_folder, expanded, is_folder
 from bench.data.folders import DESCRIPTION, is_dataset
 from bench.data.hub import fetch_hub
-from bench.data.pseudo import is_pseudo
+from bench.data.pseudo import GENERATED, is_pseudo
 from bench.data.similarity import is_similarity, read_similarity
 from bench.data.text import normalise
 from bench.data.union import SIGN, union
@@ -225,6 +225,10 @@ def _with_pseudo_warnings(dataset: Dataset) -> Dataset:
     if dataset.info.pseudo:
         how = f"written by {by}" if (by := dataset.info.generated_by) else "made from the documents"
         warnings.append(f"the training queries are pseudo-queries, {how}; they are not labels")
+    elif written := len(dataset.splits.get(GENERATED, ())):
+        warnings.append(
+            f"{written} queries that a language model wrote stand beside the labels; only gpl trains on them"
+        )
     made = sum(is_pseudo(dataset.groups, query) for query in dataset.splits.get("test", ()))
     if made:
         warnings.append(f"{made} test queries are pseudo-queries: scores do not show how real questions fare")

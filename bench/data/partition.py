@@ -9,7 +9,7 @@ from typing import TypeVar
 from bench.data.dataset import Dataset, DatasetInfo, Qrels
 from bench.data.duplicates import Groups, near_pairs
 from bench.data.importing import Builder
-from bench.data.pseudo import PseudoQuery
+from bench.data.pseudo import GENERATED, PseudoQuery
 from bench.data.text import normalise
 from bench.errors import DataError
 
@@ -26,11 +26,13 @@ def assemble(
     seed: int,
     shares: Mapping[str, float] | None = None,
     pseudo: Sequence[PseudoQuery] | None = None,
+    keep_labels: bool = False,
 ) -> Dataset:
     """Return the dataset of the rows that a builder has read.
 
     With `pseudo`, these pseudo-queries are for training and development, and all labelled questions go to the test
     split. Without labelled questions the test queries are pseudo-queries too, of other documents. Their group tells.
+    With `keep_labels` the labelled questions are split as without pseudo-queries, and these are a split of their own.
 
     Raises:
         DataError: the table names a split other than train, dev and test, there are too few questions to split, or no
@@ -43,11 +45,15 @@ def assemble(
             f"{len(unanswered)} questions have no relevant passage, only irrelevant ones: they are left out of dev and "
             "test"
         )
-    if pseudo is not None:
+    if pseudo is not None and not keep_labels:
         queries, groups, splits = _with_pseudo(pseudo, builder, seed, notes)
     else:
         queries, groups = builder.queries, builder.groups
         splits = _named_splits(builder) if builder.splits else split_by_question(builder, seed, shares or SHARES, notes)
+    if pseudo is not None and keep_labels:
+        queries = queries | {query.id: query.text for query in pseudo}
+        groups = groups | {query.id: query.group for query in pseudo}
+        splits = splits | {GENERATED: {query.id: {query.doc: 1} for query in pseudo}}
     answers = {query: texts for query, texts in builder.answers.items() if query in queries}
     return Dataset(info, corpus, queries, splits, tuple(notes), groups, answers)
 

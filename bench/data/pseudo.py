@@ -17,6 +17,8 @@ from bench.data.text import normalise, sentences, words
 
 PREFIX = "pseudo:"
 """Prefix of the groups of pseudo-queries: `pseudo:title`, `pseudo:sentence`, `pseudo:span`."""
+GENERATED = "generated"
+"""The kind of the queries that a language model wrote, and the split that holds them where labels train too."""
 _TITLE_WORDS = range(2, 21)
 _SENTENCE_WORDS = range(5, 41)
 _SPAN_WORDS = (6, 16)
@@ -51,6 +53,11 @@ def pseudo_queries(corpus: Corpus, seed: int = 0) -> list[PseudoQuery]:
 def is_pseudo(groups: Mapping[str, str], query: str) -> bool:
     """Whether a query is a pseudo-query, according to its group."""
     return groups.get(query, "").startswith(PREFIX)
+
+
+def is_generated(groups: Mapping[str, str], query: str) -> bool:
+    """Whether a language model wrote a query, according to its group."""
+    return groups.get(query) == f"{PREFIX}{GENERATED}"
 
 
 def _of_document(corpus: Corpus, position: int, seed: int) -> Iterator[PseudoQuery]:

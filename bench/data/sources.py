@@ -44,6 +44,7 @@ def source_data(
     tested = _texts(target, target.splits.get(test_split, {}))
     other = _texts(target, [query for name, qrels in target.splits.items() if name != test_split for query in qrels])
     pairs: list[Pair] = []
+    generated: list[Pair] = []
     queries: dict[str, str] = {}
     qrels: dict[str, Mapping[str, int]] = {}
     notes: list[str] = []
@@ -57,6 +58,8 @@ def source_data(
         if len(kept) > MOST_PAIRS:
             notes.append(f"{MOST_PAIRS:,} of {len(kept):,} labelled pairs of source {source.name!r} were drawn")
         pairs += [_renamed(pair, source.name) for pair in sample_pairs(kept, MOST_PAIRS, seed, source.groups)]
+        written = [pair for pair in data.generated if normalise(pair.query) not in tested | other]
+        generated += [_renamed(pair, source.name) for pair in written[:MOST_PAIRS]]
         for query, text in data.dev_queries.items():
             if normalise(text) not in tested | other:
                 queries[f"{source.name}:{query}"] = text
@@ -80,6 +83,7 @@ def source_data(
         seed=seed,
         repeats_removed=leaks + own_repeats,
         notes=tuple(notes),
+        generated=generated,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bench.budget import SELECTION_FLOOR
 from bench.data.dataset import Dataset, Pair, Qrels, TrainingData, positive_pairs
 from bench.data.duplicates import Groups
 from bench.data.overlap import repeated_queries
+from bench.data.pseudo import is_generated
 from bench.data.text import normalise
 
 DEV_SHARE = 0.2
@@ -89,7 +90,33 @@ def training_data(
         pseudo=dataset.info.pseudo,
         repeats_removed=repeats + dev_repeats,
         notes=tuple(notes),
+        generated=generated_pairs(dataset, test_split),
     )
+
+
+def generated_pairs(dataset: Dataset, test_split: str) -> list[Pair]:
+    """Return the pairs of the queries that a language model wrote, without those that repeat a test query."""
+    test = dataset.splits.get(test_split, {})
+    written: dict[str, Mapping[str, int]] = {
+        query: docs
+        for name, qrels in dataset.splits.items()
+        if name != test_split
+        for query, docs in qrels.items()
+        if is_generated(dataset.groups, query)
+    }
+    kept, _ = _without_repeats(written, test, dataset.queries, True)
+    return list(positive_pairs(kept, dataset.queries, dataset.corpus))
+
+
+def seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
+    """Return the data that a strategy's `fit` may see, by what it declares to use.
+
+    Generated queries take the place of labels where it uses those. Without either it is shown the corpus alone.
+    """
+    if "pairs" in needs:
+        return data
+    pairs = data.generated if "generated" in needs else ()
+    return TrainingData(data.dataset, pairs, {}, {}, data.corpus, data.seed, pseudo=bool(pairs))
 
 
 def sample_pairs(pairs: Sequence[Pair], count: int, seed: int, groups: Mapping[str, str] | None = None) -> list[Pair]:

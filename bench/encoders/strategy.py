@@ -228,6 +228,8 @@ class EncoderStrategy(Strategy):
             raise NotApplicableError(
                 f"{self.name} trains on labelled pairs, and dataset {data.dataset!r} has none left"
             )
+        if "generated" in self.objective.needs and not data.pairs:
+            raise NotApplicableError(f"{self.name} trains on generated queries, and dataset {data.dataset!r} has none")
         self._model = self._encoder = self._digest = None  # a model built before this drew its numbers from no seed
         self.representation.prepare(self.resources, data.corpus, seed)
         with self.resources.meter.excluded():

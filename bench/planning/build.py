@@ -179,6 +179,11 @@ def needs_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     return _innermost(parse(getattr(config, OBJECTIVE)), registry).needs
 
 
+def shown_to(needs: frozenset[Needs], on_generated: bool) -> frozenset[Needs]:
+    """Return what a fit uses where generated queries take the place of labels: for the teacher of `gpl`."""
+    return needs - {"pairs"} | {"generated"} if on_generated and "pairs" in needs else needs
+
+
 def code_of(kind_name: str, config: StrategyConfig, registry: Registry) -> str:
     """Return digests of the user's files that a strategy comes from; empty where all of it is shipped."""
     codes = [registry.entry(kind_name).code or _user_code(registry.get(kind_name))]

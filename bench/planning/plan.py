@@ -37,6 +37,7 @@ from bench.planning.build import (
     needs_of,
     objectives_of,
     representation_of,
+    shown_to,
     sources_in,
 )
 from bench.planning.counterpart import around_frozen
@@ -189,7 +190,13 @@ class Planner:
         return None if around is None else self.canonical(str(around))
 
     def resolve(
-        self, expression: Expression, model: str, budget: Budget, path: str = "", sources: tuple[str, ...] = ()
+        self,
+        expression: Expression,
+        model: str,
+        budget: Budget,
+        path: str = "",
+        sources: tuple[str, ...] = (),
+        on_generated: bool = False,
     ) -> Node:
         """Return an expression with its components, base models and hyperparameters resolved.
 
@@ -199,6 +206,7 @@ class Planner:
             budget: what its fit may use: a budget that sets a size leaves that option open.
             path: its place in the whole expression.
             sources: the datasets that it is fitted on instead of the target.
+            on_generated: whether generated queries take the place of labels in its fit.
 
         Raises:
             BenchError: a strategy or an option is unknown, or the number of components is wrong.
@@ -209,16 +217,20 @@ class Planner:
         config = self.options(expression, strategy, budget)
         names = [argument.name for argument in arguments]
         components = []
+        writes = "generated" in needs_of(strategy, config_of(expression.name, config, self.registry), self.registry)
+        before_teachers = strategy.n_components + bool(config.get(START) or config.get(SOURCES))
         for number, argument in enumerate(arguments, start=1):
             twin = f"-{number}" if names.count(argument.name) > 1 else ""
             place = f"{path}.{argument.name}{twin}".lstrip(".")
             is_start = bool(config.get(SOURCES)) and number == strategy.n_components + 1
             on = tuple(sources_in(config[SOURCES])) if is_start else sources
-            components.append(self.resolve(argument, model, budget, place, on))
+            taught = on_generated or (writes and number > before_teachers)
+            components.append(self.resolve(argument, model, budget, place, on, taught))
         set_by_user = {*self.overrides(expression.name), *dict(expression.options)}
         tuned = tunable(strategy, config_of(expression.name, config, self.registry), set_by_user, budget)
         tuned = () if sources else tuned  # the development queries of a study are the target's
-        return Node(str(expression), expression.name, model, config, tuned, path, tuple(components), sources)
+        node = Node(str(expression), expression.name, model, config, tuned, path, tuple(components), sources)
+        return replace(node, on_generated=on_generated)
 
     def check_overrides(self, strategies: set[str]) -> None:
         """Refuse settings (`--set`) of strategies that are not in this run."""
@@ -254,7 +266,8 @@ class Planner:
 
     def needs(self, node: Node) -> frozenset[Needs]:
         """Return what the fit of a strategy uses."""
-        return needs_of(self.registry.get(node.root), self.hyperparameters(node), self.registry)
+        needs = needs_of(self.registry.get(node.root), self.hyperparameters(node), self.registry)
+        return shown_to(needs, node.on_generated)
 
     def hyperparameters(self, node: Node) -> StrategyConfig:
         """Return the configuration of a strategy."""
@@ -462,7 +475,13 @@ class Planner:
         strategy = self.registry.get(node.root)
         self.check_representation(node)
         self.check_method(node)
-        if node.sources:  # they have labels of their own, which no budget of labels of the target counts
+        needs = self.needs(node)
+        if "generated" in needs and not (dataset.generated or node.sources):
+            raise ConfigError(
+                f"{node.expression} trains on queries that a language model wrote, and {dataset.name} has none: make "
+                "some with `bench import ... --generate-queries N`"
+            )
+        if node.sources or node.on_generated:  # their pairs are not the target's labels, which a budget counts
             budget = replace(budget, examples=None)
         if tuning is None and self.config.tune_trials and not node.sources:
             tuning = TuningRequest(self.study(node, dataset, run_model, budget))
@@ -509,6 +528,8 @@ class Planner:
                 "dataset": combined_fingerprint([source.fingerprint for source in sources]),
                 "target": dataset.fingerprint,
             }
+        if node.on_generated and "generated" in needs:
+            identity["needs"] = sorted(needs)
         if tuning is not None:
             identity["tuning"] = [tuning.study.name, tuning.path, tuning.study.trials]
         readable = [node.expression, trained_on, *([budget.describe(), f"s{seed}"] if trains else [])]
@@ -525,7 +546,7 @@ class Planner:
             training=training,
             config=node.config,
             components=tuple(component.name for component in components),
-            needs=tuple(sorted(self.needs(node))),
+            needs=tuple(sorted(needs)),
             version=strategy.version,
             test_split=self.config.split,
             fingerprints=fingerprints,

@@ -38,6 +38,8 @@ class Node:
     components: tuple[Node, ...] = ()
     sources: tuple[str, ...] = ()
     """Datasets on which it is fitted instead of the target: a start under `sources=`, with its own components."""
+    on_generated: bool = False
+    """Whether generated queries take the place of labels in its fit: a teacher of `gpl`, with its own components."""
     fitted: str = ""
     """The fit that a trial takes as it is; empty where each trial fits it. Set for starts on sources."""
 

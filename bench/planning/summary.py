@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.data.dataset import Dataset, SimilarityDataset
-from bench.data.splits import DEV_NAMES
+from bench.data.splits import DEV_NAMES, generated_pairs
 from bench.errors import DataError
 
 
@@ -24,6 +24,8 @@ class DatasetSummary:
     doc_chars: float = 0.0
     """Mean characters of a document."""
     warnings: tuple[str, ...] = ()
+    generated: int = 0
+    """Pairs with queries that a language model wrote, outside the split to measure on."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +83,5 @@ def summarize_dataset(
         n_queries=len(dataset.qrels(split)),
         doc_chars=sum(map(len, dataset.corpus.texts)) / max(len(dataset.corpus), 1),
         warnings=tuple(dataset.warnings),
+        generated=len(generated_pairs(dataset, split)),
     )

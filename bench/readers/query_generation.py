@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bench.data.dataset import Corpus
-from bench.data.pseudo import PseudoQuery
+from bench.data.pseudo import GENERATED, PseudoQuery
 from bench.data.text import normalise, words
 from bench.errors import DataError
 from bench.progress import Progress, silent
@@ -23,7 +23,7 @@ from bench.readers.query_prompts import QueryPrompt
 from bench.retrieval.ranking import Ranking
 from bench.store.answers import ReadingCache
 
-KIND = "generated"
+KIND = GENERATED
 _FEWEST_WORDS = 2
 _MOST_WORDS = 40
 _MILLION = 1_000_000

@@ -126,7 +126,9 @@ def _fit(
     if price:
         spent["usd"] = meter.seconds / 3600 * price
     record.budget |= {"spent": spent, "stopped_by": fitted.stopped_by, "total_seconds": total}
+    on_generated = "generated" in spec.needs
     record.report = _plain_report(fitted, data, environment)
+    record.report["data"]["generated"] = len(data.pairs) * on_generated
     record.cost = {
         "fit_seconds": meter.seconds,
         "total_fit_seconds": total,
@@ -149,7 +151,8 @@ def _fit(
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data, seen)
     if misuse and record.status != "diverged":
         record.status, record.reason = "failed", misuse
-    store.put_fit(record, fitted.curve, data.train_relevant)
+    # a document whose query a model wrote is no label: like a cropped document, it makes no test query a seen one
+    store.put_fit(record, fitted.curve, () if on_generated else data.train_relevant)
     return record
 
 

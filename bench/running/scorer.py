@@ -121,7 +121,7 @@ class Scorer:
             BenchError: no dataset has the content that the request asks for.
             NotApplicableError: the dataset holds no corpus, and one is needed.
         """
-        from bench.data.splits import training_data
+        from bench.data.splits import seen_by, training_data
 
         request = self._request_of(TrainingRequest)
         dataset = next((each for each in map(self._load, request.datasets) if _is_right(each, request)), None)
@@ -133,23 +133,23 @@ class Scorer:
             return TrainingData(dataset.name, (), {}, {}, Corpus([], []))
         if request.sources:
             return self._source_data(request, dataset)
-        if "pairs" not in request.needs:
+        if not {"pairs", "generated"} & set(request.needs):
             return TrainingData(dataset.name, (), {}, {}, replace(dataset.corpus), request.seed)
         floor = request.selection_floor
         data = training_data(dataset, request.seed, request.examples, request.test_split, selection_floor=floor)
+        data = seen_by(request.needs, data)
         return replace(data, corpus=replace(data.corpus))  # without `positions`, which is large and quickly made again
 
     def _source_data(self, request: TrainingRequest, target: Dataset) -> TrainingData:
         """Return the labels of the sources of a fit, without queries of its target."""
         from bench.data.sources import combined_fingerprint, source_data
+        from bench.data.splits import seen_by
 
         sources = [each for each in map(self._load, request.sources) if isinstance(each, Dataset)]
         if request.sources_fingerprint != combined_fingerprint([source.fingerprint for source in sources]):
             raise BenchError(f"sources {', '.join(request.sources)} changed after the run was planned: run again")
         data = source_data(sources, target, request.seed, request.test_split, request.selection_floor)
-        if "pairs" in request.needs:
-            return data
-        return TrainingData(data.dataset, (), {}, {}, data.corpus, request.seed)
+        return seen_by(request.needs, data)
 
     def unjudged(self) -> Unjudged:
         """Return the dataset of the cell without its judgements.

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-Needs = Literal["pairs", "corpus"]
+Needs = Literal["pairs", "generated", "corpus"]
 Trains = Literal["encoder", "head", "none"]
 Reindex = Literal["none", "transform", "encode"]
 
@@ -72,7 +72,10 @@ class Strategy(ABC):
     Config: type[StrategyConfig] = StrategyConfig
     """Its hyperparameters: a frozen dataclass, nested under this name."""
     needs: ClassVar[frozenset[Needs]] = frozenset()
-    """What `fit` uses. An empty set means one fit for all budgets and seeds."""
+    """What `fit` uses: labelled pairs, pairs with queries that a language model wrote, or the corpus alone.
+
+    An empty set means one fit for all budgets and seeds.
+    """
     trains: ClassVar[Trains] = "none"
     trains_transformer: ClassVar[bool] = False
     """Whether `fit` has backward passes through a transformer, so that gradient checkpointing concerns it."""

@@ -13,7 +13,7 @@ from bench.models.base import BaseModel
 EXPRESSIONS = (
     "full(objective=contrastive(symmetric=true, hardness=5))", "full(objective=cosine)",
     "lora(objective=mined(triplet, source=model, count=1))",
-    "lora(objective=gist)", "full(objective=margin-mse(teacher=bitfit))",
+    "lora(objective=gist)", "full(objective=gpl(teacher=bitfit))",
     "lora(objective=matryoshka(contrastive, smallest=8))", "contriever", "lora(objective=simcse)", "tsdae",
 )  # fmt: skip
 OF_THE_ARCHITECTURE = ("trains", "frozen", "inputs", "batch", "reload", "budget", "inference")

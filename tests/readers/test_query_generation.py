@@ -190,6 +190,19 @@ def test_documents_become_a_dataset_whose_queries_are_marked_everywhere(
     )
 
 
+def test_labelled_questions_may_train_beside_the_generated_ones(endpoint: str, documents: Path, tmp_path: Path) -> None:
+    rows = "".join(f"who repairs the {subject} at home,{subject}.md\n" for subject in SUBJECTS)
+    (tmp_path / "pairs.csv").write_text("question,file\n" + rows)
+    out = tmp_path / "made"
+    arguments = ["import", str(documents), "--out", str(out), "--pairs", str(tmp_path / "pairs.csv"), "--keep-labels"]
+    assert main([*arguments, "--generate-queries", "1", "--reader", endpoint, "--round-trip", "0"]) == 0
+    dataset = load_dataset(str(out))
+    assert not dataset.info.pseudo and set(dataset.splits) == {"train", "dev", "test", "generated"}
+    assert {is_pseudo(dataset.groups, query) for query in dataset.splits["train"]} == {False}
+    assert all(is_pseudo(dataset.groups, query) for query in dataset.splits["generated"])
+    assert any("stand beside the labels" in warning for warning in dataset.warnings)
+
+
 def test_labelled_questions_are_kept_for_the_test(endpoint: str, documents: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("question,file\nwho repairs kettles,kettle.md\nwho tunes violins,violin.md\n")
     out = tmp_path / "made"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Meter
 from bench.data.dataset import TrainingData
-from bench.data.splits import split_off
+from bench.data.splits import seen_by, split_off
 from bench.models.base import BaseModel
-from bench.planning.build import build, config_of, needs_of
+from bench.planning.build import build, config_of, needs_of, shown_to
 from bench.planning.study_spec import SEED, Node, StudySpec
 from bench.store.studies import Trial
 from bench.strategy.hyperparameters import StrategyConfig
@@ -160,10 +160,10 @@ class Objective:
 
         config = config_of(node.root, {**node.config, **node.chosen(params)}, registry)
         strategy = made(fit_to_parameter_budget(made, config, self.spec.budget, node.config))
-        needs = needs_of(kind, config, registry)
+        needs = shown_to(needs_of(kind, config, registry), node.on_generated)
         meter.start()
         try:
-            report = strategy.fit(_seen_by(needs, data), self.spec.budget, SEED)
+            report = strategy.fit(seen_by(needs, data), self.spec.budget, SEED)
         finally:
             meter.stop()
         if report.diverged:
@@ -207,13 +207,6 @@ def folds_of(data: TrainingData, count: int = FOLDS) -> tuple[TrainingData, ...]
             )
         )
     return tuple(folds)
-
-
-def _seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
-    """Return the data that a strategy's `fit` may see: only the corpus where it declares no need of labels."""
-    if "pairs" in needs:
-        return data
-    return TrainingData(data.dataset, (), {}, {}, data.corpus, data.seed)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def _strategy(registry: Registry, name: str) -> Item:
     strategy, preset = registry.get(name), registry.preset(name)
     components = ["x", "y", "z"][: strategy.n_components] if preset is None else []
     components += ["..."] * (strategy.more_components and preset is None)
+    components += [f"{option}=..." for option in registry.required(name)]
     shown = f"{name}({', '.join(components)})" if components else _SHOWN.get(name, name)
     options = _options_of(strategy.Config) if preset is None else f"short for {preset}"
     record = {

@@ -59,7 +59,7 @@ def source_data(
             notes.append(f"{MOST_PAIRS:,} of {len(kept):,} labelled pairs of source {source.name!r} were drawn")
         pairs += [_renamed(pair, source.name) for pair in sample_pairs(kept, MOST_PAIRS, seed, source.groups)]
         written = [pair for pair in data.generated if normalise(pair.query) not in tested | other]
-        generated += [_renamed(pair, source.name) for pair in written[:MOST_PAIRS]]
+        generated += [_renamed(pair, source.name) for pair in sample_pairs(written, MOST_PAIRS, seed, source.groups)]
         for query, text in data.dev_queries.items():
             if normalise(text) not in tested | other:
                 queries[f"{source.name}:{query}"] = text
@@ -81,6 +81,7 @@ def source_data(
         dev_qrels=qrels,
         corpus=merged_corpus(sources),
         seed=seed,
+        pseudo=all(source.info.pseudo for source in sources),
         repeats_removed=leaks + own_repeats,
         notes=tuple(notes),
         generated=generated,
@@ -88,7 +89,9 @@ def source_data(
 
 
 def combined_fingerprint(fingerprints: Sequence[str]) -> str:
-    """Return the fingerprint of several datasets together."""
+    """Return the fingerprint of several datasets together; of one dataset its own, as it keeps its name too."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
     return hashlib.sha256("|".join(fingerprints).encode()).hexdigest()
 
 

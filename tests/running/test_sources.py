@@ -12,6 +12,7 @@ import pytest
 
 from bench.config.schema import ConfigError, RunConfig
 from bench.data.dataset import Dataset, DatasetInfo, positive_pairs
+from bench.data.locate import load_dataset
 from bench.data.sample import sample_dataset
 from bench.data.sources import source_data
 from bench.errors import DataError
@@ -110,6 +111,7 @@ def test_the_start_trains_and_the_target_goes_on_from_it(
     start, last = fits["ia3"], fits["t-few"]
     assert (start.status, last.status) == ("ok", "ok") and start.dataset == "source"
     assert "1 queries of the sources repeat a test query" in json.dumps(start.report["notes"])
+    assert start.fingerprints["dataset"] == load_dataset(str(source_folder)).fingerprint, "one name, one content"
     assert start.report["examples"] > last.report["examples"] == 8
     assert last.cost["total_fit_seconds"] == pytest.approx(last.cost["fit_seconds"] + start.cost["fit_seconds"])
     with JobEnvironment(done.store) as environment:

@@ -157,7 +157,7 @@ def _show(record: AnswerRecord, names: dict[str, str]) -> None:
     from rich.table import Table
 
     from bench.commands._console import console, print_table
-    from bench.report.readings import MEASURES
+    from bench.report.readings import HEADLINES, MEASURES
 
     paid = record.paid
     console().print(
@@ -167,12 +167,15 @@ def _show(record: AnswerRecord, names: dict[str, str]) -> None:
         + (f" They cost {paid['usd']:,.4g} USD." if "usd" in paid else ""),
         markup=False,
     )
-    measures = [name for name in MEASURES if any(name in each.metrics for each in record.contexts.values())]
-    table = Table("passages of", *measures, box=None)
-    for context, summary in record.contexts.items():
-        values = [f"{summary.metrics[name]:.3f}" if name in summary.metrics else "-" for name in measures]
-        table.add_row(names.get(context, context), *values)
-    print_table(table)
+    for group in (HEADLINES, [name for name in MEASURES if name not in HEADLINES]):
+        measures = [name for name in group if any(name in each.metrics for each in record.contexts.values())]
+        if not measures:
+            continue
+        table = Table("passages of", *measures, box=None)
+        for context, summary in record.contexts.items():
+            values = [f"{summary.metrics[name]:.3f}" if name in summary.metrics else "-" for name in measures]
+            table.add_row(names.get(context, context), *values)
+        print_table(table)
     for note in record.notes:
         console().print(note, markup=False)
 

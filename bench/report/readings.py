@@ -23,9 +23,11 @@ from bench.store.answers import GOLD, NONE, AnswerRecord, answer_records, per_qu
 if TYPE_CHECKING:
     import pandas as pd
 
+HEADLINES = ("f1", "match", "em", "support", "log_likelihood")
+"""The measures of the first table of a reader."""
 MEASURES = (
-    "f1", "match", "em", "support", "log_likelihood", "bleu", "rouge_l", "meteor", "bert_score", "faithfulness",
-    "hallucination", "abstention", "false_abstention",
+    *HEADLINES, "bleu", "rouge_l", "meteor", "bert_score", "faithfulness", "hallucination", "abstention",
+    "false_abstention",
 )  # fmt: skip
 """The measures of answers, in the order of tables."""
 TESTED = ("f1", "match", "log_likelihood")

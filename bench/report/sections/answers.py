@@ -10,13 +10,11 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
-from bench.report.readings import LOWER_IS_BETTER, NAMES, UNITS, Readings
+from bench.report.readings import HEADLINES, LOWER_IS_BETTER, NAMES, UNITS, Readings
 from bench.report.readings import TESTED as TESTED_ANSWERS
 from bench.report.text import clean, code
 from bench.store.answers import GOLD, NONE, ContextSummary
 
-HEADLINES = ("f1", "match", "em", "support", "log_likelihood")
-"""The measures of the first table of a reader."""
 TESTED = (1, 5)
 """The cut-offs at which strategies are tested: what a small and what a larger reader is shown."""
 

@@ -1,15 +1,15 @@
-"""Write the results of the search for defaults into a page: `python tools/defaults_table.py RECORD PAGE`.
+"""Write the results of a search for defaults into a page: `python tools/defaults_table.py RECORD PAGE [NAME]`.
 
-RECORD is the run folder of the search, `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between the
-lines `<!-- search: begin -->` and `<!-- search: end -->` of the page. The script prints the strategies whose winner
-lies at the edge of a range.
+RECORD is the run folder of the search, such as `docs/defaults`, and PAGE is `docs/defaults.md`. The table goes between
+the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page; NAME is `search` where it is not given. The
+script prints the strategies whose winner lies at the edge of a range.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,11 @@ def new_defaults(study: Study) -> Mapping[str, Any]:
     return best.params
 
 
-def at_an_edge(studies: Sequence[Study]) -> list[str]:
-    """Return the strategies whose best trial has the highest or lowest value that was tried of a logarithmic range."""
-    return [
+def at_an_edge(studies: Iterable[Study]) -> list[str]:
+    """Return the strategies whose best trial is at an end of what was tried of a logarithmic range, sorted."""
+    return sorted(
         study.strategy for study in studies if any(study.space[name]["kind"] == "LogUniform" for name in study.edges)
-    ]
+    )
 
 
 def table(studies: Sequence[Study]) -> str:
@@ -89,7 +89,7 @@ def _words(params: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    record, page = map(Path, sys.argv[1:])
+    record, page = map(Path, sys.argv[1:3])
     searched = Store(record).studies()
-    put_between(page, "search", table(searched))
+    put_between(page, (sys.argv[3:] or ["search"])[0], table(searched))
     sys.stdout.write(f"winner at the edge of a range: {','.join(at_an_edge(searched)) or 'none'}\n")

@@ -1,4 +1,4 @@
-"""The shipped defaults are what follows from the record of their search, by the rule that docs/defaults.md states."""
+"""The shipped defaults follow from the records of their searches, by the rule that docs/defaults.md states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bench.store.store import Store
 from bench.store.studies import Study, Trial
 
 RECORD = Path(__file__).resolve().parents[2] / "docs" / "defaults"
-SEARCHED = Store(RECORD).studies()
+FIRST = {study.strategy: study for study in Store(RECORD).studies()}
+BEYOND = {study.strategy: study for study in Store(RECORD / "edges").studies()}
+"""The second search, of the strategies whose winner was at an edge in the first one."""
+LAST = FIRST | BEYOND
 SPACE = {"lr": {"kind": "LogUniform", "low": 1e-5, "high": 1e-2}}
 STUDY = Study(
     study="s",
@@ -32,7 +35,14 @@ def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
     return load_script("tools/defaults_table.py")
 
 
-@pytest.mark.parametrize("study", SEARCHED, ids=lambda study: study.strategy)
+def test_the_second_search_began_at_the_defaults_that_the_first_one_settled(script: ModuleType) -> None:
+    assert sorted(BEYOND) == script.at_an_edge(FIRST.values())
+    assert {name: study.defaults for name, study in BEYOND.items()} == {
+        name: script.new_defaults(FIRST[name]) for name in BEYOND
+    }
+
+
+@pytest.mark.parametrize("study", LAST.values(), ids=lambda study: study.strategy)
 def test_a_default_is_the_one_that_its_study_settled(study: Study, script: ModuleType) -> None:
     asked = parse(study.strategy)
     config = Registry(()).get(asked.name).Config.parse({name: str(value) for name, value in asked.options})

@@ -198,6 +198,7 @@ class InProcess:
     """An executor without processes: it runs each job as it is submitted, beside its scorer."""
 
     slots = 1
+    isolates = False
 
     def __init__(self, store: Store, execution: ExecutionSettings) -> None:
         self.store, self.execution = store, execution

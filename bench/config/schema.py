@@ -145,7 +145,7 @@ class RunConfig(BaseModel):
         1, "fits and cells that run at the same time; timings are only sound with 1", "N"
     )
     timeout: Amount | None = _placed(None, "end a fit or cell after this time, such as 90 (seconds), 10m or 2h", "TIME")
-    executor: Text = _placed("local", "where fits and cells run; this version knows only local", "NAME")
+    executor: Text = _placed("local", "where fits and cells run: local, or slurm(partition=gpu, hours=4)", "NAME")
     out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
     overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(
         "never", "completed work to run again: never, failed or always", "WHAT"

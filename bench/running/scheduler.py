@@ -1,6 +1,7 @@
 """The scheduler decides which job runs when; an executor runs it.
 
-A job waits for the jobs that it depends on. A job whose result depends on the speed of the machine runs alone. A job
+A job waits for the jobs that it depends on. A job whose result depends on the speed of the machine runs alone, unless
+the executor gives each job a machine of its own. A job
 that takes too long is killed. A job is submitted again where the machine under it failed. A job gets a record of its
 failure where its process could not leave one, and without a process where something it depends on has failed.
 """
@@ -93,10 +94,11 @@ class Scheduler:
     def _next(self) -> Job | None:
         """Return the first job that may start now."""
         running = [each.job for each in self._submitted.values()]
-        if len(running) >= self.executor.slots or any(job.alone for job in running):
+        if len(running) >= self.executor.slots:
             return None
         job = next((job for job in self._waiting if not job.after & self._unfinished), None)
-        return None if job is not None and job.alone and running else job
+        must_be_alone = any(each.alone for each in [*running, *([job] if job else [])]) and not self.executor.isolates
+        return None if running and must_be_alone else job
 
     def _obstacle(self, job: Job) -> tuple[str, str] | None:
         """Return the status and reason that a job inherits from a failed job it depends on; None where it can run."""

@@ -31,11 +31,18 @@ class Scripted:
     Args:
         store: where it leaves the records of jobs that end.
         slots: how many jobs it takes.
+        isolates: whether each job has a machine of its own.
         script: strategy -> how its fits end, one entry per attempt; `ok` without one.
     """
 
-    def __init__(self, store: Store, slots: int = 1, script: dict[str, list[Event | None]] | None = None) -> None:
-        self.store, self.slots, self.script = store, slots, script or {}
+    def __init__(
+        self,
+        store: Store,
+        slots: int = 1,
+        script: dict[str, list[Event | None]] | None = None,
+        isolates: bool = False,
+    ) -> None:
+        self.store, self.slots, self.script, self.isolates = store, slots, script or {}, isolates
         self.running: dict[Handle, Job] = {}
         self.started: list[Handle] = []
         self.beside: list[tuple[Job, list[Job]]] = []
@@ -119,6 +126,9 @@ def test_jobs_under_a_budget_of_time_run_alone(toy_config: Configure, store: Sto
     run(toy_config(strategies=f"{strategies},words", baseline="words", budget={"seconds": 60}), executor)
     assert all(not beside for job, beside in executor.beside if job.alone)
     assert not any(other.alone for _, beside in executor.beside for other in beside)
+    isolated = Scripted(Store(store.folder / "isolated"), slots=3, isolates=True)
+    run(toy_config(strategies=strategies, baseline="toy(bonus=0)", budget={"seconds": 60}), isolated)
+    assert any(beside for job, beside in isolated.beside if job.alone), "each job has a machine of its own"
 
 
 def test_a_job_that_takes_too_long_is_killed(toy_config: Configure, store: Store) -> None:
@@ -193,6 +203,7 @@ from bench.running.job import run_job
 
 class Threads:
     slots = 2
+    isolates = False
 
     def __init__(self, store, execution):
         self.store, self.execution, self.events = store, execution, queue.Queue()
@@ -246,9 +257,10 @@ def test_an_executor_is_one_file_that_the_command_line_names(
 def test_unknown_and_planned_executors_are_refused() -> None:
     with pytest.raises(BenchError, match="did you mean 'local'"):
         executor_factory("lokal")
-    for name in ("ray", "slurm"):
-        with pytest.raises(BenchError, match=f"'{name}' is planned and not part of this version: use --executor local"):
-            executor_factory(name)
+    with pytest.raises(BenchError, match="'ray' is planned and not part of this version: use --executor local"):
+        executor_factory("ray")
+    with pytest.raises(BenchError, match="the executor 'local' takes no options"):
+        executor_factory("local(slots=2)")
 
 
 def test_an_unknown_executor_is_refused_before_anything_is_read(toy_config: Configure) -> None:

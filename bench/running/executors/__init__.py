@@ -7,20 +7,25 @@ module holds one class with this interface, assigned to `EXECUTOR`. The process 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
+from bench.expression import parse
 from bench.planning.jobs import Job
 from bench.store.store import Store
 
 Handle = Hashable
 """What an executor calls a job that was submitted to it."""
-PLANNED = ("ray", "slurm")
+PLANNED = ("ray",)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Executor(Protocol):
 
     slots: int
     """The number of jobs that it takes at a time."""
+    isolates: bool
+    """Whether no job shares its machine with another one, so that what depends on its speed need not run alone."""
 
     def submit(self, job: Job) -> Handle:
         """Place a job and return a handle for it, without waiting for the job."""
@@ -64,16 +71,40 @@ ExecutorFactory = Callable[[Store, ExecutionSettings], Executor]
 """Makes an executor for the store of a run and the settings of its jobs."""
 
 
-def executor_factory(name: str) -> ExecutorFactory:
-    """Return what makes the executor of a name.
+def executor_factory(text: str) -> ExecutorFactory:
+    """Return what makes an executor.
+
+    Args:
+        text: the executor with its options, such as `local` or `slurm(partition=gpu, hours=4)`.
 
     Raises:
-        BenchError: this version has no such executor.
+        BenchError: this version has no such executor, it has no such option, or it cannot work here.
     """
-    known = [module.name for module in pkgutil.iter_modules(__path__)]
-    if name in known:
-        factory: ExecutorFactory = importlib.import_module(f"{__name__}.{name}").EXECUTOR
-        return factory
+    asked = parse(text)
+    name, known = asked.name, [module.name for module in pkgutil.iter_modules(__path__)]
     if name in PLANNED:
         raise BenchError(f"the executor {name!r} is planned and not part of this version: use --executor local")
-    raise unknown("executor", name, known)
+    if name not in known:
+        raise unknown("executor", name, known)
+    executor: Any = importlib.import_module(f"{__name__}.{name}").EXECUTOR
+    declared = getattr(executor, "accepts", None)
+    if asked.arguments or (asked.options and declared is None):
+        raise BenchError(f"the executor {name!r} takes no {'options' if declared is None else 'arguments'}: {text!r}")
+    if declared is None:
+        return cast(ExecutorFactory, executor)
+    options = _options(name, declared, {key: str(value) for key, value in asked.options})
+    executor.require(options)
+    return partial(executor, options=options)
+
+
+def _options(name: str, declared: type[Any], given: dict[str, str]) -> Any:
+    """Return the options of an executor, read from text."""
+    fields = [each.name for each in dataclasses.fields(declared)]
+    for key in given:
+        if key not in fields:
+            raise unknown(f"option of the executor {name!r}", key, fields)
+    try:
+        return TypeAdapter(declared).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BenchError(f"executor {name!r}: {first['loc'][0]}={first['input']!r}: {first['msg']}") from None

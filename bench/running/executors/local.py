@@ -93,6 +93,8 @@ class LocalExecutor:
         preload: modules that the fork server imports.
     """
 
+    isolates = False
+
     def __init__(
         self,
         store: Store,

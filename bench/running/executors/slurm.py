@@ -1,0 +1,202 @@
+"""The SLURM executor: each fit, cell and study is a job of the cluster, submitted through submitit.
+
+The command itself runs on a login node and needs little: it plans, submits, and follows the jobs. On the node of a job,
+a local executor of one slot does the work, so that a strategy is as far from the test judgements as on one machine. The
+folder of the run, the data, the models and this checkout must be on a filesystem that all nodes share.
+
+Jobs that are ready at the same time become one array job. A preempted job goes back to the queue by itself, and starts
+again. A job whose node failed is submitted again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bench.config.execution import ExecutionSettings
+from bench.errors import BenchError
+from bench.planning.jobs import Job
+from bench.running.executors import Event, Handle
+from bench.running.executors.local import LocalExecutor
+from bench.store.store import Store
+
+if TYPE_CHECKING:
+    import submitit
+
+_LOOK_SECONDS = 0.2
+_MACHINE_FAILED = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
+"""States of SLURM that say nothing about the job."""
+_STATUSES = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout", "DEADLINE": "timeout"}
+"""States of SLURM that a record knows by another name; the others are `failed`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What each job asks the cluster for: `--executor 'slurm(partition=gpu, gpus=1, hours=4)'`."""
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    """`local`: processes of this machine stand in for the cluster, to try a command without one."""
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    hours: float = 24.0
+    """The time limit of a job."""
+    cpus: int = 4
+    """Cores, and threads, of a job."""
+    memory_gb: float = 0.0
+    """0 leaves the choice to the cluster."""
+    gpus: int = 0
+    """Whole GPUs of a job."""
+
+    def parameters(self, exclusive: bool) -> dict[str, Any]:
+        """Return the options as submitit names them.
+
+        Args:
+            exclusive: ask for a node without other jobs, for a fit whose result depends on the machine's speed.
+        """
+        shared: dict[str, Any] = {"timeout_min": max(1, round(60 * self.hours)), "cpus_per_task": self.cpus}
+        shared |= {"gpus_per_node": self.gpus or None, "mem_gb": self.memory_gb or None}
+        shared |= {"nodes": 1, "tasks_per_node": 1}
+        own = {name: getattr(self, name) or None for name in ("partition", "account", "qos", "constraint")}
+        return shared | {f"slurm_{name}": value for name, value in own.items()} | {"slurm_exclusive": exclusive or None}
+
+
+@dataclass(frozen=True)
+class _RemoteJob:
+    """What runs on the node: one job by a local executor. Returns the name and values of its last event."""
+
+    job: Job
+    folder: Path
+    execution: ExecutionSettings
+
+    def __call__(self) -> tuple[str, dict[str, Any]]:
+        executor = LocalExecutor(Store(self.folder), self.execution)
+        executor.submit(self.job)
+        while True:
+            for event in executor.poll(1.0):
+                if event.name in ("ended", "lost"):
+                    return event.name, event.values
+
+    def checkpoint(self) -> Any:
+        """Return what submitit puts back into the queue when the cluster takes the node away: the same job."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+@dataclass
+class _Placed:
+    job: submitit.Job[tuple[str, dict[str, Any]]]
+    has_started: bool = False
+
+
+@dataclass
+class SlurmExecutor:
+    """Places jobs on a SLURM cluster, `execution.jobs` at a time.
+
+    Args:
+        store: the store of the run, on a filesystem that the nodes share.
+        execution: how jobs do their work; the threads are `options.cpus`.
+        options: what each job asks for.
+    """
+
+    store: Store
+    execution: ExecutionSettings
+    options: Options = field(default_factory=Options)
+    isolates: ClassVar[bool] = True
+    accepts: ClassVar[type[Options]] = Options
+
+    def __post_init__(self) -> None:
+        import submitit
+
+        self.slots = self.execution.jobs
+        self._remote = replace(self.execution, threads=self.options.cpus, jobs=1)
+        self._place = submitit.AutoExecutor(self.store.folder / "logs" / "slurm", cluster=self.options.cluster)
+        self._queued: list[Job] = []
+        self._placed: dict[Handle, _Placed] = {}
+        self._events: list[Event] = []
+
+    @staticmethod
+    def require(options: Options) -> None:
+        """Refuse what cannot work, before anything is planned.
+
+        Raises:
+            BenchError: submitit is missing, or there is no SLURM here.
+        """
+        if find_spec("submitit") is None:
+            raise BenchError("the executor 'slurm' needs submitit: pip install 'adaptbench[slurm]'")
+        if options.cluster == "slurm" and shutil.which("sbatch") is None:
+            raise BenchError(
+                "the executor 'slurm' found no sbatch: start the run on a login node of the cluster. "
+                "'slurm(cluster=local)' tries the same on this machine"
+            )
+
+    def submit(self, job: Job) -> Handle:
+        """Take a job. It goes to the cluster with those that were taken since the last `poll`, as one array."""
+        self._queued.append(job)
+        return job.name
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        """Submit what waits, and return which jobs have started, ended or failed."""
+        self._send()
+        deadline = time.monotonic() + timeout
+        while True:
+            events, self._events = [*self._events, *self._changes()], []
+            if events or time.monotonic() > deadline:
+                return events
+            time.sleep(_LOOK_SECONDS)
+
+    def kill(self, handle: Handle) -> None:
+        """Cancel a job."""
+        for job in [job for job in self._queued if job.name == handle]:
+            self._queued.remove(job)
+            values = {"status": "failed", "reason": "withdrawn before it was submitted", "retry": False}
+            self._events += [Event(handle, "started"), Event(handle, "lost", values)]
+        if handle in self._placed:
+            self._placed[handle].job.cancel(check=False)
+
+    def _send(self) -> None:
+        """Submit the queued jobs: one array for each kind of request."""
+        requests: dict[bool, list[Job]] = defaultdict(list)
+        for job in self._queued:
+            requests[job.alone].append(job)
+        self._queued = []
+        for exclusive, jobs in requests.items():
+            self._place.update_parameters(name="adaptbench", **self.options.parameters(exclusive))
+            with self._place.batch():
+                sent = [self._place.submit(_RemoteJob(job, self.store.folder, self._remote)) for job in jobs]
+            self._placed |= {job.name: _Placed(each) for job, each in zip(jobs, sent, strict=True)}
+
+    def _changes(self) -> list[Event]:
+        events = []
+        for handle, each in list(self._placed.items()):
+            is_done = each.job.done()
+            if not each.has_started and (is_done or each.job.state.startswith("RUNNING")):
+                each.has_started = True
+                events.append(Event(handle, "started"))
+            if is_done:
+                del self._placed[handle]
+                events.append(self._end(handle, each.job))
+        return events
+
+    def _end(self, handle: Handle, job: submitit.Job[tuple[str, dict[str, Any]]]) -> Event:
+        """Return how a job ended. One that left no answer is submitted again where its node failed."""
+        failure = job.exception()
+        if failure is None:
+            name, values = job.result()
+            return Event(handle, name, values)
+        state = job.state.split()[0].rstrip("+")
+        said = str(failure).strip().splitlines()[-1] if str(failure).strip() else type(failure).__name__
+        reason = f"job {job.job_id} of the cluster ended as {state}: {said}; output: {job.paths.stderr}"
+        values = {"status": _STATUSES.get(state, "failed"), "reason": reason, "retry": state in _MACHINE_FAILED}
+        return Event(handle, "lost", values)
+
+
+EXECUTOR = SlurmExecutor

@@ -217,8 +217,8 @@ def parse_amount(text: str, name: str) -> float:
         raise BudgetError(f"{label}: {text!r} is not an amount such as {_EXAMPLES.get(name, '200 or 2k')}")
     if not math.isfinite(float(number) * factor):
         raise BudgetError(f"{label}: {shown} is larger than the largest number")
-    # Decimals keep 8.2 million a whole number.
-    amount = float(Decimal(number) * factor / (100 if percent else 1))
+    # Decimals keep 8.2 million a whole number. They raise for exponents that a float takes for 0.
+    amount = float(Decimal(number) * factor / (100 if percent else 1)) if float(number) else 0.0
     if amount < 0 or (amount == 0 and name not in _FROM_ZERO):
         raise BudgetError(f"{label} must be above 0, got {shown}")
     if percent and amount > 1:

@@ -138,6 +138,7 @@ def test_a_text_that_is_no_amount_is_refused_with_the_name_of_the_budget(text: s
         ("steps", "1e400", "steps: 1e400 is larger than the largest"), ("flops", "1e300P", "larger than the largest"),
         ("steps", "-5", "budget steps must be above 0, got -5"), ("steps", "0", "must be above 0, got 0"),
         ("timeout", "-3", "^timeout must be above 0, got -3"), ("flops", "1e-400", "above 0, got 1e-400"),
+        ("flops", f"1e-{'9' * 50}", "above 0, got 1e-999"),
         ("usd_per_hour", "-1", "^usd_per_hour must be above 0, got -1"),
         ("examples", "-1", "budget examples must be above 0, got -1"),
     ],

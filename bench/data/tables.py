@@ -9,6 +9,7 @@ import io
 import json
 import re
 import tokenize
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -261,8 +262,11 @@ def _written(value: str) -> list[Any] | None:
 
 
 def _parsed(read: Callable[[str], Any], text: str) -> Any:
+    """Return what a function reads from a cell; None where it cannot. Its compiler's warnings say nothing here."""
     try:
-        return read(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         return None
 

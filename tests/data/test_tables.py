@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -105,6 +106,15 @@ def test_parquet_and_json_lines_may_hold_lists(tmp_path: Path) -> None:
     for name in ("a.parquet", "a.jsonl"):
         rows = list(read_table(tmp_path / name).rows())
         assert [row.texts("pos") for row in rows] == [["a", "b"], ["c"]]
+
+
+def test_a_cell_that_looks_like_code_raises_no_warning_of_the_compiler(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("query,pos\nx,[1if 2else 3]\ny,\"['a', 'b']\"\n")
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        assert [row.texts("pos") for row in read_table(path).rows()] == [["[1if 2else 3]"], ["a", "b"]]
+    assert raised == []
 
 
 def test_columns_are_found_by_name_or_by_their_usual_names(tmp_path: Path) -> None:

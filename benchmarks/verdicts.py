@@ -1,8 +1,8 @@
-"""How often each verdict is said: worlds with a known true difference, drawn from the records of the reference run.
+"""How often each verdict is said: worlds with a known true difference, drawn from the records of a run of ten strategies.
 
     python benchmarks/verdicts.py [--worlds 4000]
 
-A world takes a pair of strategies from the reference run on MedQuAD: a table of differences in nDCG@10, one row a seed
+A world takes a pair of strategies from this run on MedQuAD: a table of differences in nDCG@10, one row a seed
 and one column a query. The simulation removes the mean of each row, draws queries with replacement, and adds a seed
 effect of the measured size to each row. The true difference is then known exactly. `uncertainty` and `conclude` of
 `bench.statistics` give the verdict, as they do in a report. A test stands alone here: Holm's correction in a family
@@ -141,7 +141,9 @@ def main() -> None:
     """Simulate, write the figures as JSON and the table into the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", type=int, default=4000, help="worlds a cell")
-    parser.add_argument("--run", type=Path, default=ROOT / "results/reference", help="run that the spreads come from")
+    parser.add_argument(
+        "--run", type=Path, default=ROOT / "docs/reports/ten-strategies", help="run that the spreads come from"
+    )
     parser.add_argument("--figures", type=Path, default=ROOT / "docs/figures/verdicts.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/statistics.md", help="page that holds the table")
     options = parser.parse_args()

@@ -26,7 +26,7 @@ class PTuning(EncoderStrategy):
 
     name = "ptuning"
     summary = "prompt embeddings made by a small network"
-    version = 2
+    version = 3
     removable = True
     names_modules = True
 
@@ -34,10 +34,10 @@ class PTuning(EncoderStrategy):
     class Config(EncoderConfig):
         """`hidden` is the width of the network between its layers."""
 
-        lr: float = 5.62e-3
+        lr: float = 0.0171
         tokens: int = 20
-        hidden: int = 128
-        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-2), "hidden": Choice((16, 32, 64, 128, 256))}
+        hidden: int = 16
+        space: ClassVar[Mapping[str, Param]] = {"lr": LogUniform(1e-4, 1e-1), "hidden": Choice((16, 32, 64, 128, 256))}
         size: ClassVar[SizeParameter | None] = SizeParameter("hidden", most=lambda model: model.width)
 
     @classmethod

@@ -21,7 +21,7 @@ def simulation(load_script: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_at_the_margin_equivalence_is_said_in_at_most_a_twentieth(simulation: ModuleType) -> None:
     """Three seeds that differ, and 200 queries. One-sided tests at 5% each are wrong in 5.8% of these worlds."""
-    pairs = simulation.sources(ROOT / "results" / "reference")
+    pairs = simulation.sources(ROOT / "docs" / "reports" / "ten-strategies")
     source = next(pair for pair in pairs if (pair.baseline, pair.other) == ("adapter", "prefix"))
     estimates = list(simulation.draws(source, 200, WORLDS, seed=5))
     for truth in (-0.02, 0.02):

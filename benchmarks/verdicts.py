@@ -1,8 +1,8 @@
-"""How often each verdict is said: worlds with a known true difference, drawn from the records of a run of ten strategies.
+"""How often each verdict is said: worlds with a known true difference, drawn from the records of a run.
 
     python benchmarks/verdicts.py [--worlds 4000]
 
-A world takes a pair of strategies from this run on MedQuAD: a table of differences in nDCG@10, one row a seed
+A world takes a pair of strategies from the run of ten strategies on MedQuAD: a table of differences in nDCG@10, one row a seed
 and one column a query. The simulation removes the mean of each row, draws queries with replacement, and adds a seed
 effect of the measured size to each row. The true difference is then known exactly. `uncertainty` and `conclude` of
 `bench.statistics` give the verdict, as they do in a report. A test stands alone here: Holm's correction in a family

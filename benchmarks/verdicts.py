@@ -3,9 +3,9 @@
     python benchmarks/verdicts.py [--worlds 4000]
 
 A world takes a pair of strategies from the run of ten strategies on MedQuAD: a table of differences in nDCG@10, one row
-a seed and one column a query. The simulation removes the mean of each row, draws queries with replacement, and adds a seed
-effect of the measured size to each row. The true difference is then known exactly. `uncertainty` and `conclude` of
-`bench.statistics` give the verdict, as they do in a report. A test stands alone here: Holm's correction in a family
+a seed and one column a query. The simulation removes the mean of each row, draws queries with replacement, and adds a
+seed effect of the measured size to each row. The true difference is then known exactly. `uncertainty` and `conclude`
+of `bench.statistics` give the verdict, as they do in a report. A test stands alone here: Holm's correction in a family
 makes every claim rarer.
 """
 

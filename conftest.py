@@ -12,7 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: several threads would only wait for each other
 
-pytest_plugins = ("pytester", "tests.no_skips", "tests.toy_runs", "tests.toy_studies")
+pytest_plugins = ("pytester", "tests.no_skips", "tests.tiny_reader", "tests.toy_runs", "tests.toy_studies")
 
 
 def freeze_heap() -> None:

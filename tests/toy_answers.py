@@ -16,16 +16,16 @@ def texts_of(folder: Path) -> dict[str, str]:
     return {row["_id"]: f"{row.get('title') or ''} {row['text']}".strip() for row in rows}
 
 
-def relevant(folder: Path) -> dict[str, str]:
-    """Test query -> its relevant document."""
-    rows = (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+def relevant(folder: Path, split: str = "test") -> dict[str, str]:
+    """Query of a split -> its relevant document."""
+    rows = (folder / "qrels" / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[1:]
     return {query: doc for query, doc, _ in (row.split("\t") for row in rows)}
 
 
-def add_answers(folder: Path, unanswerable: int = 0) -> dict[str, list[str]]:
+def add_answers(folder: Path, unanswerable: int = 0, splits: Sequence[str] = ("test",)) -> dict[str, list[str]]:
     """Give each query the first words of its relevant document as its answer, and none to the first few queries."""
-    texts = texts_of(folder)
-    answers = {query: [" ".join(texts[doc].split()[:6])] for query, doc in relevant(folder).items()}
+    texts, judged = texts_of(folder), [pair for split in splits for pair in relevant(folder, split).items()]
+    answers = {query: [" ".join(texts[doc].split()[:6])] for query, doc in judged}
     answers |= {query: [] for query in sorted(answers)[:unanswerable]}
     lines = [json.dumps({"query-id": query, "answers": each}) for query, each in answers.items()]
     (folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,16 @@ class AnswerSettings:
 
 
 @dataclass(frozen=True)
+class Adapted:
+    """What a reader was adapted to, and how."""
+
+    target: tuple[str, str]
+    """Dataset and split whose training questions it learned from."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """The record of the adaptation, as plain values; empty for the reader before."""
+
+
+@dataclass(frozen=True)
 class _Ask:
     """One request: an answer to a prompt, or the likelihood of a gold answer."""
 
@@ -57,7 +67,7 @@ class _Ask:
 
 def answer(
     run: LoadedRun, reader: Reader, settings: AnswerSettings, prompt: Prompt | None = None, progress: Progress = silent,
-    measuring: Measuring | None = None,
+    measuring: Measuring | None = None, adapted: Adapted | None = None,
 ) -> list[AnswerRecord]:  # fmt: skip
     """Let a reader answer from every strategy's rankings, and write what came of it into the run.
 
@@ -70,6 +80,7 @@ def answer(
         prompt: None is the default, without examples.
         progress: is called with `reading` or `judging` and the numbers of readings done and needed.
         measuring: what is measured; None is everything that needs no option.
+        adapted: of a reader that was adapted to one dataset, and of the one before: that dataset, which alone it reads.
 
     Returns:
         A record for each dataset and split.
@@ -80,17 +91,26 @@ def answer(
         StoreError: a cell has no ranking.
     """
     prompt, measuring = prompt or Prompt(), measuring or Measuring()
-    targets = dict.fromkeys((comparison.dataset, comparison.split) for comparison in run.comparisons)
+    targets = [adapted.target] if adapted is not None else targets_of(run)
+    adaptation = adapted.record if adapted is not None else {}
     records, reasons = [], []
     for dataset_name, split in targets:
         dataset, reason = _dataset(run, dataset_name, split)
         if dataset is None:
             reasons.append(reason)
             continue
-        records.append(_answer_one(run, dataset, dataset_name, split, reader, settings, prompt, measuring, progress))
+        record = _answer_one(
+            run, dataset, dataset_name, split, reader, settings, prompt, measuring, progress, adaptation
+        )
+        records.append(record)
     if not records:
         raise BenchError("; ".join(reasons))
     return records
+
+
+def targets_of(run: LoadedRun) -> list[tuple[str, str]]:
+    """Return the datasets of a run with their splits, each once."""
+    return list(dict.fromkeys((comparison.dataset, comparison.split) for comparison in run.comparisons))
 
 
 def _dataset(run: LoadedRun, name: str, split: str) -> tuple[Dataset | None, str]:
@@ -112,7 +132,7 @@ def drawn(queries: Iterable[str], count: int | None) -> list[str]:
 
 def _answer_one(
     run: LoadedRun, dataset: Dataset, name: str, split: str, reader: Reader, settings: AnswerSettings, prompt: Prompt,
-    measuring: Measuring, progress: Progress,
+    measuring: Measuring, progress: Progress, adaptation: Mapping[str, Any],
 ) -> AnswerRecord:  # fmt: skip
     judged = dataset.judged(split)
     queries = drawn((query for query in judged if query in dataset.answers), settings.queries)
@@ -120,7 +140,7 @@ def _answer_one(
     if not reader.scores and not generated:
         raise BenchError(f"{reader.name} gives no likelihoods, so without answers (--generate 0) nothing is measured")
     cells = [cell.cell for cell in run.results if cell.usable and (cell.dataset, cell.split) == (name, split)]
-    assemble = Assembler(reader, dataset, settings.context_tokens)
+    assemble = Assembler(reader, dataset.corpus, settings.context_tokens)
     shown = {
         context: {query: assemble(docs) for query, docs in found.items()}
         for context, found in documents(run, cells, dataset, split, queries, settings.top).items()
@@ -162,6 +182,7 @@ def _answer_one(
         abstentions=list(measuring.abstentions),
         notes=notes,
         judge=judge,
+        adaptation=dict(adaptation),
         environment=provenance(),
     )
     put_answers(run.store, record, table(answered))

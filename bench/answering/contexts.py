@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Corpus, Dataset
 from bench.readers.base import Reader
 from bench.report.load import LoadedRun
 from bench.store.answers import GOLD, NONE
@@ -47,12 +47,12 @@ class Assembler:
 
     Args:
         reader: counts and cuts tokens.
-        dataset: holds the documents.
+        corpus: holds the documents.
         budget: the largest number of tokens of all passages of a query.
     """
 
-    def __init__(self, reader: Reader, dataset: Dataset, budget: int) -> None:
-        self.reader, self.dataset, self.budget = reader, dataset, budget
+    def __init__(self, reader: Reader, corpus: Corpus, budget: int) -> None:
+        self.reader, self.corpus, self.budget = reader, corpus, budget
         self._whole: dict[str, tuple[str, int]] = {}
 
     def __call__(self, docs: tuple[str, ...]) -> Passages:
@@ -71,5 +71,5 @@ class Assembler:
 
     def _cut(self, doc: str) -> tuple[str, int]:
         if doc not in self._whole:
-            self._whole[doc] = self.reader.cut(self.dataset.corpus.text_of(doc), self.budget)
+            self._whole[doc] = self.reader.cut(self.corpus.text_of(doc), self.budget)
         return self._whole[doc]

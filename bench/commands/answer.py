@@ -13,6 +13,7 @@ from bench.commands._options import COUNT, FILE, STRATEGIES, command, json_flag,
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from bench.answering.adapting import AdaptedReader
     from bench.answering.measure import Measuring
     from bench.progress import Progress
     from bench.report.load import LoadedRun
@@ -27,7 +28,8 @@ _PEOPLE = "People who compare answers"
 @run_folder
 @option(
     "--reader", default="smollm2", metavar="NAME",
-    help="smollm2 (packaged), a model folder, a hub name, or a chat endpoint openai:URL#MODEL",
+    help="smollm2 (packaged), a model folder, a hub name, a chat endpoint openai:URL#MODEL, or one that is adapted to "
+    "the run's training questions: sft(smollm2), sft(smollm2, method=full), dpo(smollm2)",
 )  # fmt: skip
 @option("--prompt", type=FILE, help="a TOML file with another prompt, with or without examples")
 @option("--top", type=COUNT, default=1, metavar="K", help="passages that the reader is shown")
@@ -40,6 +42,10 @@ _PEOPLE = "People who compare answers"
 )  # fmt: skip
 @option("--device", default="cpu", metavar="NAME", help="where a local reader runs: cpu, cuda, mps")
 @option("--precision", default="auto", help="auto, bf16 or fp32, for a local reader")
+@option(
+    "--strategy-file", type=FILE, multiple=True, metavar="FILE",
+    help="import this strategy file, which the run used: to adapt a reader to the passages of a strategy of yours",
+)  # fmt: skip
 @option(
     "--usd-per-million-tokens", metavar="IN,OUT", section=_MEASURES,
     help="prices of tokens read and written, for the cost of the reader",
@@ -76,18 +82,22 @@ _PEOPLE = "People who compare answers"
 @json_flag("print the records as JSON")
 def main(
     folder: Path | None, reader: str, prompt: Path | None, top: int, context_tokens: int, max_tokens: int,
-    queries: int | None, generate: int | None, device: str, precision: str, allow_incomplete: bool, as_json: bool,
+    queries: int | None, generate: int | None, device: str, precision: str, strategy_file: tuple[Path, ...],
+    allow_incomplete: bool, as_json: bool,
     judged: tuple[Path, ...], sheet: Path | None, sheet_strategies: str | None, sheet_queries: int, seed: int,
     **measured: Any,
 ) -> int:  # fmt: skip
     """Read, write the records, and write the report again."""
-    from bench.answering.answer import AnswerSettings, answer
+    from bench.answering.adapting import Adapter
+    from bench.answering.answer import Adapted, AnswerSettings, answer
     from bench.answering.sheet import SheetSettings, write_pairs
     from bench.commands._console import console, emit_json
+    from bench.exporting.selection import execution_settings
     from bench.expression import parse_list
     from bench.models.device import require
+    from bench.readers.adaptation import is_adaptation
     from bench.readers.locate import reader_of
-    from bench.readers.prompts import read_prompt
+    from bench.readers.prompts import Prompt, read_prompt
     from bench.report import write_report
     from bench.report.load import load_run
 
@@ -95,19 +105,28 @@ def main(
     if judged:
         _show_preferences(load_run(store), judged, as_json)
         return 0
-    asked = read_prompt(prompt) if prompt is not None else None
+    asked = read_prompt(prompt) if prompt is not None else Prompt()
     require(device)
     measuring = _measuring(measured, device, precision)
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
     run = load_run(store)
     names = {cell.cell: cell.strategy + ("" if cell.seed is None else f", seed {cell.seed}") for cell in run.results}
-    model = reader_of(reader, device, precision)
-    records = answer(run, model, settings, asked, _progress(), measuring)
+    adapted: list[AdaptedReader] = []
+    if is_adaptation(reader):
+        execution = execution_settings(store, [str(file) for file in strategy_file])
+        adapted = Adapter(run, execution, settings, asked, device, precision, _progress()).readers(reader)
+    for each in adapted:
+        _show_adaptation(each)
+        answer(run, each.before, settings, asked, _progress(), measuring, Adapted(each.adapted.target))
+    reads = [(each.after, each.adapted) for each in adapted] or [(reader_of(reader, device, precision), None)]
+    records = [
+        record for model, how in reads for record in answer(run, model, settings, asked, _progress(), measuring, how)
+    ]
     if sheet is not None:
         if len(records) != 1:
             raise BenchError("a sheet is of one dataset, and the reader answered questions of several")
         compared = [str(each) for each in parse_list(sheet_strategies)] if sheet_strategies else []
-        hidden = write_pairs(run, records[0], model, sheet, SheetSettings(compared, sheet_queries, seed))
+        hidden = write_pairs(run, records[0], reads[0][0], sheet, SheetSettings(compared, sheet_queries, seed))
         _show_sheet(hidden, sheet, store.folder)
     written = write_report(store, store.folder)
     if as_json:
@@ -145,11 +164,35 @@ def _measuring(given: Mapping[str, Any], device: str, precision: str) -> Measuri
 
 
 def _progress() -> Progress:
-    """Return a progress function that prints tenths of the readings and of the verdicts."""
+    """Return a progress function that prints tenths of the readings, of the verdicts, and of an adaptation's work."""
     from bench.commands._console import tenths
 
-    shown = {"reading": tenths("readings"), "judging": tenths("verdicts")}
+    shown = {
+        "reading": tenths("readings"),
+        "judging": tenths("verdicts"),
+        "answering": tenths("answers of the reader's own"),
+        "tuning": tenths("steps of the reader"),
+    }
     return lambda event, values: shown[event](event, values)
+
+
+def _show_adaptation(reader: AdaptedReader) -> None:
+    """Say on standard error how a reader was adapted, and what it forgot."""
+    from bench.commands._console import err_console
+
+    record = reader.adapted.record
+    err_console().print(
+        f"{reader.after.name} learned from {record['train_queries']:,} questions of {reader.adapted.target[0]} in "
+        f"{record['steps']:,} steps and {record['seconds']:,.0f} s; the checkpoint of step {record['best_step']:,} is "
+        f"kept. The model lies in {reader.after.folder}",
+        markup=False,
+    )
+    if perplexity := record["perplexity"]:
+        err_console().print(
+            f"Perplexity on {perplexity['texts']} general texts: {perplexity['before']:.2f} before, "
+            f"{perplexity['after']:.2f} after.",
+            markup=False,
+        )
 
 
 def _show(record: AnswerRecord, names: dict[str, str]) -> None:

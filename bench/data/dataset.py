@@ -219,6 +219,8 @@ class TrainingData:
     """Number of training and development queries left out because they repeat a test query."""
     notes: tuple[str, ...] = ()
     """Sentences for the report about queries left out and development queries held out."""
+    answers: Answers = field(default_factory=dict)
+    """Gold answers of training and development queries, for what learns from a reader. Empty for all others."""
 
     @cached_property
     def train_qrels(self) -> Qrels:

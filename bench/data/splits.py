@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from bench.budget import SELECTION_FLOOR
 from bench.data.dataset import Dataset, Pair, Qrels, TrainingData, positive_pairs
@@ -80,6 +81,7 @@ def training_data(
                 "training queries share too many documents, so development queries were held out by query alone"
             )
     dev = {query: docs for query, docs in dev.items() if any(grade > 0 for grade in docs.values())}
+    shown = {pair.query_id for pair in pairs} | dev.keys()
     return TrainingData(
         dataset=dataset.name,
         pairs=pairs,
@@ -91,6 +93,7 @@ def training_data(
         repeats_removed=repeats + dev_repeats,
         notes=tuple(notes),
         generated=generated_pairs(dataset, test_split),
+        answers={query: texts for query, texts in dataset.answers.items() if query in shown},
     )
 
 
@@ -114,7 +117,7 @@ def seen_by(needs: Collection[str], data: TrainingData) -> TrainingData:
     Generated queries take the place of labels where it uses those. Without either it is shown the corpus alone.
     """
     if "pairs" in needs:
-        return data
+        return data if "answers" in needs else replace(data, answers={})
     pairs = data.generated if "generated" in needs else ()
     return TrainingData(data.dataset, pairs, {}, {}, data.corpus, data.seed, pseudo=bool(pairs))
 

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 8192
 """Tokens of a batch, padding included. It bounds memory, whatever the length of texts."""
-_CONTENT = (".safetensors", ".json", ".jinja", ".txt", ".model")
+WEIGHTS = ".safetensors"
+_CONTENT = (WEIGHTS, ".json", ".jinja", ".txt", ".model")
 """Kinds of files that decide what a model writes."""
 
 
@@ -99,6 +101,48 @@ class LocalReader:
             for place, row in zip(places, found, strict=True):
                 n = len(ends[place])
                 yield place, Scored(float(row[-n:].mean()), len(encoded[place]), n, seconds)
+
+    def text_log_likelihoods(self, texts: Sequence[str], max_tokens: int) -> list[tuple[float, int]]:
+        """Return of each text the log-likelihood of its tokens after the first one, summed in nats, and their number.
+
+        Args:
+            texts: plain texts. They are no chat, so no template is applied.
+            max_tokens: tokens after which a text is cut.
+        """
+        import torch
+
+        model, tokenizer = self._load()
+        encoded = [tokenizer(text, add_special_tokens=False)["input_ids"][:max_tokens] for text in texts]
+        found = [(0.0, 0)] * len(texts)
+        for places in _batches([len(ids) for ids in encoded]):
+            ids, mask = self._padded([encoded[place] for place in places])
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            with torch.inference_mode():
+                logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits
+                known = torch.log_softmax(logits[:, :-1].float(), dim=2).gather(2, ids[:, 1:, None]).squeeze(2)
+            for place, row in zip(places, known, strict=True):
+                n = max(len(encoded[place]) - 1, 0)
+                found[place] = (float(row[len(row) - n :].sum()), n)
+        return found
+
+    def with_weights(self, model: Any) -> LocalReader:
+        """Return this reader with the weights of a model in memory, such as one that is being trained."""
+        other = copy(self)
+        other._loaded = model, self._load()[1]
+        return other
+
+    def trainable(self) -> tuple[Any, Any]:
+        """Return a fresh fp32 copy of the model for training, and the tokeniser."""
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(self.folder, dtype="float32", use_safetensors=True)
+        return model.to(self.device), self._load()[1]
+
+    def answer_tokens(self, answer: str) -> list[int]:
+        """Return the tokens of an answer and the one that ends it, as a reader is to write them."""
+        _, tokenizer = self._load()
+        ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        return ids if tokenizer.eos_token_id is None else [*ids, tokenizer.eos_token_id]
 
     @staticmethod
     def _last_logits(model: Any, n: int, **inputs: Any) -> torch.Tensor:

@@ -55,6 +55,6 @@ def model_folder(name: str) -> Path:
         except ModelError as error:
             hint = f": {error}."
     raise ModelError(
-        f"unknown reader {name!r}{hint or '.'} A reader is {NAME!r}, a model folder, a hub name, or "
-        f"{PREFIX}http://127.0.0.1:8000/v1#model-name"
+        f"unknown reader {name!r}{hint or '.'} A reader is {NAME!r}, a model folder, a hub name, "
+        f"{PREFIX}http://127.0.0.1:8000/v1#model-name, or one that is adapted: sft({NAME})"
     )

@@ -70,7 +70,7 @@ class TrainingRequest:
     selection_floor: int
     """Labels from which development queries are set apart."""
     needs: tuple[str, ...] = ("pairs",)
-    """What the strategy's `fit` uses. Without `pairs` it is shown the corpus alone."""
+    """What the strategy's `fit` uses. Without `pairs` it is shown the corpus alone, and without `answers` no answer."""
     sources: tuple[str, ...] = ()
     """Datasets whose labels are taken instead, without queries of the dataset above."""
     sources_fingerprint: str = ""

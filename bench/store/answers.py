@@ -100,6 +100,8 @@ class AnswerRecord(StoredModel):
     notes: list[str] = Field(default_factory=list)
     """Sentences on what was not measured, and how."""
     judge: JudgeSummary | None = None
+    adaptation: dict[str, Any] = Field(default_factory=dict)
+    """How the reader was adapted (`bench.readers.adapted.AdaptationRecord`); empty for one that was not."""
     environment: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, StoredFile] = Field(default_factory=dict)
 

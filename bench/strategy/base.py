@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-Needs = Literal["pairs", "generated", "corpus"]
+Needs = Literal["pairs", "generated", "corpus", "answers"]
 Trains = Literal["encoder", "head", "none"]
 Reindex = Literal["none", "transform", "encode"]
 

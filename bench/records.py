@@ -122,6 +122,10 @@ class FitReport(StoredModel):
     """Standard error of `best_dev - base_dev` over development queries."""
     train_measure: float | None = None
     """nDCG@10 of the result on a sample of training queries, over a pool built like the development pool."""
+    reader_tokens: int = 0
+    """Tokens that a reader read to teach the strategy."""
+    reader_seconds: float = 0.0
+    """Seconds that the reader took: a part of what the meter charges."""
     chosen: dict[str, Any] = Field(default_factory=dict)
     """What was chosen on development data: fusion weights, k1 and b, a prompt."""
     curve: list[CurvePoint] = Field(default_factory=list)
@@ -266,6 +270,8 @@ class CellResult(Record):
 COST_UNITS: dict[str, str] = {
     "fit_seconds": "s charged to the fit: steps, mining, encoding of training texts, search for weights",
     "train_seconds": "s inside optimiser steps",
+    "reader_tokens": "tokens that a reader read to teach the strategy; absent where none did",
+    "reader_seconds": "s that this reader took, a part of fit_seconds; absent where none did",
     "tuning_seconds": "s of wall clock of the study that chose the hyperparameters; all seeds share it",
     "steps": "optimiser steps",
     "wall_seconds": "s of wall clock of the fit's process, loading and development evaluations included",

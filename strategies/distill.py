@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
-from bench.errors import NotApplicableError
+from bench.errors import BenchError, NotApplicableError
 from bench.objectives.listwise import Listwise
+from bench.readers.teacher import is_reader
 from bench.records import FitReport
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig, TrainedConfig
@@ -69,6 +70,11 @@ class Distill(EncoderStrategy):
         """
         objective = _objective(config)
         Listwise.check(objective)
+        if is_reader(objective.teacher):
+            raise BenchError(
+                f"distill takes no reader as its teacher: write lora(start=lora, objective=listwise(teacher="
+                f"{objective.teacher}))"
+            )
         return Listwise.inputs(objective)
 
     @property

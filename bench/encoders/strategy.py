@@ -240,7 +240,7 @@ class EncoderStrategy(Strategy):
         mining = self.resources.meter.seconds - began
         refresh = (lambda: self.objective.examples(data, self)) if refreshes else None
         task = EncoderTask(self, examples, data, seed, refresh, refreshes)
-        return train(
+        report = train(
             self,
             task,
             data,
@@ -249,6 +249,8 @@ class EncoderStrategy(Strategy):
             finish_evaluations=self.finish_evaluations,
             kept_seconds=refreshes * mining,
         )
+        report.reader_tokens, report.reader_seconds = self.objective.reader_tokens, self.objective.reader_seconds
+        return report
 
     def examples(self, data: TrainingData) -> Sequence[Pair]:
         """Return the examples to train on: the objective's."""
@@ -354,6 +356,7 @@ class EncoderStrategy(Strategy):
         """Write the trained parameters (`trained.safetensors`) and nothing of the base model."""
         save_trained(self.model, folder)
         self.representation.save(folder)
+        self.objective.save(folder)
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), encoding="utf-8")
 
     def load(self, folder: Path) -> None:

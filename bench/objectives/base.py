@@ -83,6 +83,8 @@ class Objective(ABC):
         self.config: Any = config if config is not None else self.Config()
         self.resources = resources
         self.components = tuple(components)
+        self.reader_tokens, self.reader_seconds = 0, 0.0
+        """What a reader cost that `examples` asked. Its seconds are among those that the meter charges."""
 
     def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
         """Return the examples to train on.
@@ -140,6 +142,18 @@ class Objective(ABC):
         """
         if not inner.on_scores:
             raise BenchError(f"{cls.name} wraps a loss on scores, and {inner.name} has none")
+
+    def save(self, folder: Path) -> None:
+        """Write what the objective made besides the adapted encoder into the folder of the fit. The default is nothing.
+
+        Nothing of it is read when the strategy is loaded.
+        """
+        return
+
+    @classmethod
+    def needed(cls, config: StrategyConfig) -> frozenset[Needs]:
+        """Return what `examples` uses under a configuration. The default is `needs`."""
+        return cls.needs
 
     @classmethod
     def check_model(cls, model: ModelFolder) -> None:

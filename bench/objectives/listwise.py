@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, NotApplicableError
 from bench.models.locate import base_model
 from bench.objectives.base import Objective
-from bench.strategy.base import Strategy
+from bench.readers.teacher import Teacher, is_reader, reader_files
+from bench.retrieval.ranking import Ranking
+from bench.strategy.base import Needs, Strategy
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.space import Choice, LogUniform, Param
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 DEPTH = 50
 """Candidates are drawn from this many of the best documents."""
+READER_TEMPERATURE = 0.5
+"""The default temperature of a reader's likelihoods, in nats a token."""
 
 
 class Listwise(Objective):
@@ -35,17 +39,26 @@ class Listwise(Objective):
 
     The teacher is a strategy that the run fits (`teacher=hybrid(full)`), or a cross-encoder by name or folder. A
     strategy proposes the candidates and scores them. A cross-encoder scores what the student finds before its training.
-    Scores are scaled to 0..1 a query, so that all kinds of teachers share a temperature. A positive that the teacher
-    does not find gets 1.
+    Scores are scaled to 0..1 a query, so that these teachers share a temperature. A positive that the teacher does not
+    find gets 1.
+
+    Or the teacher is a reader, `teacher=reader(smollm2)`: what it is taught by is how likely the reader finds the gold
+    answer with each candidate as its passage (Shi et al., 2023, REPLUG, section 4). Its scores are in nats a token, and
+    are not scaled, so that a list whose passages do not help the reader teaches little.
     """
 
     name = "listwise"
     summary = "distillation of a teacher's scores over each query's candidates"
-    component_options = ("teacher",)
+    component_options: ClassVar[tuple[str, ...]] = ("teacher",)
+    takes_reader: ClassVar[bool] = True
+    """Whether a reader may be the teacher: whether the loss takes scores that are not scaled."""
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
-        """`candidates` documents a query, the positive included; `max_length` tokens are for a cross-encoder."""
+        """`candidates` documents a query, the positive included.
+
+        `max_length` bounds the tokens of a cross-encoder, and those of a passage for a reader.
+        """
 
         teacher: str = ""
         candidates: int = 6
@@ -55,6 +68,11 @@ class Listwise(Objective):
             "candidates": Choice((4, 6, 8, 16)),
             "teacher_temperature": LogUniform(0.02, 0.5),
         }
+
+        @classmethod
+        def variant(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Return the temperature of a reader, whose scores are in nats a token."""
+            return {"teacher_temperature": READER_TEMPERATURE} if is_reader(str(values.get("teacher", ""))) else {}
 
     @classmethod
     def check(cls, config: StrategyConfig) -> None:
@@ -66,32 +84,53 @@ class Listwise(Objective):
             )
         if config.candidates < 2:
             raise BenchError(f"{cls.name}.candidates is {config.candidates}: a list has two documents or more")
+        if is_reader(config.teacher) and not cls.takes_reader:
+            raise BenchError(f"{cls.name} takes no reader as its teacher: write listwise(teacher={config.teacher})")
+
+    @classmethod
+    def needed(cls, config: StrategyConfig) -> frozenset[Needs]:
+        """Return what `examples` uses: with a reader as the teacher, the gold answers too."""
+        assert isinstance(config, Listwise.Config | cls.Config)
+        return cls.needs | {"answers"} if is_reader(config.teacher) else cls.needs
 
     @classmethod
     def inputs(cls, config: StrategyConfig) -> Sequence[Path]:
-        """Return the files of a teacher that is a folder."""
+        """Return the files of a teacher that is a folder.
+
+        Raises:
+            ModelError: the teacher is a reader that is not there, or that gives no likelihoods.
+        """
         from bench.models.cross_encoder import files_of
 
         assert isinstance(config, cls.Config)
-        return files_of(config.teacher)
+        return reader_files(config.teacher) if is_reader(config.teacher) else files_of(config.teacher)
 
     def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
-        """Return the training pairs with candidates drawn by seed and the teacher's scores of them."""
+        """Return the training pairs with candidates drawn by seed and the teacher's scores of them.
+
+        With a reader as the teacher, pairs whose query has no gold answer are left out.
+        """
         self.check(self.config)
         proposer = self.components[0] if self.components else student
+        pairs: Sequence[Pair] = data.pairs
+        if is_reader(self.config.teacher):
+            pairs = [pair for pair in data.pairs if data.answers.get(pair.query_id)]
+            if not pairs:
+                raise NotApplicableError(f"{self.name} learns from gold answers, and no training question has one")
         rankings = proposer.search(data.train_queries, proposer.index(data.corpus), DEPTH)
         rng = np.random.default_rng([data.seed, 23])
-        lists = [self._candidates(pair, dict(rankings[pair.query_id]), data, rng) for pair in data.pairs]
+        lists = [self._candidates(pair, dict(rankings[pair.query_id]), data, rng) for pair in pairs]
         if self.components:
             scored = [
-                _teacher_scores(docs, dict(rankings[pair.query_id]))
-                for pair, docs in zip(data.pairs, lists, strict=True)
+                _teacher_scores(docs, dict(rankings[pair.query_id])) for pair, docs in zip(pairs, lists, strict=True)
             ]
+        elif is_reader(self.config.teacher):
+            scored = self._reader_scores(data, pairs, lists, self.teacher(data, rankings))
         else:
             scored = self._cross_encoder_scores(data, lists)
         return [
             replace(pair, negatives=tuple(map(data.corpus.text_of, docs[1:])), scores=scores)
-            for pair, docs, scores in zip(data.pairs, lists, scored, strict=True)
+            for pair, docs, scores in zip(pairs, lists, scored, strict=True)
         ]
 
     def _candidates(
@@ -122,6 +161,24 @@ class Listwise(Objective):
         documents = (data.corpus.text_of(doc) for docs in lists for doc in docs)
         rows = ranker.logits(list(zip(queries, documents, strict=True))).reshape(len(lists), -1)
         return [_scaled([float(score) for score in row], float(row.min()), float(row.max())) for row in rows]
+
+    def teacher(self, data: TrainingData, rankings: Ranking) -> Teacher:
+        """Return the reader that teaches. `rankings` are of the training questions, by the student as it is now."""
+        resources = self.resources
+        with resources.meter.excluded():
+            return Teacher.of(self.config.teacher, resources.device, resources.training.precision)
+
+    def _reader_scores(
+        self, data: TrainingData, pairs: Sequence[Pair], lists: Sequence[Sequence[str]], teacher: Teacher
+    ) -> list[tuple[float, ...]]:
+        """Return how likely the reader finds the gold answer with each candidate as its passage, in nats a token."""
+        texts = [[data.corpus.text_of(doc) for doc in docs] for docs in lists]
+        asked = [(pair.query, data.answers[pair.query_id]) for pair in pairs]
+        found = teacher.likelihoods(asked, texts, self.config.max_length)
+        self.resources.meter.charge(found.spared_seconds)
+        self.reader_tokens += found.tokens
+        self.reader_seconds += found.seconds
+        return found.scores
 
     def loss(self, batch: ScoredBatch) -> torch.Tensor:
         """Return the mean divergence in nats. The batch's labels (n, candidates) are the teacher's scores."""

@@ -30,6 +30,7 @@ class MarginMSE(Listwise):
 
     name = "margin-mse"
     summary = "distillation of a teacher's score margins"
+    takes_reader = False
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):

@@ -52,7 +52,9 @@ class Matryoshka(Objective):
 
     def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
         """Return the examples of the inner objective."""
-        return self.inner.examples(data, student)
+        examples = self.inner.examples(data, student)
+        self.reader_tokens, self.reader_seconds = self.inner.reader_tokens, self.inner.reader_seconds
+        return examples
 
     def loss(self, batch: ScoredBatch) -> torch.Tensor:
         """Return the inner loss, averaged over the prefixes."""

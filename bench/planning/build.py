@@ -176,7 +176,9 @@ def needs_of(kind: type[Strategy], config: StrategyConfig, registry: Registry) -
     """Return what the fit of a strategy uses. For an encoder strategy its objective decides."""
     if not issubclass(kind, EncoderStrategy) or OBJECTIVE not in _fields(kind.Config):
         return kind.needs
-    return _innermost(parse(getattr(config, OBJECTIVE)), registry).needs
+    *_, innermost = layers(parse(getattr(config, OBJECTIVE)))
+    objective, options = _objective(innermost, registry)
+    return objective.needed(options)
 
 
 def shown_to(needs: frozenset[Needs], on_generated: bool) -> frozenset[Needs]:
@@ -284,11 +286,6 @@ def is_single_vector(kind: type[Strategy], config: StrategyConfig, registry: Reg
         return False
     representation = representation_of(config, registry)
     return representation is None or representation.single_vector
-
-
-def _innermost(expression: Expression, registry: Registry) -> type[Objective]:
-    """Return the class of an objective, or of the innermost objective that it wraps."""
-    return registry.objective(list(layers(expression))[-1].name)
 
 
 def layers(expression: Expression) -> Iterator[Expression]:

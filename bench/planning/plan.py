@@ -432,6 +432,7 @@ class Planner:
             trials=self.config.tune_trials,
             test_split=self.config.split,
             fingerprints={"dataset": dataset.fingerprint, "model": model},
+            needs=tuple(sorted({need for node in root.walk() for need in self.needs(node)} | {"pairs"})),
         )
 
     def _with_fitted_sources(self, node: Node, dataset: DatasetSummary, run_model: str, budget: Budget) -> Node:
@@ -480,6 +481,11 @@ class Planner:
             raise ConfigError(
                 f"{node.expression} trains on queries that a language model wrote, and {dataset.name} has none: make "
                 "some with `bench import ... --generate-queries N`"
+            )
+        if "answers" in needs and (node.sources or not dataset.answered):
+            raise ConfigError(
+                f"{node.expression} learns from the gold answers to training questions, and dataset {dataset.name!r} "
+                "has none: see docs/answers.md"
             )
         if node.sources or node.on_generated:  # their pairs are not the target's labels, which a budget counts
             budget = replace(budget, examples=None)

@@ -93,6 +93,8 @@ class StudySpec:
     """The requested number of trials, the default included. Not part of the identity."""
     test_split: str = "test"
     fingerprints: dict[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ("pairs",)
+    """What its trials may see besides the corpus."""
 
 
 @dataclass(frozen=True)

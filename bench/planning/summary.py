@@ -26,6 +26,8 @@ class DatasetSummary:
     warnings: tuple[str, ...] = ()
     generated: int = 0
     """Pairs with queries that a language model wrote, outside the split to measure on."""
+    answered: int = 0
+    """Queries with a gold answer outside the split to measure on, from which a strategy may learn."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,8 @@ def summarize_dataset(
         doc_chars=sum(map(len, dataset.corpus.texts)) / max(len(dataset.corpus), 1),
         warnings=tuple(dataset.warnings),
         generated=len(generated_pairs(dataset, split)),
+        answered=sum(
+            bool(dataset.answers.get(query))
+            for query in {query for name, qrels in dataset.splits.items() if name != split for query in qrels}
+        ),
     )

@@ -32,7 +32,7 @@ def smollm2_folder() -> Path:
     """
     from filelock import FileLock
 
-    folder = cache_folder() / "readers" / FOLDER
+    folder = _converted()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / "config.json").is_file():
@@ -40,6 +40,20 @@ def smollm2_folder() -> Path:
             with new_folder(folder) as temporary:
                 convert(source, temporary)
     return folder
+
+
+def require_smollm2() -> None:
+    """Refuse where the model is neither converted already nor packaged here. Nothing is converted.
+
+    Raises:
+        ModelError: says what to install.
+    """
+    if not (_converted() / "config.json").is_file():
+        _packaged()
+
+
+def _converted() -> Path:
+    return cache_folder() / "readers" / FOLDER
 
 
 def _packaged() -> Path:

@@ -93,6 +93,10 @@ class Readings:
         """Return the queries that have a value of a measure in every context in which it can have one."""
         return list(self._tables[measure].index)
 
+    def groups(self, measure: str) -> Sequence[str] | None:
+        """Return the groups of dependent queries among those with a value of a measure; None where there are none."""
+        return self.comparison.dependent(self._mask(measure))
+
     @cached_property
     def families(self) -> dict[str, list[Finding]]:
         """Measure -> every candidate against the baseline, one Holm-adjusted family; nothing without pairs."""
@@ -129,7 +133,7 @@ class Readings:
             return None
         columns = [self.values(name, measure).mean(axis=0) for name in (label, NONE, GOLD)]
         own, none, gold = (float(column.mean()) for column in columns)
-        samples = bootstrap_means(np.stack(columns, axis=1), self.comparison.dependent(self._mask(measure)))
+        samples = bootstrap_means(np.stack(columns, axis=1), self.groups(measure))
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = (samples[:, 0] - samples[:, 1]) / (samples[:, 2] - samples[:, 1])
         return Gap((own - none) / (gold - none), *interval(shares[np.isfinite(shares)]))
@@ -202,7 +206,7 @@ class Readings:
         return Design(
             seeds={label: candidates[label].seeds if label in candidates else [-1] for label in labels},
             untrained=tuple(x for x in labels if x not in candidates or not candidates[x].trained),
-            groups=self.comparison.dependent(self._mask(measure)),
+            groups=self.groups(measure),
             margin=self.comparison.margin.value,
         )
 

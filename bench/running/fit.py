@@ -143,6 +143,8 @@ def _fit(
         "reindex": strategy.reindex,
         "usd": spent.get("usd"),
     }
+    if fitted.reader_tokens:
+        record.cost |= {"reader_tokens": fitted.reader_tokens, "reader_seconds": fitted.reader_seconds}
     if study is not None:
         record.tuning = study.summary()
         record.cost["tuning_seconds"] = study.seconds

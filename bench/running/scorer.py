@@ -80,7 +80,7 @@ class TrainingRequest:
         """Return the request of a fit or a study."""
         floor = spec.training.selection_floor
         if isinstance(spec, StudySpec):
-            return cls((spec.dataset,), "", "", SEED, spec.budget.examples, spec.test_split, floor)
+            return cls((spec.dataset,), "", "", SEED, spec.budget.examples, spec.test_split, floor, tuple(spec.needs))
         known = spec.fingerprints or {}
         return cls(
             (spec.dataset,),

@@ -62,6 +62,8 @@ def test_the_command_adapts_a_reader_and_reports_it(
     records = {record.reader: record for record in answer_records(Store(finished))[0]}
     before, after = records["tiny-llama"], records["sft(tiny-llama, lr=0.01, steps=2)"]
     assert not before.adaptation and after.adaptation["base_fingerprint"] == before.reader_fingerprint
+    report = (finished / "report.md").read_text(encoding="utf-8")
+    assert "Readers that were adapted" in report and "retriever alone" in report
     assert before.contexts["gold"].metrics["log_likelihood"] != after.contexts["gold"].metrics["log_likelihood"]
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.answering.answer import AnswerSettings, answer
+from bench.answering.answer import Adapted, AnswerSettings, answer
 from bench.answering.measure import Measuring
 from bench.config.schema import RunConfig
 from bench.errors import BenchError, ModelError
+from bench.readers.adapted import AdaptationRecord, Perplexity
 from bench.readers.base import Messages, Written
 from bench.readers.judges import Claim
 from bench.readers.prompts import Prompt
@@ -23,6 +24,7 @@ from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.load import LoadedRun, load_run
 from bench.report.readings import Readings, readings_of
+from bench.report.two_by_two import two_by_two
 from bench.store.answers import MARK, answer_records, per_query_answers
 from bench.store.store import Store
 from tests.toy_answers import PlantedReader, relevant
@@ -31,6 +33,38 @@ from tests.toy_answers import PlantedReader, relevant
 def tables(run: LoadedRun) -> dict[str, list[list[str]]]:
     report = build(Analysis(run))
     return {table.name: [[cell.text for cell in row] for row in table.rows] for table in report.tables}
+
+
+def test_the_interaction_of_retriever_and_reader_is_that_of_planted_readers(
+    finished: LoadedRun, beir_folder: Path
+) -> None:
+    """Before, the reader ignores its passages. Adapted, it answers right where the gold passage is shown."""
+    ignoring, planted = PlantedReader(beir_folder, ignores=True), PlantedReader(beir_folder)
+    (comparison,) = finished.comparisons
+    how = AdaptationRecord(
+        expression="sft(ignoring)", kind="sft", base="ignoring", base_fingerprint="ignoring", options={}, steps=4,
+        best_step=2, train_queries=9, dev_queries=3, dev={"0": -5.0, "2": -2.5},
+        perplexity=Perplexity(before=20, after=25, ratio_low=1.1, ratio_high=1.4, texts=64, tokens=6000),
+    )  # fmt: skip
+    for reader, record in ((ignoring, {}), (planted, how.model_dump())):
+        answer(finished, reader, AnswerSettings(), adapted=Adapted((comparison.dataset, comparison.split), record))
+    readings, _ = readings_of(comparison)
+    (pair,) = two_by_two(readings)
+    assert (pair.before.record.reader, pair.after.record.reader) == ("ignoring", "planted")
+    squares, baseline = pair.squares("f1"), comparison.baseline
+    assert [square.label for square in squares] == pair.labels == ["toy(bonus=1.0)", "toy(bonus=2.0)"]
+    for square in squares:
+        assert (square.neither, square.retriever) == (0, 0)
+        assert square.reader == pair.after.mean(baseline, "f1")
+        assert square.interaction.difference == pytest.approx(square.both - square.reader) != 0
+        per_query = pair.after.values(square.label, "f1") - pair.after.values(baseline, "f1")
+        assert square.interaction.difference == pytest.approx(per_query.mean())
+    found = tables(finished)
+    assert [row[0] for row in found["two-by-two-f1-1-1"]] == [f"`{label}`" for label in pair.labels]
+    ((_, questions, _, steps, *_, before, after, ratio),) = found["adapted-readers-1"]
+    assert (questions, steps, before, after, ratio) == ("9", "2 / 4", "20.000", "25.000", "1.100 to 1.400")
+    with_more = answer(finished, planted, AnswerSettings(top=2), adapted=Adapted(("tiny", "test"), how.model_dump()))
+    assert len(with_more) == 1 and len(two_by_two(readings_of(comparison)[0])) == 1  # asked in another way
 
 
 @pytest.mark.parametrize("top", [1, 3])

@@ -14,7 +14,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -204,12 +204,14 @@ def _preferences(
     """
     keys = [hashlib.sha256(json.dumps([each.messages, _ANSWER_TOKENS]).encode()).hexdigest()[:32] for each in lessons]
     kept = ReadingCache(root / f"answers--{reader.fingerprint}.jsonl")
-    missing = [place for place, key in enumerate(keys) if key not in kept]
-    progress("answering", {"done": 0, "total": len(missing)})
-    done, written = 0, reader.write([lessons[place].messages for place in missing], _ANSWER_TOKENS)
-    for part in kept.saved({"key": keys[missing[at]], **asdict(made)} for at, made in written):
-        done += len(part)
-        progress("answering", {"done": done, "total": len(missing)})
+    asked = dict(zip(keys, lessons, strict=True))
+
+    def write(missing: Mapping[str, Lesson]) -> Iterator[dict[str, Any]]:
+        names = list(missing)
+        made = reader.write([each.messages for each in missing.values()], _ANSWER_TOKENS)
+        yield from ({"key": names[place], **asdict(written)} for place, written in made)
+
+    kept.complete(asked, write, progress, "answering")
     rows: list[Mapping[str, Any]] = [kept[key] for key in keys]
     paid = {unit: float(sum(row[unit] for row in rows)) for unit in ("prompt_tokens", "tokens", "seconds")}
     preferences = [

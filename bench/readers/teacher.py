@@ -13,11 +13,11 @@ from bench.data.files import cache_folder
 from bench.errors import ModelError
 from bench.expression import ExpressionError, parse
 from bench.models.endpoint import PREFIX
-from bench.models.locate import expanded
+from bench.progress import silent
 from bench.readers.adaptation import is_adaptation
 from bench.readers.base import Messages
 from bench.readers.local import LocalReader
-from bench.readers.locate import reader_of
+from bench.readers.locate import model_folder, reader_of
 from bench.readers.prompts import Prompt
 from bench.readers.smollm2 import NAME, require_smollm2
 from bench.store.answers import ReadingCache
@@ -61,10 +61,7 @@ def reader_files(teacher: str) -> Sequence[Path]:
         raise ModelError(f"{teacher}: an endpoint gives no likelihoods, so it cannot teach")
     if is_adaptation(name):
         raise ModelError(f"{teacher}: a teacher is a reader as it is. Give the folder of an adapted one")
-    folder = expanded(name)
-    if not folder.is_dir():
-        raise ModelError(f"{teacher}: there is no folder {name!r}. A reader is {NAME!r} or a model folder")
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in model_folder(name).iterdir() if path.is_file())
 
 
 def _name(teacher: str) -> str:
@@ -115,22 +112,21 @@ class Teacher:
             for (question, golds), each in zip(questions, passages, strict=True)
         ]
         needed = {ask[0]: ask for each in asks for passage in each for ask in passage}
-        missing = [ask for key, ask in needed.items() if key not in self.cache]
-        spared = sum(self.cache[key]["seconds"] for key in needed if key in self.cache)
-        for _ in self.cache.saved(self._read(missing)):
-            pass
+        paid = self.cache.complete(needed, self._read, silent, "reading")
         rows: list[Mapping[str, Any]] = [self.cache[key] for key in needed]
         scores = [
             tuple(max(self.cache[key]["log_likelihood"] for key, _, _ in passage) for passage in each) for each in asks
         ]
         tokens = sum(row["prompt_tokens"] + row["tokens"] for row in rows)
-        return Likelihoods(scores, tokens, sum(row["seconds"] for row in rows), spared)
+        seconds = sum(row["seconds"] for row in rows)
+        return Likelihoods(scores, tokens, seconds, seconds - paid["seconds"])
 
     def _ask(self, messages: Messages, gold: str) -> tuple[str, Messages, str]:
         key = hashlib.sha256(json.dumps([messages, gold]).encode()).hexdigest()[:32]
         return key, messages, gold
 
-    def _read(self, asks: Sequence[tuple[str, Messages, str]]) -> Iterator[dict[str, Any]]:
+    def _read(self, asks: Mapping[str, tuple[str, Messages, str]]) -> Iterator[dict[str, Any]]:
         if asks:
-            scored = self.reader.score([messages for _, messages, _ in asks], [gold for _, _, gold in asks])
-            yield from ({"key": asks[place][0], **asdict(found)} for place, found in scored)
+            keys = list(asks)
+            _, prompts, golds = zip(*asks.values(), strict=True)
+            yield from ({"key": keys[place], **asdict(found)} for place, found in self.reader.score(prompts, golds))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.budget import Budget
 from bench.config.schema import RunConfig
 from bench.data.dataset import TrainingData
+from bench.encoders.base import BaseEncoder
 from bench.errors import BenchError, NotApplicableError
 from bench.expression import parse
+from bench.objectives import joint
+from bench.objectives.joint import Joint
 from bench.planning.build import canonical, config_of, needs_of
 from bench.planning.plan import plan
 from bench.planning.registry import Registry
+from bench.readers.adaptation import SftOptions
+from bench.readers.lessons import Lesson
 from bench.readers.local import LocalReader
 from bench.readers.prompts import Prompt
+from bench.readers.tuning import Tuned
 from tests.objectives.conftest import Bench
 from tests.toy_answers import add_answers
 
@@ -92,7 +100,7 @@ def test_a_reader_that_cannot_teach_is_refused_when_the_run_is_planned(
     for objective, message in (
         ("margin-mse(teacher=reader(smollm2))", "margin-mse takes no reader as its teacher"),
         ("listwise(teacher=reader('openai:http://127.0.0.1:1/v1#m'))", "an endpoint gives no likelihoods"),
-        ("listwise(teacher=reader(./nothere))", "there is no folder './nothere'"),
+        ("listwise(teacher=reader(./nothere))", "unknown reader './nothere'"),
         ("listwise(teacher=reader(sft(smollm2)))", "a teacher is a reader as it is"),
         ("listwise(teacher=reader(smollm2, top=3))", r"write reader\(smollm2\) or reader\(FOLDER\)"),
     ):
@@ -100,3 +108,41 @@ def test_a_reader_that_cannot_teach_is_refused_when_the_run_is_planned(
             planned(objective)
     with pytest.raises(BenchError, match="distill takes no reader"):
         planned("", "distill(lora, teacher=reader(smollm2))")
+
+
+def test_retriever_and_reader_learn_in_turns(
+    bench: Bench, expression: str, tiny_reader_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each round trains the reader of the round before, on what the retriever finds now."""
+    rounds: list[tuple[Path, Sequence[Lesson]]] = []
+
+    def tuned(reader: LocalReader, options: SftOptions, lessons: Sequence[Lesson], folder: Path) -> Tuned:
+        rounds.append((reader.folder, lessons))
+        shutil.copytree(reader.folder, folder)
+        (folder / "round.txt").write_text(f"{len(rounds)}, {options.steps} steps")
+        return Tuned(steps=options.steps, seconds=2.0)
+
+    monkeypatch.setattr(joint, "tune_apart", tuned)
+    data = with_answers(bench.data)
+    text = expression.replace("listwise(", "joint(rounds=2, reader_steps=7, ")
+    strategy = bench.build(f"lora(lr=0.05, objective={text})")
+    base = BaseEncoder(None, bench.resources)
+    report = strategy.fit(data, Budget(steps=4), seed=0)
+    (first, lessons), (second, later) = rounds
+    assert first == tiny_reader_folder and second.name == "round-1"
+    found = base.search(data.train_queries, base.index(data.corpus), 1)
+    reader = LocalReader(tiny_reader_folder, precision="fp32")
+    assert [each.messages for each in lessons] == [
+        Prompt().messages(data.train_queries[query], reader.cut(data.corpus.text_of(found[query][0][0]), 30)[0])
+        for query in data.train_queries
+        if query in data.answers
+    ]
+    assert {each.answer for each in lessons} == {"kiln"} and lessons != later
+    assert report.steps == 4 and report.reader_seconds > 4 and bench.resources.meter._charged >= 4
+    (tmp_path / "saved").mkdir()
+    strategy.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "reader" / "round.txt").read_text() == "2, 7 steps"
+    bench.build(f"lora(lr=0.05, objective={text})").load(tmp_path / "saved")
+    assert str(canonical(parse("lora(objective=joint(rounds=2))"), Registry())) == "joint"
+    with pytest.raises(BenchError, match="joint trains a reader, and bm25 is none"):
+        Joint.check(Joint.Config(teacher="bm25"))

@@ -15,6 +15,7 @@ from bench.readers.adapted import adapted_reader
 from bench.readers.lessons import Lesson, Lessons, Preference
 from bench.readers.local import LocalReader
 from bench.readers.tuning import Tuned, tune
+from bench.readers.tuning_process import tune_apart
 
 WORDS = ("tea", "cup", "sun", "oak", "elm", "fir", "box", "jar")
 TRAIN = tuple(Lesson((("user", f"what is {word}?"),), f"{word} of {word}") for word in WORDS)
@@ -91,6 +92,13 @@ def test_a_budget_in_seconds_becomes_steps(reader: LocalReader, tmp_path: Path) 
     assert tuned.stopped_by == "seconds" and 0 < tuned.steps == tuned.best_step < 1000
     with pytest.raises(BudgetError, match="do not pay for one step"):
         tune(reader, replace(SFT, seconds=0.3), TRAIN, (), tmp_path / "other", spent=0.3)
+
+
+def test_a_training_in_a_process_of_its_own_is_the_same(reader: LocalReader, tmp_path: Path) -> None:
+    options = replace(SFT, steps=2)
+    here, apart = tune(reader, options, TRAIN, (), tmp_path), tune_apart(reader, options, TRAIN, tmp_path / "apart")
+    assert apart.losses == pytest.approx(here.losses, abs=1e-4) and apart.best_step == 2
+    assert LocalReader(tmp_path / "apart").encode(TRAIN[0].messages) == reader.encode(TRAIN[0].messages)
 
 
 def test_dpo_prefers_the_gold_answer_over_the_readers_own(reader: LocalReader, tmp_path: Path) -> None:

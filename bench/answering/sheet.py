@@ -135,6 +135,6 @@ def _passages(
     run: LoadedRun, record: AnswerRecord, dataset: Dataset, reader: Reader, cells: Sequence[str], queries: Sequence[str]
 ) -> dict[tuple[str, str], str]:
     """Return (cell, query) -> the passages that the reader was shown."""
-    assemble = Assembler(reader, dataset, record.settings["context_tokens"])
+    assemble = Assembler(reader, dataset.corpus, record.settings["context_tokens"])
     found = documents(run, cells, dataset, record.split, queries, record.settings["top"])
     return {(cell, query): assemble(found[cell][query]).text for cell in cells for query in queries}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.answering.adapting import AdaptedReader
     from bench.answering.measure import Measuring
     from bench.progress import Progress
+    from bench.readers.base import Reader
     from bench.report.load import LoadedRun
     from bench.store.answers import AnswerRecord
     from bench.store.preferences import SheetRecord
@@ -118,7 +119,9 @@ def main(
     for each in adapted:
         _show_adaptation(each)
         answer(run, each.before, settings, asked, _progress(), measuring, Adapted(each.adapted.target))
-    reads = [(each.after, each.adapted) for each in adapted] or [(reader_of(reader, device, precision), None)]
+    reads: list[tuple[Reader, Adapted | None]] = [(each.after, each.adapted) for each in adapted] or [
+        (reader_of(reader, device, precision), None)
+    ]
     records = [
         record for model, how in reads for record in answer(run, model, settings, asked, _progress(), measuring, how)
     ]

@@ -112,14 +112,14 @@ class Teacher:
             for (question, golds), each in zip(questions, passages, strict=True)
         ]
         needed = {ask[0]: ask for each in asks for passage in each for ask in passage}
-        paid = self.cache.complete(needed, self._read, silent, "reading")
+        spared = sum(self.cache[key]["seconds"] for key in needed if key in self.cache)
+        self.cache.complete(needed, self._read, silent, "reading")
         rows: list[Mapping[str, Any]] = [self.cache[key] for key in needed]
         scores = [
             tuple(max(self.cache[key]["log_likelihood"] for key, _, _ in passage) for passage in each) for each in asks
         ]
         tokens = sum(row["prompt_tokens"] + row["tokens"] for row in rows)
-        seconds = sum(row["seconds"] for row in rows)
-        return Likelihoods(scores, tokens, seconds, seconds - paid["seconds"])
+        return Likelihoods(scores, tokens, sum(row["seconds"] for row in rows), spared)
 
     def _ask(self, messages: Messages, gold: str) -> tuple[str, Messages, str]:
         key = hashlib.sha256(json.dumps([messages, gold]).encode()).hexdigest()[:32]

@@ -24,6 +24,7 @@ from bench.report.analysis import Analysis
 from bench.report.build import build
 from bench.report.load import LoadedRun, load_run
 from bench.report.readings import Readings, readings_of
+from bench.report.text import code
 from bench.report.two_by_two import two_by_two
 from bench.store.answers import MARK, answer_records, per_query_answers
 from bench.store.store import Store
@@ -60,7 +61,7 @@ def test_the_interaction_of_retriever_and_reader_is_that_of_planted_readers(
         per_query = pair.after.values(square.label, "f1") - pair.after.values(baseline, "f1")
         assert square.interaction.difference == pytest.approx(per_query.mean())
     found = tables(finished)
-    assert [row[0] for row in found["two-by-two-f1-1-1"]] == [f"`{label}`" for label in pair.labels]
+    assert [row[0] for row in found["two-by-two-f1-1-1"]] == [code(label) for label in pair.labels]
     ((_, questions, _, steps, *_, before, after, ratio),) = found["adapted-readers-1"]
     assert (questions, steps, before, after, ratio) == ("9", "2 / 4", "20.000", "25.000", "1.100 to 1.400")
     with_more = answer(finished, planted, AnswerSettings(top=2), adapted=Adapted(("tiny", "test"), how.model_dump()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.errors import BenchError, BudgetError, ModelError
-from bench.readers import adapted
+from bench.readers import adapted, tuning
 from bench.readers.adaptation import Adaptation, DpoOptions, SftOptions, is_adaptation, parse_adaptation
 from bench.readers.adapted import adapted_reader
 from bench.readers.lessons import Lesson, Lessons, Preference
@@ -87,9 +87,15 @@ def test_the_checkpoint_that_development_questions_prefer_is_kept(reader: LocalR
     )
 
 
-def test_a_budget_in_seconds_becomes_steps(reader: LocalReader, tmp_path: Path) -> None:
-    tuned = tune(reader, replace(SFT, steps=10**6, seconds=0.3), TRAIN, (), tmp_path)
-    assert tuned.stopped_by == "seconds" and 0 < tuned.steps == tuned.best_step < 1000
+def test_a_budget_in_seconds_becomes_steps(
+    reader: LocalReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, timed = (tune(reader, replace(SFT, steps=2, seconds=s), TRAIN, (), tmp_path) for s in (0.0, 3600.0))
+    assert timed.losses == plain.losses and timed.stopped_by == "steps"  # measuring a step changes nothing
+    monkeypatch.setattr(tuning, "_step_seconds", lambda trainer: 0.05)
+    tuned = tune(reader, replace(SFT, steps=10**6, seconds=0.35), TRAIN, (), tmp_path, spent=0.05)
+    assert tuned.stopped_by == "seconds" and 0 < tuned.steps == tuned.best_step <= 6
+    assert tuned.over_budget == (tuned.seconds > 1.25 * (0.35 - 0.05))
     with pytest.raises(BudgetError, match="do not pay for one step"):
         tune(reader, replace(SFT, seconds=0.3), TRAIN, (), tmp_path / "other", spent=0.3)
 

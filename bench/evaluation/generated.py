@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.data.text import words
 from bench.errors import ModelError
+from bench.models.base import BaseModel
 from bench.models.length import token_limit
 
 Pair = tuple[str, tuple[str, ...]]
@@ -151,7 +152,9 @@ def score_texts(
         raise ModelError(f"--bert-score needs the package bert-score: {_INSTALL}")
     else:
         found["bert_score"] = bert_scores(distinct, bert, layer, device)[order]
-        notes.append(f"BERTScore compared the vectors of {bert.resolve().name}.")
+        encoder = BaseModel(bert.resolve().name, bert)
+        which = f"layer {layer}" if layer is not None else "the default layer"
+        notes.append(f"BERTScore compared {which} of {encoder.name} (fingerprint {encoder.fingerprint}).")
     return found, notes
 
 

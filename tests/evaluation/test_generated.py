@@ -56,8 +56,10 @@ def test_bertscore_is_that_of_its_package_on_a_local_folder(tiny_bert: BaseModel
     scorer = BERTScorer(model_type=str(tiny_bert.path), num_layers=1, device="cpu")
     scorer._tokenizer.model_max_length = 64
     expected = scorer.score([answer for answer, _ in CASES], [gold for _, gold in CASES])[2].numpy()
-    found = bert_scores([*pairs, (" ", ("x",))], tiny_bert.path, layer=1)
-    assert np.allclose(found[:-1], expected) and found[-1] == 0
+    values, notes = score_texts([*pairs, (" ", ("x",)), pairs[0]], tiny_bert.path, layer=1)
+    found = values["bert_score"]
+    assert np.allclose(found[:-2], expected) and found[-2] == 0 and found[-1] == found[0]
+    assert f"BERTScore compared layer 1 of tiny-bert (fingerprint {tiny_bert.fingerprint})." in notes
     with pytest.raises(ModelError, match="layer 99 is not one of its"):
         bert_scores(pairs, tiny_bert.path, layer=99)
 

@@ -26,6 +26,7 @@ class Adapter(EncoderStrategy):
     """
 
     name = "adapter"
+    on_4_bits = True
     summary = "small two-layer networks inside the blocks"
     version = 2
     removable = True

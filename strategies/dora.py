@@ -16,6 +16,7 @@ class Dora(Lora):
     """LoRA that also trains the length of each weight row. Training starts from the base model."""
 
     name = "dora"
+    on_4_bits = False
     summary = "low-rank updates of directions, magnitudes apart"
 
     def peft_config(self, architecture: Architecture) -> PeftConfig:

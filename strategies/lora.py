@@ -27,6 +27,7 @@ class Lora(PeftStrategy):
     """
 
     name = "lora"
+    on_4_bits = True
     summary = "LoRA: low-rank updates beside frozen weights"
 
     @dataclass(frozen=True)

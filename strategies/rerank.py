@@ -43,6 +43,7 @@ class Rerank(Strategy):
     """
 
     name = "rerank"
+    on_4_bits = False
     summary = "a cross-encoder trained on the domain re-ranks the results of x"
     needs = frozenset({"pairs"})
     trains = "head"

@@ -44,6 +44,7 @@ class Soup(BaseEncoder):
     """
 
     name = "soup"
+    on_4_bits = False
     summary = "the weights of x, y, ... averaged, shares chosen on development data"
     needs = frozenset({"pairs"})
     n_components = 2

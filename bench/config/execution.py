@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.config.schema import RunConfig
+from bench.models.quantisation import BaseWeights
 from bench.store.provenance import cores
 
 
@@ -18,6 +19,8 @@ class ExecutionSettings:
     threads: int = 0
     """CPU threads of a job; 0 leaves the choice to the libraries."""
     trust_remote_code: bool = False
+    base_weights: BaseWeights = "fp32"
+    """How the weights of base models are kept. Their fingerprints depend on it."""
     from_record: bool = False
     """Whether names of strategies and models come from records, which anyone may have written."""
     pooling: str | None = None
@@ -35,6 +38,7 @@ class ExecutionSettings:
             device=config.device,
             threads=config.threads or max(1, cores() // config.jobs),
             trust_remote_code=config.trust_remote_code,
+            base_weights=config.base_weights,
             jobs=config.jobs,
             report_to=config.report_to,
         )

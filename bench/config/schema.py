@@ -50,6 +50,7 @@ from bench.config.values import (
 )
 from bench.data.text import without_surrogates
 from bench.errors import BenchError, unknown
+from bench.models.quantisation import BaseWeights
 from bench.records import MEASURES, PRIMARY_MEASURE
 from bench.strategy.hyperparameters import typed
 from bench.strategy.settings import TrainingSettings
@@ -133,6 +134,11 @@ class RunConfig(BaseModel):
     top_k: Annotated[Whole, Field(ge=100)] = _measured(100, "documents to retrieve for a query, at least 100", "N")
     precision: TextChecked[Literal["auto", "bf16", "fp32"]] = _placed(
         "auto", "bf16, fp32, or auto: bf16 where the hardware computes it faster", "NAME"
+    )
+    base_weights: TextChecked[BaseWeights] = _placed(
+        "fp32",
+        "fp32, or nf4: 4-bit weights of the base model's linear layers (QLoRA), on CUDA with bitsandbytes",
+        "NAME",
     )
     max_length: Annotated[Whole, Field(ge=0)] = _placed(
         0, "tokens a text is cut to; 0 takes the dataset's limit, or else the model's", "N"

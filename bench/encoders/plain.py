@@ -63,8 +63,26 @@ def _place(parameter_name: str) -> int:
     return int(parameter_name.partition(".")[0])
 
 
+def require_full_weights(resources: Resources, name: str) -> None:
+    """Refuse to make a plain model of one whose base weights are 4-bit codes.
+
+    Raises:
+        NotApplicableError: they are.
+    """
+    if resources.model.weights != "fp32":
+        raise NotApplicableError(
+            f"{name} was fitted around base weights in {resources.model.weights}, and a plain model holds whole "
+            "weights, whose scores would differ: fit it with --base-weights fp32 to take it out"
+        )
+
+
 def plain_base(resources: Resources) -> SentenceTransformer:
-    """Return a fresh base model that cuts texts where the strategies cut them."""
+    """Return a fresh base model that cuts texts where the strategies cut them.
+
+    Raises:
+        NotApplicableError: its weights are 4-bit codes.
+    """
+    require_full_weights(resources, resources.model.name)
     base = resources.model.load("cpu")
     if resources.max_length is not None and length_limit(base) is not None:
         base.max_seq_length = min(resources.max_length, base.max_seq_length or resources.max_length)

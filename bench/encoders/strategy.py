@@ -22,7 +22,7 @@ from bench.budget import Budget
 from bench.data.dataset import Corpus, Pair, TrainingData
 from bench.encoders.artefact import load_trained, save_trained
 from bench.encoders.base import BaseEncoder
-from bench.encoders.plain import plain_base, plain_encoder
+from bench.encoders.plain import plain_base, plain_encoder, require_full_weights
 from bench.errors import BenchError, NotApplicableError
 from bench.models.architectures import freeze_unreachable
 from bench.models.checks import ModelFolder, architecture_of
@@ -66,6 +66,7 @@ class EncoderStrategy(Strategy):
     needs = frozenset({"pairs"})
     trains: ClassVar[Trains] = "encoder"
     trains_transformer = True
+    on_4_bits = False
     component_options = ("start",)
     removable: ClassVar[bool] = False
     """Whether `detach` can give the base model back without loading it again."""
@@ -270,7 +271,7 @@ class EncoderStrategy(Strategy):
             return
         with ExitStack() as stack:
             assert self.model is not None
-            for tower in self._towers:
+            for tower in self._towers if self.resources.model.weights == "fp32" else ():  # codes would be rounded anew
                 stack.enter_context(self.fold(tower))
             self._is_merged = True
             try:
@@ -348,6 +349,7 @@ class EncoderStrategy(Strategy):
 
     def _folded_towers(self) -> list[SentenceTransformer]:
         """Return the base model with the attachment folded into its weights, for each tower."""
+        require_full_weights(self.resources, self.name)
         foldable = type(self).fold is not EncoderStrategy.fold
         with self.merged():
             return [plain_encoder(self.resources, tower, self.name, foldable=foldable) for tower in self.towers]

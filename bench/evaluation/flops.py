@@ -12,16 +12,19 @@ the model, and the products and the gradients that pass them are recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from bench.models.length import beginnings, token_lengths
+from bench.models.quantisation import is_quantised
 from bench.retrieval.encode import prompt_of
 
 if TYPE_CHECKING:
@@ -179,7 +182,7 @@ def _passed_through(model: Any, features: dict[str, Any]) -> tuple[list[_Product
         key: each.to(model.device) if isinstance(each, torch.Tensor) else each for key, each in features.items()
     }
     try:
-        with torch.enable_grad(), _Recorder() as recorder:
+        with torch.enable_grad(), _Recorder() as recorder, recorder.watching(model):
             output = model(features)
     finally:
         model.train(training)
@@ -195,6 +198,29 @@ class _Recorder(TorchFunctionMode):
         self._products: list[tuple[_Product, Any]] = []
         self._fused: list[tuple[_Attention, Any]] = []
         self._softmaxes: list[tuple[_Attention, Any]] = []
+        self._is_inside = False  # of a layer whose product is known
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Record the products of 4-bit layers within a block: their kernels are no functions of torch."""
+        layers = [module for module in model.modules() if is_quantised(module)]
+        handles = [each.register_forward_pre_hook(self._enter) for each in layers]
+        handles += [each.register_forward_hook(self._leave) for each in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, layer: nn.Module, args: Any) -> None:
+        self._is_inside = True
+
+    def _leave(self, layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        self._is_inside = False
+        result, rows = output.clone(), args[0].numel() // layer.in_features
+        product = _Product(rows, layer.in_features * layer.out_features, args[0].requires_grad, False)
+        self._products.append((product, result.grad_fn))
+        return result
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -202,6 +228,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         result, given, name = func(*args, **kwargs), [*args, *kwargs.values()], getattr(func, "__name__", "")
         transposed = func is functional.linear
+        if self._is_inside:
+            return result
         if (transposed or name in ("matmul", "mm")) and given[1].ndim == 2:
             result = result.clone()  # a node of its own, which no sum in place (AdaLoRA) removes from the graph
             left, right = given[:2]

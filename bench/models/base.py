@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
 from bench.models.checks import require_loadable
+from bench.models.quantisation import BaseWeights, loading_options
 from bench.models.weight_faults import LoadReport, collected
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ class BaseModel:
     """Replaces the model's own pooling, to show that the checks notice a wrong one."""
     trust_remote_code: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    weights: BaseWeights = "fp32"
+    """`nf4` keeps the weights of linear layers in 4 bits (`bench.models.quantisation`)."""
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the content of all files that may determine embeddings."""
         digest = hashlib.sha256((self.pooling or "").encode())
+        if self.weights != "fp32":
+            digest.update(self.weights.encode())
         try:
             for name, _, _ in self._stamps:  # taken before the content is read
                 digest.update(str(Path(name).relative_to(self.path)).encode("utf-8", "surrogateescape"))
@@ -65,7 +70,9 @@ class BaseModel:
         )
 
     def load(self, device: str = "cpu") -> SentenceTransformer:
-        """Return a fresh copy in fp32 and evaluation mode, with the model's own prompts, pooling and maximum length.
+        """Return a fresh copy in evaluation mode, with the model's own prompts, pooling and maximum length.
+
+        All weights are fp32, but for those of linear layers where `weights` is `nf4`.
 
         Raises:
             ModelError: the folder holds no sentence-transformers model with safetensors weights, its files lack
@@ -79,6 +86,7 @@ class BaseModel:
         require_loadable(self)
         fingerprint = self.fingerprint
         report = LoadReport()
+        quantised = loading_options(device) if self.weights == "nf4" else {}
         try:
             with collected(report):
                 model = SentenceTransformer(
@@ -86,7 +94,7 @@ class BaseModel:
                     device=device,
                     trust_remote_code=self.trust_remote_code,
                     local_files_only=True,
-                    model_kwargs={"use_safetensors": True, "dtype": torch.float32, **self.options},
+                    model_kwargs={"use_safetensors": True, "dtype": torch.float32, **quantised, **self.options},
                 )
         except (MemoryError, torch.OutOfMemoryError):
             raise
@@ -96,7 +104,7 @@ class BaseModel:
             raise ModelError(f"model {self.name!r} at {self.path} cannot be loaded: {reason}") from error
         if report.problem:
             raise ModelError(f"model {self.name!r} at {self.path} cannot be used: {report.problem}")
-        now = BaseModel(self.name, self.path, self.pooling)
+        now = BaseModel(self.name, self.path, self.pooling, weights=self.weights)
         if self._stamps != now._stamps and fingerprint != now.fingerprint:
             raise ModelError(f"model {self.name!r} at {self.path} changed while it was in use: run again")
         _cut_to_positions(model)

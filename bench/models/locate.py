@@ -9,19 +9,28 @@ from bench.errors import ModelError
 from bench.models.base import CONTENT, DEFAULT_MODEL, BaseModel, sha256
 from bench.models.endpoint import PREFIX
 from bench.models.endpoint_model import endpoint_model
+from bench.models.quantisation import BaseWeights
 
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the default model's `model.safetensors`, as its authors publish it."""
 
 
-def base_model(name: str | None = None, *, pooling: str | None = None, trust_remote_code: bool = False) -> BaseModel:
+def base_model(
+    name: str | None = None,
+    *,
+    pooling: str | None = None,
+    trust_remote_code: bool = False,
+    weights: BaseWeights = "fp32",
+) -> BaseModel:
     """Return the base model of a name: a folder, a hub name, `openai:URL#MODEL`, or nothing for the default model.
+
+    `weights` says how those of linear layers are kept. A model behind an endpoint has none here.
 
     Raises:
         ModelError: the model is not found or has no safetensors weights, or the default model's file was changed.
     """
     if name in (None, "", DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
-        return BaseModel(DEFAULT_MODEL, _default_path(), pooling)
+        return BaseModel(DEFAULT_MODEL, _default_path(), pooling, weights=weights)
     assert name is not None
     if name.startswith(PREFIX):
         return endpoint_model(name)
@@ -29,10 +38,10 @@ def base_model(name: str | None = None, *, pooling: str | None = None, trust_rem
     if path.is_dir():
         if not any(path.rglob("*.safetensors")):
             raise ModelError(f"model folder {path} has no .safetensors file (other weight formats are not loaded)")
-        return BaseModel(path.resolve().name, path.resolve(), pooling, trust_remote_code)
+        return BaseModel(path.resolve().name, path.resolve(), pooling, trust_remote_code, weights=weights)
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model folder {name} does not exist")
-    return BaseModel(name, hub_folder(name), pooling, trust_remote_code)
+    return BaseModel(name, hub_folder(name), pooling, trust_remote_code, weights=weights)
 
 
 def expanded(name: str) -> Path:

@@ -23,6 +23,7 @@ from bench.expression import Expression, ExpressionError, parse
 from bench.models.base import BaseModel
 from bench.models.checks import architecture_of, gives_token_vectors, has_language_model_head, model_notes
 from bench.models.locate import base_model
+from bench.models.quantisation import require_quantised
 from bench.planning.build import (
     SOURCE_SIGN,
     SOURCES,
@@ -277,6 +278,24 @@ class Planner:
         """Whether a strategy or one of its components is fitted to data."""
         return any(map(self.needs, node.walk()))
 
+    def check_4_bits(self, node: Node) -> None:
+        """Refuse what changes, folds or replaces base weights that are 4-bit codes."""
+        kind, config = self.registry.get(node.root), self.hyperparameters(node)
+        weights = f"--base-weights {self.config.base_weights}"
+        representation = representation_of(config, self.registry)
+        if not kind.on_4_bits:
+            working = [name for name in self.registry.names() if is_trained_on_4_bits(self.registry.get(name))]
+            raise ConfigError(
+                f"{node.expression}: {kind.name} needs the base model's whole weights, and {weights} keeps codes of "
+                f"them. Trained around such weights are {', '.join(working)}"
+            )
+        if getattr(config, "start", ""):
+            raise ConfigError(f"{node.expression}: a start is folded into the base model's weights, not with {weights}")
+        if representation is not None and not representation.single_vector | representation.replaces_base:
+            raise ConfigError(f"{node.expression}: {weights} works with one vector a text")
+        if representation is not None and representation.replaces_base:
+            raise ConfigError(f"{node.expression}: {weights} has no effect on representation {representation.name}")
+
     def check_checkpointing(self, node: Node) -> None:
         """Refuse gradient checkpointing where a fit with backward passes would ignore it."""
         representation = representation_of(self.hyperparameters(node), self.registry)
@@ -319,6 +338,8 @@ class Planner:
     def check_method(self, node: Node) -> None:
         """Refuse a method or an objective that cannot work on the base model."""
         kind, model, config = self.registry.get(node.root), self.model(node.model), self.hyperparameters(node)
+        if model.weights != "fp32":
+            self.check_4_bits(node)
         try:
             if issubclass(kind, EncoderStrategy):
                 kind.check_model(config, model)
@@ -372,7 +393,13 @@ class Planner:
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""
         if name not in self.models:
-            model = base_model(name or None, pooling=self.pooling, trust_remote_code=self.config.trust_remote_code)
+            require_quantised(self.config.base_weights, self.config.device)
+            model = base_model(
+                name or None,
+                pooling=self.pooling,
+                trust_remote_code=self.config.trust_remote_code,
+                weights=self.config.base_weights,
+            )
             self.model_notes += model_notes(model)
             self.models[name] = model
         return self.models[name]
@@ -618,6 +645,11 @@ class Planner:
             selection_floor=self.training.selection_floor,
         )
         return self.cells.setdefault(spec.name, spec)
+
+
+def is_trained_on_4_bits(kind: type[Strategy]) -> bool:
+    """Whether a strategy trains an encoder around base weights that are 4-bit codes."""
+    return kind.trains == "encoder" and kind.on_4_bits
 
 
 def in_run_order(expressions: Sequence[Expression], budget: Budget, seed: int) -> Sequence[Expression]:

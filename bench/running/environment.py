@@ -94,7 +94,10 @@ class JobEnvironment:
         if self.execution.from_record and name.startswith(PREFIX):
             raise BenchError(f"a record names the endpoint {name}. Texts and your key would go there: it is not used")
         return base_model(
-            name or None, pooling=self.execution.pooling, trust_remote_code=self.execution.trust_remote_code
+            name or None,
+            pooling=self.execution.pooling,
+            trust_remote_code=self.execution.trust_remote_code,
+            weights=self.execution.base_weights,
         )
 
     def resources(self, model: str, training: TrainingSettings) -> Resources:

@@ -85,6 +85,8 @@ class Strategy(ABC):
     """Whether it answers queries itself, so that its latency means something. A stored ranking is only looked up."""
     probe_queries: ClassVar[int | None] = None
     """The most queries of a probe that it is asked, for strategies that take long over each query. None is all."""
+    on_4_bits: ClassVar[bool] = True
+    """Whether it works on a base model whose weights are 4-bit codes. Planning refuses it where it does not."""
     n_components: ClassVar[int] = 0
     """How many positional components its expression takes."""
     more_components: ClassVar[bool] = False

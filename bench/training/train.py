@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.models.quantisation import scalars
 from bench.records import FitReport
 from bench.strategy.protocols import DevelopmentPool, Searcher
 from bench.training.memory import fit_into_memory
@@ -63,7 +64,7 @@ def train(
     pool = resources.development(data)
     if budget.trainable_params is not None:
         with meter.excluded():
-            total = sum(parameter.numel() for parameter in resources.encoder.model.parameters())
+            total = sum(map(scalars, resources.encoder.model.parameters()))
         check_size(budget, trainable.trainable_params, total, trainable.name)
     note = fit_into_memory(budget, task, resources)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -216,7 +216,7 @@ class LoadedOnce(BaseModel):
     @classmethod
     def of(cls, model: BaseModel) -> LoadedOnce:
         """Return the same model, loaded once."""
-        return cls(model.name, model.path, model.pooling, model.trust_remote_code, model.options)
+        return cls(**{each.name: getattr(model, each.name) for each in fields(BaseModel)})
 
     def load(self, device: str = "cpu") -> SentenceTransformer:
         """Return a copy in fp32 and evaluation mode."""

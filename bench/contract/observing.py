@@ -175,9 +175,12 @@ def array_digests(strategy: Strategy) -> Digests:
 
 
 def frozen_digests(model: SentenceTransformer) -> Digests:
-    """Return the digest of every tensor of a model that is not trainable."""
+    """Return the digest of every tensor of a model that is not trainable, the tables of 4-bit codes included."""
+    own = dict(model.named_parameters(remove_duplicate=False))
     parameters = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    return {name: _digest(tensor) for name, tensor in {**parameters, **dict(model.named_buffers())}.items()}
+    buffers = dict(model.named_buffers())
+    tables = {name: each for name, each in model.state_dict().items() if name not in own and name not in buffers}
+    return {name: _digest(tensor) for name, tensor in {**parameters, **buffers, **tables}.items()}
 
 
 def state_digests(model: SentenceTransformer) -> Digests:

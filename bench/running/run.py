@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -157,7 +157,10 @@ class Run:
     @property
     def size(self) -> int:
         """The number of studies, fits and cells, complete ones included."""
-        return len(self.plan.studies) + (0 if self.studies_only else len(self.plan.fits) + len(self.plan.cells))
+        studies = self.plan.studies
+        if self.studies_only:
+            return len(studies) + len(self._starts({study.name for study in studies}))
+        return len(studies) + len(self.plan.fits) + len(self.plan.cells)
 
     def pending(self) -> list[Job]:
         """Return the jobs for what is not complete, in their order.
@@ -168,7 +171,7 @@ class Run:
         always = self.config.overwrite == "always"
         if self.studies_only:
             studies = {study.name for study in self.plan.studies if always or not self._has_study(study)}
-            return jobs_of(self.plan, studies)
+            return jobs_of(self.plan, studies | self._missing_starts(studies))
         if always:
             plan = self.plan
             return jobs_of(plan, {spec.name for specs in (plan.studies, plan.fits, plan.cells) for spec in specs})
@@ -178,13 +181,29 @@ class Run:
             for fit in self.plan.fits
             if fit.name in fits and fit.tuning is not None and not self._has_study(fit.tuning.study)
         }
-        return jobs_of(self.plan, studies | fits | cells)
+        return jobs_of(self.plan, studies | self._missing_starts(studies) | fits | cells)
+
+    def _starts(self, studies: Collection[str]) -> set[str]:
+        """Return the fits on sources that no trial of these studies fits again, with their components."""
+        specs, found = {fit.name: fit for fit in self.plan.fits}, set[str]()
+        nodes = (node for study in self.plan.studies if study.name in studies for node in study.root.walk())
+        names = [node.fitted for node in nodes if node.fitted]
+        while names:
+            found.add(name := names.pop())
+            names += [each for each in specs[name].components if each not in found]
+        return found
+
+    def _missing_starts(self, studies: Collection[str]) -> set[str]:
+        """Return those starts of studies that the store lacks."""
+        store = self.store
+        return {name for name in self._starts(studies) if not (store.is_whole_fit(name) and store.has_artefact(name))}
 
     def describe(self, jobs: Sequence[Job]) -> str:
         """Return in words how much there is to run: `5 fits, 5 cells to run, 4 already complete in DIR`."""
         counts = Counter[str](job.kind for job in jobs)
         plurals = {"study": "studies"} if self.plan.studies or self.studies_only else {}
-        plurals |= {} if self.studies_only else {"fit": "fits", "cell": "cells"}
+        plurals |= {"fit": "fits"} if counts["fit"] or not self.studies_only else {}
+        plurals |= {} if self.studies_only else {"cell": "cells"}
         parts = [f"{counts[kind]} {kind if counts[kind] == 1 else plural}" for kind, plural in plurals.items()]
         return f"{', '.join(parts)} to run, {self.size - len(jobs)} already complete in {self.config.out}"
 

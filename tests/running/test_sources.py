@@ -18,7 +18,7 @@ from bench.data.sources import source_data
 from bench.errors import DataError
 from bench.planning.plan import plan
 from bench.running.environment import JobEnvironment
-from bench.running.run import RunResult
+from bench.running.run import Run, RunResult
 
 Configure = Callable[..., RunConfig]
 LEAK, REPEAT = "q-harbour-5", "q-harbour-0"
@@ -87,9 +87,12 @@ def test_a_start_on_sources_is_one_fit_for_all_label_counts(
             plan(toy_config(strategies=strategies, **settings))
     with pytest.raises(ConfigError, match=r"set ia3\.sources: write it in the strategy"):
         plan(toy_config(strategies="ia3", set=["ia3.sources=x"], **settings))
-    tuned = plan(toy_config(strategies=f"ia3(sources={source_folder})", tune_trials=2, seeds="1", **settings))
+    tuning = toy_config(strategies=f"ia3(sources={source_folder})", tune_trials=2, seeds="1", **settings)
+    tuned = plan(tuning)
     (loaded,) = {node.fitted for study in tuned.studies for node in study.root.walk() if node.fitted}
     assert next(fit.seed for fit in tuned.fits if fit.name == loaded) == 0
+    start, *studies = Run.prepare(tuning, studies_only=True).pending()
+    assert start.name == loaded and {(job.kind, job.after) for job in studies} == {("study", frozenset({loaded}))}
 
 
 def test_the_start_trains_and_the_target_goes_on_from_it(

@@ -284,7 +284,8 @@ class Planner:
         weights = f"--base-weights {self.config.base_weights}"
         representation = representation_of(config, self.registry)
         if not kind.on_4_bits:
-            working = [name for name in self.registry.names() if is_trained_on_4_bits(self.registry.get(name))]
+            methods = (name for name in self.registry.names() if self.registry.preset(name) is None)
+            working = [name for name in methods if is_trained_on_4_bits(self.registry.get(name))]
             raise ConfigError(
                 f"{node.expression}: {kind.name} needs the base model's whole weights, and {weights} keeps codes of "
                 f"them. Trained around such weights are {', '.join(working)}"

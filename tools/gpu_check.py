@@ -45,11 +45,12 @@ if TYPE_CHECKING:
 COMPOSITES = (
     "hybrid(frozen)", "hybrid(lora)", "compress(lora)", "soup(lora, frozen)",
     "rerank(bm25)", "distill(lora, teacher=rerank(frozen))", "linear(rank=4)",
-    "prefix(reparametrise=true)", "lora(targets=query-value)",
+    "prefix(reparametrise=true)", "lora(targets=query-value)", "gpl",
 )  # fmt: skip
 """Expressions that are checked besides the strategies that need no component."""
-_LEFT_OUT = ("run", "splade")
-"""`run` needs a file, and `splade` a base model with a masked-language-model head, which the default has not."""
+_LEFT_OUT = ("run", "splade", "t-few", "lsr", "joint")
+"""`run` needs a file, `splade` a base model with a masked-language-model head, `t-few` other datasets, and `lsr` and
+`joint` a reader."""
 STEPS = 10
 SEED = 0
 _MOST_SHARE = 0.1

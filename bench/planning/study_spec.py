@@ -119,6 +119,7 @@ class TuningRequest:
         """Rebuild a request from `asdict`, also after JSON."""
         study = dict(raw["study"])
         study["root"] = Node.from_dict(study["root"])
+        study["needs"] = tuple(study.get("needs", ("pairs",)))
         study["budget"] = Budget(**study["budget"])
         study["training"] = TrainingSettings(**study["training"])
         return cls(StudySpec(**study), raw["path"])

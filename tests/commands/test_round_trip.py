@@ -47,6 +47,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "split": (["--split", "dev"], "dev"),
     "top_k": (["--top-k", "200"], 200),
     "precision": (["--precision", "fp32"], "fp32"),
+    "base_weights": (["--base-weights", "nf4"], "nf4"),
     "max_length": (["--max-length", "128"], 128),
     "device": (["--device", "cpu"], "cpu"),
     "threads": (["--threads", "3"], 3),

@@ -28,6 +28,8 @@ Status = Literal["ok", "over_budget", "failed", "diverged", "no_effect", "oom", 
 STATUSES: tuple[str, ...] = get_args(Status)
 USABLE: frozenset[str] = frozenset({"ok", "over_budget"})
 """Statuses whose scores mean something. The report marks `over_budget` scores and never ranks them as equals."""
+SETTLED: frozenset[str] = USABLE | {"not_applicable"}
+"""Statuses of jobs that did not fail."""
 
 PRIMARY_MEASURE = "ndcg@10"
 MEASURES: tuple[str, ...] = (

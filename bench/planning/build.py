@@ -237,7 +237,7 @@ def objectives_of(config: StrategyConfig, registry: Registry) -> list[type[Objec
     if OBJECTIVE not in _fields(type(config)):
         return []
     named = parse(getattr(config, OBJECTIVE))
-    return [registry.objective(each.name) for each in (named, *named.arguments)]
+    return [registry.objective(each.name) for each in layers(named)]
 
 
 def _check_wrapping(expression: Expression, registry: Registry) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import StoreError
-from bench.records import USABLE, CellResult, FitRecord
+from bench.records import SETTLED, CellResult, FitRecord
 from bench.store.lease import LEASES
-from bench.store.store import Store
+from bench.store.store import INTERRUPTED, Store
 
 State = Literal["running", "ended", "interrupted", "stopped"]
 """`interrupted`: the user stopped it. `stopped`: it left no end, so its process was killed or its machine failed."""
-_NOT_FAILED = {*USABLE, "not_applicable"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ def overview(store: Store) -> Overview:
         raise StoreError(f"{folder} holds no run yet: `run` writes run.json when it begins")
     call = calls[-1]
     names = call.get("planned") or {"fits": [], "cells": []}
-    fits = {fit.fit: fit for fit in store.fits() if fit.fit in set(names["fits"])}
-    cells = {cell.cell: cell for cell in store.cells() if cell.cell in set(names["cells"])}
+    wanted = {name for kind in names.values() for name in kind}
+    fits = {fit.fit: fit for fit in store.fits() if fit.fit in wanted}
+    cells = {cell.cell: cell for cell in store.cells() if cell.cell in wanted}
     planned, done = {kind: len(names[kind]) for kind in names}, {"fits": len(fits), "cells": len(cells)}
     state = _state(call, folder)
     began = datetime.fromisoformat(call["started"])
@@ -86,7 +86,7 @@ def overview(store: Store) -> Overview:
         done,
         sorted(path.name for path in (folder / LEASES).glob("*")) if is_running else [],
         dict(Counter(cell.status for cell in cells.values())),
-        [(_name(each), each.status, each.reason) for each in records if each.status not in _NOT_FAILED],
+        [(_name(each), each.status, each.reason) for each in records if each.status not in SETTLED],
         sum(float(fit.cost.get("fit_seconds") or 0.0) for fit in fits.values()),
         sum(prices) if prices else None,
         _left(call, planned, done, seconds) if is_running else None,
@@ -99,7 +99,7 @@ def _name(record: FitRecord | CellResult) -> str:
 
 def _state(call: dict[str, Any], folder: Path) -> State:
     if "ended" in call:
-        return "interrupted" if call.get("exit_code") == 130 else "ended"
+        return "interrupted" if call.get("exit_code") == INTERRUPTED else "ended"
     return "running" if _is_locked(folder / ".lock") else "stopped"
 
 

@@ -25,7 +25,7 @@ from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
 from bench.planning.study_spec import StudySpec
-from bench.records import PRIMARY_MEASURE, USABLE, CellResult
+from bench.records import PRIMARY_MEASURE, SETTLED, USABLE, CellResult
 from bench.running.executors import ExecutorFactory, executor_factory
 from bench.running.leftovers import clear_run, clear_temporary
 from bench.running.listener import Listener
@@ -36,7 +36,7 @@ from bench.running.tuning.study import discard, load_completed
 from bench.store.lease import LEASES
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
-from bench.store.store import Store
+from bench.store.store import INTERRUPTED, Store
 from bench.training.tracking import require_trackers
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 RETRIED = frozenset({"failed", "oom", "timeout"})
 """Statuses that `--overwrite failed` runs again. Fits of any other status would end the same way."""
-INTERRUPTED = 130
 SOME_FAILED = 1
 
 
@@ -74,11 +73,11 @@ class RunResult:
         if self.interrupted:
             return INTERRUPTED
         statuses = {*self.statuses, *(status for status, _ in self.ended.values())}
-        return SOME_FAILED if statuses - {*USABLE, "not_applicable"} else 0
+        return SOME_FAILED if statuses - SETTLED else 0
 
     def vanished(self) -> list[str]:
         """Return the planned cells without a record: somebody has removed files of the folder while the run worked."""
-        return sorted({cell.name for cell in self.plan.cells} - {record.cell for record in self.store.cells()})
+        return sorted(cell.name for cell in self.plan.cells if not self.store.has_cell(cell.name))
 
     def frame(self) -> pd.DataFrame:
         """Return one row per target cell of this plan: identity, status, measures, `cost.*`, `forgetting.<probe>`.

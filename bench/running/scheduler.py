@@ -1,9 +1,9 @@
 """The scheduler decides which job runs when; an executor runs it.
 
 A job waits for the jobs that it depends on. A job whose result depends on the speed of the machine runs alone, unless
-the executor gives each job a machine of its own. A job
-that takes too long is killed. A job is submitted again where the machine under it failed. A job gets a record of its
-failure where its process could not leave one, and without a process where something it depends on has failed.
+the executor gives each job a machine of its own. A job that takes too long is killed. A job is submitted again where
+the machine under it failed. A job gets a record of its failure where its process could not leave one, and without a
+process where something it depends on has failed.
 """
 
 from __future__ import annotations

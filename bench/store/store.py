@@ -54,7 +54,7 @@ PER_QUERY = "per_query.parquet"
 CURVE = "curve.parquet"
 TRAIN_RELEVANT = "train_relevant.parquet"
 RUN_FILE = "run.json"
-_INTERRUPTED = 130
+INTERRUPTED = 130
 """The exit code of an invocation that the user stopped."""
 _KINDS = (("fits", FIT_MARK), ("cells", CELL_MARK), ("tuning", "study.json"))
 RUN_COPY = "run.previous.json"
@@ -437,7 +437,7 @@ class Store:
 def _is_superseded(invocation: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the user interrupted an invocation, and let a later one run to its end."""
     ends = [each["exit_code"] for each in later if "exit_code" in each]
-    return invocation.get("exit_code") == _INTERRUPTED and any(end != _INTERRUPTED for end in ends)
+    return invocation.get("exit_code") == INTERRUPTED and any(end != INTERRUPTED for end in ends)
 
 
 def _planned_cells(invocation: Mapping[str, Any]) -> int:

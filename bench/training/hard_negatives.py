@@ -19,7 +19,7 @@ MARGIN = 0.95
 """A document scoring above this share of the positive's score may be an unlabelled positive (Moreira et al., 2024)."""
 _DEPTH = 50
 _CHECKED = 4
-"""Candidates that a cross-encoder reads for each negative that is asked for."""
+"""Number of candidates a negative that a cross-encoder reads."""
 
 PairScores = Callable[[Sequence[tuple[str, str]]], np.ndarray]
 """Returns a score (n,) of 0 to 1 for each query and document text."""

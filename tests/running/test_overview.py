@@ -31,7 +31,7 @@ class Watching(Silent):
 
 @pytest.fixture
 def watched(toy_config: Callable[..., RunConfig]) -> tuple[Run, list[Overview]]:
-    """A finished run of two strategies, one of which fails, and its status after each job."""
+    """A finished run of two strategies. One fails. With the status of the run after each job."""
     run = Run.prepare(toy_config(strategies="words,toy", set=["toy.does=raise"]))
     listener = Watching(run)
     run.execute(listener, executor=InProcess, command=["python", "-m", "bench", "run"])

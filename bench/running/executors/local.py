@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
-from bench.records import USABLE
+from bench.records import SETTLED
 from bench.running import scorer_process, worker
 from bench.running.executors import Event, Handle
 from bench.running.process import Surroundings
@@ -200,7 +200,7 @@ class LocalExecutor:
         if each.ended is None:
             self._lost(each)
             return
-        if each.ended["status"] in (*USABLE, "not_applicable"):
+        if each.ended["status"] in SETTLED:
             each.log.unlink(missing_ok=True)  # it holds nothing but the warnings of libraries
         self._events.append(Event(each.job.name, "ended", dict(each.ended)))
 

@@ -12,6 +12,7 @@ from bench.data.sample import sample_dataset
 from bench.models.base import BaseModel
 from bench.models.locate import base_model
 from bench.retrieval.ranking import Ranking, write_trec
+from tests.strategies.test_contract_families import OF_THE_ARCHITECTURE as CLAUSES_OF_EVERY_FAMILY
 
 ANY_ARCHITECTURE = (
     "linear", "linear(rank=4)", "whitening", "instruct", "hybrid(frozen)", "hybrid(lora, method=rrf)", "rerank(bm25)",
@@ -19,7 +20,6 @@ ANY_ARCHITECTURE = (
     "distill(full, teacher=rerank(frozen))", "distill(full-merge, teacher=bm25)", "distill(adalora, teacher=bm25)",
 )  # fmt: skip
 OF_THE_ARCHITECTURE = ("query-lora", "rerank(frozen)", "distill(lora, teacher=hybrid(frozen))")
-CLAUSES_OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "budget", "inference")
 COUNTED = {"linear": 147_840, "whitening": 0, "query-lora": 663_552, "instruct": 0}
 
 
@@ -41,7 +41,7 @@ def test_the_contract_holds_on_every_family(
         strategy,
         tiny_model,
         reload_process,
-        names=tuple(CLAUSES) if family_name == "bert" else CLAUSES_OF_THE_ARCHITECTURE,
+        names=tuple(CLAUSES) if family_name == "bert" else CLAUSES_OF_EVERY_FAMILY,
     )
 
 

@@ -38,6 +38,21 @@ class IsNotUsed(Honest):
         return super().attach(tower).requires_grad_(True)
 
 
+class StartsOff(Honest):
+    """Its bottleneck of one ReLU is off for every text at the start, as random numbers can have it."""
+
+    def attach(self, tower: Any) -> Any:
+        from bench.encoders.hooks import Bottleneck, on_output
+
+        tower = super().attach(tower)
+        linear = tower[0].model.encoder.layer[-1].output.dense
+        unit = Bottleneck(linear.out_features, 1)
+        with torch.no_grad():
+            unit.down.bias.fill_(-3.0)
+        on_output(linear, "unit", unit)
+        return tower
+
+
 class GoesToTheWrongAttribute(EncoderStrategy):
     """sentence-transformers 6 accepts `auto_model` and goes on using `model`."""
 
@@ -178,6 +193,12 @@ def test_an_honest_strategy_keeps_all_clauses(tiny_bert: BaseModel, reload_proce
 
     assert [finding.clause for finding in findings] == list(CLAUSES)
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))
+
+
+def test_a_unit_that_is_off_at_the_start_is_no_fault(tiny_bert: BaseModel, reload_process: ReloadProcess) -> None:
+    (finding,) = check(StartsOff, tiny_bert, names=["trains"], reload_process=reload_process, steps=2)
+
+    assert finding.ok, finding.detail
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.contract.clause import Clause, Violation
 from bench.contract.evidence import LEAST_CHANGE, Evidence
@@ -10,9 +12,13 @@ from bench.contract.observing import represent
 from bench.encoders.strategy import EncoderStrategy
 from bench.retrieval.encode import Kind
 
-_NOISE = 0.02
-"""Standard deviation of the noise that is added to the parameters before the backward pass. At LoRA's own start the
-gradient of its first matrix is zero, because the second one is zero."""
+if TYPE_CHECKING:
+    import torch
+
+_NOISE = (0.02, *(1.0,) * 7)
+"""Standard deviations of the noise that is added to the parameters before each backward pass. At LoRA's own start the
+gradient of its first matrix is zero, because the second one is zero. A bottleneck of one ReLU can be off for every text
+at its start, and needs more noise to come on."""
 _KEY_BIAS = re.compile(r"\.(key|k|k_lin|k_proj)(\.base_layer)?\.bias$")
 _NAMED = 3
 
@@ -33,9 +39,10 @@ def attached_parameters(evidence: Evidence) -> str:
 
 
 def gradients(evidence: Evidence) -> str:
-    """One backward pass reaches every trainable tensor, and its gradients are finite.
+    """A backward pass reaches every trainable tensor, and its gradients are finite.
 
-    Biases of attention keys are excepted: they add the same number to all logits of a query, so theirs is zero.
+    What one pass does not reach gets another from a start further away (`_NOISE`). Biases of attention keys are
+    excepted: they add the same number to all logits of a query, so theirs is zero.
     """
     import torch
 
@@ -44,29 +51,40 @@ def gradients(evidence: Evidence) -> str:
         return ""
     trainable = {name: parameter for name, parameter in strategy.model.named_parameters() if parameter.requires_grad}
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in trainable.values():
-            noise = torch.randn(parameter.shape, generator=generator) * _NOISE
-            parameter.add_(noise.to(parameter.device, parameter.dtype))  # no other check reads these values
+    unreached = list(trainable)
+    for deviation in _NOISE:
+        with torch.no_grad():
+            for parameter in trainable.values():
+                noise = torch.randn(parameter.shape, generator=generator) * deviation
+                parameter.add_(noise.to(parameter.device, parameter.dtype))  # no other check reads these values
+        _backward(strategy, evidence.sample_texts, generator)
+        for name, parameter in trainable.items():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                raise Violation(f"the gradient of {name} is not finite")
+        unreached = [name for name in unreached if not _is_reached(name, trainable[name])]
+        if not unreached:
+            return ""
+    names = ", ".join(unreached[:_NAMED]) + (" ..." if len(unreached) > _NAMED else "")
+    raise Violation(
+        f"no gradient reaches {names}: the forward pass does not use these parameters. Either the architecture "
+        "ignores its inputs, or a wrapper was assigned to the wrong attribute"
+    )
+
+
+def _backward(strategy: EncoderStrategy, texts: Sequence[str], generator: torch.Generator) -> None:
+    """Add the gradients of the texts' representations, each in a random direction."""
+    import torch
+
     kinds: tuple[Kind, ...] = ("query", "document") if strategy.representation.n_towers > 1 else ("query",)
     for kind in kinds:
-        for tensor in represent(strategy.representation, strategy.model, evidence.sample_texts, kind):
+        for tensor in represent(strategy.representation, strategy.model, texts, kind):
             direction = torch.randn(tensor.shape, generator=generator).to(tensor.device)
             if tensor.requires_grad:
                 (tensor * direction).sum().backward()
-    unreached = []
-    for name, parameter in trainable.items():
-        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-            raise Violation(f"the gradient of {name} is not finite")
-        if (parameter.grad is None or not bool(parameter.grad.any())) and not _KEY_BIAS.search(name):
-            unreached.append(name)
-    if unreached:
-        names = ", ".join(unreached[:_NAMED]) + (" ..." if len(unreached) > _NAMED else "")
-        raise Violation(
-            f"no gradient reaches {names}: the forward pass does not use these parameters. Either the architecture "
-            "ignores its inputs, or a wrapper was assigned to the wrong attribute"
-        )
-    return ""
+
+
+def _is_reached(name: str, parameter: torch.nn.Parameter) -> bool:
+    return bool(_KEY_BIAS.search(name)) or (parameter.grad is not None and bool(parameter.grad.any()))
 
 
 def reported_parameters(evidence: Evidence) -> str:

@@ -74,6 +74,12 @@ class Evidence:
         self.data = sample_training(settings.dataset, settings.seed)
         self._requests = 0
 
+    def again(self) -> Evidence:
+        """Return the evidence of other fits of the same strategy. They are made when a check first needs them."""
+        scratch = self.scratch / "again"
+        scratch.mkdir()
+        return Evidence(self.blueprint, self.settings, scratch, self.reload_process)
+
     def request(self, data: TrainingData | None = None, seed: int | None = None, selects: bool = False) -> FitRequest:
         """Return how to fit the strategy once more, in a folder of its own.
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from bench.budget import Budget
 from bench.contract import CLAUSES, ClauseResult, check, subprocess_reload
+from bench.contract.clause import Clause, ClockViolation
 from bench.contract.subprocess_reload import FittedElsewhere, ReloadProcess
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
@@ -199,6 +200,25 @@ def test_a_unit_that_is_off_at_the_start_is_no_fault(tiny_bert: BaseModel, reloa
     (finding,) = check(StartsOff, tiny_bert, names=["trains"], reload_process=reload_process, steps=2)
 
     assert finding.ok, finding.detail
+
+
+@pytest.mark.parametrize(("late_fits", "ok", "fits"), [(0, True, 1), (2, True, 3), (9, False, 3)])
+def test_what_clocks_tell_counts_if_three_fits_show_it(late_fits: int, ok: bool, fits: int) -> None:
+    seen: list[int] = []
+
+    def by_the_clock(evidence: Any) -> str:
+        seen.append(evidence.fit)
+        if evidence.fit < late_fits:
+            raise ClockViolation("late")
+        return "in time"
+
+    class Fits(SimpleNamespace):
+        def again(self) -> Any:
+            return Fits(fit=self.fit + 1)
+
+    evidence: Any = Fits(fit=0)
+    assert Clause("budget", (by_the_clock,), "").examine(evidence).ok == ok
+    assert seen == list(range(fits))
 
 
 @pytest.mark.parametrize(

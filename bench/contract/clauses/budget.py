@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contract.clause import Clause, Violation
+from bench.contract.clause import Clause, ClockViolation, Violation
 from bench.contract.evidence import Evidence
 from bench.encoders.strategy import EncoderStrategy
 from bench.strategy.code import is_shipped
@@ -54,7 +54,7 @@ def charged_seconds(evidence: Evidence) -> str:
     """The meter charged at least the training time that the report gives, without what observing its steps took."""
     reported, charged = evidence.fitted.report.train_seconds, evidence.fitted.charged_seconds
     if reported - evidence.fitted.seen.seconds > charged:
-        raise Violation(
+        raise ClockViolation(
             f"reports {reported:.2f} s of training, but the meter charged {charged:.2f} s: training must not run "
             "under `meter.excluded()`"
         )
@@ -69,7 +69,9 @@ def measured_seconds(evidence: Evidence) -> str:
         raise Violation(f"{', '.join(own)} excludes time from the charge: only the harness may")
     spent = fitted.wall_seconds - fitted.excluded_seconds
     if fitted.charged_seconds < spent - _CLOCK_SECONDS - _CLOCK_SHARE * spent:
-        raise Violation(f"worked for {spent:.2f} s that count, but the meter charged {fitted.charged_seconds:.2f} s")
+        raise ClockViolation(
+            f"worked for {spent:.2f} s that count, but the meter charged {fitted.charged_seconds:.2f} s"
+        )
     return f"{fitted.charged_seconds:.2f} s charged"
 
 

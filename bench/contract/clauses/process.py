@@ -6,7 +6,7 @@ and a second process, which runs no code of the strategy, measures the time.
 
 from __future__ import annotations
 
-from bench.contract.clause import Clause, Violation
+from bench.contract.clause import Clause, ClockViolation, Violation
 from bench.contract.evidence import Evidence
 from bench.training.process_state import described
 
@@ -48,7 +48,7 @@ def clock(evidence: Evidence) -> str:
     elsewhere = evidence.fitted_elsewhere
     metered = elsewhere.charged_seconds + elsewhere.excluded_seconds
     if metered < (1 - _CLOCK_SHARE) * elsewhere.wall_seconds - _CLOCK_SECONDS:
-        raise Violation(
+        raise ClockViolation(
             f"`fit` took {elsewhere.wall_seconds:.2f} s by the clock of another process, and {metered:.2f} s by its own"
         )
     return f"{elsewhere.wall_seconds:.2f} s of `fit` by another process's clock"

@@ -29,8 +29,8 @@ COMPLETION = "_ADAPTBENCH_COMPLETE"
 USAGE = 2
 INTERRUPTED = 130
 _ORDER = (
-    "run", "tune", "status", "report", "compare", "recommend", "answer", "judge", "list", "import", "inspect", "clean",
-    "check", "export",
+    "run", "tune", "status", "serve", "report", "compare", "recommend", "answer", "judge", "list", "import", "inspect",
+    "clean", "check", "export",
 )  # fmt: skip
 """The commands that the help lists first."""
 _EPILOG = f"""\b

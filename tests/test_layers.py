@@ -21,7 +21,7 @@ SCORERS = {"pytrec_eval", "ir_measures", "beir", "ranx"}
 ORDER = (
     ("__init__", "__main__"),
     ("cli", "commands"),
-    ("answering", "exporting", "judging", "speed"),
+    ("answering", "exporting", "judging", "speed", "watching"),
     ("report",),
     ("contract",),
     ("running",),

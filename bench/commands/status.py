@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.commands._options import command, json_flag, run_folder
 
 if TYPE_CHECKING:
-    from bench.running.overview import Overview
+    from bench.running.overview import Failure, Overview
 
 _SHOWN = 10
 """Failures that are printed at most."""
@@ -25,8 +25,9 @@ def main(folder: Path | None, as_json: bool) -> int:
     from bench.commands._console import console, emit_json
     from bench.report import open_run
     from bench.running.overview import overview
+    from bench.store.cached import CachedStore
 
-    found = overview(open_run(folder))
+    found = overview(CachedStore(open_run(folder).folder))
     if as_json:
         emit_json(found.to_dict())
     else:
@@ -36,23 +37,33 @@ def main(folder: Path | None, as_json: bool) -> int:
 
 
 def _lines(found: Overview) -> list[str]:
-    from bench.running.progress import duration
+    from bench.running.progress import duration, running_text
 
     left = f", about {duration(found.left_seconds)} left" if found.left_seconds else ""
     since = "for" if found.state == "running" else "after"
     counts = [f"{found.done[kind]} of {found.planned[kind]} {kind}" for kind in found.planned]
     statuses = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(found.statuses.items()))
-    price = f", {found.usd:.2f} USD" if found.usd is not None else ""
+    cost = duration(found.charged_seconds) + (f", {found.usd:.2f} USD" if found.usd is not None else "")
+    if found.expected_seconds is not None and found.done["fits"] < found.planned["fits"]:
+        money = f", {found.expected_usd:.2f} USD" if found.expected_usd is not None else ""
+        cost += f" of about {duration(found.expected_seconds)}{money}"
     lines = [
         f"{found.folder}: {found.state} {since} {duration(found.seconds)}{left}",
         f"command: {found.command or 'not recorded'}",
         f"done: {', '.join(counts)}{f' ({statuses})' if statuses else ''}",
-        f"charged to fits so far: {duration(found.charged_seconds)}{price}",
-        *(f"running: {name}" for name in found.running),
-        *(f"{status.replace('_', ' ')}: {name}: {reason}" for name, status, reason in found.failed[:_SHOWN]),
+        f"charged to fits so far: {cost}",
+        *(f"running: {running_text(job)}" for job in found.running),
+        *(_failed(each) for each in found.failed[:_SHOWN]),
+        *found.damaged[:_SHOWN],
     ]
-    if len(found.failed) > _SHOWN:
-        lines.append(f"and {len(found.failed) - _SHOWN} more: --json lists all")
+    hidden = sum(max(0, len(each) - _SHOWN) for each in (found.failed, found.damaged))
+    if hidden:
+        lines.append(f"and {hidden} more: --json lists all")
     if found.state == "stopped":
         lines.append("It left no end: its process was killed, or its machine failed. The same command resumes it.")
     return lines
+
+
+def _failed(failure: Failure) -> str:
+    log = f" ({failure.log})" if failure.log else ""
+    return f"{failure.status.replace('_', ' ')}: {failure.name}: {failure.reason}{log}"

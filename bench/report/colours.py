@@ -60,3 +60,10 @@ def styles(names: Iterable[str], baseline: str) -> dict[str, Style]:
         marker = MARKERS[(slot + _NEXT_MARKER * repeat) % len(MARKERS)]
         assigned[name] = Style(*PALETTE[slot], marker=marker, dash=DASHES[repeat % len(DASHES)])
     return assigned
+
+
+def colour_variables() -> tuple[dict[str, str], dict[str, str]]:
+    """Return the page's colour variables for plots on a light and on a dark background."""
+    light = {f"c{number}": colours[0] for number, colours in enumerate(PALETTE)}
+    dark = {f"c{number}": colours[1] for number, colours in enumerate(PALETTE)}
+    return light | {"ink": BASELINE[0]}, dark | {"ink": BASELINE[1]}

@@ -20,9 +20,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.report.colours import colour_variables
 from bench.report.document import Block, Heading, Report, Section
 from bench.report.intervals import as_svg
-from bench.report.svg import colour_variables
 from bench.report.text import to_html, to_plain
 
 ASSETS = Path(__file__).parent / "assets"

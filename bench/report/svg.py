@@ -9,20 +9,13 @@ import re
 import matplotlib as mpl
 
 from bench.report.canvas import LOOK, Plot
-from bench.report.colours import BASELINE, GRID, INK, MUTED, PALETTE, PAPER
+from bench.report.colours import GRID, INK, MUTED, PALETTE, PAPER
 
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
     light: f"c{number}" for number, (light, _) in enumerate(PALETTE)
 }
 _COLOUR = re.compile("|".join(re.escape(colour) for colour in _VARIABLES), re.IGNORECASE)
 _ID = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
-
-
-def colour_variables() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the page's colour variables for plots on a light and on a dark background."""
-    light = {f"c{number}": colours[0] for number, colours in enumerate(PALETTE)}
-    dark = {f"c{number}": colours[1] for number, colours in enumerate(PALETTE)}
-    return light | {"ink": BASELINE[0]}, dark | {"ink": BASELINE[1]}
 
 
 def inline_svg(plot: Plot, alt: str) -> str:

@@ -12,6 +12,7 @@ from bench import scratch
 from bench.records import USABLE
 from bench.retrieval.cache import VectorCache, default_folder
 from bench.store.lease import LEASES
+from bench.store.live import PROGRESS
 from bench.store.store import CELL_MARK, FIT_MARK, Store
 
 _FOLDERS = (("fits", "fits", FIT_MARK), ("cells", "cells", CELL_MARK), ("tracking", "fits", FIT_MARK))
@@ -25,7 +26,7 @@ def clear_temporary() -> None:
 
 
 def clear_run(store: Store) -> None:
-    """Remove from a run folder what no record lists: folders without a record, logs of no failure, and leases."""
+    """Remove from a run folder what no record lists: folders without a record, logs of no failure, leases."""
     for kind, records, mark in _FOLDERS:
         for folder in (store.folder / kind).glob("*"):
             if folder.is_dir() and not (store.folder / records / folder.name / mark).is_file():
@@ -38,7 +39,8 @@ def clear_run(store: Store) -> None:
                 log.unlink(missing_ok=True)
     with suppress(OSError):
         (store.folder / "logs").rmdir()  # where nothing is left in it
-    shutil.rmtree(store.folder / LEASES, ignore_errors=True)
+    for name in (LEASES, PROGRESS):
+        shutil.rmtree(store.folder / name, ignore_errors=True)
     for page in ("report.md", "report.html"):
         scratch.remove_abandoned_beside(store.folder / page)
     for plot in (store.folder / "plots").glob("*.png"):

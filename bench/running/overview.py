@@ -5,19 +5,38 @@ Nothing is written, and no process of the run is asked. A shared filesystem is t
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 from typing import Any, Literal
 
 from bench.errors import StoreError
 from bench.records import SETTLED, CellResult, FitRecord
 from bench.store.lease import LEASES
+from bench.store.live import LiveJob, live_job
+from bench.store.pricing import price_of, set_price
 from bench.store.store import INTERRUPTED, Store
 
 State = Literal["running", "ended", "interrupted", "stopped"]
 """`interrupted`: the user stopped it. `stopped`: it left no end, so its process was killed or its machine failed."""
+
+_SEED_AND_HASH = re.compile(r"(--s\d+)?--[0-9a-f]+$")
+"""The end of a fit's name. Fits whose names are equal before it differ in their seed."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A planned fit or cell that failed."""
+
+    name: str
+    status: str
+    reason: str
+    log: str = ""
+    """The path of its log within the run's folder; empty where it has none."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +54,30 @@ class Overview:
     """Number of planned records by kind, `fits` and `cells`."""
     done: dict[str, int]
     """Number of those that are there, by kind."""
-    running: list[str]
-    """Jobs that hold a lease, sorted."""
+    running: list[LiveJob]
+    """Jobs that hold a lease, sorted by name."""
     statuses: dict[str, int]
     """Number of planned cells by status."""
-    failed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Name, status and reason of each planned fit and cell that failed."""
+    failed: list[Failure] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    """A sentence for each record that cannot be read."""
     charged_seconds: float = 0.0
     """Sum of what the planned fits that are there were charged; a component counts once."""
     usd: float | None = None
     """Sum of their prices; None where the run states no price."""
+    expected_seconds: float | None = None
+    """A rough estimate of what all planned fits will be charged: a fit that is not there costs what those cost that
+    differ in their seed only, else the mean of all. None before a fit is there."""
+    expected_usd: float | None = None
     left_seconds: float | None = None
     """A rough estimate of the time left: jobs take as long as those that have ended. None before the first one has,
     and once the run has ended."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        failed = [dict(zip(("name", "status", "reason"), each, strict=True)) for each in self.failed]
-        return vars(self) | {"folder": str(self.folder), "failed": failed}
+        running = [job.model_dump(mode="json") for job in self.running]
+        failed = [asdict(each) for each in self.failed]
+        return vars(self) | {"folder": str(self.folder), "running": running, "failed": failed}
 
 
 def overview(store: Store) -> Overview:
@@ -74,7 +99,12 @@ def overview(store: Store) -> Overview:
     began = datetime.fromisoformat(call["started"])
     is_running = state == "running"
     seconds = (datetime.now(UTC) - began).total_seconds() if is_running else float(call.get("seconds", 0.0))
+    price = price_of(calls)
+    for fit in fits.values():
+        set_price(fit, price)
+    charged = {name: float(cost) for name, fit in fits.items() if (cost := fit.cost.get("fit_seconds")) is not None}
     prices = [float(fit.cost["usd"]) for fit in fits.values() if fit.cost.get("usd") is not None]
+    expected = _expected_seconds([name for name in names["fits"] if name not in fits], charged)
     records: list[FitRecord | CellResult] = [*fits.values(), *cells.values()]
     return Overview(
         folder,
@@ -84,13 +114,45 @@ def overview(store: Store) -> Overview:
         seconds,
         planned,
         done,
-        sorted(path.name for path in (folder / LEASES).glob("*")) if is_running else [],
+        _running(folder) if is_running else [],
         dict(Counter(cell.status for cell in cells.values())),
-        [(_name(each), each.status, each.reason) for each in records if each.status not in SETTLED],
-        sum(float(fit.cost.get("fit_seconds") or 0.0) for fit in fits.values()),
+        [_failure(each, folder) for each in records if each.status not in SETTLED],
+        store.unreadable(),
+        sum(charged.values()),
         sum(prices) if prices else None,
+        expected,
+        expected / 3600 * price if expected is not None and price is not None else None,
         _left(call, planned, done, seconds) if is_running else None,
     )
+
+
+def _running(folder: Path) -> list[LiveJob]:
+    return [live_job(folder, path.name) for path in sorted((folder / LEASES).glob("*"))]
+
+
+def _failure(record: FitRecord | CellResult, folder: Path) -> Failure:
+    """Return a failure with the log that its reason names, else its own, where it is there."""
+    name = _name(record)
+    words = [word.rstrip(".,;)") for word in record.reason.split()]
+    logs = [f"logs/{each}" for each in (*words, f"{name}.log") if each.endswith(".log") and "/" not in each]
+    return Failure(name, record.status, record.reason, next((log for log in logs if (folder / log).is_file()), ""))
+
+
+def _expected_seconds(missing: Collection[str], charged: Mapping[str, float]) -> float | None:
+    """Return the charged seconds of all planned fits: of those that are there, and a guess for each missing one.
+
+    Args:
+        missing: planned fits without a record.
+        charged: fit -> seconds, without fits that broke before anything was charged.
+    """
+    if not charged:
+        return None
+    alike: dict[str, list[float]] = defaultdict(list)
+    for name, seconds in charged.items():
+        alike[_SEED_AND_HASH.sub("", name)].append(seconds)
+    overall = mean(charged.values())
+    guessed = [mean(alike.get(_SEED_AND_HASH.sub("", name), [overall])) for name in missing]
+    return sum(charged.values()) + sum(guessed)
 
 
 def _name(record: FitRecord | CellResult) -> str:

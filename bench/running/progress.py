@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from bench.store.live import LiveJob
+
 _LINE_SECONDS = 30.0
 _WIDE = 110
 """On a narrower terminal, the bars are shorter and the elapsed time is left out."""
@@ -177,6 +179,25 @@ def event_text(name: str, values: dict[str, Any], dev: float | None) -> str:
     if name == "encode":
         return f"encoding {values.get('done', 0):,}/{values.get('total', 0):,} texts"
     return str(values.get("name") or values.get("text") or "")
+
+
+def stage_text(job: LiveJob) -> str:
+    """Return what a running job does: `step 40/60`, `encoding 320/5,183 texts`, `index`."""
+    if job.done is None:
+        return job.stage
+    values = {"step": job.done, "done": job.done, "total": job.total or 0}
+    return event_text("encode" if job.stage == "encoding" else "step", values, None)
+
+
+def running_text(job: LiveJob) -> str:
+    """Return a running job in a line: title, stage, loss, development score, place."""
+    if not job.host:
+        return f"{job.title}: not heard of yet"
+    parts = [stage_text(job)] if job.stage else []
+    parts += [f"loss {job.loss[-1][1]:.3f}"] if job.loss else []
+    parts += [f"dev {job.dev[-1][1]:.3f}"] if job.dev else []
+    parts.append(f"process {job.pid} on {job.host} since {job.started}")
+    return f"{job.title}: {', '.join(parts)}"
 
 
 def ending_text(job: Job, status: str, reason: str, seconds: float, title: bool = True) -> str:

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import BASELINE, RunConfig
@@ -34,6 +35,7 @@ from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard, load_completed
 from bench.store.lease import LEASES
+from bench.store.live import PROGRESS
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
 from bench.store.store import INTERRUPTED, Store
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 RETRIED = frozenset({"failed", "oom", "timeout"})
 """Statuses that `--overwrite failed` runs again. Fits of any other status would end the same way."""
 SOME_FAILED = 1
+_LOCK_SECONDS = 0.1
 
 
 @dataclass
@@ -238,8 +241,9 @@ class Run:
                     scheduler.run(jobs)
             except KeyboardInterrupt:
                 result.interrupted = True
-            with suppress(OSError):
-                (store.folder / LEASES).rmdir()
+            for folder in (LEASES, PROGRESS):
+                with suppress(OSError):
+                    (store.folder / folder).rmdir()
             result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
             if not self.studies_only:
                 self._count(result)
@@ -333,20 +337,29 @@ def _locked(folder: Path) -> Iterator[bool]:
     Yields whether no other run can be writing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
+    if find_spec("fcntl") is None:
         yield False
         return
     alone = True
     with (folder / ".lock").open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(stream)
         except BlockingIOError:
             raise BenchError(f"another run is writing into {folder}: wait for it, or take another --out") from None
         except OSError:
             alone = False  # a network file system without locks
         yield alone
+
+
+def _lock(stream: IO[str]) -> None:
+    """Take the lock of a run's folder. `status` and `serve` hold it for a moment to see whether a run works."""
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOCK_SECONDS)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

@@ -122,6 +122,11 @@ class Store:
             problems.append(str(error))
         return problems
 
+    def unreadable(self) -> list[str]:
+        """Return a sentence for each record of a fit or cell that cannot be read. `problems` checks more."""
+        fits, cells = self._scan("fits", FIT_MARK, FitRecord), self._scan("cells", CELL_MARK, CellResult)
+        return [problem for _, _, problem in (*fits, *cells) if problem]
+
     def missing(self) -> list[str]:
         """Return a sentence for each record that an invocation planned, or another record names, and that is not there.
 
@@ -364,19 +369,23 @@ class Store:
         """Yield (name, record or None, problem) for each folder that has its mark."""
         root = self.records / kind
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if not (folder / mark).exists():
-                continue
-            try:
-                yield folder.name, _own(folder / mark, record_type), ""
-            except DamagedError as error:
-                yield folder.name, None, str(error)
+            if (folder / mark).exists():
+                record, problem = self._load(folder / mark, record_type)
+                yield folder.name, record, problem
+
+    def _load(self, mark: Path, record_type: type[RecordType]) -> tuple[RecordType | None, str]:
+        """Return a record, or None and why it cannot be read."""
+        try:
+            return _own(mark, record_type), ""
+        except DamagedError as error:
+            return None, str(error)
 
     def _damaged(self, kind: str, mark: str, record_type: type[RecordType]) -> Iterator[str]:
         """Yield a sentence for each record that is damaged, or that stands beside a damaged file."""
         for name, record, problem in self._scan(kind, mark, record_type):
-            if record is None:
+            if problem:
                 yield problem
-            else:
+            elif record is not None:
                 yield from self._changed(self.records / kind / name, record)
 
     def _changed(self, folder: Path, record: FitRecord | CellResult) -> list[str]:

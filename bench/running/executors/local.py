@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.config.execution import ExecutionSettings
 from bench.planning.jobs import Job
+from bench.planning.specs import FitSpec
 from bench.records import SETTLED
 from bench.running import scorer_process, worker
 from bench.running.executors import Event, Handle
@@ -35,6 +36,7 @@ from bench.running.process_group import (
 )
 from bench.running.scorer import request_of
 from bench.scratch import remove_abandoned
+from bench.store.live import LiveJob, LiveProgress
 from bench.store.provenance import accelerator
 from bench.store.store import Store
 
@@ -67,6 +69,8 @@ class _Running:
     log: Path
     oom_kills: int
     """The kernel's count when the process started."""
+    live: LiveProgress
+    """What whoever watches the run reads of the job."""
     open: bool = True
     """Whether the process may still send messages."""
     ended: dict[str, str] | None = None
@@ -143,7 +147,9 @@ class LocalExecutor:
         finally:
             for connection in (theirs, to_job, to_scorer):
                 connection.close()
-        self._running[job.name] = _Running(job, process, scorer, ours, log, _oom_kills())
+        assert process.pid is not None
+        live = LiveProgress(folder, _described(job), process.pid)
+        self._running[job.name] = _Running(job, process, scorer, ours, log, _oom_kills(), live)
         self._events.append(Event(job.name, "started"))
         return job.name
 
@@ -182,6 +188,7 @@ class LocalExecutor:
                 elif name == "ended":
                     each.ended, each.kill_at = values, time.monotonic() + _EXIT_SECONDS
                 else:
+                    each.live.event(name, values)
                     self._events.append(Event(each.job.name, name, values))
         except (EOFError, OSError):
             each.open = False
@@ -193,6 +200,7 @@ class LocalExecutor:
         each.scorer.kill()  # it has nothing left to do, and may be in the middle of reading
         each.scorer.join()
         each.connection.close()
+        each.live.remove()
         del self._running[each.job.name]
         if each.ended is not None:
             wait_until_empty(each.pid, _LINGER_SECONDS)
@@ -217,6 +225,15 @@ class LocalExecutor:
 
 
 EXECUTOR = LocalExecutor
+
+
+def _described(job: Job) -> LiveJob:
+    """Return what whoever watches the run reads of a job."""
+    spec = job.spec
+    live = LiveJob(name=job.name, title=job.title, kind=job.kind, strategy=spec.strategy, dataset=spec.dataset_name)
+    if isinstance(spec, FitSpec):
+        live.model, live.seed, live.limits = spec.model_name, spec.seed, dict(spec.budget.limits)
+    return live
 
 
 def best_start_method(execution: ExecutionSettings) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 from typing import Any, Literal
 
 from bench.errors import StoreError
@@ -67,7 +67,7 @@ class Overview:
     """Sum of their prices; None where the run states no price."""
     expected_seconds: float | None = None
     """A rough estimate of what all planned fits will be charged: a fit that is not there costs what those cost that
-    differ in their seed only, else the mean of all. None before a fit is there."""
+    differ in their seed only, else the mean of those that train as it does. None before such a fit is there."""
     expected_usd: float | None = None
     left_seconds: float | None = None
     """A rough estimate of the time left: jobs take as long as those that have ended. None before the first one has,
@@ -131,10 +131,11 @@ def _running(folder: Path) -> list[LiveJob]:
 
 
 def _failure(record: FitRecord | CellResult, folder: Path) -> Failure:
-    """Return a failure with the log that its reason names, else its own, where it is there."""
+    """Return a failure with the log that its reason names, else its own, else that of its fit, where it is there."""
     name = _name(record)
     words = [word.rstrip(".,;)") for word in record.reason.split()]
-    logs = [f"logs/{each}" for each in (*words, f"{name}.log") if each.endswith(".log") and "/" not in each]
+    names = (*words, f"{name}.log", f"{record.fit}.log")
+    logs = [f"logs/{each}" for each in names if each.endswith(".log") and "/" not in each]
     return Failure(name, record.status, record.reason, next((log for log in logs if (folder / log).is_file()), ""))
 
 
@@ -145,14 +146,20 @@ def _expected_seconds(missing: Collection[str], charged: Mapping[str, float]) ->
         missing: planned fits without a record.
         charged: fit -> seconds, without fits that broke before anything was charged.
     """
-    if not charged:
-        return None
     alike: dict[str, list[float]] = defaultdict(list)
     for name, seconds in charged.items():
         alike[_SEED_AND_HASH.sub("", name)].append(seconds)
-    overall = mean(charged.values())
-    guessed = [mean(alike.get(_SEED_AND_HASH.sub("", name), [overall])) for name in missing]
-    return sum(charged.values()) + sum(guessed)
+        alike[_trains(name)].append(seconds)
+    means = {key: fmean(found) for key, found in alike.items()}
+    guesses = [means.get(_SEED_AND_HASH.sub("", name), means.get(_trains(name))) for name in missing]
+    known = [guess for guess in guesses if guess is not None]
+    return sum(charged.values()) + sum(known) if len(known) == len(guesses) else None
+
+
+def _trains(fit: str) -> str:
+    """Return whether a fit trains, as a key: a fit that does not has no seed in its name."""
+    found = _SEED_AND_HASH.search(fit)
+    return "trains" if found and found[1] else "trains nothing"
 
 
 def _name(record: FitRecord | CellResult) -> str:

@@ -103,12 +103,17 @@ class CurveReader:
 def _of_job(job: LiveJob) -> FitCurve:
     return FitCurve(
         job.name, job.strategy, job.dataset, job.model, budget_label(job.limits), job.seed, "running",
-        job.loss[-_POINTS:], job.dev[-_POINTS:],
+        _thinned(job.loss), _thinned(job.dev),
     )  # fmt: skip
 
 
 def _points(frame: pd.DataFrame, column: str) -> Points:
-    """Return a column of a curve by step, without missing and infinite values, thinned evenly."""
+    """Return a column of a curve by step, without missing and infinite values."""
     points = zip(frame["step"], frame[column], strict=True)
-    known = [(int(step), float(value)) for step, value in points if math.isfinite(value)]
-    return known[:: -(-len(known) // _POINTS) or 1]
+    return _thinned([(int(step), float(value)) for step, value in points if math.isfinite(value)])
+
+
+def _thinned(points: Points) -> Points:
+    """Return points at equal distances, the last one among them."""
+    every = max(1, math.ceil(len(points) / _POINTS))
+    return points[::-1][::every][::-1]

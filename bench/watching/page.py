@@ -151,7 +151,7 @@ def _cost(found: Overview) -> list[tuple[str, ...]]:
     if found.usd is not None:
         whole = found.expected_usd
         rest = None if whole is None else max(0.0, whole - found.usd)
-        rows.append(("price of these (USD)", f"{found.usd:.2f}", *_about(_money(rest), _money(whole))))
+        rows.append(("price of these (USD)", _money(found.usd), *_about(_money(rest), _money(whole))))
     whole = None if found.left_seconds is None else found.seconds + found.left_seconds
     if found.state == "running":
         rows.append(("time", seconds(found.seconds), *_about(seconds(found.left_seconds), seconds(whole))))
@@ -161,7 +161,7 @@ def _cost(found: Overview) -> list[tuple[str, ...]]:
 
 
 def _money(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else "<0.01" if 0 < value < 0.01 else f"{value:.2f}"
 
 
 def _about(*texts: str) -> tuple[str, ...]:

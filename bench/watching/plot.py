@@ -62,10 +62,10 @@ def plot(title: str, alt: str, lines: Sequence[Line]) -> Markup:
     parts = [f'<text class="title" x="{_LEFT:g}" y="14">{escape(title)}</text>']
     for value in up:
         parts.append(f'<path class="grid" d="M{_LEFT:g} {y(value):.1f}H{_WIDTH - _RIGHT:g}"/>')
-        parts.append(f'<text x="{_LEFT - 6:g}" y="{y(value) + 4:.1f}" text-anchor="end">{_number(value)}</text>')
+        parts.append(f'<text x="{_LEFT - 6:g}" y="{y(value) + 4:.1f}" text-anchor="end">{_label(value, up)}</text>')
     for step in across:
         parts.append(
-            f'<text x="{x(step):.1f}" y="{_HEIGHT - _BOTTOM + 16:g}" text-anchor="middle">{_number(step)}</text>'
+            f'<text x="{x(step):.1f}" y="{_HEIGHT - _BOTTOM + 16:g}" text-anchor="middle">{_label(step, across)}</text>'
         )
     parts.append(
         f'<text x="{(_WIDTH + _LEFT - _RIGHT) / 2:g}" y="{_HEIGHT - 3:g}" text-anchor="middle">optimiser steps</text>'
@@ -100,5 +100,8 @@ def _mark(style: Style) -> str:
     return _MARKS.get(style.marker, _MARKS["o"])
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}".replace("-", "−")
+def _label(value: float, scale: Sequence[float]) -> str:
+    """Return a tick in words, with as many digits after the point as the distances of its scale need."""
+    width = scale[1] - scale[0]
+    digits = next((digits for digits in range(8) if math.isclose(round(width, digits), width, rel_tol=1e-6)), 8)
+    return f"{value:,.{digits}f}".replace("-", "−")

@@ -18,7 +18,7 @@ import psutil
 _PAUSE = 9.0
 """Making reports takes at most one tenth of the time: the pause after one, in units of its seconds."""
 _LEAST_PAUSE = 5.0
-_LOW_PRIORITY = 15
+_LOW_PRIORITY = 10
 """On Unix: the run that is watched comes first."""
 
 

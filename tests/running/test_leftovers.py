@@ -12,6 +12,7 @@ from bench.planning.jobs import Job
 from bench.running.executors import Event
 from bench.running.run import Run, RunResult
 from bench.store.lease import LEASES, Lease
+from bench.store.live import PROGRESS
 from tests.running.test_scheduler import Scripted, jobs_for, lost
 from tests.toy_runs import Silent
 
@@ -32,13 +33,15 @@ def test_what_a_killed_run_left_is_cleared(toy_config: Configure, run_inline: Ru
         "tracking/half-1/events",
         "logs/half-1.log",
         f"{LEASES}/half-1",
+        f"{PROGRESS}/half-1.json",
     ):
         (store.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (store.folder / path).write_text("half")
     assert run_inline(toy_config()).done == 0
     assert names(store.folder) == before
     assert not any(
-        (store.folder / left).exists() for left in ("fits/half-1", "cells/half-1", "tracking/half-1", "logs", LEASES)
+        (store.folder / left).exists()
+        for left in ("fits/half-1", "cells/half-1", "tracking/half-1", "logs", LEASES, PROGRESS)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from bench.config.schema import RunConfig
 from bench.planning.jobs import Job
 from bench.running.executors.local import PRELOAD, best_start_method
 from bench.running.run import Run, RunResult
+from bench.store.live import PROGRESS, LiveJob, live_job
 from bench.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,13 +58,19 @@ def run(config: RunConfig, watch: Watch | None = None) -> RunResult:
 
 
 def test_every_job_has_a_process_of_its_own_and_reports(toy_config: Configure, tmp_path: Path) -> None:
-    marker, watch = tmp_path / "pids", Watch()
-    outcome = run(toy_config(seeds="0,1", set=f"toy.marker={marker}"), watch)
+    marker, config = tmp_path / "pids", toy_config(seeds="0,1", set=f"toy.marker={tmp_path / 'pids'}")
+    live = list[LiveJob]()
+    watch = Watch(lambda job: live.append(live_job(Path(config.out), job.name)))
+    outcome = run(config, watch)
     pids = marker.read_text().split()
     assert len(set(pids)) == 2 and str(os.getpid()) not in pids
     assert outcome.statuses == {"ok": 2}
     assert ("step", {"step": 5, "total": 5, "loss": 0.5}) in watch.events
     assert not list((outcome.store.folder / "logs").glob("*.log")), "what went well leaves no log"
+    assert [str(job.pid) for job in live if job.kind == "fit"] == pids and {job.host for job in live} == {
+        platform.node()
+    }
+    assert not (outcome.store.folder / PROGRESS).exists(), "what jobs say of themselves goes with them"
 
 
 def test_a_killed_process_is_a_failed_fit_and_the_run_continues(toy_config: Configure) -> None:

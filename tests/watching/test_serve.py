@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import main
 from bench.store.cached import CachedStore
 from bench.store.live import LiveProgress, live_job
 from bench.store.store import FIT_MARK, Store
@@ -19,7 +20,7 @@ from bench.watching.curves import CurveReader
 from bench.watching.look import Watcher
 from bench.watching.plot import ticks
 from bench.watching.report import ReportMaker
-from bench.watching.server import watch_server
+from bench.watching.server import WatchServer, watch_server
 from tests.watching.conftest import BROKE, DONE, HURT, NEXT, WORKS, Get, fit_record
 
 
@@ -30,7 +31,8 @@ def test_the_json_says_what_runs_where_what_failed_and_what_it_costs(
         training.event("step", {"step": step, "total": 5, "loss": 0.9 - step / 10})
     training.event("dev", {"step": 3, "dev": 0.25})
     status = json.loads(get("/status.json")[1])
-    assert status["state"] == "running" and status["planned"]["fits"] == 5 and status["done"]["fits"] == 2
+    assert status["state"] == "running" and 0 <= status["seconds"] < 60
+    assert status["planned"]["fits"] == 5 and status["done"]["fits"] == 2
     (job,) = status["running"]
     assert (job["name"], job["host"], job["pid"]) == (WORKS, platform.node(), 123)
     assert (job["stage"], job["done"], job["total"]) == ("training", 3, 5)
@@ -69,23 +71,24 @@ def test_the_page_escapes_everything_and_asks_no_other_server(watched: Store, tr
     assert head.headers["Content-Length"] and empty == ""
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/run.json", "/../run.json", "/logs/../run.json", "/logs/%2e%2e/run.json", "/logs/..%2frun.json",
-        "/logs/%2e%2e%5crun.json.log", "/logs//etc/passwd", "/logs/link.log", "/logs/folder.log", "/logs/note.txt",
-        "/logs/%00.log", "//etc/passwd", "/%ff", "/report.html", "/.lock",
-    ],
+UNSERVED = (
+    "/run.json", "/../run.json", "/logs/../run.json", "/logs/%2e%2e/run.json", "/logs/..%2frun.json",
+    "/logs/%2e%2e%5crun.json.log", "/logs//etc/passwd", "/logs/link.log", "/logs/folder.log", "/logs/note.txt",
+    "/logs/%00.log", "//etc/passwd", "/%ff", "/report.html", "/.lock",
 )  # fmt: skip
-def test_nothing_but_logs_can_be_read(path: str, watched: Store, get: Get, tmp_path: Path) -> None:
+
+
+def test_nothing_but_logs_can_be_read(watched: Store, get: Get, tmp_path: Path) -> None:
     logs = watched.folder / "logs"
     (tmp_path / "secret").write_text("secret")
     (logs / "link.log").symlink_to(tmp_path / "secret")
     (logs / "folder.log").mkdir()
     (logs / "note.txt").write_text("secret")
     (watched.folder / "report.html").symlink_to(tmp_path / "secret")
-    answer, content = get(path)
-    assert answer.status in (400, 404) and "secret" not in content and "invocations" not in content
+    for path in UNSERVED:
+        answer, content = get(path)
+        assert answer.status in (400, 404), path
+        assert "secret" not in content and "invocations" not in content, path
     assert get(f"/logs/{BROKE}.log")[1] == "a traceback\n"
 
 
@@ -95,19 +98,17 @@ def test_logs_behind_a_link_stay_unread(watched: Store, get: Get, tmp_path: Path
     assert get(f"/logs/{BROKE}.log")[0].status == 404
 
 
-@pytest.mark.parametrize(
-    ("host", "method", "status"),
-    [
-        ("localhost:9000", "GET", 200), ("127.0.0.1:1", "GET", 200), ("[::1]:8421", "GET", 200),
-        ("evil.example", "GET", 403), ("localhost.evil.example:8421", "GET", 403), ("", "GET", 403),
-        ("[", "GET", 403), ("localhost", "POST", 405), ("localhost", "DELETE", 405),
-    ],
+REQUESTS = (
+    ("localhost:9000", "GET", 200), ("127.0.0.1:1", "GET", 200), ("[::1]:8421", "GET", 200),
+    ("evil.example", "GET", 403), ("localhost.evil.example:8421", "GET", 403), ("", "GET", 403),
+    ("[", "GET", 403), ("localhost", "POST", 405), ("localhost", "DELETE", 405),
 )  # fmt: skip
-def test_only_reading_under_a_known_host_is_answered(
-    host: str, method: str, status: int, watched: Store, get: Get
-) -> None:
-    answer, content = get("/status.json", method, host)
-    assert answer.status == status and ("version" in content) == (status == 200)
+
+
+def test_only_reading_under_a_known_host_is_answered(watched: Store, get: Get) -> None:
+    for host, method, status in REQUESTS:
+        answer, content = get("/status.json", method, host)
+        assert (answer.status, "version" in content) == (status, status == 200), (host, method)
 
 
 def test_a_run_that_has_not_begun_or_whose_file_is_damaged_is_named(get: Get, tmp_path: Path) -> None:
@@ -148,6 +149,8 @@ def test_what_a_job_says_of_itself_stays_small_and_never_stops_the_job(
         monkeypatch.setattr("bench.store.live._WRITE_SECONDS", 60.0 if step < 1000 else 0.0)
         training.event("step", {"step": step, "total": 1000, "loss": float("nan") if step == 500 else 1.0})
     job = live_job(watched.folder, WORKS)
+    (curve,), _ = CurveReader(watched).read([], [job])
+    assert len(curve.loss) <= 100 and curve.loss[0][0] < 20 and curve.loss[-1] == (1000, 1.0)
     assert len(job.loss) <= 200 and job.loss[0][0] == 1 and job.loss[-1][0] == 1000
     assert not any(step == 500 for step, _ in job.loss)
     (watched.folder / ".progress" / f"{WORKS}.json").write_text("half")
@@ -231,3 +234,20 @@ def test_what_listens_beyond_this_machine_is_said(tmp_path: Path) -> None:
 def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expected: list[float]) -> None:
     found = ticks(low, high)
     assert found[0] <= low and found[-1] >= high and found == pytest.approx(expected)
+
+
+def test_the_command_says_where_the_page_is_and_who_can_read_it(
+    watched: Store, server: WatchServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: WatchServer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WatchServer, "serve_forever", stop)
+    assert main(["serve", str(watched.folder), "--port", "0"]) == 0
+    told = capsys.readouterr()
+    assert "http://127.0.0.1:" in told.out and "password" not in told.err
+    assert main(["serve", str(watched.folder / "later"), "--host", "0.0.0.0", "--port", "0", "--no-report"]) == 0
+    told = capsys.readouterr()
+    assert "there is no password" in told.err and "not there yet" in told.err
+    assert main(["serve", str(watched.folder), "--port", str(server.server_port)]) == 2
+    assert "--port 0 takes a free one" in capsys.readouterr().err

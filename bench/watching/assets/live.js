@@ -45,8 +45,9 @@
     }
   };
   const loop = async () => {
+    const began = Date.now();
     if (!document.hidden) await look();
-    setTimeout(loop, POLL);
+    setTimeout(loop, Math.max(POLL, 10 * (Date.now() - began)));
   };
   document.addEventListener("visibilitychange", () => document.hidden || look());
   setTimeout(loop, POLL);

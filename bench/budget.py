@@ -108,9 +108,13 @@ class Meter:
 
     It charges the wall clock between `start` and `stop`, without `excluded()` blocks (loading, warm-up, scheduled
     development evaluations). It adds the recorded cost of work that a cache made unnecessary (`charge`).
+
+    Args:
+        processes: how many processes the fit holds. Each second is charged for all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
+        self.processes = processes
         self._started: float | None = None
         self._elapsed = 0.0
         self._excluded_seconds = 0.0
@@ -163,7 +167,7 @@ class Meter:
         now = time.perf_counter()
         running = now - self._started if self._started is not None else 0.0
         open_block = now - self._excluded_since if self._depth and self._started is not None else 0.0
-        return self._elapsed + running - self._excluded_seconds - open_block + self._charged
+        return self.processes * (self._elapsed + running - self._excluded_seconds - open_block + self._charged)
 
 
 _AMOUNT = re.compile(r"([+-]?(?:[0-9]++(?:\.[0-9]++)?|\.[0-9]++)(?:[eE][+-]?[0-9]+)?)\s*+([A-Za-z]*)\s*+(%?)")

@@ -26,6 +26,8 @@ class ExecutionSettings:
     pooling: str | None = None
     """Overrides the base model's pooling, so that people can see `bench check` fail."""
     jobs: int = 1
+    processes: int = 1
+    """Processes of a fit of this run that takes steps (`FitSpec.processes` says it of each fit)."""
     report_to: tuple[str, ...] = ()
     """Trackers that each training reports to."""
 
@@ -40,5 +42,6 @@ class ExecutionSettings:
             trust_remote_code=config.trust_remote_code,
             base_weights=config.base_weights,
             jobs=config.jobs,
+            processes=config.processes_per_fit,
             report_to=config.report_to,
         )

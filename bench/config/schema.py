@@ -150,6 +150,9 @@ class RunConfig(BaseModel):
     jobs: Annotated[Whole, Field(ge=1)] = _placed(
         1, "fits and cells that run at the same time; timings are only sound with 1", "N"
     )
+    processes_per_fit: Annotated[Whole, Field(ge=1)] = _placed(
+        1, "processes that take each training step of a fit together, on a GPU each", "N"
+    )
     timeout: Amount | None = _placed(None, "end a fit or cell after this time, such as 90 (seconds), 10m or 2h", "TIME")
     executor: Text = _placed("local", "where fits and cells run: local, or slurm(partition=gpu, hours=4)", "NAME")
     out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
@@ -179,7 +182,12 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self.budgets()
-        self.training()
+        settings = self.training()
+        if self.processes_per_fit > settings.batch_size:
+            raise ConfigError(
+                f"processes_per_fit is {self.processes_per_fit}, more than the {settings.batch_size} pairs of a batch",
+                "processes_per_fit",
+            )
         return self
 
     def budgets(self) -> list[Budget]:

@@ -236,10 +236,10 @@ class EncoderStrategy(Strategy):
         with self.resources.meter.excluded():
             torch.manual_seed(seed)
             assert self.model is not None
-        began, refreshes = self.resources.meter.seconds, self.objective.refreshes
-        examples = self.examples(data)
+        began, refreshes, shared = self.resources.meter.seconds, self.objective.refreshes, self.resources.ranks.shared
+        examples = shared(lambda: self.examples(data))
         mining = self.resources.meter.seconds - began
-        refresh = (lambda: self.objective.examples(data, self)) if refreshes else None
+        refresh = (lambda: shared(lambda: self.objective.examples(data, self))) if refreshes else None
         task = EncoderTask(self, examples, data, seed, refresh, refreshes)
         report = train(
             self,

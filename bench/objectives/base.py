@@ -122,7 +122,7 @@ class Objective(ABC):
         from bench.training.score_loss import ScoreLoss
 
         guide = self.resources.encoder.model if self.guided else None
-        return ScoreLoss(self, model, representation, settings, detached, guide)
+        return ScoreLoss(self, model, representation, settings, detached, guide, self.resources.ranks)
 
     @classmethod
     def check(cls, config: StrategyConfig) -> None:

@@ -65,12 +65,12 @@ class Contrastive(Objective):
         """Return the library's loss where a text is one vector whatever its kind, else the loss on scores.
 
         With `mini_batch` the library computes the same gradient in pieces (GradCache, Gao et al., 2021). Several
-        devices gather their negatives.
+        processes share the loss on scores, because the library's gathers batches of one size alone.
         """
         sided = representation.documents_by_base or representation.n_towers > 1
-        if sided or representation.replaces_base or not representation.single_vector:
+        shared_out = self.resources.ranks.size > 1
+        if shared_out or sided or representation.replaces_base or not representation.single_vector:
             return super().loss_module(model, representation, settings, detached)
-        import torch
         from sentence_transformers.sentence_transformer.losses import (
             CachedMultipleNegativesRankingLoss,
             MultipleNegativesRankingLoss,
@@ -80,7 +80,6 @@ class Contrastive(Objective):
         shared: dict[str, Any] = {
             "scale": 1.0 / settings.temperature,
             "similarity_fct": dot_score if model.similarity_fn_name == "dot" else cos_sim,
-            "gather_across_devices": torch.distributed.is_initialized(),
         }
         if self.config.symmetric:
             shared |= {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}

@@ -351,6 +351,28 @@ class Planner:
         except NotApplicableError as error:
             raise ConfigError(f"{node.expression} on model {model.name!r}: {error}") from error
 
+    def processes(self, node: Node) -> int:
+        """Return how many processes take the steps of a fit together: 1 where it takes none.
+
+        Raises:
+            ConfigError: the run asks for several, and its steps cannot be shared.
+        """
+        requested, kind = self.config.processes_per_fit, self.registry.get(node.root)
+        if requested == 1 or kind.trains == "none":
+            return 1
+        objectives = objectives_of(self.hyperparameters(node), self.registry)
+        own_loss = [each.name for each in objectives if not each.on_scores]
+        if self.config.tune_trials:
+            raise ConfigError(f"--tune-trials: a trial has one process, so leave out --processes-per-fit {requested}")
+        if issubclass(kind, EncoderStrategy) and not own_loss:
+            return requested
+        why = (
+            f"objective {own_loss[0]} has a loss of its own, which needs the whole batch in one process"
+            if own_loss
+            else f"{kind.name} trains {'a head' if kind.trains == 'head' else 'in a loop of its own'} in one process"
+        )
+        raise ConfigError(f"{node.expression}: {why}. Compare it in a run without --processes-per-fit {requested}")
+
     def inputs(self, node: Node) -> list[str]:
         """Return the SHA-256 of each file that decides a strategy's result."""
         kind = self.registry.get(node.root)
@@ -417,7 +439,8 @@ class Planner:
     @property
     def machine(self) -> str:
         """The machine class, which is part of an identity under a budget of time."""
-        return machine_class(ExecutionSettings.of(self.config).threads, self.config.device)
+        execution = ExecutionSettings.of(self.config)
+        return machine_class(execution.threads, execution.device, execution.processes)
 
     # --- studies, fits and cells ----------------------------------------------------------------------------------
 
@@ -586,6 +609,7 @@ class Planner:
             fingerprints=fingerprints,
             tuning=tuning,
             sources=tuple(source.requested for source in sources),
+            processes=self.processes(node),
         )
         return self.fits.setdefault(spec.name, spec)
 

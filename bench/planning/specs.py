@@ -8,8 +8,8 @@ The identity of a fit (its name ends in the hash) holds:
 - budget and seed, which are left out for a strategy that does not train;
 - under a budget in seconds or usd, the machine class.
 
-Machine, threads, paths, executor, commit and library versions are recorded, not hashed. Probes and measures belong to
-the identity of a cell.
+Machine, threads, processes, paths, executor, commit and library versions are recorded, not hashed. Probes and measures
+belong to the identity of a cell.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class FitSpec:
     """The study that chooses the hyperparameters which `config` leaves open; None for the shipped defaults."""
     sources: tuple[str, ...] = ()
     """Datasets whose labels it is fitted on instead of those of `dataset`, whose queries are kept out of them."""
+    processes: int = 1
+    """How many processes take its steps together; 1 where it takes none. No part of its identity."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -21,6 +21,7 @@ from bench.progress import Progress, silent
 from bench.scratch import scratch_folder
 from bench.store.provenance import machine_class
 from bench.store.store import Store
+from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
 from bench.training.selection import DevelopmentPools
@@ -44,10 +45,15 @@ class JobEnvironment:
     progress: Progress = silent
     fit: str = ""
     """The fit that runs here, whose training is tracked and whose memory is measured; empty for a cell or a study."""
-    meter: Meter = field(default_factory=Meter)
+    ranks: Ranks = field(default_factory=OneProcess)
+    """The processes of the fit that runs here."""
+    meter: Meter = field(init=False)
     pools: DevelopmentPools = field(default_factory=DevelopmentPools, init=False, repr=False)
     _resources: dict[tuple[str, TrainingSettings], Resources] = field(default_factory=dict, init=False, repr=False)
     _fitted: dict[tuple[str, int], Strategy] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.ranks.size)
 
     def __enter__(self) -> JobEnvironment:
         self._stack = ExitStack()
@@ -83,8 +89,13 @@ class JobEnvironment:
     @property
     def calibrations(self) -> Path:
         """The folder of the run for step times that were measured on this class of machine."""
-        machine = machine_class(self.execution.threads, self.execution.device)
+        machine = self._machine_class
         return self.store.folder / "calibrations" / named(machine, {"machine": machine})
+
+    @property
+    def _machine_class(self) -> str:
+        """What decides the speed of a fit here."""
+        return machine_class(self.execution.threads, self.execution.device, self.execution.processes)
 
     def model(self, name: str) -> BaseModel:
         """Return a base model; an empty name is the default."""
@@ -116,6 +127,7 @@ class JobEnvironment:
                 pools=self.pools,
                 tracking=self._tracking,
                 memory=self.memory if self.fit else None,
+                ranks=self.ranks,
             )
         return self._resources[key]
 
@@ -166,10 +178,11 @@ class JobEnvironment:
         from bench.models import precision
 
         return environment(self.device) | {
-            "machine_class": machine_class(self.execution.threads, self.execution.device),
+            "machine_class": self._machine_class,
             "device": self.device,
             "threads": self.execution.threads,
             "jobs": self.execution.jobs,
+            "processes": self.ranks.size,
             "bf16_native": precision.native_bf16(self.device),
         }
 

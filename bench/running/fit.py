@@ -25,12 +25,14 @@ from bench.planning.specs import FitSpec
 from bench.progress import Progress, silent
 from bench.records import FitRecord, FitReport
 from bench.running.environment import JobEnvironment
+from bench.running.ranks import ranks_of
 from bench.running.recording import fit_record, put_failed_fit
 from bench.running.scorer import JobScorer
 from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
 from bench.store.store import MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
+from bench.strategy.ranks import OneProcess
 from bench.training.audit import AUDIT, Noted
 from bench.training.observer import FitObserver, observed
 from bench.training.process_state import ProcessState, described
@@ -39,6 +41,7 @@ from bench.training.sizing import fit_to_parameter_budget
 if TYPE_CHECKING:
     from bench.store.studies import Study
     from bench.strategy.base import Strategy
+    from bench.training.distributed import Leader
 
 _PROBE_TEXTS = 16
 """Documents whose embeddings show whether training moved anything."""
@@ -63,17 +66,24 @@ def run_fit(
         progress: is called with what happens.
     """
     try:
-        before = ProcessState.take()
-        with JobEnvironment(store, execution or ExecutionSettings(), progress, fit=spec.name) as environment:
-            spec, study = with_chosen_options(spec, store)
-            return _fit(spec, environment, study, scorer, before)
+        execution = execution or ExecutionSettings()
+        with ranks_of(spec, store, execution) as ranks:
+            before = ProcessState.take()
+            with JobEnvironment(store, execution, progress, fit=spec.name, ranks=ranks) as environment:
+                spec, study = with_chosen_options(spec, store)
+                return _fit(spec, environment, study, scorer, before, ranks)
     except Exception as error:  # whatever a strategy raises: the record carries the reason, and the run continues
         status, reason = status_from_exception(error, spec.name)
         return put_failed_fit(spec, store, status, reason)
 
 
 def _fit(
-    spec: FitSpec, environment: JobEnvironment, study: Study | None, scorer: JobScorer, before: ProcessState
+    spec: FitSpec,
+    environment: JobEnvironment,
+    study: Study | None,
+    scorer: JobScorer,
+    before: ProcessState,
+    ranks: Leader | OneProcess,
 ) -> FitRecord:
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
@@ -96,6 +106,9 @@ def _fit(
         made, config_of(spec.root, spec.config, environment.registry), spec.budget, spec.config
     )
     strategy = made(chosen)
+    leader = None if isinstance(ranks, OneProcess) else ranks
+    if leader is not None:
+        leader.begin(environment.device, data, asdict(chosen))
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
     settings = replace(resources.training)  # a copy, which the strategy does not hold
@@ -103,7 +116,10 @@ def _fit(
     with environment.memory as memory, watching as seen, AUDIT.noted(()) as noted, _counted(environment):
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     seen.uses(resources.training)
+    processor -= leader.finish() if leader is not None else 0.0
     misuse = _misuse(before, noted, environment)
+    if leader is not None and not leader.has_led:
+        misuse = misuse or f"it was to train on {leader.size} processes and took its steps in one"
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
     with named_in_errors(folder / MODEL):

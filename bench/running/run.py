@@ -144,7 +144,7 @@ class Run:
         (require_folder if config.dry_run else require_writable)(Path(config.out))
         if config.tune_trials:
             check_installed()
-        executor_factory(config.executor)
+        executor_factory(config.executor, config.processes_per_fit)
         execution = replace(ExecutionSettings.of(config), pooling=pooling)
         planned, store = plan(config, role, pooling), Store(Path(config.out))
         require_same_content(planned, store)

@@ -23,14 +23,17 @@ def cores() -> int:
 
 
 @cache
-def machine_class(threads: int = 0, device: str = "auto") -> str:
+def machine_class(threads: int = 0, device: str = "auto", processes: int = 1) -> str:
     """Return what decides the speed of a machine: processor, threads, accelerator. Part of the identity of timed fits.
 
-    A device other than the one that `auto` would take is named too: `on cpu` on a machine with a GPU.
+    A device other than the one that `auto` would take is named too: `on cpu` on a machine with a GPU. So are the
+    processes of a fit, where there are several.
     """
     requested = "cuda" if device == "cuda:0" else device
     other = "" if requested in ("auto", _automatic_device()) else f"on {requested}"
-    return ", ".join(part for part in (processor(), f"{threads or cores()} threads", accelerator(), other) if part)
+    several = f"{processes} processes a fit" if processes > 1 else ""
+    parts = (processor(), f"{threads or cores()} threads", accelerator(), other, several)
+    return ", ".join(part for part in parts if part)
 
 
 def _automatic_device() -> str:

@@ -15,6 +15,7 @@ from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache
 from bench.retrieval.encode import Encoder
 from bench.strategy.protocols import DevelopmentPool, MemoryProbe, PoolSource, TrainingTracker
+from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Resources:
     """Where the training is reported to besides the store."""
     memory: MemoryProbe | None = None
     """Measures the peak of the fit at work, for a budget of memory. None outside of a fit."""
+    ranks: Ranks = field(default_factory=OneProcess)
+    """The processes that take the steps of the fit at work together."""
 
     @property
     def max_length(self) -> int | None:

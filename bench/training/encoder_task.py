@@ -26,11 +26,13 @@ from bench.models.architectures import transformer_of
 from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.records import PRIMARY_MEASURE
 from bench.retrieval.encode import Kind, prompt_of
+from bench.strategy.ranks import Ranks
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.batches import contrastive_batches
 from bench.training.checkpointing import recomputed_blocks
 from bench.training.decay import decaying
+from bench.training.distributed import StepOrder
 from bench.training.observer import observer
 from bench.training.step_flops import StepFlops
 from bench.training.task import FlopCounted, OnStep, Trainable
@@ -142,17 +144,21 @@ class EncoderTask:
     def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them. A trial tells nobody of its steps."""
         model, settings, resources = self.module, self.settings, self.resources
+        ranks = resources.ranks
         batches = batches or list(islice(self.batches(), steps))
+        ranks.order(StepOrder(steps, list(batches), self.mini_batch, trial))
+        batches = [ranks.part(batch) for batch in batches]
         tracking = None if trial else resources.tracking
         with resources.meter.excluded():
             loss = self.strategy.loss(settings)
-        callback = _StepCallback(on_step, None if trial else self.strategy.after_step)
+        callback = _StepCallback(on_step, None if trial else self.strategy.after_step, ranks)
         if self.refresh is not None and not trial:
             callback.fresh = _FreshRows(self, batches, refresh_steps(steps, self.refreshes))
         with (
             tempfile.TemporaryDirectory(dir=resources.scratch) as scratch,
             cut_to(model, resources.max_length),
             tracking.folders() if tracking else nullcontext(),
+            ranks.together(),
             recomputed_blocks(map(transformer_of, self.strategy.towers))
             if settings.gradient_checkpointing
             else nullcontext(),
@@ -168,7 +174,7 @@ class EncoderTask:
                 max_grad_norm=settings.max_grad_norm,
                 bf16=precision.resolve(settings.precision, resources.device) == "bf16",
                 use_cpu=resources.device == "cpu",
-                seed=self.seed,
+                seed=self.seed + ranks.rank,  # ranks draw dropout of their own
                 batch_sampler=lambda *args, **kwargs: _FixedBatches(batches),
                 prompts=_prompts(model, self.texts),
                 learning_rate_mapping=getattr(loss, "learning_rates", {}),
@@ -180,6 +186,7 @@ class EncoderTask:
                 setting_up.enter_context(resources.meter.excluded())
                 trainer = _Trainer(
                     callback,
+                    ranks,
                     dropout=self.strategy.dropout,
                     model=model,
                     args=arguments,
@@ -249,9 +256,10 @@ class _FixedBatches(BatchSampler):
 class _Trainer(SentenceTransformerTrainer):
     """The library's trainer, with dropout off unless the strategy asks for it. It tells the callback each loss."""
 
-    def __init__(self, step_callback: _StepCallback, *, dropout: bool, **arguments: Any) -> None:
+    def __init__(self, step_callback: _StepCallback, ranks: Ranks, *, dropout: bool, **arguments: Any) -> None:
         self._step_callback, self._dropout = step_callback, dropout
         super().__init__(callbacks=[step_callback], **arguments)
+        self.loss: torch.nn.Module = ranks.parallel(arguments["loss"])
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Do nothing: a model card is never uploaded, and its examples cost seconds."""
@@ -281,10 +289,11 @@ class _StepCallback(TrainerCallback):
     Args:
         on_step: called after each step; its answer stops the training.
         after_optimizer: called after the optimiser's step and before the gradients are cleared; AdaLoRA reads them.
+        ranks: take the steps together. Rank 0 alone calls `on_step`; the seconds are those of all.
     """
 
-    def __init__(self, on_step: OnStep, after_optimizer: Callable[[int, int], None] | None) -> None:
-        self.on_step, self.after_optimizer = on_step, after_optimizer
+    def __init__(self, on_step: OnStep, after_optimizer: Callable[[int, int], None] | None, ranks: Ranks) -> None:
+        self.on_step, self.after_optimizer, self.ranks = on_step, after_optimizer, ranks
         self.when_steps_begin: Callable[[], None] = lambda: None
         self.log: Callable[[dict[str, float]], None] | None = None
         self.fresh: _FreshRows | None = None
@@ -304,9 +313,9 @@ class _StepCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - self._begin
+        seconds = self.ranks.size * (time.perf_counter() - self._begin)
         rate = float(kwargs["lr_scheduler"].get_last_lr()[0])
-        decision = self.on_step(self.loss, seconds, rate)
+        decision = self.ranks.shared(lambda: self.on_step(self.loss, seconds, rate))
         if decision.stop:
             control.should_training_stop = True
         elif self.fresh is not None:

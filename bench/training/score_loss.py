@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bench.retrieval.encode import Kind
+from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.task import DifferentiableScores, Features, LossOnScores
@@ -66,6 +67,7 @@ class ScoreLoss(nn.Module):
             in memory at once, 0 is all.
         detached: switches the attachment off for the length of a block.
         guide: the base model of a guided objective. It encodes each text once for the whole training.
+        ranks: the processes that read the batch together. Each represents its part and scores the whole.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class ScoreLoss(nn.Module):
         settings: TrainingSettings,
         detached: Callable[[], AbstractContextManager[None]],
         guide: SentenceTransformer | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         self.objective, self.model, self.representation = objective, model, representation
         own = representation.temperature
         self.temperature = settings.temperature if own is None else own
         self.piece, self.detached = settings.mini_batch, detached
+        self.ranks: Ranks = ranks or OneProcess()
         # in a tuple, so that its parameters are not this module's
         self.guides: tuple[SentenceTransformer, ...] = () if guide is None else (guide,)
         self._known: dict[bytes, Any] = {}
@@ -93,9 +97,10 @@ class ScoreLoss(nn.Module):
         guide = self._guide_scores(queries, documents) if self.guides else None
         by_base = self.representation.documents_by_base
         represented = [self._frozen(each) if by_base else self._represent(each, "document") for each in documents]
-        batch = ScoredBatch(
-            self.representation, self._represent(queries, "query"), represented, self.temperature, labels, guide
-        )
+        represented = [self.ranks.gathered(each) for each in represented]
+        represented_queries = self.ranks.gathered(self._represent(queries, "query"))
+        labels = self.ranks.gathered(labels)
+        batch = ScoredBatch(self.representation, represented_queries, represented, self.temperature, labels, guide)
         penalty = self.representation.penalty(batch.queries, concatenate(represented))
         loss = self.objective.loss(batch)
         return loss if penalty is None else loss + penalty
@@ -136,7 +141,7 @@ class ScoreLoss(nn.Module):
 
         def encoded(column: Features, kind: Kind) -> torch.Tensor:
             found: torch.Tensor = _once(column, self._guided, lambda part: vectors(part, kind), kind.encode())
-            return found.float()
+            return self.ranks.gathered(found.float())
 
         return encoded(queries, "query") @ torch.cat([encoded(each, "document") for each in documents]).T
 

@@ -19,6 +19,7 @@ from bench.data.dataset import TrainingData
 from bench.models.quantisation import scalars
 from bench.records import FitReport
 from bench.strategy.protocols import DevelopmentPool, Searcher
+from bench.training.distributed import follow
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
@@ -44,7 +45,8 @@ def train(
 ) -> FitReport:
     """Train within the budget, and leave the module at its best checkpoint.
 
-    Under a budget of steps or flops the result is the same for a seed, on one machine class and thread count.
+    Under a budget of steps or flops the result is the same for a seed, on one machine class and thread count. A rank
+    other than 0 follows rank 0 instead, and has nothing to report.
 
     Args:
         trainable: the strategy. It ranks with the module as it is.
@@ -61,6 +63,9 @@ def train(
     """
     resources = trainable.resources
     meter = resources.meter
+    if resources.ranks.rank:
+        follow(task, resources.ranks)
+        return FitReport()
     pool = resources.development(data)
     if budget.trainable_params is not None:
         with meter.excluded():
@@ -71,8 +76,10 @@ def train(
     identity = _calibration_identity(trainable, task, data)
     kept = kept_seconds
     if finish_evaluations and pool is not None and budget.max_seconds is not None:
-        kept += finish_evaluations * shared_seconds(
-            resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool)
+        kept += (
+            finish_evaluations
+            * meter.processes
+            * shared_seconds(resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool))
         )
     steps, binding = planned_steps(
         budget,

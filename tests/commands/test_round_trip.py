@@ -52,6 +52,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "device": (["--device", "cpu"], "cpu"),
     "threads": (["--threads", "3"], 3),
     "jobs": (["--jobs", "2"], 2),
+    "processes_per_fit": (["--processes-per-fit", "2"], 2),
     "timeout": (["--timeout", "90"], 90.0),
     "executor": (["--executor", "slurm"], "slurm"),
     "strategy_files": (["--strategy-file", "a.py", "--strategy-file", "b.py"], ("a.py", "b.py")),

@@ -52,7 +52,7 @@ def test_names_are_those_of_earlier_runs(
     probe_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.planning.plan.machine_class", lambda threads, device: "some machine")
+    monkeypatch.setattr("bench.planning.plan.machine_class", lambda threads, device, processes: "some machine")
     toy_file.write_text(EARLIER_TOYS, encoding="utf-8")
     settings = {"baseline": "frozen", "probes": str(probe_folder), **CONFIGS[case]}
     if case != "a file":

@@ -126,7 +126,9 @@ def test_the_machine_counts_under_a_budget_of_time_alone(
         return sorted(names(plan(toy_config(**changes))))
 
     steps, seconds = hashes(), hashes(budget={"seconds": 5})
-    monkeypatch.setattr(planning, "machine_class", lambda threads, device: f"another machine, {threads} threads")
+    monkeypatch.setattr(
+        planning, "machine_class", lambda threads, device, processes: f"another machine, {threads} threads"
+    )
     assert hashes() == steps
     assert hashes(budget={"seconds": 5}) != seconds
 

@@ -71,14 +71,16 @@ ExecutorFactory = Callable[[Store, ExecutionSettings], Executor]
 """Makes an executor for the store of a run and the settings of its jobs."""
 
 
-def executor_factory(text: str) -> ExecutorFactory:
+def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
     """Return what makes an executor.
 
     Args:
         text: the executor with its options, such as `local` or `slurm(partition=gpu, hours=4)`.
+        processes: that take the steps of a fit together, with a GPU each where a job has GPUs.
 
     Raises:
-        BenchError: this version has no such executor, it has no such option, or it cannot work here.
+        BenchError: this version has no such executor, it has no such option, it cannot work here, or a job has too few
+            GPUs.
     """
     asked = parse(text)
     name, known = asked.name, [module.name for module in pkgutil.iter_modules(__path__)]
@@ -94,6 +96,9 @@ def executor_factory(text: str) -> ExecutorFactory:
         return cast(ExecutorFactory, executor)
     options = _options(name, declared, {key: str(value) for key, value in asked.options})
     executor.require(options)
+    gpus = getattr(options, "gpus", 0)
+    if 0 < gpus < processes:
+        raise BenchError(f"--processes-per-fit {processes} needs {name}(gpus={processes}): a job has {gpus} GPUs")
     return partial(executor, options=options)
 
 

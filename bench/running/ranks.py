@@ -1,0 +1,149 @@
+"""The processes of one fit: rank 0, which runs it, starts the others. They build the same strategy and follow.
+
+A rank needs the training data, which rank 0 sends, and reads base model and components as rank 0 does. It writes
+nothing. Each rank has one GPU, or its share of the job's threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config.execution import ExecutionSettings
+from bench.errors import BenchError
+from bench.planning.build import build, config_of
+from bench.planning.specs import FitSpec
+from bench.running.environment import JobEnvironment
+from bench.running.process import set_threads
+from bench.running.process_group import end_with_parent
+from bench.running.status import status_from_exception
+from bench.store.store import Store
+from bench.strategy.ranks import OneProcess
+
+if TYPE_CHECKING:
+    from bench.training.distributed import Leader, Peer
+
+START_METHOD = "spawn"
+"""How ranks are started: a fork would share what rank 0 has begun with CUDA."""
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@contextmanager
+def ranks_of(spec: FitSpec, store: Store, execution: ExecutionSettings) -> Iterator[Leader | OneProcess]:
+    """Start the other ranks of a fit for the length of a block. They end with it.
+
+    Raises:
+        BenchError: there are fewer GPUs than processes.
+    """
+    if spec.processes == 1:
+        yield OneProcess()
+        return
+    from bench.training.distributed import Leader, Peer
+
+    context: Any = multiprocessing.get_context(START_METHOD)
+    gpus = _gpus(execution.device, spec.processes)
+
+    def start(rank: int, port: int) -> Peer:
+        ours, theirs = context.Pipe()
+        arguments = (theirs, rank, port, gpus[rank] if gpus else "", spec, store.folder, execution)
+        process = context.Process(target=main, args=arguments, name=f"rank {rank} of {spec.name}", daemon=True)
+        process.start()
+        theirs.close()
+        return Peer(rank, process, ours)
+
+    with _share(spec.processes, execution.threads, gpus[0] if gpus else ""):
+        leader = Leader(start, spec.processes)
+        try:
+            yield leader
+        finally:
+            leader.close()
+
+
+def main(
+    connection: Connection, rank: int, port: int, gpu: str, spec: FitSpec, folder: Path, execution: ExecutionSettings
+) -> None:
+    """Take the steps of a fit with rank 0, as one of its other ranks.
+
+    Args:
+        connection: to rank 0.
+        rank: its number.
+        port: where the ranks meet.
+        gpu: the one GPU that it sees; empty on the CPU.
+        spec: the fit.
+        folder: of the run.
+        execution: how the work is done.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 ends, and this process with it
+    end_with_parent()
+    began = time.process_time()
+    try:
+        with _share(spec.processes, execution.threads, gpu):
+            _take_part(connection, rank, port, spec, folder, execution)
+    except Exception as error:  # whatever a strategy raises: rank 0 records the reason
+        _, reason = status_from_exception(error, f"rank {rank} of {spec.name}")
+        connection.send(("failed", reason))
+        raise SystemExit(1) from error
+    connection.send(("done", time.process_time() - began))
+
+
+def _take_part(
+    connection: Connection, rank: int, port: int, spec: FitSpec, folder: Path, execution: ExecutionSettings
+) -> None:
+    """Build the strategy of a fit and follow rank 0 through it."""
+    from bench.training.distributed import Follower
+
+    ranks = Follower(rank, spec.processes, connection)
+    with JobEnvironment(Store(folder), execution, ranks=ranks) as environment:
+        connection.send(("ready", rank))
+        ranks.meet(port, environment.device)
+        data, hyperparameters = ranks.shared(_sent)
+        resources = environment.resources(spec.model, spec.training)
+        components = [environment.strategy(component) for component in spec.components]
+        config = config_of(spec.root, hyperparameters, environment.registry)
+        strategy = build(environment.registry.get(spec.root), config, environment.registry, resources, components)
+        strategy.fit(data, spec.budget, spec.seed or 0)
+
+
+def _sent() -> Any:
+    raise AssertionError("rank 0 sends the data of a fit")
+
+
+@contextmanager
+def _share(processes: int, threads: int, gpu: str) -> Iterator[None]:
+    """Give this process its share of the job's threads, and one GPU, for the length of a block."""
+    visible = os.environ.get(_VISIBLE)
+    if threads:
+        set_threads(max(1, threads // processes))
+    if gpu:
+        os.environ[_VISIBLE] = gpu
+    try:
+        yield
+    finally:
+        set_threads(threads)
+        if gpu:
+            os.environ.pop(_VISIBLE)
+            os.environ |= {_VISIBLE: visible} if visible is not None else {}
+
+
+def _gpus(device: str, processes: int) -> list[str]:
+    """Return the GPU of each rank; empty on the CPU.
+
+    Raises:
+        BenchError: the device is one single GPU, or there are fewer than processes.
+    """
+    import torch
+
+    if device == "cpu" or (device == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available())):
+        return []
+    visible = os.environ.get(_VISIBLE)
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    if device not in ("auto", "cuda") or len(names) < processes:
+        raise BenchError(f"a fit on {processes} processes needs as many GPUs, and has {len(names)} under {device!r}")
+    return names[:processes]

@@ -1,0 +1,86 @@
+"""The processes that take the steps of one fit together, as a strategy and its training see them.
+
+Each process has a rank. Rank 0 is the fit's own process: it makes the examples, evaluates, keeps the best checkpoint,
+decides when to stop and writes the record. A fit has no other rank unless the run asks for some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+T = TypeVar("T")
+
+
+class Ranks(Protocol):
+    """The processes of one fit (`bench.training.distributed`)."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return in every rank what `make` returns in rank 0. No other rank calls it."""
+        ...
+
+    def order(self, order: Any) -> None:
+        """Have the other ranks take steps. Nothing happens where this is not rank 0."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Take steps with the other ranks in a block. An error in it names the rank that failed."""
+        ...
+
+    def part(self, batch: Sequence[int]) -> list[int]:
+        """Return the examples of a batch that this rank reads. The parts of all ranks make up the batch."""
+        ...
+
+    def gathered(self, texts: Any) -> Any:
+        """Return representations of the whole batch, in its order. Only this rank's own have a gradient."""
+        ...
+
+    def parallel(self, loss: nn.Module) -> nn.Module:
+        """Return the loss as a module whose backward pass leaves the gradient of the whole batch in every rank."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneProcess:
+    """A fit on one process."""
+
+    rank: int = 0
+    size: int = 1
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns."""
+        return make()
+
+    def order(self, order: Any) -> None:
+        """Do nothing: there is no other rank."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a block that does nothing."""
+        return nullcontext()
+
+    def part(self, batch: Sequence[int]) -> list[int]:
+        """Return the whole batch."""
+        return list(batch)
+
+    def gathered(self, texts: Any) -> Any:
+        """Return the representations."""
+        return texts
+
+    def parallel(self, loss: nn.Module) -> nn.Module:
+        """Return the loss."""
+        return loss

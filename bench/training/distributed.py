@@ -1,0 +1,287 @@
+"""One fit on several processes: each reads its part of every batch, and all end a step with the same parameters.
+
+Rank 0 is the fit's own process. It makes the examples, plans, evaluates, keeps the best checkpoint and decides when to
+stop. The other ranks call the same strategy's `fit`. They get the examples from rank 0, and take the steps that it
+orders (`follow`).
+
+The gradient is the one of a single process. Every rank gathers the representations of the whole batch and computes the
+whole loss, in which its own texts alone have a gradient. The sum over ranks is the gradient of the batch.
+DistributedDataParallel averages over ranks, so the gradients of the representations are multiplied by their number.
+
+It stands around the loss, which is called once a step. The trainer's own distributed mode puts it around the model,
+which a loss calls once a column: that breaks two towers, and gradients in pieces. It would lose batches that are short.
+
+Examples, orders and decisions go through pipes, which wait for as long as rank 0 evaluates or mines. Tensors go through
+torch.distributed, where a rank waits for a limited time.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.errors import BenchError
+from bench.strategy.ranks import Ranks
+from bench.training.score_loss import ScoreLoss
+from bench.training.task import StepDecision, TrainingTask
+
+T = TypeVar("T")
+
+TENSOR_SECONDS = 300.0
+"""How long a rank waits for the tensors of another one."""
+START_SECONDS = 300.0
+"""How long rank 0 waits until another rank has started."""
+_NOTICE_SECONDS = 3.0
+"""How long after an error another rank may take to say that it has failed."""
+_HOST = "127.0.0.1"
+
+
+class StepOrder(NamedTuple):
+    """Steps that all ranks take together."""
+
+    steps: int
+    batches: list[list[int]]
+    """The examples of each step, of all ranks."""
+    mini_batch: int
+    trial: bool
+
+
+def follow(task: TrainingTask, ranks: Ranks) -> None:
+    """Take the steps that rank 0 orders, until it orders none any more."""
+    while (order := ranks.shared(_only_rank_0)) is not None:
+        steps, batches, task.mini_batch, trial = order
+        task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial)
+
+
+def _only_rank_0() -> Any:
+    raise AssertionError("rank 0 gives orders, and follows none")
+
+
+class _Member:
+    """What every rank does with batches and tensors.
+
+    Args:
+        rank: the number of this process.
+        size: how many there are.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+    def join(self, store: distributed.TCPStore, device: str) -> None:
+        """Meet the other ranks."""
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        distributed.init_process_group(
+            backend, store=store, rank=self.rank, world_size=self.size, timeout=timedelta(seconds=TENSOR_SECONDS)
+        )
+
+    def part(self, batch: Sequence[int]) -> list[int]:
+        """Return the examples of a batch that this rank reads."""
+        begin, end = (len(batch) * number // self.size for number in (self.rank, self.rank + 1))
+        return list(batch[begin:end])
+
+    def gathered(self, texts: Any) -> Any:
+        """Return representations of the whole batch, padded with zeros where ranks have longer texts."""
+        if texts is None:
+            return None
+        if not isinstance(texts, torch.Tensor):
+            return tuple(map(self.gathered, texts))
+        shapes = [each.tolist() for each in self._of_all(torch.tensor(texts.shape, device=texts.device))]
+        longest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+        parts = self._of_all(_padded(texts.detach(), longest))
+        if texts.requires_grad:
+            texts.register_hook(lambda gradient: gradient * self.size)
+            parts[self.rank] = _padded(texts, longest)
+        return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
+
+    def parallel(self, loss: nn.Module) -> nn.Module:
+        """Return the loss as a module whose backward pass averages gradients over the ranks.
+
+        Raises:
+            BenchError: it is no loss on the scores of the whole batch.
+        """
+        if not isinstance(loss, ScoreLoss):
+            raise BenchError(f"{type(loss).__name__} is no loss on scores, so {self.size} processes cannot share it")
+        return DistributedDataParallel(loss, forward_sync_buffers=False, find_unused_parameters=True)
+
+    def _of_all(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Return the tensors of all ranks, which have one shape."""
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return parts
+
+
+def _padded(texts: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return a tensor with zeros behind each dimension, up to a shape."""
+    missing = [size - own for size, own in zip(shape, texts.shape, strict=True)]
+    return nn.functional.pad(texts, [each for size in reversed(missing) for each in (0, size)])
+
+
+@dataclass
+class Peer:
+    """Another rank, as rank 0 sees it."""
+
+    rank: int
+    process: BaseProcess
+    connection: Connection
+    said: dict[str, Any] = field(default_factory=dict)
+    """What it has sent: `ready`, `failed` with a reason, `done` with its processor seconds."""
+
+    def listen(self) -> None:
+        """Take its messages."""
+        with suppress(EOFError, OSError):
+            while self.connection.poll():
+                name, value = self.connection.recv()
+                self.said[name] = value
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it ended without a word."""
+        self.listen()
+        return self.process.exitcode is not None and self.said.keys() <= {"ready"}
+
+    @property
+    def failure(self) -> str:
+        """How it ended, where it has not ended as it should; else empty."""
+        if self.is_gone:
+            code = self.process.exitcode or 0
+            how = f"the signal {signal.Signals(-code).name} ended it" if code < 0 else f"it ended with code {code}"
+            return f"rank {self.rank} is gone: {how}"
+        return f"rank {self.rank} failed: {self.said['failed']}" if "failed" in self.said else ""
+
+
+class Leader(_Member):
+    """Rank 0.
+
+    Args:
+        start: starts another rank, given its number and the port at which it meets the others.
+        size: how many ranks there are.
+    """
+
+    def __init__(self, start: Callable[[int, int], Peer], size: int) -> None:
+        super().__init__(0, size)
+        self._store = distributed.TCPStore(_HOST, 0, size, is_master=True, wait_for_workers=False)
+        self.peers = [start(rank, self._store.port) for rank in range(1, size)]
+        self.has_led = False
+        """Whether all ranks have taken steps together, other than trial steps."""
+
+    def begin(self, device: str, *values: Any) -> None:
+        """Meet the other ranks once they have started, and send them what they need for their fit.
+
+        Raises:
+            BenchError: a rank did not start.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        for peer in self.peers:
+            while "ready" not in peer.said and not peer.failure:
+                if not peer.connection.poll(0.05) and time.monotonic() > deadline:
+                    raise BenchError(f"rank {peer.rank} did not start within {START_SECONDS:g} seconds")
+            if peer.failure:
+                raise BenchError(peer.failure)
+        with self.together():
+            self.join(self._store, device)
+            self.shared(lambda: values)
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns, and send it to the other ranks."""
+        value = make()
+        message = pickle.dumps(value)
+        for peer in self.peers:
+            peer.connection.send_bytes(message)
+        return value
+
+    def order(self, order: StepOrder) -> None:
+        """Have the other ranks take steps.
+
+        Raises:
+            BenchError: a batch has fewer examples than there are ranks.
+        """
+        least = min(map(len, order.batches))
+        if least < self.size:
+            raise BenchError(f"a batch has {least} examples, which {self.size} processes cannot share")
+        with self.together():
+            self.shared(lambda: order)
+        self.has_led |= not order.trial
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Take steps with the other ranks. An error names the rank that failed, where it was another one."""
+        try:
+            yield
+        except Exception as error:
+            if reason := self._blame():
+                raise BenchError(reason) from error
+            raise
+
+    def _blame(self) -> str:
+        """Return which rank failed and how; empty where none did. One that is gone comes before those that noticed."""
+        deadline = time.monotonic() + _NOTICE_SECONDS
+        while not any(peer.is_gone for peer in self.peers) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        failed = sorted((peer for peer in self.peers if peer.failure), key=lambda peer: not peer.is_gone)
+        return failed[0].failure if failed else ""
+
+    def finish(self) -> float:
+        """Order no more steps, and wait until the other ranks have ended. Return the processor seconds that they took.
+
+        Raises:
+            BenchError: a rank failed.
+        """
+        with self.together():
+            self.shared(lambda: None)
+        for peer in self.peers:
+            peer.process.join(TENSOR_SECONDS)
+            if peer.failure or "done" not in peer.said:
+                raise BenchError(peer.failure or f"rank {peer.rank} did not end within {TENSOR_SECONDS:g} seconds")
+        return float(sum(peer.said.get("done", 0.0) for peer in self.peers))
+
+    def close(self) -> None:
+        """End the other ranks, whatever they do."""
+        for peer in self.peers:
+            peer.process.kill()
+            peer.process.join()
+            peer.connection.close()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+class Follower(_Member):
+    """A rank that follows rank 0.
+
+    Args:
+        rank: its number.
+        size: how many ranks there are.
+        connection: to rank 0.
+    """
+
+    def __init__(self, rank: int, size: int, connection: Connection) -> None:
+        super().__init__(rank, size)
+        self._connection = connection
+
+    def meet(self, port: int, device: str) -> None:
+        """Meet the other ranks."""
+        self.join(distributed.TCPStore(_HOST, port, self.size, is_master=False), device)
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return what rank 0 made."""
+        value: T = pickle.loads(self._connection.recv_bytes())
+        return value
+
+    def order(self, order: StepOrder) -> None:
+        """Do nothing: rank 0 has ordered these steps."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a block that does nothing: rank 0 says who failed."""
+        return nullcontext()

@@ -1,0 +1,163 @@
+"""A fit on two processes ends as on one. A rank that dies ends the fit, and what cannot be shared is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.budget import Meter
+from bench.config.schema import ConfigError, RunConfig
+from bench.encoders.strategy import EncoderStrategy
+from bench.errors import BenchError
+from bench.planning.plan import plan
+from bench.records import FitRecord
+from bench.running import ranks
+from bench.running.executors import executor_factory
+from bench.running.fit import run_fit
+from bench.running.run import Run
+from bench.running.scorer import Scorer
+from bench.store.store import Store
+
+DIES = '''
+import os, signal
+from dataclasses import dataclass
+
+from bench.encoders.strategy import EncoderStrategy
+
+
+class Dies(EncoderStrategy):
+    """Trains everything, until another rank than the first is killed."""
+
+    name = "dies"
+
+    def attach(self, tower):
+        return tower.requires_grad_(True)
+
+    def on_step(self, tower, step, total):
+        if self.resources.ranks.rank and step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+@pytest.fixture
+def configure(toy_config: Callable[..., RunConfig], tiny_folder: Callable[[str], Path]) -> Callable[..., RunConfig]:
+    """Return a function that makes a configuration: six steps of one strategy on the tiny BERT."""
+
+    def config(strategy: str, **changes: Any) -> RunConfig:
+        settings = {"batch_size": 7, "evaluations": 6, "selection_floor": 1, "max_grad_norm": 1e6, "warmup": 0}
+        return toy_config(
+            **{
+                "strategies": strategy,
+                "baseline": strategy,
+                "model": str(tiny_folder("bert")),
+                "budget": {"steps": 6},
+                "precision": "fp32",
+                "threads": 1,
+                "set": {f"train.{name}": value for name, value in settings.items()},
+                **changes,
+            }
+        )
+
+    return config
+
+
+def fitted(config: RunConfig) -> tuple[Store, FitRecord]:
+    """Make the last fit of a configuration in this process."""
+    run = Run.prepare(config)
+    spec, store = run.plan.fits[-1], Store(Path(config.out))
+    return store, run_fit(spec, store, Scorer.of(spec, store), run.execution)
+
+
+def gradient_norm(module: torch.nn.Module) -> float:
+    """Return the norm of a module's gradients."""
+    return float(torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None]))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "start_method"),
+    [
+        ("full(lr=0.001)", ranks.START_METHOD),
+        ("lora(lr=0.001)", "fork"),  # a fork spares the imports, which take seconds
+        ("lora(lr=0.001,representation=multi,objective=mined(triplet,source=model,refreshes=1))", "fork"),
+    ],
+)
+def test_two_processes_train_as_one_does(
+    strategy: str,
+    start_method: str,
+    configure: Callable[..., RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    norms: list[float] = []  # Adam would hide gradients that are all too large
+    monkeypatch.setattr(EncoderStrategy, "on_step", lambda self, tower, *_: norms.append(gradient_norm(tower)))
+    monkeypatch.setattr(ranks, "START_METHOD", start_method)
+    config = configure(strategy)
+    alone, one = fitted(config)
+    together, two = fitted(config.replace(out=str(tmp_path / "together"), processes_per_fit=2))
+    assert (one.status, two.status, two.reason) == ("ok", "ok", "") and one.fit == two.fit
+    assert (one.environment["processes"], two.environment["processes"]) == (1, 2)
+    first, second = alone.curve(one.fit), together.curve(two.fit)
+    assert len(first) == 6 and first["loss"].iloc[-1] != pytest.approx(first["loss"].iloc[0], abs=1e-3)
+    assert second["loss"].tolist() == pytest.approx(first["loss"].tolist(), abs=1e-4)
+    assert norms[6:] == pytest.approx(norms[:6], rel=1e-3)
+    assert two.report["best_dev"] == pytest.approx(one.report["best_dev"], abs=1e-4)
+    assert not multiprocessing.active_children()
+
+
+def test_a_rank_that_is_killed_ends_the_fit_at_once(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "START_METHOD", "fork")
+    file = tmp_path / "dies.py"
+    file.write_text(DIES, encoding="utf-8")
+    began = time.monotonic()
+    _, record = fitted(configure("dies", strategy_files=[str(file)], processes_per_fit=2))
+    assert record.status == "failed" and record.reason == "rank 1 is gone: the signal SIGKILL ended it"
+    assert time.monotonic() - began < 30 and not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes", "message"),
+    [
+        ("linear", {}, "linear trains a head in one process"),
+        ("rerank(full)", {}, "rerank trains a head in one process"),
+        ("full(objective=tsdae)", {}, "objective tsdae has a loss of its own"),
+        ("full", {"tune_trials": 2}, "a trial has one process"),
+        ("full", {"processes_per_fit": 8}, "more than the 7 pairs of a batch"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_when_the_run_is_planned(
+    strategy: str, changes: dict[str, Any], message: str, configure: Callable[..., RunConfig]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(configure(strategy, **{"processes_per_fit": 2, **changes}))
+
+
+def test_a_job_needs_as_many_gpus_as_a_fit_has_processes() -> None:
+    with pytest.raises(BenchError, match=r"needs slurm\(gpus=4\): a job has 2 GPUs"):
+        executor_factory("slurm(cluster=local, gpus=2)", processes=4)
+
+
+def test_processes_are_part_of_a_fits_name_only_where_time_limits_it(configure: Callable[..., RunConfig]) -> None:
+    def names(**changes: Any) -> list[list[str]]:
+        plans = (plan(configure("hybrid(full)", **changes, processes_per_fit=number)) for number in (1, 2))
+        return [[fit.name for fit in each.fits if fit.root == "full"] for each in plans]
+
+    by_steps, by_time = names(), names(budget={"seconds": 30})
+    assert by_steps[0] == by_steps[1] and by_time[0] != by_time[1]
+
+
+def test_each_second_is_charged_for_all_processes() -> None:
+    meter = Meter(processes=3)
+    meter.start()
+    with meter.excluded():
+        time.sleep(0.05)
+    meter.charge(10.0)
+    meter.stop()
+    assert 30.0 < meter.seconds < 30.1

@@ -101,3 +101,7 @@ class TrainingTracker(Protocol):
     def folders(self) -> AbstractContextManager[None]:
         """Set the folders that trackers read from the environment, for the length of a block."""
         ...
+
+    def finish(self) -> None:
+        """Let trackers write what they hold back, after a training that has come to its end."""
+        ...

@@ -197,6 +197,9 @@ class EncoderTask:
                 callback.log = trainer.log if tracking else None
                 trainer.remove_callback(PrinterCallback)
                 trainer.train()
+            if tracking:
+                with resources.meter.excluded():
+                    tracking.finish()
         model.eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ TRACKERS: dict[str, tuple[str, ...]] = {
     "wandb": ("wandb",),
 }
 """Trackers by the trainer's name, and the packages of which one is needed."""
+_ENDS = {"wandb": "finish", "swanlab": "finish", "comet_ml": "end"}
+"""Trackers that the trainer leaves open, and their function that writes what is left. They would call it when Python
+exits, which the process of a job does without asking them."""
 _POINTS = 200
 """Losses a training reports at most."""
 _TENSORBOARD_FOLDER = "TENSORBOARD_LOGGING_DIR"
@@ -59,6 +63,12 @@ class Tracking:
             os.environ.pop(_TENSORBOARD_FOLDER)
             if before is not None:
                 os.environ[_TENSORBOARD_FOLDER] = before
+
+    def finish(self) -> None:
+        """Let trackers write what they hold back, after a training that has come to its end."""
+        for name in self.to:
+            if name in _ENDS and name in sys.modules:
+                getattr(sys.modules[name], _ENDS[name])()
 
 
 UNTRACKED: dict[str, Any] = {"report_to": "none", "logging_strategy": "no"}

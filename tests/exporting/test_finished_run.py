@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,17 @@ def test_tracking_restores_the_environment_after_training(tmp_path: Path, monkey
         with tracking.folders():
             assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path)
         assert os.environ.get("TENSORBOARD_LOGGING_DIR") == before
+
+
+def test_trackers_that_the_trainer_leaves_open_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a job ends without Python's exit handlers: what a tracker holds back would be lost."""
+    ended = list[str]()
+    for name, function in (("wandb", "finish"), ("swanlab", "finish"), ("comet_ml", "end")):
+        module = ModuleType(name)
+        setattr(module, function, lambda name=name: ended.append(name))
+        monkeypatch.setitem(sys.modules, name, module)
+    Tracking(("tensorboard", "wandb", "comet_ml"), tmp_path, "fit").finish()
+    assert ended == ["wandb", "comet_ml"]
 
 
 # --- ONNX -----------------------------------------------------------------------------------------------------------

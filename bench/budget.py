@@ -17,8 +17,8 @@ from decimal import Decimal
 
 from bench.errors import BudgetError
 
-_FROM_ZERO = ("examples",)
-"""Limits that may be 0: a fit without labels."""
+_FROM_ZERO = ("examples", "checkpoint_every")
+"""Amounts that may be 0: a fit without labels, or without checkpoints."""
 SHAPES = ("examples", "trainable_params", "memory")
 STOPS = ("steps", "flops", "seconds", "usd")
 OVERRUN = 1.25
@@ -121,7 +121,7 @@ class Meter:
         self._charged = 0.0
         self._depth = 0
         self.openers: set[str] = set()
-        """Modules that opened an `excluded` block: only the harness may."""
+        """Modules that opened an `excluded` block or called `resume`: only the harness may."""
         self._excluded_since = 0.0
 
     def start(self) -> None:
@@ -161,6 +161,11 @@ class Meter:
         if self._depth == 0:
             self._charged += seconds
 
+    def resume(self, seconds: float) -> None:
+        """Continue from the seconds that an interrupted attempt was charged. They take the place of those so far."""
+        self.openers.add(sys._getframe(1).f_globals.get("__name__", ""))
+        self._charged += seconds - self.seconds
+
     @property
     def seconds(self) -> float:
         """The seconds charged so far."""
@@ -183,6 +188,7 @@ _UNITS: dict[str, dict[str, int]] = {
     "memory": _BYTES,
     "seconds": _TIME,
     "timeout": _TIME,
+    "checkpoint_every": _TIME,
     "min_gain": {"": 1},
     "equivalence_margin": {"": 1},
 }
@@ -194,6 +200,7 @@ _EXAMPLES = {
     "flops": "1e15",
     "seconds": "90, 2m or 1.5h",
     "timeout": "90, 2m or 1.5h",
+    "checkpoint_every": "90, 2m or 1.5h",
     "usd": "0.5",
     "usd_per_hour": "2.5",
     "min_gain": "0.02 or 2%",
@@ -210,7 +217,7 @@ def parse_amount(text: str, name: str) -> float:
 
     Raises:
         BudgetError: the text is not such an amount, or the amount is not above 0, not finite, or above 100%. Only
-            `examples` may be 0.
+            `examples` and `checkpoint_every` may be 0.
     """
     label = f"budget {name}" if name in (*SHAPES, *STOPS) else name
     units, shown = _UNITS.get(name, _COUNTS), text.strip()

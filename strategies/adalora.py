@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from bench.models.architectures import Architecture
 
+_SCHEDULE = ("total_step", "tinit", "tfinal", "deltaT", "rank_pattern")
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+"""What PEFT's allocator of ranks keeps between steps, by parameter."""
+
 
 class AdaLora(PeftStrategy):
     """Updates P x Lambda x Q of rank 1.5 r, pruned to an average of r. Less important layers keep fewer ranks.
@@ -72,6 +76,22 @@ class AdaLora(PeftStrategy):
             schedule.deltaT = max(1, total // 100)
         wrapped.base_model.update_and_allocate(step)
 
+    def training_state(self) -> dict[str, Any] | None:
+        """Return the importance of every rank and the schedule of pruning, tower by tower."""
+        own = super().training_state()
+        return None if own is None else own | {"ranks": [_pruning(tower) for tower in self.towers]}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        super().resume_training(state)
+        for tower, kept in zip(self.towers, state["ranks"], strict=True):
+            wrapped = transformer_of(tower)
+            for name, value in kept["schedule"].items():
+                setattr(wrapped.peft_config["default"], name, value)
+            for name, tensors in kept["importance"].items():
+                own = {each: tensor.to(self.resources.device) for each, tensor in tensors.items()}
+                setattr(wrapped.base_model.rankallocator, name, own)
+
     def loss(self, settings: TrainingSettings) -> nn.Module:
         """Return the objective's loss plus the orthogonality term."""
         from bench.encoders.orthogonality import WithOrthogonality
@@ -86,3 +106,13 @@ class AdaLora(PeftStrategy):
             if name.endswith("lora_E.default")
         }
         return {"ranks": ranks}
+
+
+def _pruning(tower: SentenceTransformer) -> dict[str, Any]:
+    """Return what PEFT keeps of a tower's ranks between steps."""
+    wrapped = transformer_of(tower)
+    schedule, ranks = wrapped.peft_config["default"], wrapped.base_model.rankallocator
+    return {
+        "schedule": {name: getattr(schedule, name) for name in _SCHEDULE},
+        "importance": {name: dict(getattr(ranks, name)) for name in _IMPORTANCE},
+    }

@@ -115,6 +115,16 @@ class Distill(EncoderStrategy):
         """Do after a step what the component does."""
         self._method.on_step(tower, step, total)
 
+    def training_state(self) -> dict[str, Any] | None:
+        """Return what the objective and the component's method keep between steps; None where that does not say."""
+        own, method = super().training_state(), self.method.training_state()
+        return None if own is None or method is None else own | {"method": method}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        super().resume_training(state)
+        self.method.resume_training(state["method"])
+
     @property
     def finish_evaluations(self) -> int:
         """As many as the component takes."""

@@ -69,6 +69,8 @@ class Rerank(Strategy):
         super().__init__(config, resources, components)
         self.weight: float = self.config.weight if self.config.weight >= 0 else DEFAULT_WEIGHT
         self._ranker: Ranker | None = None
+        self._looks: dict[float, tuple[float, dict[str, Any]]] = {}
+        """Score of a checkpoint -> its weight, and what was tried."""
         for component in self.components:
             self.reindex = component.reindex
 
@@ -129,7 +131,7 @@ class Rerank(Strategy):
                 first = self.components[0].search(
                     pool.queries, self.components[0].index(pool.corpus), self.config.depth
                 )
-            looks: dict[float, tuple[float, dict[str, Any]]] = {}  # score of a checkpoint -> its weight, what was tried
+            looks = self._looks = {}
 
             def look() -> np.ndarray:
                 scores, tried = self._choose(pool, first)
@@ -143,6 +145,15 @@ class Rerank(Strategy):
         if not ranker.pretrained:
             report.notes.append("rerank: no pretrained ranker, so it starts from the base model with a fresh head")
         return report
+
+    def training_state(self) -> dict[str, Any]:
+        """Return the weight and what every evaluation chose."""
+        return {"weight": self.weight, "looks": dict(self._looks)}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        self.weight = state["weight"]
+        self._looks.update(state["looks"])
 
     def examples(self, data: TrainingData, seed: int) -> tuple[list[tuple[str, str]], list[float]]:
         """Return (query, document) pairs and labels: each positive, and negatives of the first stage drawn by seed."""

@@ -150,6 +150,7 @@ def test_each_amount_has_its_own_units_and_range(name: str, text: str, message: 
 
 def test_no_labels_at_all_is_a_budget() -> None:
     assert parse_amount("0", "examples") == 0
+    assert parse_amount("0", "checkpoint_every") == 0
     assert Budget(examples=0, steps=5).limits == {"examples": 0, "steps": 5}
     with pytest.raises(BudgetError, match="examples must be above 0"):
         Budget(examples=-1, steps=5)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 TRIALS = 8
 """The number of trials where `--tune-trials` is not given."""
 _OF_A_RUN = (
-    "executor", "timeout", "overwrite", "report_to", "min_gain", "equivalence_margin", "no_report", "processes_per_fit",
+    "executor", "timeout", "checkpoint_every", "overwrite", "report_to", "min_gain", "equivalence_margin", "no_report",
+    "processes_per_fit",
 )  # fmt: skip
 """Settings of fits, cells and reports that a study does not use."""
 

@@ -28,6 +28,8 @@ class ExecutionSettings:
     jobs: int = 1
     processes: int = 1
     """Processes of a fit of this run that takes steps (`FitSpec.processes` says it of each fit)."""
+    checkpoint_every: float = 600.0
+    """Seconds between two checkpoints of a fit, at most; 0 makes none."""
     report_to: tuple[str, ...] = ()
     """Trackers that each training reports to."""
 
@@ -43,5 +45,6 @@ class ExecutionSettings:
             base_weights=config.base_weights,
             jobs=config.jobs,
             processes=config.processes_per_fit,
+            checkpoint_every=config.checkpoint_every,
             report_to=config.report_to,
         )

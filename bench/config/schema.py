@@ -154,6 +154,9 @@ class RunConfig(BaseModel):
         1, "processes that take each training step of a fit together, on a GPU each", "N"
     )
     timeout: Amount | None = _placed(None, "end a fit or cell after this time, such as 90 (seconds), 10m or 2h", "TIME")
+    checkpoint_every: Amount = _placed(
+        "10m", "write a checkpoint of a fit at least this often, from which it resumes; 0 writes none", "TIME"
+    )
     executor: Text = _placed("local", "where fits and cells run: local, or slurm(partition=gpu, hours=4)", "NAME")
     out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
     overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.encoders.base import BaseEncoder
 from bench.encoders.plain import with_affine_head
@@ -46,6 +46,10 @@ class HeadStrategy(BaseEncoder):
         """Return the head's output for vectors (n, d)."""
         adapted: torch.Tensor = self.module(vectors)
         return adapted
+
+    def training_state(self) -> dict[str, Any]:
+        """Return nothing: training changes the head alone."""
+        return {}
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Apply the head to vectors (n, d); the result has unit length where the model compares by cosine."""

@@ -22,7 +22,7 @@ from bench.strategy.resources import Resources
 from bench.training.batches import contrastive_batches
 from bench.training.hard_negatives import with_hard_negatives
 from bench.training.step_budget import shared_seconds
-from bench.training.task import OnStep
+from bench.training.task import NO_CHECKPOINTS, Checkpoints, OnStep
 from bench.training.torch_loop import ModuleTask
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -68,11 +68,18 @@ class HeadTask(ModuleTask):
         size = self.settings.batch_size
         return contrastive_batches(self.data.pairs, self.data.train_qrels, size, self.seed)
 
-    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+    def run_steps(
+        self,
+        steps: int,
+        on_step: OnStep,
+        batches: Sequence[list[int]] = (),
+        trial: bool = False,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
+    ) -> None:
         """Encode the texts of these steps, then take them."""
         chosen = batches or list(islice(self.batches(), steps))
         self.encode(chosen)
-        super().run_steps(steps, on_step, chosen, trial)
+        super().run_steps(steps, on_step, chosen, trial, checkpoints)
 
     def encode(self, batches: Sequence[list[int]]) -> None:
         """Encode the texts of batches, each different text once. They replace those of earlier batches."""

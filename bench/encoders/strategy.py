@@ -263,6 +263,17 @@ class EncoderStrategy(Strategy):
         for tower in self._towers:
             self.on_step(tower, step, total)
 
+    def training_state(self) -> dict[str, Any] | None:
+        """Return what the objective keeps. A method with an `on_step` of its own adds what that keeps; else None."""
+        kind = type(self)
+        if kind.on_step is not EncoderStrategy.on_step and kind.training_state is EncoderStrategy.training_state:
+            return None
+        return {"objective": self.objective.training_state()}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        self.objective.resume_training(state["objective"])
+
     @contextmanager
     def merged(self) -> Iterator[None]:
         """Keep all attachments folded into the weights for the length of a block. Blocks may nest."""

@@ -22,7 +22,7 @@ query. It names no representation: a representation gives differentiable scores,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -123,6 +123,18 @@ class Objective(ABC):
 
         guide = self.resources.encoder.model if self.guided else None
         return ScoreLoss(self, model, representation, settings, detached, guide, self.resources.ranks)
+
+    def training_state(self) -> dict[str, Any]:
+        """Return what the objective keeps between steps, so that an interrupted fit can resume: plain values, tensors.
+
+        Override it where `examples` or `loss` keep more than the cost of a reader. What a `loss_module` keeps besides
+        parameters and buffers, it returns from torch's own `get_extra_state`.
+        """
+        return {"reader_tokens": self.reader_tokens, "reader_seconds": self.reader_seconds}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        self.reader_tokens, self.reader_seconds = state["reader_tokens"], state["reader_seconds"]
 
     @classmethod
     def check(cls, config: StrategyConfig) -> None:

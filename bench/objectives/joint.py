@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.data.dataset import TrainingData
 from bench.errors import BenchError
@@ -95,6 +95,27 @@ class Joint(Listwise):
         resources.meter.charge(tuned.seconds)
         self.reader_seconds += tuned.seconds
         return teacher
+
+    def training_state(self) -> dict[str, Any]:
+        """Return the reader of the last round, file by file."""
+        import torch
+
+        files = sorted(path for path in self._reader.folder.iterdir()) if self._reader is not None else []
+        read = {path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in files}
+        return super().training_state() | {"round": self._round, "reader": read}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue with the reader that `training_state` returned."""
+        super().resume_training(state)
+        assert self._reader is not None  # that of the first round, which was made again
+        self._round = state["round"] - 1
+        folder = self._new_folder()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, content in state["reader"].items():
+            content.numpy().tofile(folder / name)
+        before = self._reader
+        self._reader = LocalReader(folder, before.name, before.device, before.precision)
 
     def save(self, folder: Path) -> None:
         """Write the reader of the last round as a plain model folder."""

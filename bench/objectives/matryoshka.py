@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.data.dataset import Pair, TrainingData
 from bench.objectives.base import Objective
@@ -55,6 +55,15 @@ class Matryoshka(Objective):
         examples = self.inner.examples(data, student)
         self.reader_tokens, self.reader_seconds = self.inner.reader_tokens, self.inner.reader_seconds
         return examples
+
+    def training_state(self) -> dict[str, Any]:
+        """Return what the objective and the inner one keep between steps."""
+        return super().training_state() | {"inner": self.inner.training_state()}
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
+        super().resume_training(state)
+        self.inner.resume_training(state["inner"])
 
     def loss(self, batch: ScoredBatch) -> torch.Tensor:
         """Return the inner loss, averaged over the prefixes."""

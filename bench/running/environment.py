@@ -19,8 +19,10 @@ from bench.planning.registry import Registry
 from bench.planning.specs import named
 from bench.progress import Progress, silent
 from bench.scratch import scratch_folder
-from bench.store.provenance import machine_class
+from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder
+from bench.store.provenance import machine_class, versions
 from bench.store.store import Store
+from bench.strategy.code import shipped_digest
 from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
@@ -125,11 +127,28 @@ class JobEnvironment:
                 calibrations=self.calibrations,
                 progress=self.progress,
                 pools=self.pools,
+                checkpoints=self.checkpoints,
                 tracking=self._tracking,
                 memory=self.memory if self.fit else None,
                 ranks=self.ranks,
             )
         return self._resources[key]
+
+    @cached_property
+    def checkpoints(self) -> CheckpointFolder | None:
+        """Where the training of the fit that runs here is kept; None for a cell, a study, or where nobody wants it."""
+        execution = self.execution
+        if not self.fit or not execution.checkpoint_every:
+            return None
+        identity = {
+            "fit": self.fit,
+            "code": shipped_digest(),
+            "machine": self._machine_class,
+            "processes": str(self.ranks.size),
+            "versions": ", ".join(f"{name} {installed}" for name, installed in versions().items()),
+        }
+        folder = self.store.folder / CHECKPOINTS / self.fit
+        return CheckpointFolder(folder, identity, execution.checkpoint_every, self.store.require_writable)
 
     @cached_property
     def memory(self) -> PeakMemory:

@@ -30,6 +30,7 @@ from bench.running.recording import fit_record, put_failed_fit
 from bench.running.scorer import JobScorer
 from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
+from bench.store.checkpoints import Spent
 from bench.store.store import MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.ranks import OneProcess
@@ -88,7 +89,7 @@ def _fit(
     began, processor = time.perf_counter(), time.process_time()
     from bench.evaluation.cost import Contention
 
-    store, meter = environment.store, environment.meter
+    store, meter, checkpoints = environment.store, environment.meter, environment.checkpoints
     folder = store.begin_fit(spec.name)
     environment.progress("stage", {"name": "data"})
     data = scorer.training_data()
@@ -125,6 +126,9 @@ def _fit(
     with named_in_errors(folder / MODEL):
         strategy.save(folder / MODEL)
     fitted.notes += model_notes(resources.model)
+    earlier = Spent()
+    if checkpoints is not None:
+        earlier = checkpoints.earlier
 
     record = fit_record(spec, "ok")
     record.trains, record.reindex = strategy.trains, strategy.reindex
@@ -135,7 +139,7 @@ def _fit(
         "flops": fitted.train_flops,
         "examples": fitted.examples,
         "trainable_params": fitted.trainable_params,
-        "memory": memory.bytes,
+        "memory": max(memory.bytes, earlier.peak_memory_bytes),
     }
     total = meter.seconds + sum(store.fit(fit).cost["fit_seconds"] for fit in _all_components(spec.components, store))
     price = spec.budget.usd_per_hour
@@ -150,9 +154,9 @@ def _fit(
         "total_fit_seconds": total,
         "train_seconds": fitted.train_seconds,
         "steps": fitted.steps,
-        "wall_seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - processor,
-        "peak_memory_bytes": memory.bytes,
+        "wall_seconds": time.perf_counter() - began + earlier.wall_seconds,
+        "cpu_seconds": time.process_time() - processor + earlier.cpu_seconds,
+        "peak_memory_bytes": spent["memory"],
         "trainable_params": fitted.trainable_params,
         "train_flops": fitted.train_flops,
         "artifact_bytes": sum(path.stat().st_size for path in (folder / MODEL).rglob("*") if path.is_file()),
@@ -166,11 +170,15 @@ def _fit(
         record.cost["tuning_seconds"] = study.seconds
     lost = load["share" if environment.device == "cpu" else "slowed"]  # with a GPU, the processor waits in any case
     record.environment |= environment.description() | {"contention": lost}
+    if checkpoints is not None and checkpoints.resumed_after is not None:
+        record.environment["resumed_after_step"] = checkpoints.resumed_after
     record.status, record.reason = _verdict(strategy, fitted, spec, spent, data, seen)
     if misuse and record.status != "diverged":
         record.status, record.reason = "failed", misuse
     # a document whose query a model wrote is no label: like a cropped document, it makes no test query a seen one
     store.put_fit(record, fitted.curve, () if on_generated else data.train_relevant)
+    if checkpoints is not None:
+        checkpoints.remove()
     return record
 
 

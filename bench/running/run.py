@@ -6,6 +6,7 @@ result = run.execute(listener)
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
@@ -34,6 +35,7 @@ from bench.running.same_names import require_same_content
 from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard, load_completed
+from bench.store.checkpoints import CHECKPOINTS, clear_checkpoints
 from bench.store.lease import LEASES
 from bench.store.live import PROGRESS
 from bench.store.pricing import price_of, set_price
@@ -232,6 +234,8 @@ class Run:
             jobs = self.pending()
             if config.overwrite == "always":
                 discard(self.plan.studies, store)
+                shutil.rmtree(store.folder / CHECKPOINTS, ignore_errors=True)
+            clear_checkpoints(store, {job.name for job in jobs})
             invocation = self._invocation(jobs, command)
             store.put_invocation(invocation)
             place = (executor or executor_factory(config.executor))(store, self.execution)

@@ -71,9 +71,14 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cores": cores(),
-        "versions": {name: installed for name in ("adaptbench", *_LIBRARIES) if (installed := _version(name))},
+        "versions": versions(),
         "git": git_state(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this project and of the libraries that decide results."""
+    return {name: installed for name in ("adaptbench", *_LIBRARIES) if (installed := _version(name))}
 
 
 def _version(name: str) -> str:

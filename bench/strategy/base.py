@@ -146,6 +146,17 @@ class Strategy(ABC):
         """
         return None
 
+    def training_state(self) -> dict[str, Any] | None:
+        """Return what training changes besides the trained module, so that an interrupted fit can resume.
+
+        Tensors and plain values. None does not say it, and then an interrupted fit begins again.
+        """
+        return None
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned. Called right before the first step of a resumed fit."""
+        return
+
     def to_sentence_transformer(self) -> SentenceTransformer:
         """Return the fitted model as a plain sentence-transformers model on the CPU, which `bench export` writes.
 

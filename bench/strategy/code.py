@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +27,18 @@ def module_code(name: str) -> str:
     file = getattr(sys.modules.get(name), "__file__", None)
     path = Path(file) if file else None
     return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else ""
+
+
+@cache
+def shipped_digest() -> str:
+    """Return a digest of all files of AdaptBench's own code."""
+    digest = hashlib.sha256()
+    for package in _SHIPPED:
+        spec = find_spec(package)
+        for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def code_digest(kinds: Iterable[type]) -> str:

@@ -14,6 +14,7 @@ from bench.models.base import BaseModel
 from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache
 from bench.retrieval.encode import Encoder
+from bench.store.checkpoints import CheckpointFolder
 from bench.strategy.protocols import DevelopmentPool, MemoryProbe, PoolSource, TrainingTracker
 from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.settings import TrainingSettings
@@ -38,6 +39,8 @@ class Resources:
     calibrations: Path | None = None
     """The run's folder for measured step times, which seeds and resumed runs share."""
     progress: Progress = silent
+    checkpoints: CheckpointFolder | None = None
+    """Where a training is kept until the fit is complete. None keeps nothing."""
     tracking: TrainingTracker | None = None
     """Where the training is reported to besides the store."""
     memory: MemoryProbe | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from itertools import islice, repeat
@@ -35,7 +35,7 @@ from bench.training.decay import decaying
 from bench.training.distributed import StepOrder
 from bench.training.observer import observer
 from bench.training.step_flops import StepFlops
-from bench.training.task import FlopCounted, OnStep, Trainable
+from bench.training.task import NO_CHECKPOINTS, Checkpoints, FlopCounted, OnStep, Trainable
 from bench.training.tracking import UNTRACKED
 
 
@@ -141,7 +141,14 @@ class EncoderTask:
                 }
         return self._lengths
 
-    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+    def run_steps(
+        self,
+        steps: int,
+        on_step: OnStep,
+        batches: Sequence[list[int]] = (),
+        trial: bool = False,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
+    ) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them. A trial tells nobody of its steps."""
         model, settings, resources = self.module, self.settings, self.resources
         ranks = resources.ranks
@@ -151,7 +158,8 @@ class EncoderTask:
         tracking = None if trial else resources.tracking
         with resources.meter.excluded():
             loss = self.strategy.loss(settings)
-        callback = _StepCallback(on_step, None if trial else self.strategy.after_step, ranks)
+        ends_step = None if trial else self.strategy.after_step
+        callback = _StepCallback(on_step, ends_step, ranks, loss, checkpoints)
         if self.refresh is not None and not trial:
             callback.fresh = _FreshRows(self, batches, refresh_steps(steps, self.refreshes))
         with (
@@ -175,7 +183,7 @@ class EncoderTask:
                 bf16=precision.resolve(settings.precision, resources.device) == "bf16",
                 use_cpu=resources.device == "cpu",
                 seed=self.seed + ranks.rank,  # ranks draw dropout of their own
-                batch_sampler=lambda *args, **kwargs: _FixedBatches(batches),
+                batch_sampler=lambda *args, **kwargs: _FixedBatches(batches[checkpoints.steps_taken :]),
                 prompts=_prompts(model, self.texts),
                 learning_rate_mapping=getattr(loss, "learning_rates", {}),
                 save_strategy="no",
@@ -224,6 +232,14 @@ class _FreshRows:
         self.task, self.batches, self.due = task, batches, due
         self._texts: dict[str, list[str]] | None = None
         self._labels: list[list[float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the examples that were made last."""
+        return {"texts": self._texts, "labels": self._labels}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the examples that `state_dict` returned."""
+        self._texts, self._labels = state["texts"], state["labels"]
 
     def after(self, step: int) -> None:
         """Mine again where it is due after this step."""
@@ -293,10 +309,20 @@ class _StepCallback(TrainerCallback):
         on_step: called after each step; its answer stops the training.
         after_optimizer: called after the optimiser's step and before the gradients are cleared; AdaLoRA reads them.
         ranks: take the steps together. Rank 0 alone calls `on_step`; the seconds are those of all.
+        loss: the module that holds whatever is trained.
+        checkpoints: are told of the state of the loop.
     """
 
-    def __init__(self, on_step: OnStep, after_optimizer: Callable[[int, int], None] | None, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        on_step: OnStep,
+        after_optimizer: Callable[[int, int], None] | None,
+        ranks: Ranks,
+        loss: torch.nn.Module,
+        checkpoints: Checkpoints,
+    ) -> None:
         self.on_step, self.after_optimizer, self.ranks = on_step, after_optimizer, ranks
+        self.module, self.checkpoints = loss, checkpoints
         self.when_steps_begin: Callable[[], None] = lambda: None
         self.log: Callable[[dict[str, float]], None] | None = None
         self.fresh: _FreshRows | None = None
@@ -305,6 +331,10 @@ class _StepCallback(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 0:
+            optimizer = kwargs["optimizer"]
+            optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+            self.checkpoints.begin(self.module, optimizer, kwargs["lr_scheduler"], self.fresh)
+            state.global_step = self.checkpoints.steps_taken
             self.when_steps_begin()
         self._begin = time.perf_counter()
 
@@ -327,6 +357,8 @@ class _StepCallback(TrainerCallback):
             due = control.should_log  # a log clears it, and the loss of this step is still to come
             self.log({f"eval_{PRIMARY_MEASURE}": decision.dev})
             control.should_log = due
+        if not decision.stop:
+            self.checkpoints.after_step()
 
 
 def _prompts(model: SentenceTransformer, columns: dict[str, list[str]]) -> dict[str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,16 @@ class TrainingMonitor:
         with self.resources.meter.excluded():
             self._base = scores()
         self.report.base_dev = float(self._base.mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best checkpoint and the scores and losses that later points of the curve need."""
+        base = None if self._base is None else self._base.tolist()
+        return {"best": self.best, "base": base, "losses": list(self._losses)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned. The report that goes with it is the one passed in."""
+        self.best, self._losses = state["best"], list(state["losses"])
+        self._base = None if state["base"] is None else np.array(state["base"])
 
     def step(self, loss: float, seconds: float, learning_rate: float) -> StepDecision:
         """Record a step. Training stops where the loss is not finite or the budget is overrun."""

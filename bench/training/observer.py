@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from copy import deepcopy
@@ -32,6 +32,7 @@ SAMPLED = 1024
 _ROUNDING = 1e-7
 """What a step and its repetition may differ by, absolutely and as a share of the value."""
 Phase = Literal["steps", "trial", ""]
+_COUNTS = ("steps", "backward_passes", "_passes_outside", "passes_excluded", "changes", "unlike")
 
 
 @dataclass
@@ -162,6 +163,25 @@ class FitObserver:
             self.passes_excluded += 1
 
     # --- called by the training loop ------------------------------------------------------------------------------
+
+    def state_dict(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return what was counted, and what is known of an optimiser's parameters."""
+        followed = self._followed.get(id(optimizer))
+        known = {} if followed is None else {name: getattr(followed, name) for name in ("start", "known", "steps")}
+        return {"counts": {name: getattr(self, name) for name in _COUNTS}, "followed": known}
+
+    def load_state_dict(self, state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Continue from what an interrupted attempt counted. Its parameters must be those that the attempt left.
+
+        What this attempt has counted so far is added, so that work before its first step shows.
+        """
+        for name, count in state["counts"].items():
+            setattr(self, name, getattr(self, name) + count)
+        self.passes_between = self._passes_outside
+        if state["followed"]:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            followed = self._followed[id(optimizer)] = _Followed(optimizer, parameters, **state["followed"])
+            self._compare(followed)
 
     def uses(self, settings: TrainingSettings) -> None:
         """Compare the settings that a training uses with those of the run."""

@@ -105,6 +105,15 @@ class ScoreLoss(nn.Module):
         loss = self.objective.loss(batch)
         return loss if penalty is None else loss + penalty
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the representations that are computed once for the whole training."""
+        return {"known": self._known, "guided": self._guided}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue with what `get_extra_state` returned."""
+        device = next(self.model.parameters()).device
+        self._known, self._guided = moved_to(device, (state["known"], state["guided"]))
+
     def _represent(self, column: Features, kind: Kind) -> Any:
         def represent(part: Features) -> Any:
             return self.representation.represent(self.model, dict(part), kind)  # a copy: the model adds its output
@@ -155,6 +164,15 @@ def _once(column: Features, known: dict[bytes, Any], represent: Callable[[Featur
         fresh = represent(rows_of(column, rows))
         known |= {keys[row]: select(fresh, position) for position, row in enumerate(rows)}
     return stack([known[key] for key in keys])
+
+
+def moved_to(device: torch.device, values: Any) -> Any:
+    """Return values with every tensor in them on a device."""
+    if isinstance(values, torch.Tensor):
+        return values.to(device)
+    if isinstance(values, dict):
+        return {key: moved_to(device, value) for key, value in values.items()}
+    return type(values)(moved_to(device, each) for each in values) if isinstance(values, list | tuple) else values
 
 
 def recomputed(function: Callable[..., Any], *arguments: Any) -> Any:

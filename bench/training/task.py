@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,6 +30,43 @@ class OnStep(Protocol):
     def __call__(self, loss: float, seconds: float, learning_rate: float) -> StepDecision:
         """Record a step and decide what follows."""
         ...
+
+
+class Stateful(Protocol):
+    """Something that a checkpoint holds: tensors and plain values, after torch's convention."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it keeps between steps."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        ...
+
+
+class Checkpoints:
+    """What a loop tells of its state, so that an interrupted training can resume. This class keeps nothing."""
+
+    steps_taken = 0
+    """Optimiser steps that an earlier attempt has taken. The loop leaves out their batches."""
+
+    def begin(
+        self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, rows: Stateful | None = None
+    ) -> None:
+        """Called right before the first step of this attempt.
+
+        Args:
+            module: holds whatever is trained.
+            optimizer: torch's own, without a wrapper.
+            schedule: of the learning rate.
+            rows: examples that are made again during training; None where they stay.
+        """
+
+    def after_step(self) -> None:
+        """Called at the very end of each step that another one follows."""
+
+
+NO_CHECKPOINTS = Checkpoints()
 
 
 class Trainable(Searcher, Protocol):
@@ -67,6 +104,14 @@ class Trainable(Searcher, Protocol):
 
     def untrained_counterpart(self) -> Searcher | None:
         """The same composition around the untouched base encoder."""
+        ...
+
+    def training_state(self) -> dict[str, Any] | None:
+        """What it keeps between steps besides the module; None where it does not say."""
+        ...
+
+    def resume_training(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `training_state` returned."""
         ...
 
 
@@ -125,7 +170,14 @@ class TrainingTask(Protocol):
         """
         ...
 
-    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+    def run_steps(
+        self,
+        steps: int,
+        on_step: OnStep,
+        batches: Sequence[list[int]] = (),
+        trial: bool = False,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
+    ) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them.
 
         Args:
@@ -133,6 +185,7 @@ class TrainingTask(Protocol):
             on_step: called after each step.
             batches: examples of each step; empty takes the task's own batches.
             trial: the steps only measure time or memory, and the caller puts the parameters back.
+            checkpoints: says how many of the steps are taken already, and is told of the loop's state.
         """
         ...
 

@@ -16,7 +16,7 @@ import torch
 from bench.strategy.settings import TrainingSettings
 from bench.training.attention import FastAttentionBackward
 from bench.training.decay import decaying
-from bench.training.task import OnStep
+from bench.training.task import NO_CHECKPOINTS, Checkpoints, OnStep
 
 
 class ModuleTask(ABC):
@@ -57,7 +57,14 @@ class ModuleTask(ABC):
         """The labelled pairs that a step uses: a batch."""
         return len(next(self.batches()))
 
-    def run_steps(self, steps: int, on_step: OnStep, batches: Sequence[list[int]] = (), trial: bool = False) -> None:
+    def run_steps(
+        self,
+        steps: int,
+        on_step: OnStep,
+        batches: Sequence[list[int]] = (),
+        trial: bool = False,
+        checkpoints: Checkpoints = NO_CHECKPOINTS,
+    ) -> None:
         """Take optimiser steps until `steps` are done or `on_step` stops them.
 
         Weight decay applies to the parameters to which it applies in an encoder (`bench.training.decay`).
@@ -72,7 +79,8 @@ class ModuleTask(ABC):
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
         warm_up = math.ceil(settings.warmup * steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, warm_up, steps))
-        for batch in islice(batches or self.batches(), steps):
+        checkpoints.begin(self.module, optimizer, schedule)
+        for batch in islice(batches or self.batches(), checkpoints.steps_taken, steps):
             start = time.perf_counter()
             loss = self._backward(batch)
             torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
@@ -81,6 +89,7 @@ class ModuleTask(ABC):
             optimizer.zero_grad(set_to_none=True)
             if on_step(loss, time.perf_counter() - start, schedule.get_last_lr()[0]).stop:
                 return
+            checkpoints.after_step()
 
     def _backward(self, batch: list[int]) -> float:
         """Add up the gradients of a batch's mean loss, piece by piece where it may be divided, and return the loss."""

@@ -23,6 +23,7 @@ from bench.training.distributed import follow
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
+from bench.training.resume import Resumption
 from bench.training.sizing import check_size
 from bench.training.step_budget import planned_steps, shared_seconds
 from bench.training.task import StepDecision, Trainable, TrainingTask
@@ -71,41 +72,23 @@ def train(
         with meter.excluded():
             total = sum(map(scalars, resources.encoder.model.parameters()))
         check_size(budget, trainable.trainable_params, total, trainable.name)
-    note = fit_into_memory(budget, task, resources)
-
-    identity = _calibration_identity(trainable, task, data)
-    kept = kept_seconds
-    if finish_evaluations and pool is not None and budget.max_seconds is not None:
-        kept += (
-            finish_evaluations
-            * meter.processes
-            * shared_seconds(resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool))
-        )
-    steps, binding = planned_steps(
-        budget,
-        task.step_flops(),
-        lambda: task.step_seconds(shared_seconds(resources, identity, lambda: _step_seconds(trainable, task))),
-        meter.seconds + kept,
+    resumption = Resumption(trainable, task)
+    report = resumption.report or _planned(
+        trainable, task, data, budget, pool, finish_evaluations=finish_evaluations, kept_seconds=kept_seconds
     )
-    report = FitReport(
-        planned_steps=steps,
-        stopped_by=binding,
-        examples=data.labels,
-        pairs_per_step=task.pairs_per_step,
-        trainable_params=trainable.trainable_params,
-        notes=[note] if note else [],
-    )
+    report.notes += resumption.notes
 
     if pool is not None and scores is None:
         scores = lambda: pool.scores(trainable)  # noqa: E731
     monitor = TrainingMonitor(resources, report, budget.max_seconds, scores, lambda: snapshot(task.module))
     counterpart: Searcher | None = trainable.untrained_counterpart()
-    if pool is not None and counterpart is not None:
+    if pool is not None and counterpart is not None and resumption.report is None:
         monitor.set_baseline(lambda: pool.scores(counterpart))
+    resumption.follow(monitor)
     watch = observer()
     watch.uses(resources.training)
     with watch.phase("steps"):
-        task.run_steps(steps, monitor.step)
+        task.run_steps(report.planned_steps, monitor.step, checkpoints=resumption)
     watch.end_of_steps()
     task.module.eval()
     if monitor.best is not None:
@@ -122,6 +105,43 @@ def train(
         with meter.excluded():
             report.train_measure = float(resources.pools.training(data, resources).scores(trainable).mean())
     return report
+
+
+def _planned(
+    trainable: Trainable,
+    task: TrainingTask,
+    data: TrainingData,
+    budget: Budget,
+    pool: DevelopmentPool | None,
+    *,
+    finish_evaluations: int,
+    kept_seconds: float,
+) -> FitReport:
+    """Return the report of a training before its first step: how many steps the budget allows, and what limits them."""
+    resources = trainable.resources
+    note = fit_into_memory(budget, task, resources)
+    identity = _calibration_identity(trainable, task, data)
+    kept = kept_seconds
+    if finish_evaluations and pool is not None and budget.max_seconds is not None:
+        kept += (
+            finish_evaluations
+            * resources.meter.processes
+            * shared_seconds(resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool))
+        )
+    steps, binding = planned_steps(
+        budget,
+        task.step_flops(),
+        lambda: task.step_seconds(shared_seconds(resources, identity, lambda: _step_seconds(trainable, task))),
+        resources.meter.seconds + kept,
+    )
+    return FitReport(
+        planned_steps=steps,
+        stopped_by=binding,
+        examples=data.labels,
+        pairs_per_step=task.pairs_per_step,
+        trainable_params=trainable.trainable_params,
+        notes=[note] if note else [],
+    )
 
 
 def _calibration_identity(trainable: Trainable, task: TrainingTask, data: TrainingData) -> tuple[object, ...]:

@@ -54,6 +54,7 @@ GIVEN: dict[str, tuple[list[str], Any]] = {
     "jobs": (["--jobs", "2"], 2),
     "processes_per_fit": (["--processes-per-fit", "2"], 2),
     "timeout": (["--timeout", "90"], 90.0),
+    "checkpoint_every": (["--checkpoint-every", "0"], 0.0),
     "executor": (["--executor", "slurm"], "slurm"),
     "strategy_files": (["--strategy-file", "a.py", "--strategy-file", "b.py"], ("a.py", "b.py")),
     "trust_remote_code": (["--trust-remote-code"], True),

@@ -1,12 +1,15 @@
 """Kills runs with SIGKILL, runs them again, and compares with a run that nobody disturbed.
 
-    python -m tests.running.kills [--moments 25] [--seed 0] [--only writes]
+    python -m tests.running.kills [--moments 25] [--times 10] [--seed 0] [--only writes]
 
 *At each write*: a run of toy strategies in one process dies right before the n-th wait for the disk, for every n. It
 dies once with the file as it was written, and once with half of it, as a power cut may leave it.
 
 *At random moments*: a run of `frozen` and `lora` with a tiny model and a process for each job is killed from
 outside, parent first. Its jobs must end by themselves.
+
+*Within a fit*: a fit of a tiny model is killed at 30% of its steps, its next attempt at 60%, the one after that at 90%.
+The last attempt must have resumed from a checkpoint, with no more than the budget in all attempts together.
 
 After the next run the same metrics, rankings and weights must be there, and nothing else: no file in the run folder, no
 temporary file, no partial segment of the cache, no process.
@@ -39,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNCOMPARED = frozenset({"run.json", "run.previous.json", ".lock"})
 """Files of a run that hold its times, or nothing."""
 MODES = ("whole", "half")
+PRELOAD = [*SMALL_PRELOAD, "bench.running.run", "bench.training.encoder_task", "tests.toy_runs"]
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class WriteKills:
         self.folder = folder
         self.values = toy_values(folder)
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([*SMALL_PRELOAD, "bench.running.run", "tests.toy_runs"])
+        self.context.set_forkserver_preload(PRELOAD)
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
         self.count = self.context.Value("i", 0)
@@ -256,15 +260,134 @@ class MomentKills:
         return self._start(name).wait()
 
 
+# --- within a fit -----------------------------------------------------------------------------------------------------
+
+SHARES = (0.3, 0.6, 0.9)
+"""Of the steps: where each attempt at a fit is killed."""
+REFRESHING = "lora(objective=mined(contrastive,source=model,refreshes=4))"
+FITS = ("full", "lora", "linear", REFRESHING)
+FIT_BUDGETS: tuple[dict[str, float], ...] = ({"steps": 40}, {"seconds": 2})
+TIMES_OF_REPORT = {"train_seconds", "reader_seconds"}
+
+
+def run_fit(values: Mapping[str, Any], temporary: str, share: float = 0.0) -> None:
+    """Run a strategy in this process, which dies after a share of the steps of its fit; 0 lets it live."""
+    from bench.config.schema import from_mapping
+    from bench.running.process_group import end_with_parent
+    from bench.running.run import Run
+    from tests.toy_runs import InProcess, Silent
+
+    end_with_parent()
+    tempfile.tempdir, os.environ["BENCH_CACHE"] = temporary, f"{temporary}/cache"
+
+    class Mortal(InProcess):
+        def add(self, job: Any, name: str, values: dict[str, Any]) -> None:
+            if share and name == "step" and values["step"] > share * values["total"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            super().add(job, name, values)
+
+    Run.prepare(from_mapping(dict(values)), role="probe").execute(Silent(), Mortal)  # a probe measures no latency
+
+
+class FitKills:
+    """Kills a fit of a tiny model at shares of its steps, one attempt after the other.
+
+    Args:
+        folder: a folder for everything.
+        strategy: what is fitted.
+        budget: its limits.
+        checkpoint_every: seconds between two checkpoints, at most.
+    """
+
+    def __init__(self, folder: Path, strategy: str, budget: Mapping[str, float], checkpoint_every: float) -> None:
+        from bench.data.sample import sample_dataset
+        from tests.conftest import build_model, write_beir
+
+        self.folder, self.temporary, self.budget = folder, folder / "temporary", budget
+        self.temporary.mkdir(parents=True)
+        self.values = {
+            "strategies": strategy,
+            "baseline": strategy,
+            "datasets": str(write_beir(sample_dataset(), folder / "tiny")),
+            "model": str(build_model("bert", folder / "tiny-bert")),
+            "budget": dict(budget),
+            "set": [f"train.{each}" for each in ("batch_size=8", "selection_floor=8", "dropout=true", "warmup=0")]
+            + ["train.evaluations=4", f"{strategy.partition('(')[0]}.lr=0.005"],
+            "precision": "fp32",
+            "device": "cpu",
+            "threads": 1,
+            "checkpoint_every": checkpoint_every,
+        }
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(PRELOAD)
+        assert self._run("undisturbed") == 0
+        self.expected = Content.of(folder / "undisturbed")
+        self.report = self._fit("undisturbed")[0]
+
+    def kill(self, damages: bool = False) -> list[str]:
+        """Kill a fit at each of `SHARES`, let the next attempt end, and return what differs from the undisturbed one.
+
+        Args:
+            damages: change a byte of the second checkpoint, so that the third attempt begins again and says so.
+        """
+        name = "killed"
+        for share in SHARES:
+            assert self._run(name, share=share) == -signal.SIGKILL
+            if damages and share == SHARES[1]:
+                (state,) = (self.folder / name).glob("checkpoints/*/state-*.pt")
+                content = bytearray(state.read_bytes())
+                content[len(content) // 2] ^= 1
+                state.write_bytes(content)
+        assert self._run(name) == 0
+        found = Content.of(self.folder / name)
+        report, record = self._fit(name)
+        wrong = [] if record.environment.get("resumed_after_step") else ["the last attempt did not resume"]
+        notes = [note for note in report["notes"] if "began again: its checkpoint is damaged" in note]
+        report["notes"] = [note for note in report["notes"] if note not in notes]
+        wrong += [] if len(notes) == damages else [f"notes: {notes}"]
+        if "steps" in self.budget:
+            wrong += differences(self.expected, found, {"temporary": self.temporary})
+            wrong += [f"another {key}: {report[key]}" for key in report if report[key] != self.report[key]]
+        else:
+            wrong += [f"a file too many: {path}" for path in found.files - self.expected.files if "calibr" not in path]
+            wrong += [] if report["steps"] == report["planned_steps"] else [f"{report['steps']} steps"]
+        if record.status != "ok":
+            wrong.append(f"{record.status}: {record.reason}")
+        shutil.rmtree(self.folder / name)
+        return wrong
+
+    def _fit(self, name: str) -> tuple[dict[str, Any], Any]:
+        """Return what the report of a fit says besides times, with its learning curve, and the record."""
+        from bench.store.store import Store
+
+        store = Store(self.folder / name)
+        (record,) = store.fits()
+        curve = store.curve(record.fit).drop(columns="seconds").to_csv()
+        report = {key: value for key, value in record.report.items() if key not in TIMES_OF_REPORT}
+        return report | {"curve": curve}, record
+
+    def _run(self, name: str, share: float = 0.0) -> int | None:
+        values = self.values | {"out": str(self.folder / name)}
+        process = self.context.Process(target=run_fit, args=(values, str(self.temporary), share))
+        process.start()
+        process.join()
+        return process.exitcode
+
+
 def main() -> int:
-    """Kill at every write and at random moments, print what differs, and return 1 where something does."""
+    """Kill at every write, at random moments and within fits, print what differs, and return 1 where something does."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=25, metavar="N", help="kills at random moments")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--only", choices=("writes", "moments"), help="one of the two kinds of kills")
+    parser.add_argument("--times", type=int, default=10, metavar="N", help="fits that are killed, of each kind")
+    parser.add_argument("--only", choices=("writes", "moments", "fits"), help="one of the three kinds of kills")
     arguments = parser.parse_args()
     failures = 0
-    for title, found in (("writes", _at_writes()), ("moments", _at_moments(arguments.moments, arguments.seed))):
+    for title, found in (
+        ("writes", _at_writes()),
+        ("moments", _at_moments(arguments.moments, arguments.seed)),
+        ("fits", _within_fits(arguments.times)),
+    ):
         if arguments.only not in (None, title):
             continue
         kills = 0
@@ -273,7 +396,7 @@ def main() -> int:
             failures += bool(wrong)
             for each in wrong:
                 sys.stdout.write(f"{where}: {each}\n")
-        sys.stdout.write(f"{title}: {kills} kills\n")
+        sys.stdout.write(f"{title}: {kills} {'fits, three kills each' if title == 'fits' else 'kills'}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{failures} runs differ from the undisturbed one\n")
     return int(failures > 0)
@@ -294,6 +417,15 @@ def _at_moments(moments: int, seed: int) -> Iterator[tuple[str, list[str]]]:
         for _ in range(moments):
             after = draw.uniform(0, kills.seconds)
             yield f"after {after:.2f} of {kills.seconds:.2f} s", kills.kill(after)
+
+
+def _within_fits(times: int) -> Iterator[tuple[str, list[str]]]:
+    for strategy in FITS:
+        for budget in FIT_BUDGETS:
+            with tempfile.TemporaryDirectory() as folder:
+                kills = FitKills(Path(folder), strategy, budget, checkpoint_every=0.2)
+                for number in range(times):
+                    yield f"{strategy}, {budget}, {number + 1}", kills.kill()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running.kills import MODES, WriteKills, differences
+from tests.running.kills import MODES, FitKills, WriteKills, differences
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it kills children of a fork server")
 
@@ -38,3 +38,8 @@ def test_differences_are_seen(kills: WriteKills, tmp_path: Path) -> None:
         "a file too many", *["other weights"] * len(whole.weights), "another result", "cache",
     ]  # fmt: skip
     assert differences(whole, whole, {"cache": tmp_path / "none"}) == []
+
+
+def test_a_fit_that_is_killed_again_and_again_resumes_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    assert FitKills(tmp_path / "fits", "lora", {"steps": 10}, checkpoint_every=1e-6).kill(damages=True) == []
+    assert not list((tmp_path / "fits").rglob("checkpoints")), "a complete fit has no checkpoint"

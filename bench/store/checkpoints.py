@@ -1,0 +1,175 @@
+"""The newest checkpoint of a fit that is not complete, in `checkpoints/<fit>/` of a run's folder.
+
+    checkpoint.json     step, identity, and the SHA-256 of the file beside it
+    state-<step>.pt     tensors and plain values; reading them runs no code
+
+The state is written first, then `checkpoint.json`, which is replaced as a whole and names it. Older states are removed
+afterwards. So a process that dies at any moment leaves the newest or the earlier checkpoint, and at most two states.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.files import write_atomically
+from bench.errors import StoreError
+from bench.records import with_digest, without_digest
+from bench.store.files import read_json, sha256
+from bench.store.store import FIT_MARK, Store
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run."""
+_MARK = "checkpoint.json"
+_LOG = logging.getLogger("adaptbench")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What attempts at a fit have taken until a checkpoint, beside what the meter charged."""
+
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+class CheckpointFolder:
+    """Where the newest checkpoint of one fit is.
+
+    Args:
+        folder: of this fit alone.
+        identity: what must be the same where a checkpoint is used: the fit, the code, the machine.
+        every: seconds between two checkpoints, at most. There is a tenth of them in between at least.
+        check: is called before anything is written, and raises where this process may not write.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, str], every: float, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.folder, self.identity, self.every, self._check = folder, dict(identity), every, check
+        self.notes: list[str] = []
+        """Why an earlier attempt is not resumed, for the report of the fit."""
+        self.resumed_after: int | None = None
+        """The step after which this attempt continues; None where it begins at the first one."""
+        self.earlier = Spent()
+        """What the attempts before this one took."""
+        self._began = time.perf_counter(), time.process_time()
+        self._is_read = self._is_refused = False
+
+    def spent(self, peak_memory_bytes: int) -> Spent:
+        """Return what all attempts have taken so far.
+
+        Args:
+            peak_memory_bytes: of this attempt.
+        """
+        wall, processor = self._began
+        return Spent(
+            self.earlier.wall_seconds + time.perf_counter() - wall,
+            self.earlier.cpu_seconds + time.process_time() - processor,
+            max(self.earlier.peak_memory_bytes, peak_memory_bytes),
+        )
+
+    def read(self, code: str) -> dict[str, Any] | None:
+        """Return what the checkpoint holds; None where there is none that can be used, which is then removed.
+
+        A second training in the same fit has none: the next attempt begins again.
+
+        Args:
+            code: a digest of the strategy's own code, which is part of the identity.
+        """
+        import torch
+
+        if self._is_read:
+            self.refuse("it trains more than once")
+            return None
+        self._is_read, self.identity["code of the strategy"] = True, code
+        try:
+            mark = without_digest(read_json(self.folder / _MARK))
+            if reason := mark.get("refused"):
+                raise StoreError(reason)
+            identity = mark.get("identity") or {}
+            names = sorted({*identity, *self.identity})
+            if others := [name for name in names if identity.get(name) != self.identity.get(name)]:
+                raise StoreError(f"{', '.join(others)} changed since its checkpoint")
+            path = self.folder / mark["file"]
+            if not path.is_file() or sha256(path) != mark["sha256"]:
+                raise StoreError("its checkpoint is damaged")
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (StoreError, OSError) as error:
+            self.notes.append(f"an interrupted attempt could not be resumed, so the fit began again: {error}")
+            self.remove()
+            return None
+        self.resumed_after = mark["step"]
+        return state
+
+    def write(self, state: Mapping[str, Any], step: int) -> None:
+        """Replace the checkpoint. Where it cannot be written, a warning says so, and training goes on.
+
+        Args:
+            state: tensors, numbers, texts, and lists, tuples and dictionaries of them.
+            step: after which it was made.
+        """
+        import torch
+
+        if self._is_refused:
+            return
+        path = self.folder / f"state-{step}.pt"
+        self._check()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(dict(state), path)
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            self._mark({"step": step, "identity": self.identity, "file": path.name, "sha256": sha256(path)})
+        except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
+            _LOG.warning("%s cannot be written, so an interrupted fit loses more: %s", path, error)
+            path.unlink(missing_ok=True)
+            return
+        self._remove_states(but=path.name)
+
+    def refuse(self, reason: str) -> None:
+        """Note why the next attempt must begin again, in place of a checkpoint."""
+        self._is_refused = True
+        self._check()
+        with suppress(OSError):
+            self._mark({"refused": reason})
+            self._remove_states()
+
+    def remove(self) -> None:
+        """Remove the checkpoint."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.parent.rmdir()  # where nothing is left in it
+
+    def _mark(self, values: Mapping[str, Any]) -> None:
+        write_atomically(self.folder / _MARK, json.dumps(with_digest(values), indent=1).encode())
+
+    def _remove_states(self, but: str = "") -> None:
+        for state in self.folder.glob("state-*.pt"):
+            if state.name != but:
+                state.unlink(missing_ok=True)
+
+
+def clear_checkpoints(store: Store, pending: Collection[str]) -> None:
+    """Remove the checkpoints of fits that have a record and are not to run again.
+
+    Args:
+        store: of the run.
+        pending: names of the fits that are to run.
+    """
+    folder = store.folder / CHECKPOINTS
+    for fit in folder.glob("*"):
+        if fit.name not in pending and (store.fit_folder(fit.name) / FIT_MARK).is_file():
+            shutil.rmtree(fit, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,261 @@
+"""A training that was interrupted resumes from its checkpoint, and ends as if nobody had disturbed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bench.budget import Budget, Meter
+from bench.contract import Blueprint
+from bench.data.dataset import TrainingData
+from bench.models.base import BaseModel
+from bench.objectives.joint import READER_FOLDER, Joint
+from bench.readers.local import LocalReader
+from bench.records import FitReport
+from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder, clear_checkpoints
+from bench.store.store import FIT_MARK, Store
+from bench.strategy.ranks import OneProcess
+from bench.training.monitor import snapshot
+from bench.training.observer import FitObserver, observed
+from bench.training.resume import Resumption
+
+MakeResources = Callable[..., Any]
+STEPS, KILLED = 6, 5
+ALWAYS = 1e-6
+"""Seconds between two checkpoints: one after each step."""
+TIMES = {"train_seconds", "curve", "reader_seconds"}
+
+
+class Killed(Exception):
+    """Stands for the death of a process."""
+
+
+def module_of(strategy: Any) -> torch.nn.Module:
+    return next(getattr(strategy, name) for name in ("_module", "_ranker", "model") if hasattr(strategy, name))
+
+
+def values_of(strategy: Any, report: FitReport) -> dict[str, Any]:
+    """Return everything about a fit that is no time."""
+    module = module_of(strategy)
+    curve = [(point.step, point.loss, point.learning_rate, point.dev) for point in report.curve]
+    weights = {name: each.tolist() for name, each in snapshot(getattr(module, "model", module)).items()}
+    return {"report": report.model_dump(exclude=TIMES), "curve": curve, "weights": weights}
+
+
+@pytest.fixture
+def attempt(
+    tiny_bert: BaseModel, tiny_resources: MakeResources, tiny_training: TrainingData, tmp_path: Path
+) -> Callable[..., tuple[dict[str, Any], FitObserver, Any]]:
+    """Return a function that makes one attempt at a fit, and dies after so many steps."""
+
+    def run(
+        expression: str, folder: CheckpointFolder | None = None, killed: int = 0, **settings: Any
+    ) -> tuple[dict[str, Any], FitObserver, Any]:
+        def progress(event: str, values: dict[str, Any]) -> None:
+            if event == "step" and values["step"] == killed:
+                raise Killed
+
+        torch.manual_seed(killed)  # what a process has drawn before must not matter
+        resources = tiny_resources(
+            tiny_bert, **{"selection_floor": 1000, "dev_queries": 8, "evaluations": 3, **settings}
+        )
+        resources = replace(resources, checkpoints=folder, progress=progress)
+        blueprint = Blueprint.of(expression)
+        components = [part.build(resources, ()) for part in blueprint.components]
+        strategy = blueprint.build(resources, components)
+        resources.meter.start()
+        with observed(resources.meter) as seen:
+            report = strategy.fit(tiny_training, Budget(steps=STEPS), 0)
+        resources.meter.stop()
+        return values_of(strategy, report), seen, resources
+
+    return run
+
+
+def folder_at(path: Path, every: float = ALWAYS, **identity: str) -> CheckpointFolder:
+    return CheckpointFolder(path / "fit", {"fit": "fit", **identity}, every)
+
+
+@pytest.mark.parametrize(
+    ("expression", "settings"),
+    [
+        ("full", {"dropout": True}),
+        ("lora(objective=mined(contrastive,source=model,refreshes=2))", {"selection_floor": 1}),
+        ("query-lora(objective=gist)", {"mini_batch": 3}),
+        ("adalora", {}),
+        ("tsdae", {}),
+        ("linear", {}),
+        ("rerank(frozen)", {"dropout": True, "selection_floor": 1}),
+    ],
+)
+def test_a_resumed_training_ends_as_an_undisturbed_one(
+    expression: str, settings: dict[str, Any], attempt: Callable[..., Any], tmp_path: Path
+) -> None:
+    undisturbed, _, _ = attempt(expression, **settings)
+    with pytest.raises(Killed):
+        attempt(expression, folder_at(tmp_path), killed=KILLED, **settings)
+    folder = folder_at(tmp_path)
+    resumed, seen, _ = attempt(expression, folder, **settings)
+    assert folder.resumed_after == KILLED - 1 and folder.notes == []
+    assert resumed == undisturbed
+    assert seen.steps == STEPS and seen.problem(STEPS) == ""
+
+
+def written(path: Path, **identity: str) -> CheckpointFolder:
+    """Return a folder with a checkpoint after step 3, which an attempt with this code left."""
+    folder = folder_at(path, **identity)
+    folder.read("code")
+    folder.write({"tensor": torch.ones(3), "text": "kept"}, step=2)
+    folder.write({"tensor": torch.ones(3), "text": "kept"}, step=3)
+    return folder
+
+
+def names(path: Path) -> list[str]:
+    return sorted(each.name for each in path.rglob("*") if each.is_file())
+
+
+def test_the_newest_checkpoint_alone_is_kept_and_read_once(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    assert names(tmp_path) == ["checkpoint.json", "state-3.pt"]
+    later = folder_at(tmp_path)
+    state = later.read("code")
+    assert state is not None and state["text"] == "kept" and later.resumed_after == 3 and not later.notes
+    assert later.read("code") is None, "a second training in the same fit"
+    later.write({}, step=4)
+    assert names(tmp_path) == ["checkpoint.json"], "it can no longer be resumed"
+    third = folder_at(tmp_path)
+    assert third.read("code") is None and "it trains more than once" in third.notes[0]
+    folder.remove()
+    assert names(tmp_path) == []
+
+
+def damage(path: Path, name: str) -> None:
+    content = bytearray((path / "fit" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "fit" / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "later", "code", "reason"),
+    [
+        (lambda path: damage(path, "state-3.pt"), {}, "code", "its checkpoint is damaged"),
+        (lambda path: (path / "fit" / "state-3.pt").unlink(), {}, "code", "its checkpoint is damaged"),
+        (lambda path: damage(path, "checkpoint.json"), {}, "code", "digest"),
+        (lambda path: None, {"machine": "B", "fit": "other"}, "code", "fit, machine changed since its checkpoint"),
+        (lambda path: None, {}, "edited", "code of the strategy changed"),
+        (lambda path: folder_at(path).refuse("it keeps a secret"), {}, "code", "it keeps a secret"),
+    ],
+)
+def test_a_checkpoint_that_is_damaged_or_foreign_is_dropped_with_a_note(
+    spoil: Callable[[Path], None], later: dict[str, str], code: str, reason: str, tmp_path: Path
+) -> None:
+    written(tmp_path, machine="A")
+    spoil(tmp_path)
+    folder = folder_at(tmp_path, **{"machine": "A", **later})
+    assert folder.read(code) is None and folder.resumed_after is None
+    assert [reason in note and "began again" in note for note in folder.notes] == [True], folder.notes
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = written(tmp_path)
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    folder.write({}, step=4)
+    assert names(tmp_path) == ["checkpoint.json", "state-3.pt"], "the earlier checkpoint stays"
+    assert "state-4.pt cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("every", "at", "expected"),
+    [
+        (10.0, {9: 0.5, 10: 0.9, 20: 1.1, 21: 1.2, 99: 2.0, 100: 9.0}, [20]),  # a tenth of the steps, after a second
+        (10.0, {5: 9.0, 6: 10.5, 10: 11.0, 20: 12.0, 33: 22.1}, [6, 20, 33]),  # ten seconds
+        (10.0, {100: 50.0}, []),  # none after the last step
+    ],
+)
+def test_checkpoints_are_due_at_tenths_of_the_steps_and_after_some_time(
+    every: float, at: dict[int, float], expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, now, made = folder_at(tmp_path, every), [0.0], list[int]()
+    monkeypatch.setattr("bench.training.resume.time.monotonic", lambda: now[0])
+    resources = SimpleNamespace(checkpoints=folder, meter=Meter(), memory=None, ranks=OneProcess())
+    own: Any = SimpleNamespace(resources=resources, components=(), name="x", training_state=lambda: None)
+    resumption = Resumption(own, SimpleNamespace())  # type: ignore[arg-type]
+    report = FitReport(planned_steps=100)
+    resumption.follow(SimpleNamespace(report=report))  # type: ignore[arg-type]
+    resumption.begin(torch.nn.Linear(1, 1), None, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(folder, "refuse", lambda reason: made.append(report.steps))
+    for report.steps, now[0] in at.items():
+        resumption.after_step()
+    assert made == expected
+
+
+def test_what_an_interrupted_attempt_trained_counts_and_nothing_may_change_in_between() -> None:
+    def attempt(state: Any, steps: int, spoil: float = 0.0) -> tuple[FitObserver, Any]:
+        layer = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        with observed() as seen, seen.phase("steps"):
+            if state is not None:
+                layer.load_state_dict(state["layer"])
+                layer.weight.data += spoil
+                seen.load_state_dict(state["seen"], optimizer)
+            for _ in range(steps):
+                layer(torch.ones(1, 2)).sum().backward()
+                optimizer.step()
+            kept = {"seen": seen.state_dict(optimizer), "layer": layer.state_dict()}
+        return seen, kept
+
+    _, kept = attempt(None, 3)
+    assert attempt(kept, 2)[0].problem(5) == ""
+    assert "took 6 steps, 5 are accounted for" in attempt(kept, 3)[0].problem(5)
+    assert "changed 1 times without an optimiser step" in attempt(kept, 2, spoil=0.5)[0].problem(5)
+
+
+def test_a_meter_continues_from_the_seconds_that_were_charged() -> None:
+    meter = Meter()
+    meter.start()
+    meter.charge(50.0)
+    meter.resume(8.0)
+    assert meter.seconds == pytest.approx(8.0, abs=0.5)
+
+
+def test_checkpoints_of_complete_fits_are_cleared(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for fit in ("complete", "again", "unfinished"):
+        written(tmp_path / CHECKPOINTS / fit)
+    for fit in ("complete", "again"):
+        (store.fit_folder(fit)).mkdir(parents=True)
+        (store.fit_folder(fit) / FIT_MARK).touch()
+    clear_checkpoints(store, {"again"})
+    assert sorted(each.name for each in (tmp_path / CHECKPOINTS).iterdir()) == ["again", "unfinished"]
+
+
+def test_the_reader_that_joint_has_trained_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    def objective(name: str) -> Joint:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(name.encode())
+        joint = Joint(None, SimpleNamespace(scratch=tmp_path))  # type: ignore[arg-type]
+        joint._reader, joint._round, joint.reader_seconds = LocalReader(folder, "reader"), len(name), float(len(name))
+        return joint
+
+    second, first = objective("second round"), objective("first")
+    torch.save(second.training_state(), tmp_path / "state.pt")
+    first.resume_training(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert (first._round, first.reader_seconds) == (second._round, second.reader_seconds)
+    first.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / READER_FOLDER / "model.safetensors").read_bytes() == b"second round"

@@ -19,11 +19,9 @@ from bench.report.load import LoadedRun
 from bench.report.readings import Readings, readings_of
 from bench.report.texts import find_texts
 from bench.store.answers import AnswerRecord
-from bench.store.preferences import SheetPair, SheetRecord, put_sheet
+from bench.store.preferences import FIRST, SECOND, TIE, SheetPair, SheetRecord, put_sheet
 
 COLUMNS = ("sheet", "pair", "question", "answer_1", "answer_2", "passages_1", "passages_2", "choice")
-FIRST, SECOND, TIE = "1", "2", "tie"
-CHOICES = (FIRST, SECOND, TIE)
 _FORM = Form(
     "pairs.html.j2",
     [("1", FIRST, "the first is better"), ("2", SECOND, "the second is better"), ("0", TIE, "both alike")],

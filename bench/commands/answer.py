@@ -15,11 +15,12 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from bench.answering.adapting import AdaptedReader
     from bench.answering.measure import Measuring
+    from bench.answering.preferences import Preferences
     from bench.progress import Progress
     from bench.readers.base import Reader
-    from bench.report.load import LoadedRun
     from bench.store.answers import AnswerRecord
     from bench.store.preferences import SheetRecord
+    from bench.store.store import Store
 
 _MEASURES = "Measures of the answers"
 _PEOPLE = "People who compare answers"
@@ -77,7 +78,7 @@ _PEOPLE = "People who compare answers"
 )
 @option(
     "--judged", type=FILE, multiple=True, section=_PEOPLE,
-    help="a sheet with choices: report which answers people prefer. Repeat it, once for each judge",
+    help="a sheet with choices: print and report which answers people prefer. Repeat it, once for each judge",
 )  # fmt: skip
 @allow_incomplete
 @json_flag("print the records as JSON")
@@ -104,7 +105,12 @@ def main(
 
     store = open_complete(folder, allow_incomplete)
     if judged:
-        _show_preferences(load_run(store), judged, as_json)
+        from bench.answering.preferences import preferences
+
+        found = preferences(load_run(store), judged)
+        if _keep_choices(store, found):
+            write_report(store, store.folder)
+        _show_preferences(found, as_json)
         return 0
     asked = read_prompt(prompt) if prompt is not None else Prompt()
     require(device)
@@ -241,15 +247,28 @@ def _show_sheet(hidden: SheetRecord, sheet: Path, folder: Path) -> None:
     )
 
 
-def _show_preferences(run: LoadedRun, judged: tuple[Path, ...], as_json: bool) -> None:
+def _keep_choices(store: Store, found: Preferences) -> bool:
+    """Keep what judges chose for the report; returns whether that is new. A packed run cannot keep it."""
+    from bench.commands._console import err_console
+    from bench.errors import StoreError
+    from bench.store.preferences import JudgedRecord, put_judged
+
+    record = JudgedRecord(sheet=found.sheet.sheet, choices=[dict(each) for each in found.choices])
+    try:
+        return put_judged(store, record)
+    except StoreError as error:
+        err_console().print(f"The choices are not kept for the report: {error}", style="yellow", markup=False)
+        return False
+
+
+def _show_preferences(found: Preferences, as_json: bool) -> None:
     """Print what people preferred."""
     from rich.table import Table
 
-    from bench.answering.preferences import preferences
     from bench.commands._console import console, emit_json, print_table
     from bench.report import numbers
+    from bench.report.sections.preferred_answers import agreement_words
 
-    found = preferences(run, judged)
     agreement = found.agreement
     if as_json:
         agreed = None
@@ -283,10 +302,4 @@ def _show_preferences(run: LoadedRun, judged: tuple[Path, ...], as_json: bool) -
         "Preferred: the share of pairs in which the strategy's answer was chosen; a tie counts one half.", markup=False
     )
     if agreement is not None:
-        is_defined = agreement.kappa == agreement.kappa
-        words = f"{agreement.kappa:.3f}" if is_defined else "undefined, because all choices are the same"
-        console().print(
-            f"{agreement.judges} judges agree on {numbers.percent(agreement.same)} of {agreement.pairs:,} pairs. "
-            f"{agreement.name}: {words}",
-            markup=False,
-        )
+        console().print(agreement_words(agreement), markup=False)

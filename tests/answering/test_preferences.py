@@ -17,7 +17,7 @@ from bench.cli import main
 from bench.errors import DataError
 from bench.report.load import LoadedRun
 from bench.store.answers import answer_records, per_query_answers
-from bench.store.preferences import SheetRecord
+from bench.store.preferences import SheetRecord, judged_sheets
 from tests.toy_answers import PlantedReader
 
 Row = dict[str, str]
@@ -153,8 +153,17 @@ def test_the_command_writes_a_page_whose_choices_are_read_back(
     found = json.loads(capsys.readouterr().out)
     (row,) = found["preferences"]
     assert row["strategy"] == "toy(bonus=1.0)" and row["pairs"] in (1, 2) and row["ties"] <= 0.5
+    for name in ("report.md", "report.html"):
+        report = (finished.store.folder / name).read_text(encoding="utf-8")
+        _, _, table = report.partition("people preferred on")
+        assert f"{row['rate']:.3f}" in table.partition("Equal answers are not on the sheet")[0]
+        assert "1 judge saw a question" in table
     assert main(["answer", folder, "--judged", str(tmp_path / "pairs.csv")]) == 0
     assert "a tie counts one half" in capsys.readouterr().out
+    (kept,) = (finished.store.folder / "answers" / "sheets").glob("*.judged.json")
+    kept.write_text(kept.read_text(encoding="utf-8").replace("tie", "1"), encoding="utf-8")
+    found, problems = judged_sheets(finished.store)
+    assert found == [] and "does not match its digest" in problems[0] and kept.name in problems[0]
     for arguments, message in (
         (["--sheet", str(path)], "exists already, and may hold judgements"),
         (["--sheet", str(tmp_path / "x.txt")], "ends in .csv or .html"),

@@ -12,7 +12,7 @@ from bench.report.document import Block, Cell, Column, Figure, Heading, Items, P
 from bench.report.findings import Finding
 from bench.report.readings import HEADLINES, LOWER_IS_BETTER, NAMES, UNITS, Readings
 from bench.report.readings import TESTED as TESTED_ANSWERS
-from bench.report.sections import adapted_readers
+from bench.report.sections import adapted_readers, preferred_answers
 from bench.report.text import clean, code
 from bench.store.answers import GOLD, NONE, ContextSummary
 
@@ -118,7 +118,7 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
                 blocks.append(_differences(readings, measure, name))
         blocks += _further_differences(readings, name)
         blocks += _do_gains_reach_answers(analysis, readings, name)
-    return [*blocks, *adapted_readers.blocks(found, number)]
+    return [*blocks, *adapted_readers.blocks(found, number), *preferred_answers.blocks(comparison, found, number)]
 
 
 def _means(readings: Readings, name: str) -> Table:

@@ -97,7 +97,7 @@ class _Estimator:
     def fit(self, spec: FitSpec) -> Estimate:
         limit = spec.budget.max_seconds
         if limit is not None:
-            return Estimate(spec.name, "fit", limit + _START_SECONDS, "budget")
+            return Estimate(spec.name, "fit", limit / spec.processes + _START_SECONDS, "budget")
         earlier = [each for each in self.fits if (each.strategy, each.dataset) == (spec.strategy, spec.dataset_name)]
         if earlier:
             cost, steps = earlier[-1].cost, spec.budget.steps

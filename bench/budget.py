@@ -164,7 +164,7 @@ class Meter:
     def resume(self, seconds: float) -> None:
         """Continue from the seconds that an interrupted attempt was charged. They take the place of those so far."""
         self.openers.add(sys._getframe(1).f_globals.get("__name__", ""))
-        self._charged += seconds - self.seconds
+        self._charged += (seconds - self.seconds) / self.processes
 
     @property
     def seconds(self) -> float:

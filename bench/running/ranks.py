@@ -97,22 +97,18 @@ def _take_part(
     connection: Connection, rank: int, port: int, spec: FitSpec, folder: Path, execution: ExecutionSettings
 ) -> None:
     """Build the strategy of a fit and follow rank 0 through it."""
-    from bench.training.distributed import Follower
+    from bench.training.distributed import Follower, only_rank_0
 
     ranks = Follower(rank, spec.processes, connection)
     with JobEnvironment(Store(folder), execution, ranks=ranks) as environment:
         connection.send(("ready", rank))
         ranks.meet(port, environment.device)
-        data, hyperparameters = ranks.shared(_sent)
+        data, hyperparameters = ranks.shared(only_rank_0)
         resources = environment.resources(spec.model, spec.training)
         components = [environment.strategy(component) for component in spec.components]
         config = config_of(spec.root, hyperparameters, environment.registry)
         strategy = build(environment.registry.get(spec.root), config, environment.registry, resources, components)
         strategy.fit(data, spec.budget, spec.seed or 0)
-
-
-def _sent() -> Any:
-    raise AssertionError("rank 0 sends the data of a fit")
 
 
 @contextmanager

@@ -46,6 +46,10 @@ class Ranks(Protocol):
         """Return the examples of a batch that this rank reads. The parts of all ranks make up the batch."""
         ...
 
+    def draw(self, seed: int, step: int) -> None:
+        """Make what is drawn in a step depend on seed, rank and step alone, where there are several ranks."""
+        ...
+
     def gathered(self, texts: Any) -> Any:
         """Return representations of the whole batch, in its order. Only this rank's own have a gradient."""
         ...
@@ -76,6 +80,9 @@ class OneProcess:
     def part(self, batch: Sequence[int]) -> list[int]:
         """Return the whole batch."""
         return list(batch)
+
+    def draw(self, seed: int, step: int) -> None:
+        """Do nothing: what is drawn follows from the seed of the fit."""
 
     def gathered(self, texts: Any) -> Any:
         """Return the representations."""

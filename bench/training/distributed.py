@@ -28,6 +28,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -35,7 +36,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bench.errors import BenchError
 from bench.strategy.ranks import Ranks
 from bench.training.score_loss import ScoreLoss
-from bench.training.task import StepDecision, TrainingTask
+from bench.training.task import NO_CHECKPOINTS, Checkpoints, StepDecision, TrainingTask
 
 T = TypeVar("T")
 
@@ -56,17 +57,27 @@ class StepOrder(NamedTuple):
     """The examples of each step, of all ranks."""
     mini_batch: int
     trial: bool
+    taken: int
+    """Steps that an interrupted attempt has taken."""
 
 
-def follow(task: TrainingTask, ranks: Ranks) -> None:
-    """Take the steps that rank 0 orders, until it orders none any more."""
-    while (order := ranks.shared(_only_rank_0)) is not None:
-        steps, batches, task.mini_batch, trial = order
-        task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial)
+def follow(task: TrainingTask, ranks: Ranks, checkpoints: Callable[[int], Checkpoints]) -> None:
+    """Take the steps that rank 0 orders, until it orders none any more.
+
+    Args:
+        task: of this rank.
+        ranks: of the fit.
+        checkpoints: returns those of rank 0 as this rank sees them, given the steps that have been taken.
+    """
+    while (order := ranks.shared(only_rank_0)) is not None:
+        steps, batches, task.mini_batch, trial, taken = order
+        kept = NO_CHECKPOINTS if trial else checkpoints(taken)
+        task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial, kept)
 
 
-def _only_rank_0() -> Any:
-    raise AssertionError("rank 0 gives orders, and follows none")
+def only_rank_0() -> Any:
+    """Stand for what rank 0 makes and sends, where another rank receives it."""
+    raise AssertionError("only rank 0 makes this, and another rank asked for it")
 
 
 class _Member:
@@ -91,6 +102,11 @@ class _Member:
         """Return the examples of a batch that this rank reads."""
         begin, end = (len(batch) * number // self.size for number in (self.rank, self.rank + 1))
         return list(batch[begin:end])
+
+    def draw(self, seed: int, step: int) -> None:
+        """Draw the dropout of a step by the seed, this rank and the step, so that a resumed fit draws the same."""
+        (number,) = np.random.SeedSequence((seed, self.rank, step)).generate_state(1, np.uint64)
+        torch.manual_seed(int(number))
 
     def gathered(self, texts: Any) -> Any:
         """Return representations of the whole batch, padded with zeros where ranks have longer texts."""

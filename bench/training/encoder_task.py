@@ -153,7 +153,7 @@ class EncoderTask:
         model, settings, resources = self.module, self.settings, self.resources
         ranks = resources.ranks
         batches = batches or list(islice(self.batches(), steps))
-        ranks.order(StepOrder(steps, list(batches), self.mini_batch, trial))
+        ranks.order(StepOrder(steps, list(batches), self.mini_batch, trial, checkpoints.steps_taken))
         batches = [ranks.part(batch) for batch in batches]
         tracking = None if trial else resources.tracking
         with resources.meter.excluded():
@@ -182,7 +182,7 @@ class EncoderTask:
                 max_grad_norm=settings.max_grad_norm,
                 bf16=precision.resolve(settings.precision, resources.device) == "bf16",
                 use_cpu=resources.device == "cpu",
-                seed=self.seed + ranks.rank,  # ranks draw dropout of their own
+                seed=self.seed,
                 batch_sampler=lambda *args, **kwargs: _FixedBatches(batches[checkpoints.steps_taken :]),
                 prompts=_prompts(model, self.texts),
                 learning_rate_mapping=getattr(loss, "learning_rates", {}),
@@ -336,6 +336,7 @@ class _StepCallback(TrainerCallback):
             self.checkpoints.begin(self.module, optimizer, kwargs["lr_scheduler"], self.fresh)
             state.global_step = self.checkpoints.steps_taken
             self.when_steps_begin()
+        self.ranks.draw(args.seed, state.global_step)
         self._begin = time.perf_counter()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -20,6 +20,7 @@ from bench.errors import StoreError
 from bench.records import FitReport
 from bench.store.checkpoints import Spent
 from bench.strategy.code import code_digest
+from bench.training.distributed import only_rank_0
 from bench.training.monitor import TrainingMonitor
 from bench.training.observer import observer
 from bench.training.task import Checkpoints, Stateful, Trainable, TrainingTask
@@ -62,33 +63,30 @@ class Resumption(Checkpoints):
         """Put everything back to where the checkpoint was made. Not charged."""
         self._loop = module, optimizer, schedule, rows
         self._last = time.monotonic()
-        state, self._state = self._state, None
-        if state is None:
-            return
-        assert self._monitor is not None and self._folder is not None
         with self._resources.meter.excluded():
-            _restore(module, state["module"])
-            optimizer.load_state_dict(state["optimizer"])
-            schedule.load_state_dict(state["schedule"])
-            if rows is not None:
-                rows.load_state_dict(state["rows"])
+            state = self._resources.ranks.shared(lambda: self._state)
+            self._state = None
+            if state is None:
+                return
+            assert self._monitor is not None and self._folder is not None
+            _resume(self._trainable, state, module, optimizer, schedule, rows)
             self._monitor.load_state_dict(state["monitor"])
-            self._trainable.resume_training(state["strategy"])
             observer().load_state_dict(state["observer"], optimizer)
             _set_random(state["random"])
             self._folder.earlier = Spent(**state["spent"])
             self._resources.meter.resume(state["seconds"])
 
     def after_step(self) -> None:
-        """Write a checkpoint where one is due. Not charged."""
+        """Write a checkpoint where one is due. Not charged. Other ranks wait until it is written."""
+        self._resources.ranks.shared(self._write_if_due)
+
+    def _write_if_due(self) -> None:
         folder, monitor = self._folder, self._monitor
         if folder is None or monitor is None or not self._is_due(monitor.report, folder.every):
             return
         with self._resources.meter.excluded():
             own = self._trainable.training_state()
-            if self._resources.ranks.size > 1:
-                folder.refuse("the other processes of a fit keep a state of their own")
-            elif own is None:
+            if own is None:
                 folder.refuse(f"{self._trainable.name} does not say what it keeps between steps")
             else:
                 folder.write(self._collected(monitor, own), monitor.report.steps)
@@ -118,6 +116,47 @@ class Resumption(Checkpoints):
             "spent": asdict(self._folder.spent(0 if memory is None else memory.so_far)),
             "seconds": self._resources.meter.seconds,
         }
+
+
+class FollowedCheckpoints(Checkpoints):
+    """The checkpoints of rank 0, as another rank of the fit sees them. It writes none.
+
+    Args:
+        trainable: the strategy.
+        steps_taken: by the interrupted attempt.
+    """
+
+    def __init__(self, trainable: Trainable, steps_taken: int) -> None:
+        self._trainable, self.steps_taken = trainable, steps_taken
+
+    def begin(
+        self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, rows: Stateful | None = None
+    ) -> None:
+        """Put everything back to where rank 0 made its checkpoint."""
+        state = self._trainable.resources.ranks.shared(only_rank_0)
+        if state is not None:
+            _resume(self._trainable, state, module, optimizer, schedule, rows)
+
+    def after_step(self) -> None:
+        """Wait until rank 0 has written its checkpoint."""
+        self._trainable.resources.ranks.shared(only_rank_0)
+
+
+def _resume(
+    trainable: Trainable,
+    state: Mapping[str, Any],
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    rows: Stateful | None,
+) -> None:
+    """Put back what the later steps depend on in every rank."""
+    _restore(module, state["module"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    if rows is not None:
+        rows.load_state_dict(state["rows"])
+    trainable.resume_training(state["strategy"])
 
 
 def _code_of(trainable: Trainable) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.training.distributed import follow
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
-from bench.training.resume import Resumption
+from bench.training.resume import FollowedCheckpoints, Resumption
 from bench.training.sizing import check_size
 from bench.training.step_budget import planned_steps, shared_seconds
 from bench.training.task import StepDecision, Trainable, TrainingTask
@@ -65,7 +66,7 @@ def train(
     resources = trainable.resources
     meter = resources.meter
     if resources.ranks.rank:
-        follow(task, resources.ranks)
+        follow(task, resources.ranks, partial(FollowedCheckpoints, trainable))
         return FitReport()
     pool = resources.development(data)
     if budget.trainable_params is not None:

@@ -32,7 +32,7 @@ from bench.encoders.strategy import EncoderStrategy
 
 
 class Dies(EncoderStrategy):
-    """Trains everything, until another rank than the first is killed."""
+    """Trains everything. Another rank than the first is killed after four steps, while a file is there."""
 
     name = "dies"
 
@@ -40,8 +40,11 @@ class Dies(EncoderStrategy):
         return tower.requires_grad_(True)
 
     def on_step(self, tower, step, total):
-        if self.resources.ranks.rank and step == 2:
+        if self.resources.ranks.rank and step == 4 and os.path.exists(os.environ["DEADLY"]):
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def training_state(self):
+        return {"objective": self.objective.training_state()}
 '''
 
 
@@ -110,16 +113,27 @@ def test_two_processes_train_as_one_does(
     assert not multiprocessing.active_children()
 
 
-def test_a_rank_that_is_killed_ends_the_fit_at_once(
+def test_a_rank_that_is_killed_ends_the_fit_at_once_and_the_next_attempt_resumes(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranks, "START_METHOD", "fork")
-    file = tmp_path / "dies.py"
+    file, deadly = tmp_path / "dies.py", tmp_path / "deadly"
     file.write_text(DIES, encoding="utf-8")
+    deadly.touch()
+    monkeypatch.setenv("DEADLY", str(deadly))
+    config = configure("dies", strategy_files=[str(file)], processes_per_fit=2, checkpoint_every=0.001)
+    config = config.replace(set={**config.set, "train.dropout": "true"})
     began = time.monotonic()
-    _, record = fitted(configure("dies", strategy_files=[str(file)], processes_per_fit=2))
+    _, record = fitted(config)
     assert record.status == "failed" and record.reason == "rank 1 is gone: the signal SIGKILL ended it"
     assert time.monotonic() - began < 30 and not multiprocessing.active_children()
+    deadly.unlink()
+    store, resumed = fitted(config)
+    elsewhere, undisturbed = fitted(config.replace(out=str(tmp_path / "undisturbed")))
+    assert (resumed.status, undisturbed.status) == ("ok", "ok")
+    assert resumed.environment["resumed_after_step"] in (3, 4), "rank 0 may have ended the step before it took notice"
+    losses = [each.curve(resumed.fit)["loss"].tolist() for each in (store, elsewhere)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from bench.data.dataset import Pair, TrainingData
-from bench.objectives.base import Objective
-from bench.strategy.base import Strategy
+from bench.objectives._wrapping import Wrapping
 from bench.strategy.hyperparameters import StrategyConfig
-from bench.strategy.resources import Resources
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +14,7 @@ if TYPE_CHECKING:
     from bench.training.score_loss import ScoredBatch
 
 
-class Matryoshka(Objective):
+class Matryoshka(Wrapping):
     """An objective, averaged over prefixes of the vectors: all d numbers, half of them, a quarter, down to `smallest`.
 
     Prefixes have unit length again where the base model compares by cosine.
@@ -32,7 +28,6 @@ class Matryoshka(Objective):
 
     name = "matryoshka"
     summary = "matryoshka(OBJECTIVE): the objective averaged over prefixes of the vectors"
-    wraps = True
     representations = ("single",)
 
     @dataclass(frozen=True)
@@ -41,29 +36,6 @@ class Matryoshka(Objective):
 
         smallest: int = 32
         positive: ClassVar[tuple[str, ...]] = ("smallest",)
-
-    def __init__(
-        self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy], inner: Objective
-    ) -> None:
-        super().__init__(config, resources, components)
-        self.inner = inner
-        self.guided, self.dropout = inner.guided, inner.dropout
-        self.needs, self.refreshes = inner.needs, inner.refreshes
-
-    def examples(self, data: TrainingData, student: Strategy) -> Sequence[Pair]:
-        """Return the examples of the inner objective."""
-        examples = self.inner.examples(data, student)
-        self.reader_tokens, self.reader_seconds = self.inner.reader_tokens, self.inner.reader_seconds
-        return examples
-
-    def training_state(self) -> dict[str, Any]:
-        """Return what the objective and the inner one keep between steps."""
-        return super().training_state() | {"inner": self.inner.training_state()}
-
-    def resume_training(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `training_state` returned."""
-        super().resume_training(state)
-        self.inner.resume_training(state["inner"])
 
     def loss(self, batch: ScoredBatch) -> torch.Tensor:
         """Return the inner loss, averaged over the prefixes."""

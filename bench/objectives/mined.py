@@ -19,6 +19,7 @@ import numpy as np
 from bench.data.dataset import Pair, TrainingData
 from bench.errors import BenchError, unknown
 from bench.models.locate import base_model
+from bench.objectives._wrapping import Wrapping
 from bench.objectives.base import Objective
 from bench.strategy.base import Strategy
 from bench.strategy.hyperparameters import StrategyConfig
@@ -29,14 +30,11 @@ from bench.training.hard_negatives import MARGIN, SOURCES, Mining, with_negative
 from bench.training.task import DifferentiableScores
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from bench.training.score_loss import ScoredBatch
 
-
-class Mined(Objective):
+class Mined(Wrapping):
     """An objective on labelled pairs, with hard negatives beside each positive.
 
     `source=base` with the default margin is what the training setting `hard_negatives` does for all strategies.
@@ -50,7 +48,6 @@ class Mined(Objective):
 
     name = "mined"
     summary = "mined(OBJECTIVE): the objective with hard negatives from BM25, the base model or the model at work"
-    wraps = True
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):
@@ -76,9 +73,7 @@ class Mined(Objective):
     def __init__(
         self, config: StrategyConfig | None, resources: Resources, components: Sequence[Strategy], inner: Objective
     ) -> None:
-        super().__init__(config, resources, components)
-        self.inner = inner
-        self.guided, self.dropout, self.needs = inner.guided, inner.dropout, inner.needs
+        super().__init__(config, resources, components, inner)
         self.refreshes = self.config.refreshes if self.config.source == "model" else 0
 
     @classmethod
@@ -123,10 +118,6 @@ class Mined(Objective):
         with self.resources.meter.excluded():
             ranker = Ranker(source, self.config.max_length, self.resources.device, self.resources.training.precision)
         return 1.0 / (1.0 + np.exp(-ranker.logits(texts).astype(np.float64)))
-
-    def loss(self, batch: ScoredBatch) -> torch.Tensor:
-        """Return the inner loss."""
-        return self.inner.loss(batch)
 
     def loss_module(
         self,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bench.contract import CLAUSES, check
 from bench.contract.subprocess_reload import ReloadProcess
+from bench.data.sample import sample_dataset
 from bench.models.base import BaseModel
 
 EXPRESSIONS = (
@@ -24,9 +26,9 @@ OF_THE_ARCHITECTURE = ("trains", "frozen", "inputs", "batch", "reload", "budget"
 def test_the_contract_holds(
     expression: str, family: str, tiny_base: Callable[[str], BaseModel], reload_process: ReloadProcess
 ) -> None:
-    names = (
-        tuple(CLAUSES) if family == "bert" else ("trains", "frozen", "inputs", "batch", "reload", "budget", "inference")
-    )
-    findings = check(expression, tiny_base(family), names=names, reload_process=reload_process)
+    extent: dict[str, Any] = {"names": CLAUSES}
+    if family != "bert":
+        extent = {"names": OF_THE_ARCHITECTURE, "steps": 2, "dataset": sample_dataset(subjects=3)}
+    findings = check(expression, tiny_base(family), reload_process=reload_process, **extent)
 
     assert all(finding.ok for finding in findings), "\n".join(map(str, findings))

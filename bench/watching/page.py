@@ -164,8 +164,11 @@ def _money(value: float | None) -> str:
     return "–" if value is None else "<0.01" if 0 < value < 0.01 else f"{value:.2f}"
 
 
-def _about(*texts: str) -> tuple[str, ...]:
-    return tuple(text if text in ("–", "0 s", "0.00") else f"about {text}" for text in texts)
+def _about(left: str, whole: str) -> tuple[str, str]:
+    """Return the words of an estimate, which is exact where nothing is left."""
+    if left in ("0 s", "0.00", "–"):
+        return left, whole
+    return f"about {left}", f"about {whole}"
 
 
 def _grouped(look: Look) -> dict[str, list[FitCurve]]:

@@ -29,7 +29,7 @@ class ReportState:
     made: str = ""
     """When the report was made that can be read; UTC, ISO 8601. Empty before the first one."""
     cells: int = 0
-    """The number of cells that were there when it was begun."""
+    """Results on test queries that were there when it was begun."""
     is_making: bool = False
     """Whether a newer one is being made."""
     problem: str = ""

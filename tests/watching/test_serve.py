@@ -65,6 +65,7 @@ def test_the_page_escapes_everything_and_asks_no_other_server(watched: Store, tr
     assert "<script>document" not in page and "<img" not in page and "&lt;img src=x" in page
     assert re.findall(r"(?:src|href)=\"(?!data:|status|curves|logs|#)[^\"]*", page) == []
     assert f'href="logs/{BROKE}.log"' in page and "step 2/5" in page and platform.node() in page
+    assert "about 1 min 30 s" in page and "about 2 min 00 s" in page, "the cost that is left, and that of the whole run"
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy
     head, empty = get("/", "HEAD")

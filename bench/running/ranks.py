@@ -11,10 +11,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError
@@ -24,15 +26,18 @@ from bench.running.environment import JobEnvironment
 from bench.running.process import set_threads
 from bench.running.process_group import end_with_parent
 from bench.running.status import status_from_exception
+from bench.scratch import remove_abandoned, scratch_folder
 from bench.store.store import Store
 from bench.strategy.ranks import OneProcess
 
 if TYPE_CHECKING:
-    from bench.training.distributed import Leader, Peer
+    from bench.training.distributed import Leader
 
 START_METHOD = "spawn"
 """How ranks are started: a fork would share what rank 0 has begun with CUDA."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables that say on which network interface ranks listen for each other."""
 
 
 @contextmanager
@@ -45,36 +50,38 @@ def ranks_of(spec: FitSpec, store: Store, execution: ExecutionSettings) -> Itera
     if spec.processes == 1:
         yield OneProcess()
         return
-    from bench.training.distributed import Leader, Peer
+    from bench.training.distributed import Leader, Peer, leave
 
     context: Any = multiprocessing.get_context(START_METHOD)
     gpus = _gpus(execution.device, spec.processes)
-
-    def start(rank: int, port: int) -> Peer:
-        ours, theirs = context.Pipe()
-        arguments = (theirs, rank, port, gpus[rank] if gpus else "", spec, store.folder, execution)
-        process = context.Process(target=main, args=arguments, name=f"rank {rank} of {spec.name}", daemon=True)
-        process.start()
-        theirs.close()
-        return Peer(rank, process, ours)
-
-    with _share(spec.processes, execution.threads, gpus[0] if gpus else ""):
-        leader = Leader(start, spec.processes)
-        try:
-            yield leader
-        finally:
-            leader.close()
+    with (
+        scratch_folder() as scratch,
+        _share(spec.processes, execution.threads, gpus[0] if gpus else ""),
+        ExitStack() as stack,
+    ):
+        stack.callback(leave)  # last, because it may wait for ranks that are there
+        stack.callback(remove_abandoned)  # what ranks leave that are killed
+        place, peers = scratch / "meeting", []
+        for rank in range(1, spec.processes):
+            ours, theirs = context.Pipe()
+            arguments = (theirs, rank, place, gpus[rank] if gpus else "", spec, store.folder, execution)
+            process = context.Process(target=main, args=arguments, name=f"rank {rank} of {spec.name}", daemon=True)
+            process.start()
+            theirs.close()
+            peers.append(Peer(rank, process, ours))
+            stack.callback(peers[-1].close)
+        yield Leader(peers, place)
 
 
 def main(
-    connection: Connection, rank: int, port: int, gpu: str, spec: FitSpec, folder: Path, execution: ExecutionSettings
+    connection: Connection, rank: int, place: Path, gpu: str, spec: FitSpec, folder: Path, execution: ExecutionSettings
 ) -> None:
     """Take the steps of a fit with rank 0, as one of its other ranks.
 
     Args:
         connection: to rank 0.
         rank: its number.
-        port: where the ranks meet.
+        place: a file at which the ranks meet.
         gpu: the one GPU that it sees; empty on the CPU.
         spec: the fit.
         folder: of the run.
@@ -85,7 +92,7 @@ def main(
     began = time.process_time()
     try:
         with _share(spec.processes, execution.threads, gpu):
-            _take_part(connection, rank, port, spec, folder, execution)
+            _take_part(connection, rank, place, spec, folder, execution)
     except Exception as error:  # whatever a strategy raises: rank 0 records the reason
         _, reason = status_from_exception(error, f"rank {rank} of {spec.name}")
         connection.send(("failed", reason))
@@ -94,7 +101,7 @@ def main(
 
 
 def _take_part(
-    connection: Connection, rank: int, port: int, spec: FitSpec, folder: Path, execution: ExecutionSettings
+    connection: Connection, rank: int, place: Path, spec: FitSpec, folder: Path, execution: ExecutionSettings
 ) -> None:
     """Build the strategy of a fit and follow rank 0 through it."""
     from bench.training.distributed import Follower, only_rank_0
@@ -102,7 +109,7 @@ def _take_part(
     ranks = Follower(rank, spec.processes, connection)
     with JobEnvironment(Store(folder), execution, ranks=ranks) as environment:
         connection.send(("ready", rank))
-        ranks.meet(port, environment.device)
+        ranks.join(place, environment.device)
         data, hyperparameters = ranks.shared(only_rank_0)
         resources = environment.resources(spec.model, spec.training)
         components = [environment.strategy(component) for component in spec.components]
@@ -113,19 +120,30 @@ def _take_part(
 
 @contextmanager
 def _share(processes: int, threads: int, gpu: str) -> Iterator[None]:
-    """Give this process its share of the job's threads, and one GPU, for the length of a block."""
-    visible = os.environ.get(_VISIBLE)
+    """Give this process its share of the job's threads, and one GPU, for the length of a block.
+
+    Ranks are on one machine, and listen for each other on loopback alone.
+    """
+    changed = {name: _loopback() for name in _INTERFACES} | ({_VISIBLE: gpu} if gpu else {})
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ |= changed
     if threads:
         set_threads(max(1, threads // processes))
-    if gpu:
-        os.environ[_VISIBLE] = gpu
     try:
         yield
     finally:
         set_threads(threads)
-        if gpu:
-            os.environ.pop(_VISIBLE)
-            os.environ |= {_VISIBLE: visible} if visible is not None else {}
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _loopback() -> str:
+    """Return the name of the network interface that no other machine reaches."""
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, found in interfaces if any(each.address == "127.0.0.1" for each in found))
 
 
 def _gpus(device: str, processes: int) -> list[str]:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -46,7 +47,6 @@ START_SECONDS = 300.0
 """How long rank 0 waits until another rank has started."""
 _NOTICE_SECONDS = 3.0
 """How long after an error another rank may take to say that it has failed."""
-_HOST = "127.0.0.1"
 
 
 class StepOrder(NamedTuple):
@@ -75,6 +75,12 @@ def follow(task: TrainingTask, ranks: Ranks, checkpoints: Callable[[int], Checkp
         task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial, kept)
 
 
+def leave() -> None:
+    """Forget the other ranks."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def only_rank_0() -> Any:
     """Stand for what rank 0 makes and sends, where another rank receives it."""
     raise AssertionError("only rank 0 makes this, and another rank asked for it")
@@ -91,11 +97,15 @@ class _Member:
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
 
-    def join(self, store: distributed.TCPStore, device: str) -> None:
-        """Meet the other ranks."""
+    def join(self, place: Path, device: str) -> None:
+        """Meet the other ranks at a file, which says where each of them listens."""
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         distributed.init_process_group(
-            backend, store=store, rank=self.rank, world_size=self.size, timeout=timedelta(seconds=TENSOR_SECONDS)
+            backend,
+            store=distributed.FileStore(str(place), self.size),
+            rank=self.rank,
+            world_size=self.size,
+            timeout=timedelta(seconds=TENSOR_SECONDS),
         )
 
     def part(self, batch: Sequence[int]) -> list[int]:
@@ -162,6 +172,12 @@ class Peer:
                 name, value = self.connection.recv()
                 self.said[name] = value
 
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
     @property
     def is_gone(self) -> bool:
         """Whether it ended without a word."""
@@ -182,14 +198,13 @@ class Leader(_Member):
     """Rank 0.
 
     Args:
-        start: starts another rank, given its number and the port at which it meets the others.
-        size: how many ranks there are.
+        peers: the other ranks.
+        place: a file at which all ranks meet.
     """
 
-    def __init__(self, start: Callable[[int, int], Peer], size: int) -> None:
-        super().__init__(0, size)
-        self._store = distributed.TCPStore(_HOST, 0, size, is_master=True, wait_for_workers=False)
-        self.peers = [start(rank, self._store.port) for rank in range(1, size)]
+    def __init__(self, peers: Sequence[Peer], place: Path) -> None:
+        super().__init__(0, 1 + len(peers))
+        self.peers, self._place = peers, place
         self.has_led = False
         """Whether all ranks have taken steps together, other than trial steps."""
 
@@ -207,7 +222,7 @@ class Leader(_Member):
             if peer.failure:
                 raise BenchError(peer.failure)
         with self.together():
-            self.join(self._store, device)
+            self.join(self._place, device)
             self.shared(lambda: values)
 
     def shared(self, make: Callable[[], T]) -> T:
@@ -263,15 +278,6 @@ class Leader(_Member):
                 raise BenchError(peer.failure or f"rank {peer.rank} did not end within {TENSOR_SECONDS:g} seconds")
         return float(sum(peer.said.get("done", 0.0) for peer in self.peers))
 
-    def close(self) -> None:
-        """End the other ranks, whatever they do."""
-        for peer in self.peers:
-            peer.process.kill()
-            peer.process.join()
-            peer.connection.close()
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
-
 
 class Follower(_Member):
     """A rank that follows rank 0.
@@ -285,10 +291,6 @@ class Follower(_Member):
     def __init__(self, rank: int, size: int, connection: Connection) -> None:
         super().__init__(rank, size)
         self._connection = connection
-
-    def meet(self, port: int, device: str) -> None:
-        """Meet the other ranks."""
-        self.join(distributed.TCPStore(_HOST, port, self.size, is_master=False), device)
 
     def shared(self, make: Callable[[], T]) -> T:
         """Return what rank 0 made."""

@@ -122,7 +122,7 @@ def test_a_rank_that_is_killed_ends_the_fit_at_once_and_the_next_attempt_resumes
     deadly.touch()
     monkeypatch.setenv("DEADLY", str(deadly))
     config = configure("dies", strategy_files=[str(file)], processes_per_fit=2, checkpoint_every=0.001)
-    config = config.replace(set={**config.set, "train.dropout": "true"})
+    config = config.replace(set={**config.set, "train.dropout": "true", "train.selection_floor": "1000"})
     began = time.monotonic()
     _, record = fitted(config)
     assert record.status == "failed" and record.reason == "rank 1 is gone: the signal SIGKILL ended it"

@@ -51,6 +51,12 @@ class Expression:
         """Whether the expression is only a name, which may also be a plain value."""
         return not self.arguments and not self.options
 
+    def names(self) -> Iterator[str]:
+        """Yield its own name, then those in its arguments and options, values of options included."""
+        yield self.name
+        for inner in (*self.arguments, *(value for _, value in self.options)):
+            yield from inner.names()
+
     def __str__(self) -> str:
         if self.name == _RUN and not self.arguments and [key for key, _ in self.options] == ["file"]:
             file = str(self.options[0][1])

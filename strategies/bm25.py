@@ -25,6 +25,7 @@ class Bm25(Strategy):
 
     name = "bm25"
     summary = "lexical retrieval: BM25 over stems or pairs of letters, no model"
+    on_gpu = False
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):

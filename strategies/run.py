@@ -29,6 +29,7 @@ class Run(Strategy):
     name = "run"
     summary = "the rankings of a TREC run file"
     serves = False
+    on_gpu = False
 
     @dataclass(frozen=True)
     class Config(StrategyConfig):

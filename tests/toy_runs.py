@@ -101,7 +101,7 @@ class Toy(Words):
             os.kill(os.getpid(), signal.SIGKILL)
         if does == "exit":
             os._exit(3)
-        if does == "wait":
+        if does == "wait" or (does == "wait once" and len(Path(self.config.marker).read_text().split()) == 1):
             time.sleep(120)
         if does in ("spawn", "spawn and wait", "spawn and die"):
             marker = Path(self.config.marker)

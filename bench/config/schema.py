@@ -157,7 +157,9 @@ class RunConfig(BaseModel):
     checkpoint_every: Amount = _placed(
         "10m", "write a checkpoint of a fit at least this often, from which it resumes; 0 writes none", "TIME"
     )
-    executor: Text = _placed("local", "where fits and cells run: local, or slurm(partition=gpu, hours=4)", "NAME")
+    executor: Text = _placed(
+        "local", "where fits and cells run: local, ray(gpus=1) or slurm(partition=gpu, hours=4)", "NAME"
+    )
     out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
     overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(
         "never", "completed work to run again: never, failed or always", "WHAT"

@@ -87,6 +87,8 @@ class Strategy(ABC):
     """The most queries of a probe that it is asked, for strategies that take long over each query. None is all."""
     on_4_bits: ClassVar[bool] = True
     """Whether it works on a base model whose weights are 4-bit codes. Planning refuses it where it does not."""
+    on_gpu: ClassVar[bool] = True
+    """Whether it computes on a GPU where there is one. A cluster need not give it one otherwise."""
     n_components: ClassVar[int] = 0
     """How many positional components its expression takes."""
     more_components: ClassVar[bool] = False

@@ -254,11 +254,9 @@ def test_an_executor_is_one_file_that_the_command_line_names(
     }  # fmt: skip
 
 
-def test_unknown_and_planned_executors_are_refused() -> None:
+def test_unknown_executors_and_options_are_refused() -> None:
     with pytest.raises(BenchError, match="did you mean 'local'"):
         executor_factory("lokal")
-    with pytest.raises(BenchError, match="'ray' is planned and not part of this version: use --executor local"):
-        executor_factory("ray")
     with pytest.raises(BenchError, match="the executor 'local' takes no options"):
         executor_factory("local(slots=2)")
 

@@ -64,7 +64,8 @@ def test_a_job_that_the_cluster_ends_has_a_record_that_says_so(toy_config: Calla
     ("text", "message"),
     [
         ("slurm(partitions=gpu)", "did you mean 'partition'"),
-        ("slurm(cluster=local, cpus=many)", "cpus='many'"),
+        ("slurm(cluster=local, cpus=many)", "executor 'slurm': option cpus: 'many' is not int"),
+        ("slurm(cluster=slrm)", "unknown cluster 'slrm', did you mean 'slurm'"),
         ("slurm", "found no sbatch"),
     ],
 )

@@ -7,15 +7,12 @@ module holds one class with this interface, assigned to `EXECUTOR`. The process 
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, cast
-
-from pydantic import TypeAdapter, ValidationError
 
 from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
@@ -25,7 +22,6 @@ from bench.store.store import Store
 
 Handle = Hashable
 """What an executor calls a job that was submitted to it."""
-PLANNED = ("ray",)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
     """Return what makes an executor.
 
     Args:
-        text: the executor with its options, such as `local` or `slurm(partition=gpu, hours=4)`.
+        text: the executor with its options, such as `local` or `ray(gpus=1)` or `slurm(partition=gpu, hours=4)`.
         processes: that take the steps of a fit together, with a GPU each where a job has GPUs.
 
     Raises:
@@ -84,8 +80,6 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
     """
     asked = parse(text)
     name, known = asked.name, [module.name for module in pkgutil.iter_modules(__path__)]
-    if name in PLANNED:
-        raise BenchError(f"the executor {name!r} is planned and not part of this version: use --executor local")
     if name not in known:
         raise unknown("executor", name, known)
     executor: Any = importlib.import_module(f"{__name__}.{name}").EXECUTOR
@@ -94,22 +88,12 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
         raise BenchError(f"the executor {name!r} takes no {'options' if declared is None else 'arguments'}: {text!r}")
     if declared is None:
         return cast(ExecutorFactory, executor)
-    options = _options(name, declared, {key: str(value) for key, value in asked.options})
+    try:
+        options = declared.parse({key: str(value) for key, value in asked.options})
+    except BenchError as error:
+        raise BenchError(f"executor {name!r}: {error}") from error
     executor.require(options)
     gpus = getattr(options, "gpus", 0)
     if 0 < gpus < processes:
         raise BenchError(f"--processes-per-fit {processes} needs {name}(gpus={processes}): a job has {gpus} GPUs")
     return partial(executor, options=options)
-
-
-def _options(name: str, declared: type[Any], given: dict[str, str]) -> Any:
-    """Return the options of an executor, read from text."""
-    fields = [each.name for each in dataclasses.fields(declared)]
-    for key in given:
-        if key not in fields:
-            raise unknown(f"option of the executor {name!r}", key, fields)
-    try:
-        return TypeAdapter(declared).validate_python(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BenchError(f"executor {name!r}: {first['loc'][0]}={first['input']!r}: {first['msg']}") from None

@@ -17,18 +17,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.config.execution import ExecutionSettings
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.planning.jobs import Job
 from bench.running.executors import Event, Handle
 from bench.running.executors.local import LocalExecutor
 from bench.store.store import Store
+from bench.strategy.hyperparameters import StrategyConfig
 
 if TYPE_CHECKING:
     import submitit
 
+_CLUSTERS = ("slurm", "local")
 _LOOK_SECONDS = 0.2
 _MACHINE_FAILED = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
 """States of SLURM that say nothing about the job."""
@@ -37,10 +39,10 @@ _STATUSES = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout", "DEADLINE": "timeout"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(StrategyConfig):
     """What each job asks the cluster for: `--executor 'slurm(partition=gpu, gpus=1, hours=4)'`."""
 
-    cluster: Literal["slurm", "local"] = "slurm"
+    cluster: str = "slurm"
     """`local`: processes of this machine stand in for the cluster, to try a command without one."""
     partition: str = ""
     account: str = ""
@@ -54,6 +56,7 @@ class Options:
     """0 leaves the choice to the cluster."""
     gpus: int = 0
     """Whole GPUs of a job."""
+    positive: ClassVar[tuple[str, ...]] = ("hours", "cpus", "memory_gb", "gpus")
 
     def parameters(self, exclusive: bool) -> dict[str, Any]:
         """Return the options as submitit names them.
@@ -128,8 +131,10 @@ class SlurmExecutor:
         """Refuse what cannot work, before anything is planned.
 
         Raises:
-            BenchError: submitit is missing, or there is no SLURM here.
+            BenchError: submitit is missing, the kind of cluster is unknown, or there is no SLURM here.
         """
+        if options.cluster not in _CLUSTERS:
+            raise unknown("cluster", options.cluster, _CLUSTERS)
         if find_spec("submitit") is None:
             raise BenchError("the executor 'slurm' needs submitit: pip install 'adaptbench[slurm]'")
         if options.cluster == "slurm" and shutil.which("sbatch") is None:

@@ -1,0 +1,329 @@
+"""The Ray executor: each fit, cell and study is a task of an existing Ray cluster.
+
+The command itself is Ray's driver. It plans, places the jobs and follows them. On the node of a job, the task keeps a
+local executor of one slot, so that a strategy is as far from the test judgements as on one machine. The task computes
+nothing itself, so Ray may use its process again: the fork server in it then starts the next job at once. Each job has
+fresh processes in any case.
+
+A task is a generator, and what it yields are the job's events. Ray never repeats a task: the scheduler submits a job
+again whose node is gone, with a new lease, so that the lost attempt can write nothing any more. The folder of the run,
+the data, the models and this checkout must be on a filesystem that all nodes share. Strategy files travel with the job.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.config.execution import ExecutionSettings
+from bench.errors import BenchError
+from bench.expression import parse
+from bench.planning.jobs import Job
+from bench.planning.registry import Registry
+from bench.running.executors import Event, Handle
+from bench.running.executors.local import LocalExecutor
+from bench.scratch import scratch_folder
+from bench.store.store import Store
+from bench.strategy.hyperparameters import StrategyConfig
+
+if TYPE_CHECKING:
+    import ray
+
+_POLL_SECONDS = 0.5
+_FORCE_SECONDS = 20.0
+"""How long a task may take to end its job after it was asked to."""
+_SENT_VARIABLES = ("BENCH_", "HF_")
+"""Beginnings of the variables that a job takes along from the machine of the command."""
+_SECRET = ("KEY", "TOKEN")
+"""Ends of variables that stay at home: whoever watches the cluster could read them."""
+
+Step = tuple[str, dict[str, Any]]
+"""Name and values of an event."""
+
+
+@dataclass(frozen=True)
+class Options(StrategyConfig):
+    """Where the cluster is, and what each job asks for: `--executor 'ray(address=auto, cpus=4, gpus=1)'`."""
+
+    address: str = "auto"
+    """As Ray takes it: `auto` for the cluster of this machine, or `HOST:PORT`."""
+    cpus: int = 4
+    """Cores, and threads, of a job."""
+    memory_gb: float = 0.0
+    """Memory that a job reserves; 0 reserves none."""
+    gpus: int = 0
+    """Whole GPUs of a job. A strategy that computes on no GPU, such as `bm25`, gets none."""
+    accelerator: str = ""
+    """The type of GPU by Ray's name, such as `H100`; empty takes any."""
+    autoscaling: bool = False
+    """Whether nodes that can take a job may join later."""
+    positive: ClassVar[tuple[str, ...]] = ("cpus", "memory_gb", "gpus")
+
+    def resources(self, on_gpu: bool) -> dict[str, Any]:
+        """Return the options as `ray.remote` names them.
+
+        Args:
+            on_gpu: whether the job computes on a GPU where there is one.
+        """
+        gpus = self.gpus if on_gpu else 0
+        requested: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": gpus}
+        requested |= {"memory": int(self.memory_gb * 1024**3)} if self.memory_gb else {}
+        return requested | ({"accelerator_type": self.accelerator} if gpus and self.accelerator else {})
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """What travels to a node: one job, with the settings, folder and variables of the command. Plain values."""
+
+    job: Job
+    folder: Path
+    execution: ExecutionSettings
+    strategy_files: tuple[tuple[str, bytes], ...] = ()
+    """Name and content of each strategy file."""
+    working_folder: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def supervise(remote: RemoteJob) -> Iterator[Step]:
+    """Run one job in processes of its own on this machine, and yield its events, `ended` or `lost` last."""
+    if Path(remote.working_folder).is_dir():
+        os.chdir(remote.working_folder)
+    os.environ.update(remote.variables)
+    with scratch_folder() as scratch:
+        execution = replace(remote.execution, strategy_files=_unpacked(remote.strategy_files, scratch))
+        executor, running = LocalExecutor(Store(remote.folder), execution), True
+        try:
+            with _hidden_main_module():
+                executor.submit(remote.job)
+            while running:
+                for event in executor.poll(_POLL_SECONDS):
+                    running = running and event.name not in ("ended", "lost")
+                    yield event.name, event.values
+        finally:  # Ray cancels a task by an interrupt
+            if running:
+                executor.kill(remote.job.name)
+            while running:
+                running = not any(event.name in ("ended", "lost") for event in executor.poll(_POLL_SECONDS))
+
+
+def _unpacked(files: Sequence[tuple[str, bytes]], folder: Path) -> tuple[str, ...]:
+    """Write strategy files into folders of their own, and return their paths."""
+    paths = []
+    for number, (name, content) in enumerate(files):
+        path = folder / str(number) / name
+        path.parent.mkdir()
+        path.write_bytes(content)
+        paths.append(str(path))
+    return tuple(paths)
+
+
+@contextmanager
+def _hidden_main_module() -> Iterator[None]:
+    """Keep multiprocessing from running the script of Ray's worker once more in each process of a job."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is not None:
+        del main.__file__
+    try:
+        yield
+    finally:
+        if path is not None:
+            main.__file__ = path
+
+
+@dataclass
+class _Placed:
+    events: ray.ObjectRefGenerator
+    killed_at: float | None = None
+
+
+@dataclass
+class RayExecutor:
+    """Places jobs on a Ray cluster, `execution.jobs` at a time.
+
+    Args:
+        store: the store of the run, on a filesystem that the nodes share.
+        execution: how jobs do their work; the threads are `options.cpus`.
+        options: where the cluster is, and what each job asks for.
+        work: what runs on the node of a job.
+
+    Raises:
+        BenchError: there is no cluster at this address, or none of its nodes has what a job asks for.
+    """
+
+    store: Store
+    execution: ExecutionSettings
+    options: Options = field(default_factory=Options)
+    work: Callable[[RemoteJob], Iterator[Step]] = supervise
+    isolates: ClassVar[bool] = False
+    accepts: ClassVar[type[Options]] = Options
+
+    def __post_init__(self) -> None:
+        self.slots = self.execution.jobs
+        self._files = tuple((Path(file).name, Path(file).read_bytes()) for file in self.execution.strategy_files)
+        self._variables = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(_SENT_VARIABLES) and not name.endswith(_SECRET)
+        }
+        self._placed: dict[Handle, _Placed] = {}
+        self._tasks: dict[bool, Any] = {}
+        _connect(self.options.address)
+        if not self.options.autoscaling:
+            _require_a_node(self.options)
+
+    @staticmethod
+    def require(options: Options) -> None:
+        """Refuse what cannot work, before anything is planned.
+
+        Raises:
+            BenchError: Ray is missing, or its client is asked for.
+        """
+        if find_spec("ray") is None:
+            raise BenchError("the executor 'ray' needs Ray: pip install 'adaptbench[ray]'")
+        if options.address.startswith("ray://"):
+            raise BenchError(
+                f"the executor 'ray' cannot use Ray's client ({options.address}), which does not stream results: start "
+                "the run on a node of the cluster with address=auto, or through 'ray job submit'"
+            )
+
+    def submit(self, job: Job) -> Handle:
+        """Hand a job to Ray, which starts it where its resources are free."""
+        on_gpu = bool(self.options.gpus) and self._computes_on_gpu(job)
+        execution = replace(self.execution, threads=self.options.cpus, strategy_files=())
+        if not on_gpu and execution.device == "auto":
+            execution = replace(execution, device="cpu")  # a GPU that was not asked for belongs to another job
+        remote = RemoteJob(job, self.store.folder, execution, self._files, str(Path.cwd()), self._variables)
+        self._placed[job.name] = _Placed(self._task(on_gpu).options(name=job.title).remote(remote))
+        return job.name
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        """Return what the jobs reported, and which of them are gone."""
+        import ray
+
+        for each in self._placed.values():
+            if each.killed_at is not None and time.monotonic() - each.killed_at > _FORCE_SECONDS:
+                ray.cancel(each.events, force=True)
+        handles = {id(each.events): handle for handle, each in self._placed.items()}
+        streams = [each.events for each in self._placed.values()]
+        ready, _ = ray.wait(streams, num_returns=1, timeout=timeout, fetch_local=False)
+        if ready:
+            ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
+        return [self._read(handles[id(stream)], stream) for stream in ready]
+
+    def kill(self, handle: Handle) -> None:
+        """Ask Ray to cancel the task of a job. `poll` ends the task's process if it does not end in time."""
+        import ray
+
+        if handle in self._placed and self._placed[handle].killed_at is None:
+            self._placed[handle].killed_at = time.monotonic()
+            ray.cancel(self._placed[handle].events)
+
+    @cached_property
+    def _registry(self) -> Registry:
+        return Registry(self.execution.strategy_files)
+
+    def _computes_on_gpu(self, job: Job) -> bool:
+        """Whether a strategy of the job's expression computes on a GPU where there is one."""
+        expression = parse(job.spec.strategy)
+        names = {expression.name, *(name for name in expression.names() if name in self._registry.entries)}
+        return any(self._registry.get(name).on_gpu for name in names)
+
+    def _task(self, on_gpu: bool) -> Any:
+        """Return the task as Ray knows it, with the resources of a job."""
+        import ray
+
+        if on_gpu not in self._tasks:
+            # Ray's choice for `max_calls` is a fresh process for each task with a GPU, and a used one without.
+            settings = {"num_returns": "streaming", "max_retries": 0, "scheduling_strategy": "SPREAD"}
+            self._tasks[on_gpu] = ray.remote(**settings, **self.options.resources(on_gpu))(self.work)
+        return self._tasks[on_gpu]
+
+    def _read(self, handle: Handle, stream: ray.ObjectRefGenerator) -> Event:
+        """Return the next event of a job whose stream has one."""
+        import ray
+
+        try:
+            name, values = ray.get(next(stream))
+        except StopIteration:
+            name, values = "lost", _lost("failed", "its task ended without a result", retry=True)
+        except ray.exceptions.RayError as error:
+            name, values = "lost", _cause(error)
+        if name in ("ended", "lost"):
+            del self._placed[handle]
+        return Event(handle, name, values)
+
+
+EXECUTOR = RayExecutor
+
+
+def _connect(address: str) -> None:
+    """Connect this process to a cluster. An existing connection stays.
+
+    Raises:
+        BenchError: there is no cluster at the address.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    root = str(Path(__file__).resolve().parents[3])
+    path = {} if root in site.getsitepackages() else {"env_vars": {"PYTHONPATH": f"{root}:${{PYTHONPATH}}"}}
+    try:
+        ray.init(address, runtime_env=path, log_to_driver=False, configure_logging=False, include_dashboard=None)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = str(error).strip().splitlines()
+        raise BenchError(
+            f"the executor 'ray' found no cluster at address={address}: {said[0] if said else type(error).__name__}. "
+            "'ray start --head' starts one on this machine"
+        ) from error
+
+
+def _require_a_node(options: Options) -> None:
+    """Refuse requests that no node of the cluster can meet: Ray would wait for such a node without end.
+
+    Raises:
+        BenchError: there is none. The message says what the nodes have.
+    """
+    import ray
+
+    needed = {"CPU": options.cpus, "GPU": options.gpus, "memory": options.memory_gb * 1024**3}
+    if options.gpus and options.accelerator:
+        needed[f"accelerator_type:{options.accelerator}"] = 0.001
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
+        there = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
+        raise BenchError(
+            f"no node of the Ray cluster has what a job asks for ({options.cpus} CPUs, {options.gpus} GPUs"
+            f"{f' of type {options.accelerator}' if options.accelerator else ''}"
+            f"{f', {options.memory_gb:g} GB' if options.memory_gb else ''}); its nodes have {there}. Ask for less, "
+            "such as ray(cpus=1), or say ray(autoscaling=true) where such a node may join"
+        )
+
+
+def _lost(status: str, reason: str, retry: bool) -> dict[str, Any]:
+    return {"status": status, "reason": reason, "retry": retry}
+
+
+def _cause(error: Exception) -> dict[str, Any]:
+    """Return status, reason and whether to submit again, from the error that Ray gives in place of an event."""
+    from ray import exceptions
+
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[-1] if isinstance(error, exceptions.RayTaskError) else lines[0]}"
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return _lost("oom", "Ray ended it, because the memory of its node ran out", retry=False)
+    if isinstance(error, exceptions.TaskCancelledError):
+        return _lost("failed", "cancelled", retry=False)
+    if isinstance(error, exceptions.RayTaskError | exceptions.RuntimeEnvSetupError):
+        return _lost("failed", f"its task failed: {reason}", retry=False)
+    return _lost("failed", f"its node is gone, or the process that supervised it there: {reason}", retry=True)

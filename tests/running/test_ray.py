@@ -1,0 +1,136 @@
+"""The Ray executor on a real cluster of three nodes: a head without cores of its own, and two that work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from bench.config.schema import RunConfig
+from bench.errors import BenchError
+from bench.models.base import BaseModel
+from bench.running.executors import Event, executor_factory
+from bench.running.executors.ray import Options, RayExecutor
+from bench.running.run import Run
+from bench.store.lease import Lease
+from tests.toy_runs import InProcess, Silent
+
+_NODE = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
+
+
+_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+"""Ray sends nothing, leaves nothing at home, and gives its workers no niceness of 15, on which a busy machine starves them."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _VARIABLES.items():
+            patch.setenv(name, value)
+        yield from _cluster()
+
+
+def _cluster() -> Iterator[Cluster]:
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_NODE})
+    for _ in range(2):
+        started.add_node(num_cpus=1, **_NODE)
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+class KillsNode(Silent):
+    """Kills the node on which a fit waits, as soon as the fit has left its process id in a file."""
+
+    def __init__(self, cluster: Cluster, marker: Path) -> None:
+        super().__init__()
+        self.killed = 0
+        self._watch = threading.Thread(target=self._kill, args=(cluster, marker), daemon=True)
+        self._watch.start()
+
+    def _kill(self, cluster: Cluster, marker: Path) -> None:
+        _wait_for(lambda: _written(marker) or bool(time.sleep(0.1)))
+        above = {process.pid for process in psutil.Process(int(marker.read_text())).parents()}
+        for node in list(cluster.worker_nodes):
+            if node.all_processes["raylet"][0].process.pid in above:
+                cluster.remove_node(node, allow_graceful=False)
+                self.killed += 1
+
+
+def test_a_run_whose_node_dies_ends_as_a_run_here(
+    cluster: Cluster, toy_config: Callable[..., RunConfig], tiny_bert: BaseModel, tmp_path: Path
+) -> None:
+    marker = tmp_path / "pids"
+    options = ["toy.does=wait once", f"toy.marker={marker}"]
+    config = toy_config(strategies="toy,full", model=str(tiny_bert.path), set=options)
+    placed = {"executor": f"ray(address={cluster.address}, cpus=1)", "jobs": 2}
+    there = Run.prepare(config.replace(out=str(tmp_path / "there"), **placed))
+    listener = KillsNode(cluster, marker)
+    result = there.execute(listener)
+    here = Run.prepare(config.replace(out=str(tmp_path / "here"))).execute(Silent(), executor=InProcess)
+
+    assert listener.killed == 1 and len(marker.read_text().split()) == 3, "the lost fit began twice, then once here"
+    assert any("submitted again: its node is gone" in str(values) for _, _, values in listener.events)
+    assert result.statuses == here.statuses and set(result.statuses) == {"ok"}, result.failed
+    for cell in here.store.cells():
+        assert result.store.cell(cell.cell).metrics == cell.metrics
+        if cell.role == "target":
+            assert result.store.ranking(cell.cell).hits == here.store.ranking(cell.cell).hits
+    assert {cell.environment["threads"] for cell in result.store.cells()} == {1}
+
+
+def test_a_job_is_cancelled_with_its_processes_and_one_that_fits_no_node_is_refused(
+    cluster: Cluster, toy_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    marker = tmp_path / "pids"
+    planned = Run.prepare(toy_config(set=["toy.does=wait", f"toy.marker={marker}"]))
+    executor = RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=1))
+    job = planned.pending()[0]
+    executor.submit(replace(job, lease=Lease.grant(planned.store.folder, job.name)))
+    _wait_for(lambda: executor.poll(0.1) is not None and _written(marker))
+    executor.kill(job.name)
+    ended: list[Event] = []
+    _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended))
+    assert "cancelled" in ended[-1].values["reason"] and not psutil.pid_exists(int(marker.read_text()))
+    with pytest.raises(BenchError, match=r"no node of the Ray cluster has .*64 CPUs.* its nodes have 0 CPUs"):
+        RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=64))
+
+
+def _written(marker: Path) -> bool:
+    return marker.exists() and marker.read_text().endswith("\n")
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ray(adress=auto)", "did you mean 'address'"),
+        ("ray(cpus=0)", "cpus must be above 0"),
+        ("ray(gpus=0.5)", "gpus: '0.5' is not int"),
+        ("ray(address=ray://head:10001)", "cannot use Ray's client"),
+        ("ray(auto)", "takes no arguments"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_planned(text: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        executor_factory(text)
+
+
+def test_a_strategy_without_a_model_gets_no_gpu() -> None:
+    options = Options(cpus=2, gpus=1, memory_gb=1.5, accelerator="H100")
+    assert options.resources(on_gpu=False) == {"num_cpus": 2, "num_gpus": 0, "memory": 3 * 2**29}
+    assert options.resources(on_gpu=True) == {
+        "num_cpus": 2, "num_gpus": 1, "memory": 3 * 2**29, "accelerator_type": "H100",
+    }  # fmt: skip

@@ -26,7 +26,7 @@ _NODE = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
 
 
 _VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
-"""Ray sends nothing, leaves nothing at home, and gives its workers no niceness of 15, on which a busy machine starves them."""
+"""Ray sends nothing, leaves nothing at home, and gives its workers no niceness, which starves them here."""
 
 
 @pytest.fixture(scope="module")

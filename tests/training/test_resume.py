@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +22,11 @@ from bench.records import FitReport
 from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder, clear_checkpoints
 from bench.store.store import FIT_MARK, Store
 from bench.strategy.ranks import OneProcess
+from bench.strategy.settings import TrainingSettings
 from bench.training.monitor import snapshot
 from bench.training.observer import FitObserver, observed
 from bench.training.resume import Resumption
+from bench.training.score_loss import ScoreLoss
 
 MakeResources = Callable[..., Any]
 STEPS, KILLED = 6, 5
@@ -243,6 +246,29 @@ def test_checkpoints_of_complete_fits_are_cleared(tmp_path: Path) -> None:
     assert sorted(each.name for each in (tmp_path / CHECKPOINTS).iterdir()) == ["again", "unfinished"]
 
 
+def stored(values: Any, path: Path) -> Any:
+    """Return values as a checkpoint gives them back."""
+    torch.save(values, path / "values.pt")
+    return torch.load(path / "values.pt", weights_only=True)
+
+
+def test_what_is_computed_once_for_a_training_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    """Computed again, in another batch, it would differ in the last bits."""
+    representation: Any = SimpleNamespace(temperature=None)
+    model: Any = torch.nn.Linear(1, 1)
+    losses = [ScoreLoss(representation, model, representation, TrainingSettings(), nullcontext) for _ in range(2)]
+    losses[0]._known, losses[0]._guided = {b"a": torch.ones(2)}, {b"b": (torch.zeros(1), torch.ones(1))}
+    losses[1].set_extra_state(stored(losses[0].get_extra_state(), tmp_path))
+    assert str(losses[1].get_extra_state()) == str(losses[0].get_extra_state())
+
+
+def test_what_rerank_has_chosen_is_part_of_a_checkpoint(tiny_resources: MakeResources, tiny_bert: BaseModel) -> None:
+    first, second = (Blueprint.of("rerank(frozen)").build(tiny_resources(tiny_bert), ()) for _ in range(2))
+    first.weight, first._looks = 0.25, {0.5: (0.25, {"scores": {"0.25": 0.5}})}
+    second.resume_training(first.training_state())
+    assert (second.weight, second._looks) == (first.weight, first._looks)
+
+
 def test_the_reader_that_joint_has_trained_is_part_of_a_checkpoint(tmp_path: Path) -> None:
     def objective(name: str) -> Joint:
         folder = tmp_path / name
@@ -254,8 +280,7 @@ def test_the_reader_that_joint_has_trained_is_part_of_a_checkpoint(tmp_path: Pat
         return joint
 
     second, first = objective("second round"), objective("first")
-    torch.save(second.training_state(), tmp_path / "state.pt")
-    first.resume_training(torch.load(tmp_path / "state.pt", weights_only=True))
+    first.resume_training(stored(second.training_state(), tmp_path))
     assert (first._round, first.reader_seconds) == (second._round, second.reader_seconds)
     first.save(tmp_path / "saved")
     assert (tmp_path / "saved" / READER_FOLDER / "model.safetensors").read_bytes() == b"second round"

@@ -132,7 +132,10 @@ class EncoderStrategy(Strategy):
         raise NotImplementedError(f"{self.name} is not removable")
 
     def on_step(self, tower: SentenceTransformer, step: int, total: int) -> None:
-        """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there."""
+        """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there.
+
+        What it keeps between steps, `training_state` returns, so that an interrupted fit can resume.
+        """
 
     def loss(self, settings: TrainingSettings) -> nn.Module:
         """Return the module that the trainer calls with the columns of a batch: the objective's."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from bench.data.files import write_atomically
@@ -105,8 +106,9 @@ class CheckpointFolder:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
-        except (StoreError, OSError) as error:
-            self.notes.append(f"an interrupted attempt could not be resumed, so the fit began again: {error}")
+        except (StoreError, OSError, UnpicklingError) as error:
+            why = "its checkpoint holds more than plain values" if isinstance(error, UnpicklingError) else error
+            self.notes.append(f"an interrupted attempt could not be resumed, so the fit began again: {why}")
             self.remove()
             return None
         self.resumed_after = mark["step"]

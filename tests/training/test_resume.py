@@ -110,12 +110,12 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
     assert seen.steps == STEPS and seen.problem(STEPS) == ""
 
 
-def written(path: Path, **identity: str) -> CheckpointFolder:
+def written(path: Path, more: Any = (), **identity: str) -> CheckpointFolder:
     """Return a folder with a checkpoint after step 3, which an attempt with this code left."""
     folder = folder_at(path, **identity)
     folder.read("code")
-    folder.write({"tensor": torch.ones(3), "text": "kept"}, step=2)
-    folder.write({"tensor": torch.ones(3), "text": "kept"}, step=3)
+    for step in (2, 3):
+        folder.write({"tensor": torch.ones(3), "text": "kept", "more": more}, step)
     return folder
 
 
@@ -153,6 +153,7 @@ def damage(path: Path, name: str) -> None:
         (lambda path: None, {"machine": "B", "fit": "other"}, "code", "fit, machine changed since its checkpoint"),
         (lambda path: None, {}, "edited", "code of the strategy changed"),
         (lambda path: folder_at(path).refuse("it keeps a secret"), {}, "code", "it keeps a secret"),
+        (lambda path: written(path, {"object": Killed()}, machine="A"), {}, "code", "holds more than plain values"),
     ],
 )
 def test_a_checkpoint_that_is_damaged_or_foreign_is_dropped_with_a_note(

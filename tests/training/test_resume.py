@@ -182,6 +182,34 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(
     assert "state-4.pt cannot be written" in caplog.text
 
 
+def training(folder: CheckpointFolder, ranks: int = 1, **strategy: Any) -> tuple[Resumption, FitReport]:
+    """Return the checkpoints of a training of 100 steps that has begun, and its report."""
+    resources = SimpleNamespace(checkpoints=folder, meter=Meter(), memory=None, ranks=OneProcess(size=ranks))
+    own: Any = SimpleNamespace(resources=resources, components=(), name="secretive", **strategy)
+    resumption = Resumption(own, SimpleNamespace())  # type: ignore[arg-type]
+    report = FitReport(planned_steps=100)
+    resumption.follow(SimpleNamespace(report=report))  # type: ignore[arg-type]
+    resumption.begin(torch.nn.Linear(1, 1), None, None)  # type: ignore[arg-type]
+    return resumption, report
+
+
+@pytest.mark.parametrize(
+    ("ranks", "strategy", "reason"),
+    [
+        (1, {"training_state": lambda: None}, "secretive does not say what it keeps between steps"),
+        (2, {"training_state": dict, "dropout": True}, "each of its processes draws random numbers"),
+    ],
+)
+def test_what_cannot_be_resumed_exactly_begins_again_and_says_so(
+    ranks: int, strategy: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    resumption, report = training(folder_at(tmp_path), ranks, **strategy)
+    report.steps = 5
+    resumption.after_step()
+    folder = folder_at(tmp_path)
+    assert folder.read("code") is None and reason in folder.notes[0]
+
+
 @pytest.mark.parametrize(
     ("every", "at", "expected"),
     [
@@ -195,12 +223,7 @@ def test_checkpoints_are_due_at_tenths_of_the_steps_and_after_some_time(
 ) -> None:
     folder, now, made = folder_at(tmp_path, every), [0.0], list[int]()
     monkeypatch.setattr("bench.training.resume.time.monotonic", lambda: now[0])
-    resources = SimpleNamespace(checkpoints=folder, meter=Meter(), memory=None, ranks=OneProcess())
-    own: Any = SimpleNamespace(resources=resources, components=(), name="x", training_state=lambda: None)
-    resumption = Resumption(own, SimpleNamespace())  # type: ignore[arg-type]
-    report = FitReport(planned_steps=100)
-    resumption.follow(SimpleNamespace(report=report))  # type: ignore[arg-type]
-    resumption.begin(torch.nn.Linear(1, 1), None, None)  # type: ignore[arg-type]
+    resumption, report = training(folder, training_state=lambda: None)
     monkeypatch.setattr(folder, "refuse", lambda reason: made.append(report.steps))
     for report.steps, now[0] in at.items():
         resumption.after_step()

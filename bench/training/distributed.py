@@ -136,9 +136,9 @@ class _Member:
         """Return the loss as a module whose backward pass averages gradients over the ranks.
 
         Raises:
-            BenchError: it is no loss on the scores of the whole batch.
+            BenchError: no part of it is a loss on the scores of the whole batch. Others may add terms of parameters.
         """
-        if not isinstance(loss, ScoreLoss):
+        if not any(isinstance(part, ScoreLoss) for part in loss.modules()):
             raise BenchError(f"{type(loss).__name__} is no loss on scores, so {self.size} processes cannot share it")
         return DistributedDataParallel(loss, forward_sync_buffers=False, find_unused_parameters=True)
 

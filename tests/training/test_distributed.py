@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,21 @@ from bench.budget import Meter
 from bench.config.schema import ConfigError, RunConfig
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
+from bench.models.base import BaseModel
+from bench.objectives.contrastive import Contrastive
 from bench.planning.plan import plan
 from bench.records import FitRecord
+from bench.representations.single import Single
 from bench.running import ranks
 from bench.running.executors import executor_factory
 from bench.running.fit import run_fit
 from bench.running.run import Run
 from bench.running.scorer import Scorer
 from bench.store.store import Store
+from bench.strategy.resources import Resources
+from bench.strategy.settings import TrainingSettings
+from bench.training.distributed import Follower, leave
+from bench.training.score_loss import ScoreLoss
 
 DIES = '''
 import os, signal
@@ -175,3 +184,16 @@ def test_each_second_is_charged_for_all_processes() -> None:
     meter.charge(10.0)
     meter.stop()
     assert 30.0 < meter.seconds < 30.1
+
+
+def test_a_loss_is_shared_if_a_part_of_it_scores_the_whole_batch(tiny_bert: BaseModel, tmp_path: Path) -> None:
+    model = tiny_bert.load("cpu")
+    inner: Any = ScoreLoss(Contrastive(None, Resources(tiny_bert)), model, Single(), TrainingSettings(), nullcontext)
+    rank = Follower(0, 1, Pipe()[0])
+    rank.join(tmp_path / "meeting", "cpu")
+    try:
+        assert rank.parallel(torch.nn.Sequential(inner)).module[0] is inner  # as adalora puts a penalty around it
+        with pytest.raises(BenchError, match="Linear is no loss on scores"):
+            rank.parallel(torch.nn.Linear(2, 2))
+    finally:
+        leave()

@@ -88,8 +88,6 @@ class Resumption(Checkpoints):
             own = self._trainable.training_state()
             if own is None:
                 folder.refuse(f"{self._trainable.name} does not say what it keeps between steps")
-            elif self._resources.ranks.size > 1 and getattr(self._trainable, "dropout", False):
-                folder.refuse("each of its processes draws random numbers of its own (dropout)")
             else:
                 folder.write(self._collected(monitor, own), monitor.report.steps)
         self._last = time.monotonic()

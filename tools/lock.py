@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("tune", "onnx", "slurm", "ray", "track", "answers", "endpoint", "dev")
+LOCKED_EXTRAS = ("tune", "onnx", "slurm", "ray", "s3", "track", "answers", "endpoint", "dev")
 """The extras that `make setup` installs: all of them."""
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from bench.errors import StoreError
 from bench.store.answers import FOLDER as ANSWERS
-from bench.store.files import MODEL, write_record
+from bench.store.files import FIT_MARK, MODEL, write_record
+from bench.store.invocations import RUN_COPY
 from bench.store.packed import ARCHIVE, pack
-from bench.store.store import FIT_MARK, RANKING, RUN_COPY, Store
+from bench.store.store import RANKING, Store
 
 
 def pack_run(source: Path, target: Path) -> Path:

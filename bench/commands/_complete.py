@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands._options import flag
 
 if TYPE_CHECKING:
+    from bench.store.places import Place
     from bench.store.store import Store
 
 allow_incomplete = flag("--allow-incomplete", help="go on although records of the run are damaged or missing")
 
 
-def open_complete(folder: Path | None, allow_incomplete: bool) -> Store:
+def open_complete(folder: Place | None, allow_incomplete: bool) -> Store:
     """Return the store of a run.
 
     Args:
-        folder: the folder of the run; None is the default of `run`.
+        folder: the folder or URL of the run; None is the default of `run`.
         allow_incomplete: go on where a record is damaged or missing, and name it on standard error.
 
     Raises:
@@ -31,7 +31,7 @@ def open_complete(folder: Path | None, allow_incomplete: bool) -> Store:
     sentences = lacking(store)
     if sentences and not allow_incomplete:
         raise StoreError(
-            f"{store.folder} is incomplete, so an answer from it may be wrong. {'; '.join(shortened(sentences))}. "
+            f"{store.place} is incomplete, so an answer from it may be wrong. {'; '.join(shortened(sentences))}. "
             "Run the same command again to complete it. --allow-incomplete takes what is there"
         )
     name_lacking(sentences)

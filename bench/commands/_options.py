@@ -66,6 +66,13 @@ class _Path(click.Path):
         self.name = name
 
 
+class _Run(_Path):
+    """A folder, or a URL as text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
 class _Number(click.FloatRange):
     name = "x"
 
@@ -93,7 +100,7 @@ def _datasets() -> Iterable[str]:
 
 STRATEGY, STRATEGIES = Names(_strategies, "strategy"), Names(_strategies, "a,b,...")
 DATASET, DATASETS = Names(_datasets), Names(_datasets, "a,b,...")
-DIR, FILE = _Path("dir"), _Path("file")
+DIR, FILE, RUN = _Path("dir"), _Path("file"), _Run("dir")
 ABOVE_ZERO = _Number(min=0, min_open=True)
 ZERO_OR_MORE = _Number(min=0)
 SHARE = _Number(min=0, max=1, min_open=True)
@@ -102,7 +109,7 @@ COUNT = click.IntRange(min=1)
 option = partial(click.option, cls=Option, show_default=True)
 flag = partial(option, is_flag=True)
 run_folder = click.argument(
-    "folder", metavar="[DIR]", required=False, type=DIR, help="folder of the run  [default: that of 'run']"
+    "folder", metavar="[DIR]", required=False, type=RUN, help="folder or URL of the run  [default: that of 'run']"
 )
 post_hoc_margin = option(
     "--equivalence-margin",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.progress import Progress
     from bench.readers.base import Reader
     from bench.store.answers import AnswerRecord
+    from bench.store.places import Place
     from bench.store.preferences import SheetRecord
     from bench.store.store import Store
 
@@ -83,7 +84,7 @@ _PEOPLE = "People who compare answers"
 @allow_incomplete
 @json_flag("print the records as JSON")
 def main(
-    folder: Path | None, reader: str, prompt: Path | None, top: int, context_tokens: int, max_tokens: int,
+    folder: Place | None, reader: str, prompt: Path | None, top: int, context_tokens: int, max_tokens: int,
     queries: int | None, generate: int | None, device: str, precision: str, strategy_file: tuple[Path, ...],
     allow_incomplete: bool, as_json: bool,
     judged: tuple[Path, ...], sheet: Path | None, sheet_strategies: str | None, sheet_queries: int, seed: int,
@@ -136,14 +137,14 @@ def main(
             raise BenchError("a sheet is of one dataset, and the reader answered questions of several")
         compared = [str(each) for each in parse_list(sheet_strategies)] if sheet_strategies else []
         hidden = write_pairs(run, records[0], reads[0][0], sheet, SheetSettings(compared, sheet_queries, seed))
-        _show_sheet(hidden, sheet, store.folder)
-    written = write_report(store, store.folder)
+        _show_sheet(hidden, sheet, store.place)
+    written = store.publish(write_report(store, store.folder))
     if as_json:
-        emit_json({"answers": [record.model_dump() for record in records], "report": str(written[0])})
+        emit_json({"answers": [record.model_dump() for record in records], "report": written[0]})
         return 0
     for record in records:
         _show(record, names)
-    console().print(str(written[0]), markup=False, highlight=False)
+    console().print(written[0], markup=False, highlight=False)
     return 0
 
 
@@ -232,7 +233,7 @@ def _show(record: AnswerRecord, names: dict[str, str]) -> None:
         console().print(note, markup=False)
 
 
-def _show_sheet(hidden: SheetRecord, sheet: Path, folder: Path) -> None:
+def _show_sheet(hidden: SheetRecord, sheet: Path, place: str) -> None:
     """Say on standard error what a sheet holds and what to do with it."""
     from bench.commands._console import err_console
 
@@ -242,7 +243,7 @@ def _show_sheet(hidden: SheetRecord, sheet: Path, folder: Path) -> None:
     )  # fmt: skip
     err_console().print(
         f"{sheet}: {len(hidden.pairs):,} pairs of answers that differ; {same:,} more are the same and left out. {how} "
-        f"Then: adaptbench answer {folder} --judged FILE",
+        f"Then: adaptbench answer {place} --judged FILE",
         markup=False,
     )
 

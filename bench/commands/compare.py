@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.commands._complete import allow_incomplete, open_complete
-from bench.commands._options import DIR, STRATEGIES, command, json_flag, option, post_hoc_margin
+from bench.commands._options import RUN, STRATEGIES, command, json_flag, option, post_hoc_margin
 
 if TYPE_CHECKING:
     from bench.report.compare import CandidatePair
+    from bench.store.places import Place
 
 
 @command(__doc__)
-@click.argument("folders", nargs=-1, type=DIR, metavar="[DIR]...", help="one run (with --strategies), or two runs")
+@click.argument("folders", nargs=-1, type=RUN, metavar="[DIR]...", help="one run (with --strategies), or two runs")
 @option("--strategies", type=STRATEGIES, metavar="A,B", help="two strategies of one run; the difference is B - A")
 @option("--measure", metavar="NAME", help="measure to compare  [default: the run's primary measure]")
 @post_hoc_margin
 @allow_incomplete
 @json_flag("print the comparison as JSON")
 def main(
-    folders: tuple[Path, ...], strategies: str | None, measure: str | None, equivalence_margin: float | None,
+    folders: tuple[Place, ...], strategies: str | None, measure: str | None, equivalence_margin: float | None,
     allow_incomplete: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Print the comparison."""
@@ -56,11 +56,12 @@ def main(
     return 0
 
 
-def _titles(first: Path, second: Path) -> tuple[str, str]:
-    """Return short names of two run folders that differ."""
-    if first.resolve().name != second.resolve().name:
-        return first.resolve().name, second.resolve().name
-    return str(first), str(second)
+def _titles(first: Place, second: Place) -> tuple[str, str]:
+    """Return short names of two runs that differ."""
+    from bench.store.places import last_name
+
+    names = last_name(first), last_name(second)
+    return names if names[0] != names[1] else (str(first), str(second))
 
 
 def _show(pair: CandidatePair) -> None:

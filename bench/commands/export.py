@@ -11,6 +11,7 @@ from bench.commands._options import DIR, FILE, command, flag, json_flag, option,
 
 if TYPE_CHECKING:
     from bench.config.execution import ExecutionSettings
+    from bench.store.places import Place
     from bench.store.store import Store
 
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @allow_incomplete
 @json_flag("print what was written as JSON")
 def main(
-    folder: Path | None, out: Path | None, separate: bool, bank: bool, final_refit: bool, onnx: bool,
+    folder: Place | None, out: Path | None, separate: bool, bank: bool, final_refit: bool, onnx: bool,
     archive: Path | None, force: bool, allow_incomplete: bool, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Export one fit and print where it is."""
@@ -47,33 +48,41 @@ def main(
     if bank:
         if separate or final_refit or onnx or archive is not None:
             raise BenchError("--bank cannot be combined with --separate, --final-refit, --onnx or --archive")
-        return _bank(store, settings, out or store.folder / "exports" / "bank", force, as_json, given)
+        return _bank(store, settings, out, force, as_json, given)
     record = select_fit(store, fit_selection(given))
-    out = out or store.folder / "exports" / record.fit
-    archive = archive if archive != Path() else out.parent / ARCHIVE
-    options = ExportOptions(out, separate, onnx, archive, final_refit, force)
+    target = out or store.folder / "exports" / record.fit
+    archive = archive if archive != Path() else target.parent / ARCHIVE
+    options = ExportOptions(target, separate, onnx, archive, final_refit, force)
     if not as_json:
         err_console().print(f"exporting {record.fit}", markup=False)
     with JobEnvironment(store, settings) as environment:
         require_strategies(environment, record)
         written = export(environment, record, options)
+    places = [_published(store, path) for path in (written.folder, written.archive) if path is not None]
     if as_json:
-        emit_json(asdict(written))
+        emit_json(asdict(written) | dict(zip(("folder", "archive"), places, strict=False)))
         return 0
     screen = console()
-    screen.print(str(written.folder), markup=False)
-    if written.archive is not None:
-        screen.print(str(written.archive), markup=False)
+    for place in places:
+        screen.print(place, markup=False)
     err_console().print(
         f"checked: its scores differ from the strategy's by {written.difference:.1e} at most (fp32). "
-        f"The measured results are in {written.folder / 'README.md'}",
+        f"The measured results are in {places[0]}/README.md",
         markup=False,
     )
     return 0
 
 
+def _published(store: Store, written: Path) -> str:
+    """Return where people find a folder or file that was written, after putting it at the URL of the run, if any."""
+    if store.mirror is None or not written.is_relative_to(store.folder):
+        return str(written)
+    store.publish([path for path in sorted(written.rglob("*")) if path.is_file()] if written.is_dir() else [written])
+    return f"{store.place}/{written.relative_to(store.folder).as_posix()}"
+
+
 def _bank(
-    store: Store, settings: ExecutionSettings, out: Path, force: bool, as_json: bool, given: dict[str, Any]
+    store: Store, settings: ExecutionSettings, out: Path | None, force: bool, as_json: bool, given: dict[str, Any]
 ) -> int:
     """Write a bank of the selected strategy's fits, one for each dataset, and print what is in it."""
     from dataclasses import asdict, replace
@@ -86,18 +95,20 @@ def _bank(
     selection = fit_selection(given)
     datasets = dict.fromkeys(record.dataset for record in matching_fits(store, selection))
     records = [select_fit(store, replace(selection, dataset=dataset)) for dataset in datasets]
+    target = out or store.folder / "exports" / "bank"
     with JobEnvironment(store, settings) as environment:
         for record in records:
             require_strategies(environment, record)
-        bank = write_bank(environment, records, out, force)
+        bank = write_bank(environment, records, target, force)
+    place = _published(store, target)
     if as_json:
-        emit_json({"folder": str(out), **asdict(bank)})
+        emit_json({"folder": place, **asdict(bank)})
         return 0
-    console().print(str(out), markup=False)
+    console().print(place, markup=False)
     swap = f"a swap takes {bank.swap_ms:.2f} ms" if bank.swap_ms is not None else "one adapter, so nothing to swap"
     err_console().print(
         f"{len(bank.adapters)} adapters of {bank.model}: {', '.join(bank.adapters)}; {swap}. How to use it: "
-        f"{out / 'README.md'}",
+        f"{place}/README.md",
         markup=False,
     )
     return 0

@@ -17,6 +17,7 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from bench.judging.rescore import Rescoring
     from bench.report.load import LoadedRun
+    from bench.store.places import Place
 
 SHEET = "judge.csv"
 
@@ -33,7 +34,7 @@ SHEET = "judge.csv"
 @allow_incomplete
 @json_flag("print the counts and scores as JSON")
 def main(
-    folder: Path | None, judged: Path | None, out: Path | None, top: int, queries: int | None, seed: int,
+    folder: Place | None, judged: Path | None, out: Path | None, top: int, queries: int | None, seed: int,
     allow_incomplete: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Write the sheet, or read it back."""
@@ -42,10 +43,11 @@ def main(
     from bench.judging.rescore import rescore
     from bench.judging.sheet import refuse_to_overwrite, unjudged, write_sheet
     from bench.report.load import load_run
+    from bench.store.places import last_name
 
     store = open_complete(folder, allow_incomplete)
     run = load_run(store)
-    base = store.folder.resolve()
+    base = store.folder.resolve() if store.mirror is None else Path.cwd() / last_name(store.place)
     if judged is not None:
         target = out or base.with_name(f"{base.name}-judged")
         rescoring = rescore(run, judged, target)
@@ -69,7 +71,7 @@ def main(
         f"{page} in a browser, grade there, and save the CSV. Then:",
         markup=False,
     )
-    console().print(f"  adaptbench judge {store.folder} --judged {sheet}", markup=False)
+    console().print(f"  adaptbench judge {store.place} --judged {sheet}", markup=False)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands._complete import allow_incomplete, open_complete
@@ -21,6 +20,7 @@ from bench.commands._options import (
 
 if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
+    from bench.store.places import Place
 
 _limit = partial(option, section="Constraints (a strategy is excluded unless it is shown to meet them)")
 _scale = partial(option, section="Your own scale (costs are projected from the measured rates)")
@@ -48,7 +48,7 @@ _scale = partial(option, section="Your own scale (costs are projected from the m
 @allow_incomplete
 @json_flag("print the recommendations as JSON")
 def main(
-    folder: Path | None, dataset: str | None, baseline: str | None, equivalence_margin: float | None,
+    folder: Place | None, dataset: str | None, baseline: str | None, equivalence_margin: float | None,
     allow_incomplete: bool, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Print a recommendation for each dataset and budget; returns 1 where nothing meets the constraints."""

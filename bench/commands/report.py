@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands._options import (
     ABOVE_ZERO,
@@ -16,6 +17,9 @@ from bench.commands._options import (
     run_folder,
 )
 
+if TYPE_CHECKING:
+    from bench.store.places import Place
+
 
 @command(__doc__)
 @run_folder
@@ -27,7 +31,7 @@ from bench.commands._options import (
 @option("--export", metavar="A,B,...", help="also write csv, parquet, latex, trec or mteb, into exports/")
 @json_flag("print the paths that were written as JSON")
 def main(
-    folder: Path | None, out: Path | None, baseline: str | None, min_gain: float, no_texts: bool, export: str | None,
+    folder: Place | None, out: Path | None, baseline: str | None, min_gain: float, no_texts: bool, export: str | None,
     equivalence_margin: float | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Write the report and print where it is."""
@@ -38,14 +42,14 @@ def main(
     from bench.report.lacking import lacking
 
     store = open_run(folder)
-    out = out or store.folder
-    require_writable(out)
+    require_writable(out or store.folder)
     name_lacking(lacking(store))
     formats = [name.strip() for name in (export or "").split(",") if name.strip()]
-    written = write_report(store, out, baseline, min_gain, not no_texts, formats, equivalence_margin)
+    pages = write_report(store, out or store.folder, baseline, min_gain, not no_texts, formats, equivalence_margin)
+    written = [str(path) for path in pages] if out is not None else store.publish(pages)
     if as_json:
-        emit_json({"written": [str(path) for path in written]})
+        emit_json({"written": written})
     else:
         for path in written[:2]:
-            console().print(str(path), markup=False, highlight=False)
+            console().print(path, markup=False, highlight=False)
     return 0

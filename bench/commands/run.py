@@ -70,8 +70,8 @@ def main(arguments: list[str], config_file: Path | None, quiet: bool, as_json: b
     return result.exit_code
 
 
-def _report(result: RunResult, config: RunConfig) -> tuple[Path | None, list[str]]:
-    """Write the report beside the results; returns its path, if a cell is complete, and the decisions."""
+def _report(result: RunResult, config: RunConfig) -> tuple[str | None, list[str]]:
+    """Write the report beside the results; returns its path or URL, if a cell is complete, and the decisions."""
     from bench.report import write_pages
     from bench.report.analysis import Analysis
     from bench.report.conclusion import conclusions
@@ -80,15 +80,15 @@ def _report(result: RunResult, config: RunConfig) -> tuple[Path | None, list[str
     if not result.store.results():
         return None, []
     analysis = Analysis(load_run(result.store, config.baseline), config.min_gain)
-    write_pages(analysis, result.store.folder)
-    return result.store.folder / "report.md", conclusions(analysis)
+    written = result.store.publish(write_pages(analysis, result.store.folder))
+    return written[0], conclusions(analysis)
 
 
-def _as_json(result: RunResult, report: Path | None) -> dict[str, Any]:
+def _as_json(result: RunResult, report: str | None) -> dict[str, Any]:
     cells = {cell.name for cell in result.plan.cells}
     return {
-        "out": str(result.store.folder),
-        "report": str(report) if report else None,
+        "out": result.store.place,
+        "report": report,
         "seconds": result.seconds,
         "jobs_done": result.done,
         "statuses": dict(result.statuses),

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.commands._options import command, flag, option, run_folder
+
+if TYPE_CHECKING:
+    from bench.store.places import Place
 
 
 @command(__doc__)
@@ -24,14 +28,22 @@ from bench.commands._options import command, flag, option, run_folder
 @flag("--no-report", help="make no reports while the run works")
 @flag("--no-texts", help="leave the texts of the data out of reports")
 def main(
-    folder: Path | None, host: str, port: int, allow_host: tuple[str, ...], no_report: bool, no_texts: bool
+    folder: Place | None, host: str, port: int, allow_host: tuple[str, ...], no_report: bool, no_texts: bool
 ) -> int:
     """Serve the page until Ctrl-C."""
     from bench.commands._console import console, err_console
     from bench.config.schema import DEFAULT_OUT
+    from bench.errors import BenchError
+    from bench.store.mirror import working_copy
+    from bench.store.places import is_url
     from bench.watching.server import watch_server
 
-    path = Path(DEFAULT_OUT) if folder is None else folder
+    if folder is not None and is_url(folder):
+        raise BenchError(
+            f"serve follows a folder. On the machine that works on {folder}, name the working copy of the run: "
+            f"{working_copy(str(folder))}"
+        )
+    path = Path(folder if folder is not None else DEFAULT_OUT)
     with watch_server(path, host, port, allow_host, not no_report, not no_texts) as server:
         if not server.is_loopback:
             err_console().print(

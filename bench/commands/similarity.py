@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +38,7 @@ def main(words: tuple[str, ...], query: bool, allow_incomplete: bool, as_json: b
     if len(words) not in (2, 3):
         raise BenchError(f"similarity takes two texts, and a folder before them if needed; got {len(words)} arguments")
     *folder, first, second = words
-    store = open_complete(Path(folder[0]) if folder else None, allow_incomplete)
+    store = open_complete(folder[0] if folder else None, allow_incomplete)
     similarities: list[Similarity] = []
     refused: list[str] = []
     with JobEnvironment(store, trusted_settings(store, given)) as environment:

@@ -1,17 +1,17 @@
 """Show how far a run has come: jobs done and running, failures, cost so far.
 
-Only the folder is read, so any machine that sees it can ask.
+Only the folder or URL is read, so any machine that sees it can ask.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands._options import command, json_flag, run_folder
 
 if TYPE_CHECKING:
     from bench.running.overview import Failure, Overview
+    from bench.store.places import Place
 
 _SHOWN = 10
 """Failures that are printed at most."""
@@ -20,14 +20,15 @@ _SHOWN = 10
 @command(__doc__)
 @run_folder
 @json_flag("print the status as JSON")
-def main(folder: Path | None, as_json: bool) -> int:
+def main(folder: Place | None, as_json: bool) -> int:
     """Print the status of the latest invocation; returns 1 where a job has failed."""
     from bench.commands._console import console, emit_json
     from bench.report import open_run
     from bench.running.overview import overview
     from bench.store.cached import CachedStore
 
-    found = overview(CachedStore(open_run(folder).folder))
+    store = open_run(folder)
+    found = overview(CachedStore(store.folder, store.mirror))
     if as_json:
         emit_json(found.to_dict())
     else:
@@ -40,7 +41,7 @@ def _lines(found: Overview) -> list[str]:
     from bench.running.progress import duration, running_text
 
     left = f", about {duration(found.left_seconds)} left" if found.left_seconds else ""
-    since = "for" if found.state == "running" else "after"
+    since = "for" if found.state in ("running", "unknown") else "after"
     counts = [f"{found.done[kind]} of {found.planned[kind]} {kind}" for kind in found.planned]
     statuses = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(found.statuses.items()))
     cost = duration(found.charged_seconds) + (f", {found.usd:.2f} USD" if found.usd is not None else "")
@@ -59,6 +60,8 @@ def _lines(found: Overview) -> list[str]:
     hidden = sum(max(0, len(each) - _SHOWN) for each in (found.failed, found.damaged))
     if hidden:
         lines.append(f"and {hidden} more: --json lists all")
+    if found.state == "unknown":
+        lines.append("It left no end: another machine is working on it, or has failed. The same command resumes it.")
     if found.state == "stopped":
         lines.append("It left no end: its process was killed, or its machine failed. The same command resumes it.")
     return lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.report.analysis import Analysis
+    from bench.store.places import Place
     from bench.store.store import Store
 
 
@@ -81,22 +82,27 @@ def write_pages(analysis: Analysis, out: Path, texts: bool = True, exports: Sequ
     return written
 
 
-def open_run(folder: Path | None = None) -> Store:
+def open_run(folder: Place | None = None) -> Store:
     """Return the store of a run.
 
     Args:
-        folder: the folder of the run; None is the default of `run`.
+        folder: the folder or URL of the run; None is the default of `run`.
 
     Raises:
-        StoreError: the folder does not exist.
+        StoreError: the folder does not exist, or no run is at the URL.
     """
     from bench.config.schema import DEFAULT_OUT
     from bench.errors import StoreError, did_you_mean
-    from bench.store.store import Store
+    from bench.store.places import is_url, open_store
 
-    path = Path(DEFAULT_OUT) if folder is None else folder
+    if folder is not None and is_url(folder):
+        store = open_store(folder)
+        if not store.invocations():
+            raise StoreError(f"{folder} holds no run. `run` makes one there, and --out names it.")
+        return store
+    path = Path(folder if folder is not None else DEFAULT_OUT)
     if not path.is_dir():
         near = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if path.parent.is_dir() else []
         hint = did_you_mean(path.name, near)
         raise StoreError(f"{path} is not a folder{hint or '.'} `run` writes such a folder, and --out sets its name.")
-    return Store(path)
+    return open_store(path)

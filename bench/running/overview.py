@@ -1,4 +1,4 @@
-"""How far a run has come, read from its folder alone: while it works, after it ended, and on another machine.
+"""How far a run has come, read from its folder or URL alone: while it works, after it ended, and on another machine.
 
 Nothing is written, and no process of the run is asked. A shared filesystem is therefore enough.
 """
@@ -18,11 +18,13 @@ from bench.errors import StoreError
 from bench.records import SETTLED, CellResult, FitRecord
 from bench.store.lease import LEASES
 from bench.store.live import LiveJob, live_job
+from bench.store.lock import is_locked
 from bench.store.pricing import price_of, set_price
 from bench.store.store import INTERRUPTED, Store
 
-State = Literal["running", "ended", "interrupted", "stopped"]
-"""`interrupted`: the user stopped it. `stopped`: it left no end, so its process was killed or its machine failed."""
+State = Literal["running", "ended", "interrupted", "stopped", "unknown"]
+"""`interrupted`: the user stopped it. `stopped`: it left no end, so its process was killed or its machine failed.
+`unknown`: a run at a URL left no end, and locks are local: another machine may be working."""
 
 _SEED_AND_HASH = re.compile(r"(--s\d+)?--[0-9a-f]+$")
 """The end of a fit's name. Fits whose names are equal before it differ in their seed."""
@@ -43,7 +45,8 @@ class Failure:
 class Overview:
     """The state of the latest invocation of a run."""
 
-    folder: Path
+    folder: str
+    """The folder or URL of the run."""
     state: State
     command: str
     started: str
@@ -77,7 +80,7 @@ class Overview:
         """Return plain values for JSON."""
         running = [job.model_dump(mode="json") for job in self.running]
         failed = [asdict(each) for each in self.failed]
-        return vars(self) | {"folder": str(self.folder), "running": running, "failed": failed}
+        return vars(self) | {"running": running, "failed": failed}
 
 
 def overview(store: Store) -> Overview:
@@ -88,17 +91,18 @@ def overview(store: Store) -> Overview:
     """
     folder, calls = store.folder, store.invocations()
     if not calls:
-        raise StoreError(f"{folder} holds no run yet: `run` writes run.json when it begins")
+        raise StoreError(f"{store.place} holds no run yet: `run` writes run.json when it begins")
     call = calls[-1]
     names = call.get("planned") or {"fits": [], "cells": []}
     wanted = {name for kind in names.values() for name in kind}
     fits = {fit.fit: fit for fit in store.fits() if fit.fit in wanted}
     cells = {cell.cell: cell for cell in store.cells() if cell.cell in wanted}
     planned, done = {kind: len(names[kind]) for kind in names}, {"fits": len(fits), "cells": len(cells)}
-    state = _state(call, folder)
+    state = _state(call, store)
     began = datetime.fromisoformat(call["started"])
     is_running = state == "running"
-    seconds = (datetime.now(UTC) - began).total_seconds() if is_running else float(call.get("seconds", 0.0))
+    elapsed = (datetime.now(UTC) - began).total_seconds()
+    seconds = elapsed if state in ("running", "unknown") else float(call.get("seconds", 0.0))
     price = price_of(calls)
     for fit in fits.values():
         set_price(fit, price)
@@ -107,7 +111,7 @@ def overview(store: Store) -> Overview:
     expected = _expected_seconds([name for name in names["fits"] if name not in fits], charged)
     records: list[FitRecord | CellResult] = [*fits.values(), *cells.values()]
     return Overview(
-        folder,
+        store.place,
         state,
         " ".join(call.get("command", ())),
         call["started"],
@@ -166,28 +170,12 @@ def _name(record: FitRecord | CellResult) -> str:
     return record.cell if isinstance(record, CellResult) else record.fit
 
 
-def _state(call: dict[str, Any], folder: Path) -> State:
+def _state(call: dict[str, Any], store: Store) -> State:
     if "ended" in call:
         return "interrupted" if call.get("exit_code") == INTERRUPTED else "ended"
-    return "running" if _is_locked(folder / ".lock") else "stopped"
-
-
-def _is_locked(path: Path) -> bool:
-    """Return whether a run holds the lock of its folder. Where there are no locks, a run without an end runs."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        with path.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    if is_locked(store.folder) is not False:  # where there are no locks, a run without an end runs
+        return "running"
+    return "stopped" if store.mirror is None else "unknown"
 
 
 def _left(call: dict[str, Any], planned: dict[str, int], done: dict[str, int], seconds: float) -> float | None:

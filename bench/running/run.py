@@ -15,14 +15,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import BASELINE, RunConfig
 from bench.data.files import require_folder, require_writable
-from bench.errors import BenchError, StoreError
+from bench.errors import StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
@@ -31,6 +29,7 @@ from bench.records import PRIMARY_MEASURE, SETTLED, USABLE, CellResult
 from bench.running.executors import ExecutorFactory, executor_factory
 from bench.running.leftovers import clear_run, clear_temporary
 from bench.running.listener import Listener
+from bench.running.pushing import pushing
 from bench.running.same_names import require_same_content
 from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
@@ -38,6 +37,8 @@ from bench.running.tuning.study import discard, load_completed
 from bench.store.checkpoints import CHECKPOINTS, clear_checkpoints
 from bench.store.lease import LEASES
 from bench.store.live import PROGRESS
+from bench.store.lock import locked
+from bench.store.places import open_store
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
 from bench.store.store import INTERRUPTED, Store
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 RETRIED = frozenset({"failed", "oom", "timeout"})
 """Statuses that `--overwrite failed` runs again. Fits of any other status would end the same way."""
 SOME_FAILED = 1
-_LOCK_SECONDS = 0.1
 
 
 @dataclass
@@ -129,7 +129,8 @@ class Run:
     ) -> Self:
         """Return the planned run of a configuration, after checking that it can start.
 
-        Reads every dataset once and hashes every model, but loads no model and writes nothing.
+        Reads every dataset once and hashes every model, but loads no model and writes nothing. A run at a URL fetches
+        the records that are there into its working copy.
 
         Args:
             config: the run.
@@ -143,12 +144,13 @@ class Run:
         """
         require(config.device)
         require_trackers(config.report_to)
-        (require_folder if config.dry_run else require_writable)(Path(config.out))
+        store = open_store(config.out)
+        (require_folder if config.dry_run else require_writable)(store.folder)
         if config.tune_trials:
             check_installed()
         executor_factory(config.executor, config.processes_per_fit)
         execution = replace(ExecutionSettings.of(config), pooling=pooling)
-        planned, store = plan(config, role, pooling), Store(Path(config.out))
+        planned = plan(config, role, pooling)
         require_same_content(planned, store)
         return cls(config, planned, store, execution, studies_only)
 
@@ -222,12 +224,12 @@ class Run:
             command: the command line, for the record.
 
         Raises:
-            BenchError: another run is writing into the same folder.
+            BenchError: another run is writing into the same folder, or a record could not be put at the URL of the run.
         """
         config, store = self.config, self.store
         result = RunResult(store, self.plan)
         began = time.perf_counter()
-        with _locked(store.folder) as alone:
+        with locked(store.folder, store.place) as alone, pushing(store, listener) as told:
             clear_temporary()
             if alone:
                 clear_run(store)
@@ -238,8 +240,9 @@ class Run:
             clear_checkpoints(store, {job.name for job in jobs})
             invocation = self._invocation(jobs, command)
             store.put_invocation(invocation)
+            store.publish()
             place = (executor or executor_factory(config.executor))(store, self.execution)
-            scheduler = Scheduler(place, store, listener, config.timeout)
+            scheduler = Scheduler(place, store, told, config.timeout)
             try:
                 with _terminated_as_interrupted():
                     scheduler.run(jobs)
@@ -332,38 +335,6 @@ def _changes_from_frozen(cells: Sequence[CellResult]) -> dict[str, dict[str, flo
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Keep a second run out of the folder, where the file system has locks. The lock ends with its process.
-
-    Yields whether no other run can be writing.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if find_spec("fcntl") is None:
-        yield False
-        return
-    alone = True
-    with (folder / ".lock").open("w") as stream:
-        try:
-            _lock(stream)
-        except BlockingIOError:
-            raise BenchError(f"another run is writing into {folder}: wait for it, or take another --out") from None
-        except OSError:
-            alone = False  # a network file system without locks
-        yield alone
-
-
-def _lock(stream: IO[str]) -> None:
-    """Take the lock of a run's folder. `status` and `serve` hold it for a moment to see whether a run works."""
-    import fcntl
-
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        time.sleep(_LOCK_SECONDS)
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

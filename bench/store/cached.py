@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.records import CellResult, FitRecord
 from bench.store.files import RecordType
-from bench.store.store import RUN_FILE, Store
+from bench.store.invocations import RUN_FILE
+from bench.store.store import Store
+
+if TYPE_CHECKING:
+    from bench.store.mirror import Mirror
 
 _WRITING_SECONDS = 2.0
 """A record that cannot be read counts as damaged once its file is so old. A younger one is being written."""
@@ -22,8 +26,8 @@ class CachedStore(Store):
     The files beside a record are not looked at again: see `Store.problems`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, mirror: Mirror | None = None) -> None:
+        super().__init__(folder, mirror=mirror)
         self._records: dict[Path, tuple[_Signature, FitRecord | CellResult | None, str]] = {}
         self._calls: tuple[_Signature, list[dict[str, Any]]] | None = None
 

@@ -16,6 +16,8 @@ from bench.records import SCHEMA_VERSION, CellResult, FitRecord, StoredFile
 
 MODEL = "model"
 """Folder of the artefact beside `fit.json`."""
+FIT_MARK, CELL_MARK = "fit.json", "result.json"
+"""The commit marks of fits and cells."""
 
 RecordType = TypeVar("RecordType", FitRecord, CellResult)
 

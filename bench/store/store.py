@@ -9,19 +9,25 @@
 of every file beside them. A folder without its mark does not exist for a reader. So a process may die at any moment,
 and what it leaves is never taken for a result. Nothing relies on renaming, which object stores cannot do.
 
-A run may also be packed into one archive (`bench.store.packed`). It is then read like any other.
+A run may also be packed into one archive (`bench.store.packed`). It is then read like any other. A run at a URL has a
+working copy, which is such a folder, and a mirror (`bench.store.mirror`), which copies records to and fro.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.files import named_in_errors
 from bench.errors import StoreError
-from bench.records import DIGEST, CellResult, CurvePoint, FitRecord, StoredFile, with_digest, without_digest
+from bench.records import CellResult, CurvePoint, FitRecord, StoredFile
+from bench.store.files import (
+    CELL_MARK as CELL_MARK,
+)
+from bench.store.files import (
+    FIT_MARK as FIT_MARK,
+)
 from bench.store.files import (
     MODEL as MODEL,
 )
@@ -33,9 +39,14 @@ from bench.store.files import (
     commit,
     emptied,
     read,
-    read_json,
     sha256,
-    write_durably,
+)
+from bench.store.invocations import (
+    RUN_COPY,
+    RUN_FILE,
+    latest_invocations,
+    read_invocations,
+    write_invocations,
 )
 from bench.store.packed import records_folder, require_unpacked
 
@@ -44,35 +55,38 @@ if TYPE_CHECKING:
 
     from bench.retrieval.ranking import Ranking
     from bench.store.lease import Lease
+    from bench.store.mirror import Mirror
     from bench.store.studies import Study
 
-FIT_MARK = "fit.json"
-CELL_MARK = "result.json"
 RANKING = "ranking.trec.gz"
 """The ranking of a cell. A cell may be kept without it."""
 PER_QUERY = "per_query.parquet"
 CURVE = "curve.parquet"
 TRAIN_RELEVANT = "train_relevant.parquet"
-RUN_FILE = "run.json"
 INTERRUPTED = 130
 """The exit code of an invocation that the user stopped."""
 _KINDS = (("fits", FIT_MARK), ("cells", CELL_MARK), ("tuning", "study.json"))
-RUN_COPY = "run.previous.json"
-"""The earlier content of `run.json`, for a process that ends while it writes a new one."""
 
 
 class Store:
     """The folder of one run. Reading never changes it. A folder that does not exist reads as an empty store."""
 
-    def __init__(self, folder: Path, lease: Lease | None = None) -> None:
-        """Open the folder of a run.
+    def __init__(self, folder: Path, lease: Lease | None = None, mirror: Mirror | None = None) -> None:
+        """Open the folder of a run. `bench.store.places.open_store` opens a folder or a URL.
 
         Args:
             folder: the folder.
             lease: the right to write, for the process of a job; None checks none.
+            mirror: puts the records of this folder at a URL and fetches them; None for a run that is kept in a folder.
         """
         self.folder = Path(folder)
+        self.mirror = mirror
         self._lease = lease
+
+    @property
+    def place(self) -> str:
+        """Where the run is kept, for people: its folder or its URL."""
+        return self.mirror.url if self.mirror is not None else str(self.folder)
 
     @property
     def records(self) -> Path:
@@ -117,7 +131,7 @@ class Store:
         problems = [*self._damaged("fits", FIT_MARK, FitRecord), *self._damaged("cells", CELL_MARK, CellResult)]
         problems += damaged_studies(self.records)
         try:
-            self._read_invocations(RUN_FILE)
+            read_invocations(self.records / RUN_FILE)
         except StoreError as error:
             problems.append(str(error))
         return problems
@@ -252,6 +266,8 @@ class Store:
             StoreError: the fit is not in the store, or a file is missing or damaged.
         """
         folder, record = self.fit_folder(fit), self.fit(fit)
+        if self.mirror is not None:
+            self.mirror.fetch_weights(fit)
         for name in record.files:
             if name.startswith(f"{MODEL}/"):
                 self._checked(folder, record.files, name)
@@ -259,10 +275,7 @@ class Store:
 
     def invocations(self) -> list[dict[str, Any]]:
         """Return every invocation that wrote into this run, oldest first."""
-        try:
-            return self._read_invocations(RUN_FILE)
-        except StoreError:
-            return self._read_invocations(RUN_COPY)
+        return latest_invocations(self.records)
 
     def studies(self) -> list[Study]:
         """Return the studies that chose hyperparameters, ordered by name. Damaged ones are left out: see `problems`.
@@ -356,10 +369,21 @@ class Store:
         earlier = self.invocations()
         if replace_last:
             earlier = earlier[:-1]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / RUN_FILE).exists():
-            write_durably(self.folder / RUN_COPY, _run_text(earlier))
-        write_durably(self.folder / RUN_FILE, _run_text([*earlier, dict(invocation)]))
+        write_invocations(self.folder, [*earlier, dict(invocation)], earlier)
+
+    def publish(self, files: Sequence[Path] = ()) -> list[str]:
+        """Put files of the folder, and what else lies beside the records, at the URL of the run, where it has one.
+
+        Args:
+            files: pages, plots and other files for people. No process reads them back.
+
+        Returns:
+            Where people find these files: their paths or URLs.
+
+        Raises:
+            StoreError: a file could not be put.
+        """
+        return [str(path) for path in files] if self.mirror is None else self.mirror.publish(files)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -428,20 +452,6 @@ class Store:
             raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): {repair}")
         return folder / name
 
-    def _read_invocations(self, name: str) -> list[dict[str, Any]]:
-        path = self.records / name
-        if not path.is_file():
-            return []
-        values = read_json(path)
-        try:
-            if DIGEST in values:  # older versions of AdaptBench wrote none
-                values = without_digest(values)
-            if set(values) != {"invocations"} or not isinstance(values["invocations"], list):
-                raise StoreError("it holds no list of invocations")
-        except StoreError as error:
-            raise DamagedError(f"{path} is damaged: {error}") from error
-        return values["invocations"]
-
 
 def _is_superseded(invocation: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the user interrupted an invocation, and let a later one run to its end."""
@@ -453,11 +463,6 @@ def _planned_cells(invocation: Mapping[str, Any]) -> int:
     """Return the number of cells that an invocation planned, where it did not record their names; else 0."""
     plan, command = invocation.get("plan") or {}, list(invocation.get("command") or ())
     return 0 if "planned" in invocation or command[3:4] == ["tune"] else int(plan.get("cells") or 0)
-
-
-def _run_text(invocations: Sequence[Mapping[str, Any]]) -> str:
-    """Return the text of `run.json`."""
-    return json.dumps(with_digest({"invocations": list(invocations)}), indent=1, ensure_ascii=False) + "\n"
 
 
 def _own(mark: Path, record_type: type[RecordType]) -> RecordType:

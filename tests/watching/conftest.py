@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.records import CurvePoint, FitRecord
-from bench.running.run import _locked
 from bench.store.lease import Lease
 from bench.store.live import LiveJob, LiveProgress
+from bench.store.lock import locked
 from bench.store.store import FIT_MARK, Store
 from bench.watching import look
 from bench.watching.server import WatchServer, watch_server
@@ -58,7 +58,7 @@ def watched(tmp_path: Path) -> Iterator[Store]:
     (store.folder / "logs").mkdir()
     (store.folder / "logs" / f"{BROKE}.log").write_text("a traceback\n")
     Lease.grant(store.folder, WORKS)
-    with _locked(store.folder):
+    with locked(store.folder):
         yield store
 
 

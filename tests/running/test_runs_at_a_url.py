@@ -114,7 +114,6 @@ def test_an_object_store_holds_a_run_that_another_machine_resumes(
     pairs = json.loads(capsys.readouterr().out)["comparisons"]
     differences = [test["difference"] for pair in pairs for test in pair["strata"].values()]
     assert differences and set(differences) == {0.0}
-    assert main(["recommend", url, "--json"]) in (0, 1)
     assert main(["export", url, "--strategy", "lora", "--out", str(tmp_path / "model")]) == 0
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert {path.parents[1].name[:4] for path in read.folder.glob("fits/*/model/*")} == {"lora"}
@@ -153,7 +152,7 @@ def flaky(machine: Callable[[str], None]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("does", [fails, is_cut_short])
-@pytest.mark.parametrize("file", ["seen.json", "fit.json", "per_query.parquet"])
+@pytest.mark.parametrize("file", ["seen.json", "fit.json"])
 def test_a_put_that_fails_leaves_nothing_that_a_reader_accepts(
     machine: Callable[[str], None],
     flaky: str,
@@ -171,7 +170,7 @@ def test_a_put_that_fails_leaves_nothing_that_a_reader_accepts(
         execute(config)  # an object store puts an object whole or not at all; elsewhere a digest finds the fault
     machine("second")
     read = open_store(flaky)
-    assert not (read.fits() if file != "per_query.parquet" else read.cells())
+    assert not read.fits()
     assert bool(read.problems()) == (file == "fit.json" and does is is_cut_short)
 
     Flaky.fault = None
@@ -187,8 +186,9 @@ def test_of_two_machines_that_put_one_record_one_leaves_it_whole(machine: Callab
     def made_on(name: str) -> Mirror:
         machine(name)
         store = open_store(flaky)
+        names = {"fit": "lora-1", "strategy": "lora", "dataset": "toy", "model": "tiny"}
         (store.begin_fit("lora-1") / "model" / "weights").write_text(name)
-        store.put_fit(FitRecord(fit="lora-1", strategy="lora", dataset="toy", model="tiny", status="ok", reason=name))
+        store.put_fit(FitRecord(**names, seed=0, status="ok", reason=name))
         assert store.mirror is not None
         return store.mirror
 
@@ -209,10 +209,10 @@ def test_of_two_machines_that_put_one_record_one_leaves_it_whole(machine: Callab
     Flaky.fault = ("/fit.json", after_the_other)
     one.push()
     assert read() == ("one", "one")
-    again = made_on("two")
-    again.push()
-    assert read() == ("one", "one"), "what is the same as before is not put again"
-    assert made_on("three").push() is None and read() == ("three", "three")
+    made_on("three").push()
+    assert read() == ("three", "three")
+    kept = sorted(file.getvalue().decode() for path, file in Flaky.store.items() if path.endswith("/weights"))
+    assert kept == ["three", "two"], "the files of a replaced record are removed; those of an overtaken put stay"
 
 
 def test_names_at_a_url_cannot_leave_the_working_copy(machine: Callable[[str], None], flaky: str) -> None:

@@ -16,15 +16,14 @@ from ray.cluster_utils import Cluster
 from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.models.base import BaseModel
+from bench.planning.registry import Registry
 from bench.running.executors import Event, executor_factory
-from bench.running.executors.ray import Options, RayExecutor
+from bench.running.executors.ray import Options, RayExecutor, computes_on_gpu
 from bench.running.run import Run
 from bench.store.lease import Lease
 from tests.toy_runs import InProcess, Silent
 
 _NODE = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
-
-
 _VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 """Ray sends nothing, leaves nothing at home, and gives its workers no niceness, which starves them here."""
 
@@ -56,7 +55,7 @@ class KillsNode(Silent):
         self._watch.start()
 
     def _kill(self, cluster: Cluster, marker: Path) -> None:
-        _wait_for(lambda: _written(marker) or bool(time.sleep(0.1)))
+        _wait_for(lambda: _written(marker))
         above = {process.pid for process in psutil.Process(int(marker.read_text())).parents()}
         for node in list(cluster.worker_nodes):
             if node.all_processes["raylet"][0].process.pid in above:
@@ -68,8 +67,8 @@ def test_a_run_whose_node_dies_ends_as_a_run_here(
     cluster: Cluster, toy_config: Callable[..., RunConfig], tiny_bert: BaseModel, tmp_path: Path
 ) -> None:
     marker = tmp_path / "pids"
-    options = ["toy.does=wait once", f"toy.marker={marker}"]
-    config = toy_config(strategies="toy,full", model=str(tiny_bert.path), set=options)
+    settings = ["toy.does=wait once", f"toy.marker={marker}"]
+    config = toy_config(strategies="toy,full", model=str(tiny_bert.path), set=settings)
     placed = {"executor": f"ray(address={cluster.address}, cpus=1)", "jobs": 2}
     there = Run.prepare(config.replace(out=str(tmp_path / "there"), **placed))
     listener = KillsNode(cluster, marker)
@@ -107,10 +106,11 @@ def _written(marker: Path) -> bool:
     return marker.exists() and marker.read_text().endswith("\n")
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+def _wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,15 @@ def test_what_cannot_work_is_refused_before_anything_is_planned(text: str, messa
         executor_factory(text)
 
 
-def test_a_strategy_without_a_model_gets_no_gpu() -> None:
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [("bm25", False), ("frozen", True), ("hybrid(frozen)", True), ("full(objective=listwise(teacher=bm25))", True)],
+)
+def test_a_strategy_computes_on_a_gpu_if_one_of_its_parts_does(strategy: str, expected: bool) -> None:
+    assert computes_on_gpu(strategy, Registry()) is expected
+
+
+def test_a_job_that_computes_on_no_gpu_asks_for_none() -> None:
     options = Options(cpus=2, gpus=1, memory_gb=1.5, accelerator="H100")
     assert options.resources(on_gpu=False) == {"num_cpus": 2, "num_gpus": 0, "memory": 3 * 2**29}
     assert options.resources(on_gpu=True) == {

@@ -242,12 +242,16 @@ def test_what_an_interrupted_attempt_trained_counts_and_nothing_may_change_in_be
     assert "changed 1 times without an optimiser step" in attempt(kept, 2, spoil=0.5)[0].problem(5)
 
 
-def test_a_meter_continues_from_the_seconds_that_were_charged() -> None:
-    meter = Meter()
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_meter_continues_from_the_seconds_that_were_charged(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("bench.budget.time.perf_counter", lambda: now[0])
+    meter = Meter(processes)
     meter.start()
     meter.charge(50.0)
     meter.resume(8.0)
-    assert meter.seconds == pytest.approx(8.0, abs=0.5)
+    now[0] = 1.5
+    assert meter.seconds == 8.0 + 1.5 * processes
 
 
 def test_checkpoints_of_complete_fits_are_cleared(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """The Ray executor: each fit, cell and study is a task of an existing Ray cluster.
 
 The command itself is Ray's driver. It plans, places the jobs and follows them. On the node of a job, the task keeps a
-local executor of one slot, so that a strategy is as far from the test judgements as on one machine. The task computes
-nothing itself, so Ray may use its process again: the fork server in it then starts the next job at once. Each job has
-fresh processes in any case.
+local executor of one slot, so a strategy is as far from the test judgements as on one machine. The task itself computes
+nothing, so Ray may reuse its process, whose fork server then starts the next job at once. Each job has fresh processes.
 
-A task is a generator, and what it yields are the job's events. Ray never repeats a task: the scheduler submits a job
-again whose node is gone, with a new lease, so that the lost attempt can write nothing any more. The folder of the run,
-the data, the models and this checkout must be on a filesystem that all nodes share. Strategy files travel with the job.
+A task is a generator that yields the events of its job. Ray never repeats a task. Where a node is gone, the scheduler
+submits its jobs again with new leases, so the lost attempts can write nothing any more. All nodes must share a
+filesystem with the folder of the run, the data, the models and this checkout. Strategy files travel with the job.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ _POLL_SECONDS = 0.5
 _FORCE_SECONDS = 20.0
 """How long a task may take to end its job after it was asked to."""
 _SENT_VARIABLES = ("BENCH_", "HF_")
-"""Beginnings of the variables that a job takes along from the machine of the command."""
+"""Prefixes of the environment variables that the command sends with each job."""
 _SECRET = ("KEY", "TOKEN")
-"""Ends of variables that stay at home: whoever watches the cluster could read them."""
+"""Suffixes of variables that are not sent, because users of the cluster could read them."""
 
 Step = tuple[str, dict[str, Any]]
 """Name and values of an event."""
@@ -82,7 +81,7 @@ class Options(StrategyConfig):
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """What travels to a node: one job, with the settings, folder and variables of the command. Plain values."""
+    """A job with the settings, folder and variables of the command, as plain values that Ray sends to a node."""
 
     job: Job
     folder: Path
@@ -198,7 +197,7 @@ class RayExecutor:
 
     def submit(self, job: Job) -> Handle:
         """Hand a job to Ray, which starts it where its resources are free."""
-        on_gpu = bool(self.options.gpus) and self._computes_on_gpu(job)
+        on_gpu = bool(self.options.gpus) and computes_on_gpu(job.spec.strategy, self._registry)
         execution = replace(self.execution, threads=self.options.cpus, strategy_files=())
         if not on_gpu and execution.device == "auto":
             execution = replace(execution, device="cpu")  # a GPU that was not asked for belongs to another job
@@ -232,12 +231,6 @@ class RayExecutor:
     def _registry(self) -> Registry:
         return Registry(self.execution.strategy_files)
 
-    def _computes_on_gpu(self, job: Job) -> bool:
-        """Whether a strategy of the job's expression computes on a GPU where there is one."""
-        expression = parse(job.spec.strategy)
-        names = {expression.name, *(name for name in expression.names() if name in self._registry.entries)}
-        return any(self._registry.get(name).on_gpu for name in names)
-
     def _task(self, on_gpu: bool) -> Any:
         """Return the task as Ray knows it, with the resources of a job."""
         import ray
@@ -266,6 +259,13 @@ class RayExecutor:
 EXECUTOR = RayExecutor
 
 
+def computes_on_gpu(strategy: str, registry: Registry) -> bool:
+    """Return whether a strategy, or one that its expression names, computes on a GPU where there is one."""
+    expression = parse(strategy)
+    names = {expression.name, *(name for name in expression.names() if name in registry.entries)}
+    return any(registry.get(name).on_gpu for name in names)
+
+
 def _connect(address: str) -> None:
     """Connect this process to a cluster. An existing connection stays.
 
@@ -289,7 +289,7 @@ def _connect(address: str) -> None:
 
 
 def _require_a_node(options: Options) -> None:
-    """Refuse requests that no node of the cluster can meet: Ray would wait for such a node without end.
+    """Refuse requests that no node of the cluster can meet, because Ray would wait for such a node for ever.
 
     Raises:
         BenchError: there is none. The message says what the nodes have.

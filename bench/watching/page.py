@@ -21,8 +21,8 @@ from bench.report.numbers import count, plural, score, seconds
 from bench.running.overview import Overview
 from bench.running.progress import stage_text
 from bench.watching.curves import FitCurve
-from bench.watching.look import Look
 from bench.watching.plot import Line, plot, swatch
+from bench.watching.snapshot import RunSnapshot
 
 _SHOWN = 50
 """Rows of a table at most."""
@@ -48,24 +48,24 @@ class Group:
     """Curves that are not shown."""
 
 
-def render(look: Look, chosen: str = "") -> str:
+def render(snapshot: RunSnapshot, chosen: str = "") -> str:
     """Return the page.
 
     Args:
-        look: the state of the run.
+        snapshot: the state of the run.
         chosen: the key of the group of curves to show; empty shows the first ones.
     """
-    found = look.overview
-    groups = _grouped(look)
+    found = snapshot.overview
+    groups = _grouped(snapshot)
     shown = {key: curves for key, curves in groups.items() if key == chosen} or dict(list(groups.items())[:_GROUPS])
     return _template().render(
-        look=look,
+        snapshot=snapshot,
         run=found,
-        status=look.status(),
-        headline=_headline(look),
+        status=snapshot.status(),
+        headline=_headline(snapshot),
         cost=_cost(found) if found else [],
         shown=_SHOWN,
-        groups=[_group(key, curves, look.baseline) for key, curves in shown.items()],
+        groups=[_group(key, curves, snapshot.baseline) for key, curves in shown.items()],
         links=[(key, _title(curves[0])) for key, curves in groups.items() if key not in shown],
         style=Markup(style()),
         script=Markup(script()),
@@ -128,11 +128,11 @@ def _template() -> Template:
     return _environment().get_template("live.html.j2")
 
 
-def _headline(look: Look) -> str:
+def _headline(snapshot: RunSnapshot) -> str:
     """Return the state of the run in a sentence."""
-    found = look.overview
+    found = snapshot.overview
     if found is None:
-        return look.message
+        return snapshot.message
     verb = "for" if found.state == "running" else "after"
     left = f", about {seconds(found.left_seconds)} left" if found.left_seconds else ""
     hint = ". The same command resumes it" if found.state in ("stopped", "interrupted") else ""
@@ -171,10 +171,10 @@ def _about(left: str, whole: str) -> tuple[str, str]:
     return f"about {left}", f"about {whole}"
 
 
-def _grouped(look: Look) -> dict[str, list[FitCurve]]:
+def _grouped(snapshot: RunSnapshot) -> dict[str, list[FitCurve]]:
     """Return key -> curves of a dataset, model and budget. Groups with running fits come first."""
     groups: dict[tuple[str, str, str], list[FitCurve]] = defaultdict(list)
-    for curve in look.curves:  # those of running fits come first
+    for curve in snapshot.curves:  # those of running fits come first
         groups[curve.group].append(curve)
     return {hashlib.sha256(repr(group).encode()).hexdigest()[:8]: curves for group, curves in groups.items()}
 
@@ -182,13 +182,13 @@ def _grouped(look: Look) -> dict[str, list[FitCurve]]:
 def _group(key: str, curves: Sequence[FitCurve], baseline: str) -> Group:
     """Return the plots and the table of a group of curves."""
     kept = curves[:_LINES]
-    looks = styles([curve.strategy for curve in kept], baseline or BASELINE)
+    line_styles = styles([curve.strategy for curve in kept], baseline or BASELINE)
     names = [f"{curve.strategy}, seed {curve.seed}" for curve in kept]
 
     def lines(kind: str) -> list[Line]:
         points: list[Any] = [getattr(curve, kind) for curve in kept]
         return [
-            Line(name, looks[curve.strategy], each, curve.is_running)
+            Line(name, line_styles[curve.strategy], each, curve.is_running)
             for name, curve, each in zip(names, kept, points, strict=True)
         ]
 
@@ -200,7 +200,7 @@ def _group(key: str, curves: Sequence[FitCurve], baseline: str) -> Group:
     ]  # fmt: skip
     if not any(curve.dev for curve in kept):
         del plots[0]
-    rows = [(swatch(looks[curve.strategy]), curve) for curve in kept]
+    rows = [(swatch(line_styles[curve.strategy]), curve) for curve in kept]
     return Group(key, title, plots, rows, len(curves) - len(kept))
 
 

@@ -1,4 +1,4 @@
-"""A server for the live page of one run. It answers GET and HEAD, and hands out nothing but what is listed here.
+"""A server for the live page of one run. It answers GET and HEAD, and serves these addresses only.
 
 | address | content |
 |---|---|
@@ -36,9 +36,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from bench.errors import BenchError
 from bench.scratch import scratch_folder
-from bench.watching.look import Watcher
 from bench.watching.page import policy, render
 from bench.watching.report import ReportMaker
+from bench.watching.snapshot import SnapshotReader
 
 _LOG_BYTES = 256 * 1024
 """The end of a log that is shown."""
@@ -122,10 +122,10 @@ def watch_server(
     """
     with scratch_folder() as scratch:
         maker = ReportMaker(folder, scratch, texts) if reports else None
-        watcher = Watcher(folder, maker)
+        reader = SnapshotReader(folder, maker)
         names = {"localhost", platform.node().lower(), host.lower(), *(name.lower() for name in hosts)}
         try:
-            server = WatchServer((host, port), partial(_Handler, watcher, frozenset(names)))
+            server = WatchServer((host, port), partial(_Handler, reader, frozenset(names)))
         except (OSError, OverflowError) as error:
             hint = ": --port 0 takes a free one" if isinstance(error, OSError) and error.errno else ""
             reason = error.strerror if isinstance(error, OSError) else error
@@ -163,8 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_SECONDS
 
-    def __init__(self, watcher: Watcher, names: frozenset[str], *arguments: Any) -> None:
-        self._watcher, self._names = watcher, names
+    def __init__(self, reader: SnapshotReader, names: frozenset[str], *arguments: Any) -> None:
+        self._reader, self._names = reader, names
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
@@ -201,20 +201,20 @@ class _Handler(BaseHTTPRequestHandler):
             return _failure(HTTPStatus.BAD_REQUEST, "This is no address.")
         if path == "/":
             chosen = parse_qs(address.query).get("curves", [""])[0]
-            page = render(self._watcher.look(), chosen)
+            page = render(self._reader.snapshot(), chosen)
             return _Answer(page.encode(errors="replace"), "text/html; charset=utf-8", policy=policy())
         if path == "/status.json":
-            return _json(self._watcher.look().status())
+            return _json(self._reader.snapshot().status())
         if path == "/curves.json":
-            return _json(self._watcher.look().all_curves())
+            return _json(self._reader.snapshot().all_curves())
         if path == "/report.html":
-            page_file = self._watcher.look().report_page
+            page_file = self._reader.snapshot().report_page
             content = _content(page_file) if page_file is not None else None
             if content is None:
                 return _failure(HTTPStatus.NOT_FOUND, "There is no report yet.")
             return _Answer(content, "text/html; charset=utf-8", policy=_REPORT)
         if found := _LOG.fullmatch(path):
-            logs = self._watcher.folder / "logs"
+            logs = self._reader.folder / "logs"
             content = None if logs.is_symlink() else _content(logs / found[1], _LOG_BYTES)
             if content is not None:
                 return _Answer(content)

@@ -16,7 +16,7 @@ from bench.store.lease import Lease
 from bench.store.live import LiveJob, LiveProgress
 from bench.store.lock import locked
 from bench.store.store import FIT_MARK, Store
-from bench.watching import look
+from bench.watching import snapshot
 from bench.watching.server import WatchServer, watch_server
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -75,8 +75,8 @@ def training(watched: Store, monkeypatch: pytest.MonkeyPatch) -> LiveProgress:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchServer]:
-    """A server of the folder `run`, which may not be there. It looks anew for each request and makes no reports."""
-    monkeypatch.setattr(look, "_SECONDS", -1.0)
+    """A server of the folder `run`, which may be missing. It reads the folder for each request and makes no reports."""
+    monkeypatch.setattr(snapshot, "_SECONDS", -1.0)
     with watch_server(tmp_path / "run", reports=False) as served:
         thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -11,7 +11,7 @@ from bench.store.store import Store
 from bench.watching.server import WatchServer
 from tests.watching.conftest import BROKE
 
-LOOK_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
+REFRESH_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_page_follows_the_run(page: Any, watched: Store, training: LiveProgr
     link = page.get_by_role("link", name=f"logs/{BROKE}.log")
     link.focus()
     training.event("step", {"step": 3, "total": 5, "loss": 0.25})
-    page.evaluate(LOOK_NOW)
+    page.evaluate(REFRESH_NOW)
     page.get_by_text("step 3/5").wait_for(timeout=5000)
     assert link.evaluate("link => link === document.activeElement")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -46,7 +46,7 @@ def test_the_page_says_when_the_server_is_gone(page: Any, watched: Store, server
     page.goto(server.url)
     assert page.locator("#lost").is_hidden()
     page.route("**/status.json", lambda route: route.abort())
-    page.evaluate(LOOK_NOW)
+    page.evaluate(REFRESH_NOW)
     page.locator("#lost").wait_for(timeout=5000)
 
 

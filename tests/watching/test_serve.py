@@ -17,10 +17,10 @@ from bench.store.cached import CachedStore
 from bench.store.live import LiveProgress, live_job
 from bench.store.store import FIT_MARK, Store
 from bench.watching.curves import CurveReader
-from bench.watching.look import Watcher
 from bench.watching.plot import ticks
 from bench.watching.report import ReportMaker
 from bench.watching.server import WatchServer, watch_server
+from bench.watching.snapshot import SnapshotReader
 from tests.watching.conftest import BROKE, DONE, HURT, NEXT, WORKS, Get, fit_record
 
 
@@ -134,7 +134,7 @@ def test_a_record_that_is_just_being_written_is_no_damage(watched: Store) -> Non
     assert all(any(fit is same for same in after) for fit in before), "records that have not changed are not read again"
 
 
-def test_curves_that_take_too_long_wait_for_the_next_look(watched: Store) -> None:
+def test_curves_that_take_too_long_wait_for_the_next_snapshot(watched: Store) -> None:
     store = CachedStore(watched.folder)
     reader = CurveReader(store)
     assert reader.read(store.fits(), [], seconds=-1) == ([], 1)
@@ -214,8 +214,8 @@ def test_the_report_that_the_run_wrote_at_its_end_is_shown(watched: Store, get: 
     answer, content = get("/report.html")
     assert content == "own" and answer.headers["Content-Security-Policy"].startswith("sandbox")
     assert json.loads(get("/status.json")[1])["report"]["made"]
-    look = Watcher(watched.folder).look()
-    assert look.overview is not None and look.overview.state == "ended"
+    found = SnapshotReader(watched.folder).snapshot()
+    assert found.overview is not None and found.overview.state == "ended"
 
 
 def test_what_listens_beyond_this_machine_is_said(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_the_command_says_where_the_page_is_and_who_can_read_it(
 
     monkeypatch.setattr(WatchServer, "serve_forever", stop)
     assert main(["serve", str(watched.folder), "--port", "0"]) == 0
-    told = capsys.readouterr()
-    assert "http://127.0.0.1:" in told.out and "password" not in told.err
+    printed = capsys.readouterr()
+    assert "http://127.0.0.1:" in printed.out and "password" not in printed.err
     assert main(["serve", str(watched.folder / "later"), "--host", "0.0.0.0", "--port", "0", "--no-report"]) == 0
-    told = capsys.readouterr()
-    assert "there is no password" in told.err and "not there yet" in told.err
+    printed = capsys.readouterr()
+    assert "there is no password" in printed.err and "not there yet" in printed.err
     assert main(["serve", str(watched.folder), "--port", str(server.server_port)]) == 2
     assert "--port 0 takes a free one" in capsys.readouterr().err

@@ -29,7 +29,7 @@
     if (!answer.ok) throw new Error(answer.statusText);
     return answer;
   };
-  const look = async () => {
+  const refresh = async () => {
     try {
       const status = await (await get("status.json")).json();
       if (status.version !== version || Date.now() - refreshed > ANYWAY) {
@@ -46,9 +46,9 @@
   };
   const loop = async () => {
     const began = Date.now();
-    if (!document.hidden) await look();
+    if (!document.hidden) await refresh();
     setTimeout(loop, Math.max(POLL, 10 * (Date.now() - began)));
   };
-  document.addEventListener("visibilitychange", () => document.hidden || look());
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
   setTimeout(loop, POLL);
 })();

@@ -1,4 +1,4 @@
-"""What a page or a program sees of a run: one look at its folder serves everybody who asks within a second."""
+"""Snapshots of a run for the page and for programs. All who ask within a second get the same one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.watching.curves import CurveReader, FitCurve
 from bench.watching.report import ReportMaker, ReportState
 
 _SECONDS = 1.0
-"""How long a look is good for."""
+"""How long a snapshot serves those who ask."""
 _LISTED = 100
 """Failures and damaged records that the JSON lists at most."""
 _TICKING = ("time", "seconds", "left_seconds", "version")
@@ -30,7 +30,7 @@ WAITING = "waiting"
 
 
 @dataclass(frozen=True)
-class Look:
+class RunSnapshot:
     """The state of a run at one moment."""
 
     folder: Path
@@ -67,8 +67,8 @@ class Look:
         return {"time": self.time, "left": self.curves_left, "fits": [curve.to_dict() for curve in self.curves]}
 
 
-class Watcher:
-    """Looks at a run for everybody who asks, at most once a second.
+class SnapshotReader:
+    """Reads the folder of a run, at most once a second.
 
     Args:
         folder: the folder of the run, which may not exist yet.
@@ -80,32 +80,32 @@ class Watcher:
         self._store = CachedStore(folder)
         self._curves = CurveReader(self._store)
         self._lock = threading.Lock()
-        self._look: Look | None = None
-        self._looked = 0.0
+        self._latest: RunSnapshot | None = None
+        self._read_at = 0.0
 
-    def look(self) -> Look:
+    def snapshot(self) -> RunSnapshot:
         """Return the state of the run, at most a second old."""
         with self._lock:
-            if self._look is None or time.monotonic() - self._looked > _SECONDS:
-                self._look = self._new_look()
-                self._looked = time.monotonic()
-            return self._look
+            if self._latest is None or time.monotonic() - self._read_at > _SECONDS:
+                self._latest = self._read()
+                self._read_at = time.monotonic()
+            return self._latest
 
-    def _new_look(self) -> Look:
+    def _read(self) -> RunSnapshot:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        look = Look(self.folder, None, time=now)
+        empty = RunSnapshot(self.folder, None, time=now)
         try:
             found = overview(self._store)
             fits, cells = self._store.fits(), self._store.cells()
         except StoreError as error:
-            return replace(look, message=str(error))
+            return replace(empty, message=str(error))
         except OSError as error:  # the folder is being removed, or may not be read
-            return replace(look, message=f"{error.filename or self.folder}: {error.strerror or error}")
+            return replace(empty, message=f"{error.filename or self.folder}: {error.strerror or error}")
         curves, left = self._curves.read(fits, found.running)
         config: Mapping[str, Any] = self._store.invocations()[-1].get("config") or {}
         page, report = self._report(cells)
         return replace(
-            look,
+            empty,
             overview=found,
             curves=curves,
             curves_left=left,

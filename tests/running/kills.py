@@ -268,8 +268,8 @@ class MomentKills:
 SHARES = (0.3, 0.6, 0.9)
 """Of the steps: where each attempt at a fit is killed."""
 REFRESHING = "lora(objective=mined(contrastive,source=model,refreshes=2))"
-FITS = {"full": 1.0, "lora": 1.0, "linear": 1.0, REFRESHING: 4.0}
-"""What is fitted, and its seconds where they are the budget. Mining takes a share of them."""
+FITS = {"full": 1.0, "lora": 1.0, "linear": 4.0, REFRESHING: 4.0}
+"""What is fitted, and its seconds where they are the budget. Encoding and mining take a share of the last two."""
 FIT_STEPS = 20
 _LONGEST_STEP = 1.0
 """Seconds of a step, of mining and of the end of a fit, on a busy machine."""

@@ -90,7 +90,6 @@ def folder_at(path: Path, every: float = ALWAYS, **identity: str) -> CheckpointF
     [
         ("full", {"dropout": True}),
         ("lora(objective=mined(contrastive,source=model,refreshes=2))", {"selection_floor": 1}),
-        ("query-lora(objective=gist)", {"mini_batch": 3}),
         ("adalora", {}),
         ("tsdae", {}),
         ("linear", {}),

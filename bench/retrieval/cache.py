@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.files import cache_folder
+from bench.errors import BenchError
 from bench.scratch import is_abandoned, owner
 
 DEFAULT_BYTES = 8 * 1024**3
@@ -49,6 +50,24 @@ def default_folder() -> Path:
     return cache_folder() / "vectors"
 
 
+def default_bytes() -> int:
+    """Return the bound of a cache in bytes: `$BENCH_CACHE_GB` GiB, or else 8.
+
+    Raises:
+        BenchError: the variable holds no number above 0.
+    """
+    text = os.environ.get("BENCH_CACHE_GB")
+    if not text:
+        return DEFAULT_BYTES
+    try:
+        size = int(float(text) * 1024**3)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise BenchError(f"BENCH_CACHE_GB must be a number above 0, got {text!r}")
+    return size
+
+
 def text_key(text: str) -> bytes:
     """Return the 16-byte key of a text."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
@@ -59,7 +78,7 @@ class VectorCache:
     """Vectors on disk under `folder`, bounded by `max_bytes`. The least recently used spaces are deleted first."""
 
     folder: Path
-    max_bytes: int = DEFAULT_BYTES
+    max_bytes: int = field(default_factory=default_bytes)
     is_suspended: bool = field(default=False, init=False, compare=False)
     """Whether encoders bypass the cache at the moment."""
 

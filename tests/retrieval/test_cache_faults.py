@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.planning.build import build, config_of
 from bench.planning.registry import Registry
@@ -284,3 +285,14 @@ def test_a_space_of_damaged_segments_can_be_filled_again(tmp_path: Path) -> None
     space.put(KEYS, VECTORS, 1.0)
     assert space.get(KEYS, out)[0] == []
     np.testing.assert_array_equal(out, VECTORS)
+
+
+def test_a_variable_sets_the_size_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_CACHE_GB", raising=False)
+    assert VectorCache(tmp_path).max_bytes == 8 * 1024**3
+    monkeypatch.setenv("BENCH_CACHE_GB", "0.5")
+    assert VectorCache(tmp_path).max_bytes == 512 * 1024**2
+    for wrong in ("much", "0", "nan", "inf"):
+        monkeypatch.setenv("BENCH_CACHE_GB", wrong)
+        with pytest.raises(BenchError, match=f"above 0, got '{wrong}'"):
+            VectorCache(tmp_path)

@@ -2,9 +2,11 @@
 
     python benchmarks/executors.py [--jobs 1000] [--workers 1,4,16,64] [--seconds 0.1] [--page docs/clusters.md]
 
-Jobs sleep in place of training: a machine with two cores could not train 64 at a time. Everything around them is real:
-scheduler, leases, processes or tasks, and a record in the store for each job. Each executor first does one job for each
-worker, which is not timed, so that its servers and workers are up. `none` places nothing: it is the scheduler alone.
+Jobs sleep in place of training: a machine with two cores could not train 64 at a time. The rest is real: scheduler,
+leases, and a record in the store for each job. `none` places nothing: it is the scheduler alone. A job of `local` has
+its two processes, forked. A job of `ray` sleeps in its task, without the two processes, which would all be on this
+machine. A job of `slurm` has a new Python, as submitit's local executor starts it. Executors but the last first do one
+job for each worker, which is not timed, so that their servers and workers are up.
 A run with few workers would last too long; it gets as many jobs as fit into `--at-most` seconds of sleep.
 """
 
@@ -171,7 +173,10 @@ def main() -> None:
     parser.add_argument("--workers", default="1,4,16,64")
     parser.add_argument("--seconds", type=float, default=0.1, help="the sleep of a job")
     parser.add_argument("--at-most", type=float, default=25.0, help="seconds of sleep for each worker")
-    parser.add_argument("--slurm-jobs", type=int, default=8, help="jobs of slurm(cluster=local), which start slowly")
+    parser.add_argument("--local-jobs", type=int, default=100, help="jobs of local, each with two processes here")
+    parser.add_argument(
+        "--slurm-jobs", type=int, default=8, help="jobs of slurm(cluster=local), each with its own Python"
+    )
     parser.add_argument("--page", type=Path, help="the page whose table is replaced")
     options = parser.parse_args()
     workers = [int(each) for each in options.workers.split(",")]
@@ -185,7 +190,7 @@ def main() -> None:
 
             ray.init(num_cpus=max(workers), include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
         for each in workers if name not in ("none", "slurm") else workers[1:2]:
-            most = options.slurm_jobs if name == "slurm" else options.jobs
+            most = {"slurm": options.slurm_jobs, "local": options.local_jobs}.get(name, options.jobs)
             count = min(most, int(each * options.at_most / options.seconds)) if name != "none" else most
             rows.append(row_of(name, each, count, options.seconds))
             print(rows[-1], flush=True)  # noqa: T201

@@ -280,7 +280,7 @@ def _connect(address: str) -> None:
     path = {} if root in site.getsitepackages() else {"env_vars": {"PYTHONPATH": f"{root}:${{PYTHONPATH}}"}}
     try:
         ray.init(address, runtime_env=path, log_to_driver=False, configure_logging=False, include_dashboard=None)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         said = str(error).strip().splitlines()
         raise BenchError(
             f"the executor 'ray' found no cluster at address={address}: {said[0] if said else type(error).__name__}. "

@@ -220,8 +220,8 @@ def main() -> None:
     ]
     table = ["| what | how much |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows), ""]
     table.append(
-        f"Costs: one fit of each strategy on {costs.documents:,} documents, which reached {rate / 1e12:.2f} TFLOP/s on a core "
-        f"(median); {len(trained):,} of {len(run.plan.fits):,} fits have one. `python benchmarks/study.py`."
+        f"Costs: one fit of each strategy on {costs.documents:,} documents, which reached {rate / 1e12:.2f} TFLOP/s "
+        f"on a core (median); {len(trained):,} of {len(run.plan.fits):,} fits have one. `python benchmarks/study.py`."
     )
     if options.page:
         put_between(options.page, "study", "\n".join(table))

@@ -160,7 +160,7 @@ class RunConfig(BaseModel):
     executor: Text = _placed(
         "local", "where fits and cells run: local, ray(gpus=1) or slurm(partition=gpu, hours=4)", "NAME"
     )
-    out: Text = _left(DEFAULT_OUT, "folder of the run; the same command again resumes an interrupted run", "DIR")
+    out: Text = _left(DEFAULT_OUT, "folder or URL of the run; the same command again resumes an interrupted run", "DIR")
     overwrite: TextChecked[Literal["never", "failed", "always"]] = _left(
         "never", "completed work to run again: never, failed or always", "WHAT"
     )

@@ -1,9 +1,11 @@
 """Flips single bits in every kind of file that a run or the cache holds, and reads each file as the harness does.
 
-    python benchmarks/flips.py [--flips 2000] [--seed 0]
+    python benchmarks/flips.py [--flips 2000] [--seed 0] [--only KIND ...]
 
 A flip is *accepted* where reading gives another value, and neither an error nor a named problem. A damaged file of the
 cache is made again, which is right. A flip that changes no value, such as one in the white space of JSON, is harmless.
+
+Logs, leases and `.progress` are left out: no result is read from them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -31,7 +34,8 @@ from bench.records import CellResult, CurvePoint, FitRecord
 from bench.report.lacking import lacking
 from bench.retrieval.cache import VectorCache, text_key
 from bench.retrieval.ranking import Ranking
-from bench.store import studies
+from bench.store import answers, preferences, studies
+from bench.store.checkpoints import CheckpointFolder
 from bench.store.packed import pack
 from bench.store.store import Store
 from bench.store.studies import Study, Trial
@@ -40,6 +44,7 @@ from bench.training.step_budget import shared_seconds
 REMADE = "remade"
 """What reading gives where the harness makes the content again."""
 FIT, CELL, STUDY = "lora--toy--10-steps--s0--0123456789", "lora--toy--test--9876543210", "lora--toy--study--aaaaaaaaaa"
+READER, SHEET = "toy--test--reader--bbbbbbbbbb", "s0123456789ab"
 OUTCOMES = ("refused", "remade", "harmless", "accepted", "crashed")
 
 
@@ -64,6 +69,8 @@ def make_kinds(folder: Path) -> list[Kind]:
     pydocs = folder / "pydocs.json"
     entry = Docstring("package.module.name", "package.module", "what a function returns", "The text of a docstring.")
     write_cache(pydocs, {split: [entry] for split in SHARES})
+    checkpoint = _checkpoint(folder / "checkpoint")
+    sheets = store.folder / answers.FOLDER / preferences.SHEETS
     packed = folder / "packed"
     packed.mkdir()
     pack(store.folder, packed / "records.tar.xz")
@@ -89,6 +96,12 @@ def make_kinds(folder: Path) -> list[Kind]:
         Kind("ranking.trec.gz", cell / "ranking.trec.gz", lambda: store.ranking(CELL).as_run()),
         Kind("model/", fit / "model" / "model.safetensors", lambda: _bytes(store.artefact(FIT))),
         Kind("records.tar.xz", packed / "records.tar.xz", lambda: _packed(packed)),
+        Kind("checkpoint.json", checkpoint / "checkpoint.json", lambda: _resumed(checkpoint)),
+        Kind("state.pt", next(checkpoint.glob("state-*.pt")), lambda: _resumed(checkpoint)),
+        Kind("answers.json", store.folder / answers.FOLDER / READER / answers.MARK, lambda: _answers(store)),
+        Kind("answers' parquet", store.folder / answers.FOLDER / READER / answers.PER_QUERY, lambda: _answers(store)),
+        Kind("sheet", sheets / f"{SHEET}.json", lambda: _judged(store)),
+        Kind("judged sheet", sheets / f"{SHEET}.judged.json", lambda: _judged(store)),
         Kind("cache segment", segment, lambda: _vectors(folder / "vectors")),
         Kind("calibration", next(calibration.iterdir()), lambda: _seconds(resources)),
         Kind("pydocs", pydocs, lambda: read_cache(pydocs) or REMADE),
@@ -140,6 +153,14 @@ def _run(folder: Path) -> Store:
     for number in range(3):
         trial = Trial(number=number, params={"lr": 0.01 * (number + 1)}, value=0.5 + number / 10, scores=[0.25, 0.75])
         studies.append(folder / "tuning" / STUDY, trial)
+    answered = answers.AnswerRecord(
+        name=READER, dataset="toy", split="test", reader="tiny", reader_fingerprint="0" * 16, prompt={}, settings={}
+    )
+    answers.put_answers(store, answered, pd.DataFrame({"context": "none", "query": ["q0", "q1"], "f1": [0.25, 0.75]}))
+    pair = {"comparison": "toy", "strategy": "lora", "query": "q0", "strategy_is_first": True}
+    hidden = {"sheet": SHEET, "answers": READER, "baseline": {"toy": "frozen"}, "pairs": {"1": pair}}
+    preferences.put_sheet(store, preferences.SheetRecord.from_json_values(hidden))
+    preferences.put_judged(store, preferences.JudgedRecord(sheet=SHEET, choices=[{"1": preferences.FIRST}]))
     for seconds in (1.5, 2.5):
         config = {"baseline": "frozen", "primary": "ndcg@10"}
         planned = {"fits": [FIT], "cells": [CELL]}
@@ -165,6 +186,39 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 def _packed(folder: Path) -> object:
     store = Store(folder)
     return store.fits(), store.cells(), store.per_query(CELL).to_dict(), store.invocations(), store.studies()
+
+
+def _checkpoint(folder: Path) -> Path:
+    """Write the checkpoint of a training, and return its folder."""
+    import torch
+
+    kept = CheckpointFolder(folder, {"fit": FIT}, every=1.0)
+    kept.read("code")
+    kept.write({"module": torch.arange(64.0), "seconds": 1.5}, step=3)
+    return folder
+
+
+def _resumed(folder: Path) -> object:
+    """Return what a later attempt finds in a copy, or that it begins again: it removes a damaged checkpoint."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copytree(folder, Path(scratch) / "fit"))
+        kept = CheckpointFolder(copy, {"fit": FIT}, every=1.0)
+        state = kept.read("code")
+    return REMADE if state is None else (kept.resumed_after, state["module"].tolist(), state["seconds"])
+
+
+def _answers(store: Store) -> object:
+    records, problems = answers.answer_records(store)
+    if problems:
+        raise StoreError(problems[0])
+    return [(record, answers.per_query_answers(store, record).to_dict()) for record in records]
+
+
+def _judged(store: Store) -> object:
+    sheets, problems = preferences.judged_sheets(store)
+    if problems:
+        raise StoreError(problems[0])
+    return sheets
 
 
 _TEXTS = [text_key(f"text {number}") for number in range(8)]
@@ -195,12 +249,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flips", type=int, default=2000, metavar="N", help="flips of each kind of file")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="kinds of file by name")
     arguments = parser.parse_args()
     logging.getLogger("adaptbench").setLevel(logging.ERROR)
     draw, total = random.Random(arguments.seed), Counter[str]()
     sys.stdout.write(f"| file | bits | flips | {' | '.join(OUTCOMES)} |\n|---|{'---:|' * (2 + len(OUTCOMES))}\n")
     with tempfile.TemporaryDirectory() as folder:
         for kind in make_kinds(Path(folder)):
+            if arguments.only and kind.name not in arguments.only:
+                continue
             size = 8 * kind.path.stat().st_size
             bits = draw.sample(range(size), min(arguments.flips, size))
             counts = Counter(outcome for _, outcome in examine(kind, bits))

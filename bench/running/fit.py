@@ -31,7 +31,8 @@ from bench.running.scorer import JobScorer
 from bench.running.status import status_from_exception
 from bench.running.tuning.study import with_chosen_options
 from bench.store.checkpoints import Spent
-from bench.store.store import MODEL, Store
+from bench.store.files import sha256
+from bench.store.store import FIT_MARK, MODEL, Store
 from bench.strategy.hyperparameters import StrategyConfig
 from bench.strategy.ranks import OneProcess
 from bench.training.audit import AUDIT, Noted
@@ -107,6 +108,11 @@ def _fit(
         made, config_of(spec.root, spec.config, environment.registry), spec.budget, spec.config
     )
     strategy = made(chosen)
+    if checkpoints is not None:
+        checkpoints.identity |= {
+            "hyperparameters": repr((asdict(chosen), asdict(resources.training))),
+            "components": " ".join(sha256(store.fit_folder(fit) / FIT_MARK) for fit in spec.components),
+        }
     leader = None if isinstance(ranks, OneProcess) else ranks
     if leader is not None:
         leader.begin(environment.device, data, asdict(chosen))

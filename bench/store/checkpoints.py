@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import PicklingError, UnpicklingError
 from typing import Any
 
 from bench.data.files import write_atomically
@@ -117,6 +117,8 @@ class CheckpointFolder:
     def write(self, state: Mapping[str, Any], step: int) -> None:
         """Replace the checkpoint. Where it cannot be written, a warning says so, and training goes on.
 
+        A state that cannot be written at all is refused: the next attempt begins again.
+
         Args:
             state: tensors, numbers, texts, and lists, tuples and dictionaries of them.
             step: after which it was made.
@@ -135,7 +137,11 @@ class CheckpointFolder:
             self._mark({"step": step, "identity": self.identity, "file": path.name, "sha256": sha256(path)})
         except (OSError, RuntimeError) as error:  # torch has errors of its own for a full disk
             _LOG.warning("%s cannot be written, so an interrupted fit loses more: %s", path, error)
-            path.unlink(missing_ok=True)
+            self._drop(path)
+            return
+        except (PicklingError, AttributeError, TypeError) as error:  # of functions, locks, local classes
+            self._drop(path)
+            self.refuse(f"what it keeps between steps is no plain values: {error}")
             return
         self._remove_states(but=path.name)
 
@@ -152,6 +158,10 @@ class CheckpointFolder:
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
             self.folder.parent.rmdir()  # where nothing is left in it
+
+    def _drop(self, state: Path) -> None:
+        with suppress(OSError):  # where the folder is none
+            state.unlink(missing_ok=True)
 
     def _mark(self, values: Mapping[str, Any]) -> None:
         write_atomically(self.folder / _MARK, json.dumps(with_digest(values), indent=1).encode())

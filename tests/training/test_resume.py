@@ -13,12 +13,16 @@ import pytest
 import torch
 
 from bench.budget import Budget, Meter
+from bench.config.schema import RunConfig
 from bench.contract import Blueprint
 from bench.data.dataset import TrainingData
 from bench.models.base import BaseModel
 from bench.objectives.joint import READER_FOLDER, Joint
 from bench.readers.local import LocalReader
 from bench.records import FitReport
+from bench.running.fit import run_fit
+from bench.running.run import Run
+from bench.running.scorer import Scorer
 from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder, clear_checkpoints
 from bench.store.store import FIT_MARK, Store
 from bench.strategy.ranks import OneProcess
@@ -181,6 +185,22 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(
     assert "state-4.pt cannot be written" in caplog.text
 
 
+def test_a_state_that_cannot_be_written_costs_the_checkpoint_and_not_the_fit(tmp_path: Path) -> None:
+    written(tmp_path).write({"strategy": lambda: None}, step=4)
+    assert names(tmp_path) == ["checkpoint.json"]
+    folder = folder_at(tmp_path)
+    assert folder.read("code") is None and "is no plain values" in folder.notes[0]
+
+
+def test_a_file_where_the_folder_of_checkpoints_shall_be_costs_no_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "fit").touch()
+    folder = folder_at(tmp_path)
+    folder.write({}, step=1)
+    assert "cannot be written" in caplog.text
+
+
 def training(folder: CheckpointFolder, **strategy: Any) -> tuple[Resumption, FitReport]:
     """Return the checkpoints of a training of 100 steps that has begun, and its report."""
     resources = SimpleNamespace(checkpoints=folder, meter=Meter(), memory=None, ranks=OneProcess())
@@ -302,3 +322,52 @@ def test_the_reader_that_joint_has_trained_is_part_of_a_checkpoint(tmp_path: Pat
     assert (first._round, first.reader_seconds) == (second._round, second.reader_seconds)
     first.save(tmp_path / "saved")
     assert (tmp_path / "saved" / READER_FOLDER / "model.safetensors").read_bytes() == b"second round"
+
+
+STOPS = '''
+import os
+
+from bench.encoders.strategy import EncoderStrategy
+
+
+class Stops(EncoderStrategy):
+    """Trains everything, and raises after four steps while a file is there."""
+
+    name = "stops"
+
+    def attach(self, tower):
+        return tower.requires_grad_(True)
+
+    def on_step(self, tower, step, total):
+        if step == 4 and os.path.exists(os.environ["STOPPING"]):
+            raise RuntimeError("stopped")
+
+    def training_state(self):
+        return {"objective": self.objective.training_state()}
+'''
+
+
+def test_a_checkpoint_of_other_hyperparameters_is_dropped(
+    toy_config: Callable[..., RunConfig],
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A study that is made again may choose others for a fit of the same name."""
+    file, stopping = tmp_path / "stops.py", tmp_path / "stopping"
+    file.write_text(STOPS, encoding="utf-8")
+    stopping.touch()
+    monkeypatch.setenv("STOPPING", str(stopping))
+    config = toy_config(
+        strategies="stops", baseline="stops", model=str(tiny_folder("bert")), budget={"steps": 6}, threads=1,
+        strategy_files=[str(file)], checkpoint_every=0.001, set={"train.batch_size": "4"},
+    )  # fmt: skip
+    run = Run.prepare(config)
+    (spec,), store = run.plan.fits, Store(Path(config.out))
+    assert run_fit(spec, store, Scorer.of(spec, store), run.execution).reason == "RuntimeError: stopped"
+    stopping.unlink()
+    chosen = replace(spec, config={**spec.config, "lr": 0.003})
+    monkeypatch.setattr("bench.running.fit.with_chosen_options", lambda spec, store: (chosen, None))
+    record = run_fit(spec, store, Scorer.of(spec, store), run.execution)
+    assert record.status == "ok" and "resumed_after_step" not in record.environment
+    assert any("hyperparameters changed since its checkpoint" in note for note in record.report["notes"])

@@ -134,7 +134,7 @@ class EncoderStrategy(Strategy):
     def on_step(self, tower: SentenceTransformer, step: int, total: int) -> None:
         """Called after each optimiser step, from 1 to `total` planned ones, while the gradients are still there.
 
-        What it keeps between steps, `training_state` returns, so that an interrupted fit can resume.
+        A method that keeps something between steps returns it from `training_state`, so that a fit can resume.
         """
 
     def loss(self, settings: TrainingSettings) -> nn.Module:
@@ -267,7 +267,7 @@ class EncoderStrategy(Strategy):
             self.on_step(tower, step, total)
 
     def training_state(self) -> dict[str, Any] | None:
-        """Return what the objective keeps. A method with an `on_step` of its own adds what that keeps; else None."""
+        """Return the state of the objective; None for a method that overrides `on_step` and not this one."""
         kind = type(self)
         if kind.on_step is not EncoderStrategy.on_step and kind.training_state is EncoderStrategy.training_state:
             return None

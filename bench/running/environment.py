@@ -136,7 +136,7 @@ class JobEnvironment:
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder | None:
-        """Where the training of the fit that runs here is kept; None for a cell, a study, or where nobody wants it."""
+        """The checkpoints of the fit that runs here; None for a cell or a study, and if checkpoints are off."""
         execution = self.execution
         if not self.fit or not execution.checkpoint_every:
             return None

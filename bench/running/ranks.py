@@ -1,7 +1,7 @@
-"""The processes of one fit: rank 0, which runs it, starts the others. They build the same strategy and follow.
+"""The processes of one fit. Rank 0 runs the fit and starts the other ranks, which build the same strategy and follow.
 
-A rank needs the training data, which rank 0 sends, and reads base model and components as rank 0 does. It writes
-nothing. Each rank has one GPU, or its share of the job's threads.
+Rank 0 sends the training data. The other ranks read the base model and the components themselves, and write nothing.
+Each rank has one GPU, or its share of the job's threads.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from bench.training.distributed import Leader
 
 START_METHOD = "spawn"
-"""How ranks are started: a fork would share what rank 0 has begun with CUDA."""
+"""How ranks are started. A fork would share the CUDA context of rank 0."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-"""Variables that say on which network interface ranks listen for each other."""
+"""Environment variables that name the network interface on which ranks listen for each other."""
 
 
 @contextmanager
@@ -59,8 +59,8 @@ def ranks_of(spec: FitSpec, store: Store, execution: ExecutionSettings) -> Itera
         _share(spec.processes, execution.threads, gpus[0] if gpus else ""),
         ExitStack() as stack,
     ):
-        stack.callback(leave)  # last, because it may wait for ranks that are there
-        stack.callback(remove_abandoned)  # what ranks leave that are killed
+        stack.callback(leave)  # runs last, because it may wait for living ranks
+        stack.callback(remove_abandoned)  # temporary folders of killed ranks
         place, peers = scratch / "meeting", []
         for rank in range(1, spec.processes):
             ours, theirs = context.Pipe()
@@ -80,12 +80,12 @@ def main(
 
     Args:
         connection: to rank 0.
-        rank: its number.
-        place: a file at which the ranks meet.
-        gpu: the one GPU that it sees; empty on the CPU.
+        rank: the number of this process.
+        place: a file through which the ranks find each other.
+        gpu: the only GPU that this process sees; empty on the CPU.
         spec: the fit.
-        folder: of the run.
-        execution: how the work is done.
+        folder: the folder of the run.
+        execution: how jobs do their work.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 ends, and this process with it
     end_with_parent()

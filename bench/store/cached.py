@@ -1,4 +1,4 @@
-"""A store for a reader that looks every few seconds, while a run writes."""
+"""A store for a program that reads a run every few seconds while the run writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.store.mirror import Mirror
 
 _WRITING_SECONDS = 2.0
-"""A record that cannot be read counts as damaged once its file is so old. A younger one is being written."""
+"""A record that cannot be read counts as damaged once its file has this age. A younger file is being written."""
 
 _Signature = tuple[int, int, int]
 

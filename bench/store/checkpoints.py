@@ -35,7 +35,7 @@ _LOG = logging.getLogger("adaptbench")
 
 @dataclass(frozen=True)
 class Spent:
-    """What attempts at a fit have taken until a checkpoint, beside what the meter charged."""
+    """Time and memory that all attempts at a fit have taken until a checkpoint. The meter charges separately."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -43,13 +43,13 @@ class Spent:
 
 
 class CheckpointFolder:
-    """Where the newest checkpoint of one fit is.
+    """The folder with the newest checkpoint of one fit.
 
     Args:
-        folder: of this fit alone.
-        identity: what must be the same where a checkpoint is used: the fit, the code, the machine.
-        every: seconds between two checkpoints, at most. There is a tenth of them in between at least.
-        check: is called before anything is written, and raises where this process may not write.
+        folder: a folder for this fit alone.
+        identity: name -> value of whatever must be equal for a checkpoint to be used, such as fit, code and machine.
+        every: the longest time between two checkpoints, in seconds. The shortest is a tenth of it.
+        check: is called before each write, and raises if this process may not write.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class CheckpointFolder:
         self._is_read = self._is_refused = False
 
     def spent(self, peak_memory_bytes: int) -> Spent:
-        """Return what all attempts have taken so far.
+        """Return the time and memory that all attempts have taken so far.
 
         Args:
-            peak_memory_bytes: of this attempt.
+            peak_memory_bytes: peak memory of this attempt.
         """
         wall, processor = self._began
         return Spent(
@@ -79,12 +79,12 @@ class CheckpointFolder:
         )
 
     def read(self, code: str) -> dict[str, Any] | None:
-        """Return what the checkpoint holds; None where there is none that can be used, which is then removed.
+        """Return the content of the checkpoint; None if there is none. One that cannot be used is removed with a note.
 
-        A second training in the same fit has none: the next attempt begins again.
+        A fit that trains a second time refuses checkpoints, so its next attempt begins again.
 
         Args:
-            code: a digest of the strategy's own code, which is part of the identity.
+            code: digest of the strategy's own code, which is part of the identity.
         """
         import torch
 
@@ -115,13 +115,13 @@ class CheckpointFolder:
         return state
 
     def write(self, state: Mapping[str, Any], step: int) -> None:
-        """Replace the checkpoint. Where it cannot be written, a warning says so, and training goes on.
+        """Replace the checkpoint. If it cannot be written, a warning says so, and training continues.
 
         A state that cannot be written at all is refused: the next attempt begins again.
 
         Args:
             state: tensors, numbers, texts, and lists, tuples and dictionaries of them.
-            step: after which it was made.
+            step: number of optimiser steps taken so far.
         """
         import torch
 
@@ -146,7 +146,7 @@ class CheckpointFolder:
         self._remove_states(but=path.name)
 
     def refuse(self, reason: str) -> None:
-        """Note why the next attempt must begin again, in place of a checkpoint."""
+        """Write the reason why the next attempt must begin again, in place of a checkpoint."""
         self._is_refused = True
         self._check()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What running jobs say of themselves, for whoever watches a run. Never part of a result.
+"""Progress of running jobs, for `status` and `serve`. It is never part of a result.
 
     .progress/<job>.json     beside the leases; written anew at most once a second, and removed when the job has ended
 
@@ -31,7 +31,7 @@ _POINTS = 200
 
 
 class LiveJob(StoredModel):
-    """What is known of a running job."""
+    """Progress of a running job, and what the job is."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class LiveJob(StoredModel):
     limits: dict[str, float] = Field(default_factory=dict)
     """The budget, by unit."""
     host: str = ""
-    """The machine; empty where the job has not been heard of yet: it waits in a queue, or has just begun."""
+    """The machine; empty before the job's first message, while it waits in a queue or starts."""
     pid: int | None = None
     started: str = ""
     """UTC, ISO 8601."""
@@ -79,7 +79,7 @@ class LiveProgress:
         self._write()
 
     def event(self, name: str, values: dict[str, Any]) -> None:
-        """Take note of what the job reports: `stage`, `step`, `dev` or `encode`."""
+        """Add an event that the job reports: `stage`, `step`, `dev` or `encode`."""
         job = self._job
         if name == "stage":
             job.stage, job.done, job.total = str(values.get("name") or ""), None, None
@@ -103,7 +103,7 @@ class LiveProgress:
     def _write(self) -> None:
         self._written = time.monotonic()
         self._job.updated = _now()
-        with suppress(OSError):  # a full disk, say: nobody's view of a run may end the run
+        with suppress(OSError):  # a full disk, say: progress files must not end a run
             write_atomically(self._path, json.dumps(self._job.model_dump()).encode())
 
 

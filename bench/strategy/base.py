@@ -88,7 +88,7 @@ class Strategy(ABC):
     on_4_bits: ClassVar[bool] = True
     """Whether it works on a base model whose weights are 4-bit codes. Planning refuses it where it does not."""
     on_gpu: ClassVar[bool] = True
-    """Whether it computes on a GPU where there is one. A cluster need not give it one otherwise."""
+    """Whether it computes on a GPU where there is one. If not, a cluster gives it none."""
     n_components: ClassVar[int] = 0
     """How many positional components its expression takes."""
     more_components: ClassVar[bool] = False
@@ -151,7 +151,7 @@ class Strategy(ABC):
     def training_state(self) -> dict[str, Any] | None:
         """Return what training changes besides the trained module, so that an interrupted fit can resume.
 
-        Tensors and plain values. None does not say it, and then an interrupted fit begins again.
+        Only tensors and plain values. If this returns None, an interrupted fit begins again.
         """
         return None
 

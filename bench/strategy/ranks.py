@@ -35,11 +35,22 @@ class Ranks(Protocol):
         ...
 
     def order(self, order: Any) -> None:
-        """Have the other ranks take steps. Nothing happens where this is not rank 0."""
+        """Have the other ranks take steps. Does nothing in a rank other than 0.
+
+        Args:
+            order: a `bench.training.distributed.StepOrder`.
+
+        Raises:
+            BenchError: a batch has fewer examples than there are ranks.
+        """
         ...
 
     def together(self) -> AbstractContextManager[None]:
-        """Take steps with the other ranks in a block. An error in it names the rank that failed."""
+        """Return a block in which all ranks take steps.
+
+        Raises:
+            BenchError: a rank failed. The message names it.
+        """
         ...
 
     def part(self, batch: Sequence[int]) -> list[int]:
@@ -47,15 +58,26 @@ class Ranks(Protocol):
         ...
 
     def draw(self, seed: int, step: int) -> None:
-        """Make what is drawn in a step depend on seed, rank and step alone, where there are several ranks."""
+        """Seed the random numbers of a step by seed, rank and step, if there are several ranks."""
         ...
 
     def gathered(self, texts: Any) -> Any:
-        """Return representations of the whole batch, in its order. Only this rank's own have a gradient."""
+        """Return the representations of the whole batch, in its order. Only this rank's own have a gradient.
+
+        Args:
+            texts: representations of this rank's n texts: a tensor (n, ...), a tuple of such tensors, or None.
+
+        Returns:
+            the same structure, with the texts of all ranks in the first dimension.
+        """
         ...
 
     def parallel(self, loss: nn.Module) -> nn.Module:
-        """Return the loss as a module whose backward pass leaves the gradient of the whole batch in every rank."""
+        """Return the loss as a module whose backward pass leaves the gradient of the whole batch in every rank.
+
+        Raises:
+            BenchError: several ranks cannot share this loss.
+        """
         ...
 
 

@@ -40,7 +40,7 @@ class Resources:
     """The run's folder for measured step times, which seeds and resumed runs share."""
     progress: Progress = silent
     checkpoints: CheckpointFolder | None = None
-    """Where a training is kept until the fit is complete. None keeps nothing."""
+    """Holds the newest checkpoint until the fit is complete. None keeps no checkpoint."""
     tracking: TrainingTracker | None = None
     """Where the training is reported to besides the store."""
     memory: MemoryProbe | None = None

@@ -4,12 +4,12 @@ Rank 0 is the fit's own process. It makes the examples, plans, evaluates, keeps 
 stop. The other ranks call the same strategy's `fit`. They get the examples from rank 0, and take the steps that it
 orders (`follow`).
 
-The gradient is the one of a single process. Every rank gathers the representations of the whole batch and computes the
-whole loss, in which its own texts alone have a gradient. The sum over ranks is the gradient of the batch.
+The gradient equals that of a single process. Every rank gathers the representations of the whole batch and computes the
+whole loss, in which only its own texts have a gradient. The sum over ranks is the gradient of the batch.
 DistributedDataParallel averages over ranks, so the gradients of the representations are multiplied by their number.
 
-It stands around the loss, which is called once a step. The trainer's own distributed mode puts it around the model,
-which a loss calls once a column: that breaks two towers, and gradients in pieces. It would lose batches that are short.
+DistributedDataParallel wraps the loss, which is called once a step. The trainer's own distributed mode wraps the model,
+which a loss calls once a column. That breaks two towers and gradients in pieces, and drops short batches.
 
 Examples, orders and decisions go through pipes, which wait for as long as rank 0 evaluates or mines. Tensors go through
 torch.distributed, where a rank waits for a limited time.
@@ -46,7 +46,7 @@ TENSOR_SECONDS = 300.0
 START_SECONDS = 300.0
 """How long rank 0 waits until another rank has started."""
 _NOTICE_SECONDS = 3.0
-"""How long after an error another rank may take to say that it has failed."""
+"""How long after an error rank 0 waits for another rank to report a failure."""
 
 
 class StepOrder(NamedTuple):
@@ -65,9 +65,9 @@ def follow(task: TrainingTask, ranks: Ranks, checkpoints: Callable[[int], Checkp
     """Take the steps that rank 0 orders, until it orders none any more.
 
     Args:
-        task: of this rank.
-        ranks: of the fit.
-        checkpoints: returns those of rank 0 as this rank sees them, given the steps that have been taken.
+        task: what this rank trains.
+        ranks: the processes of the fit.
+        checkpoints: returns rank 0's checkpoints as this rank sees them, given the number of steps taken before.
     """
     while (order := ranks.shared(only_rank_0)) is not None:
         steps, batches, task.mini_batch, trial, taken = order
@@ -119,7 +119,7 @@ class _Member:
         torch.manual_seed(int(number))
 
     def gathered(self, texts: Any) -> Any:
-        """Return representations of the whole batch, padded with zeros where ranks have longer texts."""
+        """Return representations of the whole batch, padded with zeros to the longest text of all ranks."""
         if texts is None:
             return None
         if not isinstance(texts, torch.Tensor):
@@ -150,7 +150,7 @@ class _Member:
 
 
 def _padded(texts: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Return a tensor with zeros behind each dimension, up to a shape."""
+    """Return a tensor that is padded with zeros at the end of each dimension, up to a shape."""
     missing = [size - own for size, own in zip(shape, texts.shape, strict=True)]
     return nn.functional.pad(texts, [each for size in reversed(missing) for each in (0, size)])
 
@@ -162,36 +162,36 @@ class Peer:
     rank: int
     process: BaseProcess
     connection: Connection
-    said: dict[str, Any] = field(default_factory=dict)
-    """What it has sent: `ready`, `failed` with a reason, `done` with its processor seconds."""
+    messages: dict[str, Any] = field(default_factory=dict)
+    """Messages so far: `ready`, `failed` with a reason, `done` with its processor seconds."""
 
     def listen(self) -> None:
-        """Take its messages."""
+        """Receive the messages that the rank has sent."""
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 name, value = self.connection.recv()
-                self.said[name] = value
+                self.messages[name] = value
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process of the rank, and wait until it has ended."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
     @property
     def is_gone(self) -> bool:
-        """Whether it ended without a word."""
+        """Whether the process ended without reporting `done` or `failed`."""
         self.listen()
-        return self.process.exitcode is not None and self.said.keys() <= {"ready"}
+        return self.process.exitcode is not None and self.messages.keys() <= {"ready"}
 
     @property
     def failure(self) -> str:
-        """How it ended, where it has not ended as it should; else empty."""
+        """How the rank failed; empty if it did not."""
         if self.is_gone:
             code = self.process.exitcode or 0
             how = f"the signal {signal.Signals(-code).name} ended it" if code < 0 else f"it ended with code {code}"
             return f"rank {self.rank} is gone: {how}"
-        return f"rank {self.rank} failed: {self.said['failed']}" if "failed" in self.said else ""
+        return f"rank {self.rank} failed: {self.messages['failed']}" if "failed" in self.messages else ""
 
 
 class Leader(_Member):
@@ -216,7 +216,7 @@ class Leader(_Member):
         """
         deadline = time.monotonic() + START_SECONDS
         for peer in self.peers:
-            while "ready" not in peer.said and not peer.failure:
+            while "ready" not in peer.messages and not peer.failure:
                 if not peer.connection.poll(0.05) and time.monotonic() > deadline:
                     raise BenchError(f"rank {peer.rank} did not start within {START_SECONDS:g} seconds")
             if peer.failure:
@@ -257,7 +257,7 @@ class Leader(_Member):
             raise
 
     def _blame(self) -> str:
-        """Return which rank failed and how; empty where none did. One that is gone comes before those that noticed."""
+        """Return which rank failed and how; empty if none did. A rank that is gone comes before those that noticed."""
         deadline = time.monotonic() + _NOTICE_SECONDS
         while not any(peer.is_gone for peer in self.peers) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -274,9 +274,9 @@ class Leader(_Member):
             self.shared(lambda: None)
         for peer in self.peers:
             peer.process.join(TENSOR_SECONDS)
-            if peer.failure or "done" not in peer.said:
+            if peer.failure or "done" not in peer.messages:
                 raise BenchError(peer.failure or f"rank {peer.rank} did not end within {TENSOR_SECONDS:g} seconds")
-        return float(sum(peer.said.get("done", 0.0) for peer in self.peers))
+        return float(sum(peer.messages.get("done", 0.0) for peer in self.peers))
 
 
 class Follower(_Member):

@@ -1,8 +1,8 @@
 """Resuming a training where an interrupted attempt stopped, to the same result.
 
-What comes before the first step is made again, because it follows from seed and data. A checkpoint holds what the later
-steps depend on: trained parameters and buffers, optimiser, schedule, random numbers, examples that were made again, the
-best checkpoint so far, and what strategy, meter and observer keep. Making it is not charged and changes nothing.
+A resumed training repeats the work before its first step, which follows from seed and data. A checkpoint holds what the
+later steps depend on: trained parameters, buffers, optimiser, schedule, states of random generators, re-mined examples,
+the best model so far, and the states of strategy, meter and observer. Making a checkpoint is not charged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.training.observer import observer
 from bench.training.task import Checkpoints, Stateful, Trainable, TrainingTask
 
 _SHARES = 10
-"""A checkpoint is due after each tenth of the planned steps, where the last one is not too recent."""
+"""A checkpoint is due after each tenth of the planned steps, unless the last one is too recent."""
 
 
 class Resumption(Checkpoints):
@@ -53,14 +53,18 @@ class Resumption(Checkpoints):
             task.mini_batch = self._state["mini_batch"]
             self.steps_taken = self.report.steps
 
-    def follow(self, monitor: TrainingMonitor) -> None:
-        """Take note of the monitor whose state belongs to a checkpoint."""
+    def use_monitor(self, monitor: TrainingMonitor) -> None:
+        """Set the monitor whose report and state belong to each checkpoint."""
         self._monitor = monitor
 
     def begin(
         self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, rows: Stateful | None = None
     ) -> None:
-        """Put everything back to where the checkpoint was made. Not charged."""
+        """Restore the state of the checkpoint, if there is one. Not charged.
+
+        Raises:
+            StoreError: the checkpoint has other tensors than the module.
+        """
         self._loop = module, optimizer, schedule, rows
         self._last = time.monotonic()
         with self._resources.meter.excluded():
@@ -93,7 +97,11 @@ class Resumption(Checkpoints):
         self._last = time.monotonic()
 
     def _is_due(self, report: FitReport, every: float) -> bool:
-        """Whether a tenth of the steps or so many seconds are over. There is a tenth of the seconds in between."""
+        """Return whether a checkpoint is due.
+
+        One is due `every` seconds after the last one. After each tenth of the planned steps, a tenth of `every` is
+        enough. None is due after the last step.
+        """
         since, step, planned = time.monotonic() - self._last, report.steps, report.planned_steps
         is_share = step * _SHARES // planned > (step - 1) * _SHARES // planned
         return step < planned and (since >= every or (is_share and since >= every / _SHARES))
@@ -118,12 +126,12 @@ class Resumption(Checkpoints):
         }
 
 
-class FollowedCheckpoints(Checkpoints):
-    """The checkpoints of rank 0, as another rank of the fit sees them. It writes none.
+class FollowerCheckpoints(Checkpoints):
+    """Rank 0's checkpoints, as another rank of the fit sees them. That rank writes none.
 
     Args:
         trainable: the strategy.
-        steps_taken: by the interrupted attempt.
+        steps_taken: number of optimiser steps that the interrupted attempt took before its checkpoint.
     """
 
     def __init__(self, trainable: Trainable, steps_taken: int) -> None:
@@ -132,7 +140,11 @@ class FollowedCheckpoints(Checkpoints):
     def begin(
         self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, rows: Stateful | None = None
     ) -> None:
-        """Put everything back to where rank 0 made its checkpoint."""
+        """Restore the state of rank 0's checkpoint, if there is one.
+
+        Raises:
+            StoreError: the checkpoint has other tensors than the module.
+        """
         state = self._trainable.resources.ranks.shared(only_rank_0)
         if state is not None:
             _resume(self._trainable, state, module, optimizer, schedule, rows)
@@ -150,7 +162,7 @@ def _resume(
     schedule: Any,
     rows: Stateful | None,
 ) -> None:
-    """Put back what the later steps depend on in every rank."""
+    """Restore, in any rank, the part of a checkpoint on which the later steps depend."""
     _restore(module, state["module"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
@@ -160,7 +172,7 @@ def _resume(
 
 
 def _code_of(trainable: Trainable) -> str:
-    """Return a digest of the code that a strategy consists of, its objective's and its representation's included."""
+    """Return a digest of the code of a strategy, its objective, its representation and its components."""
     parts = (trainable, *(getattr(trainable, axis, None) for axis in ("objective", "representation")))
     return code_digest(type(part) for part in (*parts, *trainable.components) if part is not None)
 
@@ -174,7 +186,7 @@ def _state_of(module: torch.nn.Module) -> dict[str, Any]:
 
 
 def _restore(module: torch.nn.Module, state: Mapping[str, Any]) -> None:
-    """Put back what `_state_of` returned.
+    """Restore what `_state_of` returned.
 
     Raises:
         StoreError: the module has other tensors.
@@ -192,14 +204,14 @@ def _restore(module: torch.nn.Module, state: Mapping[str, Any]) -> None:
 
 
 def _with_extra_state(module: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    """Return the parts of a module, by name, that keep more than tensors, in torch's sense."""
+    """Return name and module of each submodule with an extra state, in torch's sense."""
     default = torch.nn.Module.get_extra_state
     return [(name, each) for name, each in module.named_modules() if type(each).get_extra_state is not default]
 
 
 def _random() -> dict[str, Any]:
     """Return the states of all generators of random numbers that a process shares."""
-    kind, keys, *position = np.random.get_state(legacy=True)  # noqa: NPY002 - of libraries
+    kind, keys, *position = np.random.get_state(legacy=True)  # noqa: NPY002 - libraries draw from it
     return {
         "python": random.getstate(),
         "numpy": (kind, np.asarray(keys).tolist(), *position),

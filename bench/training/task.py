@@ -45,7 +45,7 @@ class Stateful(Protocol):
 
 
 class Checkpoints:
-    """What a loop tells of its state, so that an interrupted training can resume. This class keeps nothing."""
+    """Receives the state of a training loop, so that an interrupted training can resume. This class keeps nothing."""
 
     steps_taken = 0
     """Optimiser steps that an earlier attempt has taken. The loop leaves out their batches."""

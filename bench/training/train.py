@@ -24,7 +24,7 @@ from bench.training.distributed import follow
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
-from bench.training.resume import FollowedCheckpoints, Resumption
+from bench.training.resume import FollowerCheckpoints, Resumption
 from bench.training.sizing import check_size
 from bench.training.step_budget import planned_steps, shared_seconds
 from bench.training.task import StepDecision, Trainable, TrainingTask
@@ -66,7 +66,7 @@ def train(
     resources = trainable.resources
     meter = resources.meter
     if resources.ranks.rank:
-        follow(task, resources.ranks, partial(FollowedCheckpoints, trainable))
+        follow(task, resources.ranks, partial(FollowerCheckpoints, trainable))
         return FitReport()
     pool = resources.development(data)
     if budget.trainable_params is not None:
@@ -85,7 +85,7 @@ def train(
     counterpart: Searcher | None = trainable.untrained_counterpart()
     if pool is not None and counterpart is not None and resumption.report is None:
         monitor.set_baseline(lambda: pool.scores(counterpart))
-    resumption.follow(monitor)
+    resumption.use_monitor(monitor)
     watch = observer()
     watch.uses(resources.training)
     with watch.phase("steps"):

@@ -1,4 +1,4 @@
-"""Learning curves of a run as far as they have come: of fits that are there, and of those that train now."""
+"""Learning curves of a run so far: those of complete fits, and those of fits that train now."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FitCurve:
 
 
 class CurveReader:
-    """Reads the curves of a store's fits, each once, and no longer at a time than somebody waits for a page."""
+    """Reads the curves of a store's fits, each once, within the time that a page may take."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

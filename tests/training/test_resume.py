@@ -207,7 +207,7 @@ def training(folder: CheckpointFolder, **strategy: Any) -> tuple[Resumption, Fit
     own: Any = SimpleNamespace(resources=resources, components=(), name="secretive", **strategy)
     resumption = Resumption(own, SimpleNamespace())  # type: ignore[arg-type]
     report = FitReport(planned_steps=100)
-    resumption.follow(SimpleNamespace(report=report))  # type: ignore[arg-type]
+    resumption.use_monitor(SimpleNamespace(report=report))  # type: ignore[arg-type]
     resumption.begin(torch.nn.Linear(1, 1), None, None)  # type: ignore[arg-type]
     return resumption, report
 

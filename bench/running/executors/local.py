@@ -70,7 +70,7 @@ class _Running:
     oom_kills: int
     """The kernel's count when the process started."""
     live: LiveProgress
-    """What whoever watches the run reads of the job."""
+    """The job's progress, which `status` and `serve` read."""
     open: bool = True
     """Whether the process may still send messages."""
     ended: dict[str, str] | None = None
@@ -228,7 +228,7 @@ EXECUTOR = LocalExecutor
 
 
 def _described(job: Job) -> LiveJob:
-    """Return what whoever watches the run reads of a job."""
+    """Return a job's description for `status` and `serve`."""
     spec = job.spec
     live = LiveJob(name=job.name, title=job.title, kind=job.kind, strategy=spec.strategy, dataset=spec.dataset_name)
     if isinstance(spec, FitSpec):

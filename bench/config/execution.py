@@ -27,9 +27,9 @@ class ExecutionSettings:
     """Overrides the base model's pooling, so that people can see `bench check` fail."""
     jobs: int = 1
     processes: int = 1
-    """Processes of a fit of this run that takes steps (`FitSpec.processes` says it of each fit)."""
+    """Processes of each fit that takes training steps; `FitSpec.processes` is the number for one fit."""
     checkpoint_every: float = 600.0
-    """Seconds between two checkpoints of a fit, at most; 0 makes none."""
+    """The longest time between two checkpoints of a fit, in seconds; 0 makes none."""
     report_to: tuple[str, ...] = ()
     """Trackers that each training reports to."""
 

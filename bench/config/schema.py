@@ -151,11 +151,11 @@ class RunConfig(BaseModel):
         1, "fits and cells that run at the same time; timings are only sound with 1", "N"
     )
     processes_per_fit: Annotated[Whole, Field(ge=1)] = _placed(
-        1, "processes that take each training step of a fit together, on a GPU each", "N"
+        1, "processes that take each training step of a fit together, with one GPU each", "N"
     )
     timeout: Amount | None = _placed(None, "end a fit or cell after this time, such as 90 (seconds), 10m or 2h", "TIME")
     checkpoint_every: Amount = _placed(
-        "10m", "write a checkpoint of a fit at least this often, from which it resumes; 0 writes none", "TIME"
+        "10m", "longest time between two checkpoints, from which a long fit resumes; 0 writes none", "TIME"
     )
     executor: Text = _placed(
         "local", "where fits and cells run: local, ray(gpus=1) or slurm(partition=gpu, hours=4)", "NAME"

@@ -72,7 +72,7 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
 
     Args:
         text: the executor with its options, such as `local` or `ray(gpus=1)` or `slurm(partition=gpu, hours=4)`.
-        processes: that take the steps of a fit together, with a GPU each where a job has GPUs.
+        processes: number of processes of a fit. Each needs a GPU where a job has GPUs.
 
     Raises:
         BenchError: this version has no such executor, it has no such option, it cannot work here, or a job has too few

@@ -67,6 +67,7 @@ def tenths(what: str, done_word: str = "") -> Callable[[str, dict[str, Any]], No
 def emit_json(obj: Any) -> None:
     """Write one JSON document to standard output; values that JSON does not know are written as text."""
     sys.stdout.write(json.dumps(obj, indent=1, ensure_ascii=False, default=_plain) + "\n")
+    sys.stdout.flush()  # whoever reads a pipe gets it while a server goes on
 
 
 def _plain(value: Any) -> Any:

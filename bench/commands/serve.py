@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.commands._options import command, flag, option, run_folder
+from bench.commands._options import command, flag, json_flag, option, run_folder
 
 if TYPE_CHECKING:
     from bench.store.places import Place
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 )
 @flag("--no-report", help="make no reports while the run works")
 @flag("--no-texts", help="leave the texts of the data out of reports")
+@json_flag("print the addresses of the page and of its state as JSON")
 def main(
-    folder: Place | None, host: str, port: int, allow_host: tuple[str, ...], no_report: bool, no_texts: bool
+    folder: Place | None,
+    host: str,
+    port: int,
+    allow_host: tuple[str, ...],
+    no_report: bool,
+    no_texts: bool,
+    as_json: bool,
 ) -> int:
     """Serve the page until Ctrl-C."""
-    from bench.commands._console import console, err_console
+    from bench.commands._console import console, emit_json, err_console
     from bench.config.schema import DEFAULT_OUT
     from bench.errors import BenchError
     from bench.store.mirror import working_copy
@@ -53,7 +60,10 @@ def main(
             )  # fmt: skip
         if not path.is_dir():
             err_console().print(f"{path} is not there yet. The page shows the run when it begins.", markup=False)
-        console().print(f"{path}: {server.url} (Ctrl-C ends)", markup=False, highlight=False)
+        if as_json:
+            emit_json({"folder": str(path), "page": server.url, "state": f"{server.url}status.json"})
+        else:
+            console().print(f"{path}: {server.url} (Ctrl-C ends)", markup=False, highlight=False)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     return 0

@@ -247,6 +247,9 @@ def test_the_command_says_where_the_page_is_and_who_can_read_it(
     assert main(["serve", str(watched.folder), "--port", "0"]) == 0
     printed = capsys.readouterr()
     assert "http://127.0.0.1:" in printed.out and "password" not in printed.err
+    assert main(["serve", str(watched.folder), "--port", "0", "--json"]) == 0
+    addresses = json.loads(capsys.readouterr().out)
+    assert addresses["state"] == f"{addresses['page']}status.json"
     assert main(["serve", str(watched.folder / "later"), "--host", "0.0.0.0", "--port", "0", "--no-report"]) == 0
     printed = capsys.readouterr()
     assert "there is no password" in printed.err and "not there yet" in printed.err

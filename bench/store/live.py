@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from bench.data.files import write_atomically
 from bench.records import StoredModel
@@ -42,7 +42,7 @@ class LiveJob(StoredModel):
     dataset: str = ""
     model: str = ""
     seed: int | None = None
-    limits: dict[str, float] = Field(default_factory=dict)
+    limits: dict[str, FiniteFloat] = Field(default_factory=dict)
     """The budget, by unit."""
     host: str = ""
     """The machine; empty before the job's first message, while it waits in a queue or starts."""
@@ -56,9 +56,9 @@ class LiveJob(StoredModel):
     done: int | None = None
     """Steps of a training, or texts that are encoded."""
     total: int | None = None
-    loss: list[tuple[int, float]] = Field(default_factory=list)
+    loss: list[tuple[int, FiniteFloat]] = Field(default_factory=list)
     """Step and training loss."""
-    dev: list[tuple[int, float]] = Field(default_factory=list)
+    dev: list[tuple[int, FiniteFloat]] = Field(default_factory=list)
     """Step and development score."""
 
 

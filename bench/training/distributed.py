@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -172,6 +173,20 @@ class Peer:
                 name, value = self.connection.recv()
                 self.messages[name] = value
 
+    def send(self, message: bytes) -> None:
+        """Send a message. A rank that does not take it in time is ended, or a full pipe would wait for ever."""
+        timer = threading.Timer(TENSOR_SECONDS, self._give_up)
+        timer.start()
+        try:
+            self.connection.send_bytes(message)
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _give_up(self) -> None:
+        self.messages["failed"] = f"it took no message for {TENSOR_SECONDS:g} seconds"
+        self.process.kill()
+
     def close(self) -> None:
         """Kill the process of the rank, and wait until it has ended."""
         self.process.kill()
@@ -229,8 +244,9 @@ class Leader(_Member):
         """Return what `make` returns, and send it to the other ranks."""
         value = make()
         message = pickle.dumps(value)
-        for peer in self.peers:
-            peer.connection.send_bytes(message)
+        with self.together():
+            for peer in self.peers:
+                peer.send(message)
         return value
 
     def order(self, order: StepOrder) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from bench.running.scorer import Scorer
 from bench.store.store import Store
 from bench.strategy.resources import Resources
 from bench.strategy.settings import TrainingSettings
+from bench.training import distributed
 from bench.training.distributed import TENSOR_SECONDS, Follower, leave
 from bench.training.score_loss import ScoreLoss
 
@@ -144,6 +146,16 @@ def test_a_rank_that_is_killed_ends_the_fit_at_once_and_the_next_attempt_resumes
     assert resumed.environment["resumed_after_step"] in (3, 4), "rank 0 may have ended the step before it took notice"
     losses = [each.curve(resumed.fit)["loss"].tolist() for each in (store, elsewhere)]
     assert losses[0] == losses[1]
+
+
+def test_a_rank_that_takes_no_message_ends_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "TENSOR_SECONDS", 0.05)
+    monkeypatch.setattr(distributed, "_NOTICE_SECONDS", 0.0)
+    ours, theirs = multiprocessing.Pipe()
+    stopped: Any = SimpleNamespace(kill=theirs.close, exitcode=None)
+    leader = distributed.Leader([distributed.Peer(1, stopped, ours)], Path())
+    with pytest.raises(BenchError, match=r"^rank 1 failed: it took no message for 0\.05 seconds$"):
+        leader.shared(lambda: bytes(10_000_000))
 
 
 @pytest.mark.parametrize(

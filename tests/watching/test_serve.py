@@ -121,6 +121,14 @@ def test_a_run_that_has_not_begun_or_whose_file_is_damaged_is_named(get: Get, tm
     assert "damaged" in json.loads(get("/status.json")[1])["message"] and get("/")[0].status == 200
 
 
+def test_a_number_that_json_has_not_is_no_progress(watched: Store, training: LiveProgress, get: Get) -> None:
+    training.event("step", {"step": 1, "total": 5, "loss": 0.5})
+    path = watched.folder / ".progress" / f"{WORKS}.json"
+    for value in ("NaN", "Infinity"):
+        path.write_text(path.read_text().replace("0.5", value))
+        assert [get(address)[0].status for address in ("/", "/status.json", "/curves.json")] == [200, 200, 200]
+
+
 def test_a_record_that_is_just_being_written_is_no_damage(watched: Store) -> None:
     store = CachedStore(watched.folder)
     (problem,) = store.unreadable()

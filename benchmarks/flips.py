@@ -100,6 +100,7 @@ def make_kinds(folder: Path) -> list[Kind]:
         Kind("state.pt", next(checkpoint.glob("state-*.pt")), lambda: _resumed(checkpoint)),
         Kind("answers.json", store.folder / answers.FOLDER / READER / answers.MARK, lambda: _answers(store)),
         Kind("answers' parquet", store.folder / answers.FOLDER / READER / answers.PER_QUERY, lambda: _answers(store)),
+        Kind("readings", store.folder / answers.FOLDER / f"readings--{READER}.jsonl", lambda: _reading(store)),
         Kind("sheet", sheets / f"{SHEET}.json", lambda: _judged(store)),
         Kind("judged sheet", sheets / f"{SHEET}.judged.json", lambda: _judged(store)),
         Kind("cache segment", segment, lambda: _vectors(folder / "vectors")),
@@ -157,6 +158,8 @@ def _run(folder: Path) -> Store:
         name=READER, dataset="toy", split="test", reader="tiny", reader_fingerprint="0" * 16, prompt={}, settings={}
     )
     answers.put_answers(store, answered, pd.DataFrame({"context": "none", "query": ["q0", "q1"], "f1": [0.25, 0.75]}))
+    reading = {"key": "k", "text": "tea", "prompt_tokens": 5, "tokens": 1, "seconds": 0.5}
+    answers.ReadingCache.of_run(store, READER).add([reading])
     pair = {"comparison": "toy", "strategy": "lora", "query": "q0", "strategy_is_first": True}
     hidden = {"sheet": SHEET, "answers": READER, "baseline": {"toy": "frozen"}, "pairs": {"1": pair}}
     preferences.put_sheet(store, preferences.SheetRecord.from_json_values(hidden))
@@ -205,6 +208,12 @@ def _resumed(folder: Path) -> object:
         kept = CheckpointFolder(copy, {"fit": FIT}, every=1.0)
         state = kept.read("code")
     return REMADE if state is None else (kept.resumed_after, state["module"].tolist(), state["seconds"])
+
+
+def _reading(store: Store) -> object:
+    """Return the reading that is kept, or that it is asked for again."""
+    kept = answers.ReadingCache.of_run(store, READER)
+    return dict(kept["k"]) if "k" in kept else REMADE
 
 
 def _answers(store: Store) -> object:

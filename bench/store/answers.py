@@ -155,8 +155,12 @@ def _checked(mark: Path) -> AnswerRecord:
     return record
 
 
+_FIELDS = frozenset({"key", "text", "log_likelihood", "prompt_tokens", "tokens", "seconds"})
+"""What a reading consists of."""
+
+
 class ReadingCache:
-    """The readings of one reader, in a file of JSON lines. The last line may be torn: it is read as absent.
+    """The readings of one reader, in a file of JSON lines with a digest each. A damaged line is read as absent.
 
     Args:
         path: the file, made where it does not exist.
@@ -188,7 +192,7 @@ class ReadingCache:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append readings, each with its `key`, and wait until they are on the disk."""
         found = [dict(row) for row in rows]
-        text = "\n".join(json.dumps(row) for row in found) + "\n"
+        text = "\n".join(json.dumps(with_digest(row)) for row in found) + "\n"
         with named_in_errors(self.path), self.path.open("ab") as stream:
             stream.write(text.encode())
             stream.flush()
@@ -244,13 +248,21 @@ class ReadingCache:
 
 
 def _reading(line: bytes) -> dict[str, Any] | None:
-    """Return the reading in a line; None for one that is torn or damaged, which is then made again."""
+    """Return the reading in a line; None for one that is torn or damaged, which is then made again.
+
+    Lines of earlier versions have no digest. They are paid, so they are read all the same.
+    """
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
     if not isinstance(row, dict) or not isinstance(row.get("key"), str):
         return None
+    if not row.keys() <= _FIELDS:
+        try:
+            row = without_digest(row)
+        except StoreError:
+            return None
     is_written, is_scored = isinstance(row.get("text"), str), isinstance(row.get("log_likelihood"), float)
     costs = all(isinstance(row.get(name), int | float) for name in ("prompt_tokens", "tokens", "seconds"))
     return row if costs and is_written != is_scored else None

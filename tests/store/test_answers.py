@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def test_damaged_lines_are_read_as_absent_and_the_next_reading_is_not(damage: by
     assert "good" in cache and "k" not in cache and "torn" not in cache
     cache.add([GOOD | {"key": "next"}])
     assert "next" in ReadingCache.of_run(Store(tmp_path), "r")
+
+
+def test_a_changed_reading_is_read_as_absent_and_one_of_an_earlier_version_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "answers" / "readings--r.jsonl"
+    ReadingCache.of_run(Store(tmp_path), "r").add([GOOD])
+    whole = path.read_bytes()
+    for changed in (whole.replace(b"one", b"ope"), whole.replace(b'"digest"', b'"dagest"')):
+        path.write_bytes(changed)
+        assert "good" not in ReadingCache.of_run(Store(tmp_path), "r")
+    path.write_text(json.dumps(GOOD) + "\n")
+    assert ReadingCache.of_run(Store(tmp_path), "r")["good"] == GOOD

@@ -56,7 +56,7 @@ def test_a_run_with_the_examples_ends_in_its_report(
     code = main([
         "run", *files, "--strategies", ",".join(["frozen", *STRATEGIES]), "--datasets", str(beir_folder),
         "--model", str(tiny_folder("bert")), "--budget-steps", "4", "--set", "train.batch_size=8", "--threads", "1",
-        "--precision", "fp32", "--device", "cpu", "--quiet", "--out", str(tmp_path / "run"),
+        "--precision", "fp32", "--device", "cpu", "--probes", "none", "--quiet", "--out", str(tmp_path / "run"),
     ])  # fmt: skip
     assert code == 0
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")

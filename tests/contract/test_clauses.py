@@ -322,6 +322,7 @@ def test_time_that_another_process_measures_and_the_meter_does_not_is_a_fault(
 ) -> None:
     elsewhere = FittedElsewhere(np.zeros(1), [], [], [], [], [], 0, charged, excluded, 10.0, 9.0)
     evidence: Any = SimpleNamespace(fitted_elsewhere=elsewhere)
+    evidence.again = lambda: evidence
 
     result = CLAUSES["process"].examine(evidence)
 

@@ -49,7 +49,7 @@ def jobs_of(count: int, seconds: float) -> list[Job]:
 
 
 def sleep_and_record(job: Job, folder: Path) -> None:
-    """Do what stands for the work of a job."""
+    """Sleep in place of the work of a job, and record that it is done."""
     assert isinstance(job.spec, FitSpec)
     time.sleep(job.spec.config["seconds"])
     put_failed_fit(job.spec, Store(folder, job.lease), "ok", "")

@@ -211,7 +211,7 @@ def _resumed(folder: Path) -> object:
 
 
 def _reading(store: Store) -> object:
-    """Return the reading that is kept, or that it is asked for again."""
+    """Return the stored reading, or that the reader must answer again."""
     kept = answers.ReadingCache.of_run(store, READER)
     return dict(kept["k"]) if "k" in kept else REMADE
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 import numpy as np
@@ -14,7 +14,6 @@ from bench.models.cross_encoder import Pair, Ranker
 from bench.strategy.settings import TrainingSettings
 from bench.training.checkpointing import recomputed_blocks
 from bench.training.step_flops import checkpointed_flops
-from bench.training.task import NO_CHECKPOINTS, Checkpoints, OnStep
 from bench.training.torch_loop import ModuleTask
 
 
@@ -62,18 +61,10 @@ class CrossEncoderTask(ModuleTask):
         pairs, labels = [self.pairs[row] for row in batch], [self.labels[row] for row in batch]
         return self.ranker.loss(pairs, labels, self.settings.dropout)
 
-    def run_steps(
-        self,
-        steps: int,
-        on_step: OnStep,
-        batches: Sequence[list[int]] = (),
-        trial: bool = False,
-        checkpoints: Checkpoints = NO_CHECKPOINTS,
-    ) -> None:
-        """Take optimiser steps, under gradient checkpointing where the settings ask for it."""
+    def around_steps(self) -> AbstractContextManager[None]:
+        """Return gradient checkpointing, where the settings ask for it."""
         is_on = self.settings.gradient_checkpointing
-        with recomputed_blocks([self.ranker.transformer]) if is_on else nullcontext():
-            super().run_steps(steps, on_step, batches, trial, checkpoints)
+        return recomputed_blocks([self.ranker.transformer]) if is_on else nullcontext()
 
     def step_flops(self) -> Iterator[float]:
         """Yield the operations of each step, padding included."""

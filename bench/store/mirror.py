@@ -5,7 +5,7 @@ lock, and libraries load weights from paths. At the URL lies:
 
     fits/<fit>/fit.json             the mark of a fit, put last: from here on the fit exists
     fits/<fit>/<digest>/<file>      the files that this mark lists; `<digest>` is the one inside it
-    cells/<cell>/result.json        likewise for a cell
+    cells/<cell>/result.json        the same for a cell
     invocations/<start>-<hash>.json one object for each invocation; together they are `run.json`
     tuning/, calibrations/, answers/ as in a folder
     report.md, report.html, plots/, exports/, logs/  for people; nothing reads them back

@@ -9,6 +9,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice, repeat
 
 import torch
@@ -57,6 +58,10 @@ class ModuleTask(ABC):
         """The labelled pairs that a step uses: a batch."""
         return len(next(self.batches()))
 
+    def around_steps(self) -> AbstractContextManager[None]:
+        """Return the context in which steps are taken. The default changes nothing."""
+        return nullcontext()
+
     def run_steps(
         self,
         steps: int,
@@ -80,16 +85,17 @@ class ModuleTask(ABC):
         warm_up = math.ceil(settings.warmup * steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, warm_up, steps))
         checkpoints.begin(self.module, optimizer, schedule)
-        for batch in islice(batches or self.batches(), checkpoints.steps_taken, steps):
-            start = time.perf_counter()
-            loss = self._backward(batch)
-            torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            if on_step(loss, time.perf_counter() - start, schedule.get_last_lr()[0]).stop:
-                return
-            checkpoints.after_step()
+        with self.around_steps():
+            for batch in islice(batches or self.batches(), checkpoints.steps_taken, steps):
+                start = time.perf_counter()
+                loss = self._backward(batch)
+                torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                if on_step(loss, time.perf_counter() - start, schedule.get_last_lr()[0]).stop:
+                    return
+                checkpoints.after_step()
 
     def _backward(self, batch: list[int]) -> float:
         """Add up the gradients of a batch's mean loss, piece by piece where it may be divided, and return the loss."""

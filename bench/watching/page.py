@@ -29,7 +29,7 @@ _SHOWN = 50
 _LINES = 24
 """Curves of a plot at most."""
 _GROUPS = 2
-"""Plots that are shown unless one is asked for."""
+"""Plots that the page shows where the address names none."""
 _STATES = {
     "running": "Running", "ended": "Ended", "interrupted": "Interrupted by the user",
     "stopped": "Stopped without an end: its process was killed, or its machine failed",

@@ -185,7 +185,7 @@ class RayExecutor:
         """Refuse what cannot work, before anything is planned.
 
         Raises:
-            BenchError: Ray is missing, or its client is asked for.
+            BenchError: Ray is missing, or the address names its client.
         """
         if find_spec("ray") is None:
             raise BenchError("the executor 'ray' needs Ray: pip install 'adaptbench[ray]'")

@@ -63,6 +63,23 @@ class KillsNode(Silent):
                 self.killed += 1
 
 
+def test_a_job_is_cancelled_with_its_processes_and_one_that_fits_no_node_is_refused(
+    cluster: Cluster, toy_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    marker = tmp_path / "pids"
+    planned = Run.prepare(toy_config(set=["toy.does=wait", f"toy.marker={marker}"]))
+    executor = RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=1))
+    job = planned.pending()[0]
+    executor.submit(replace(job, lease=Lease.grant(planned.store.folder, job.name)))
+    _wait_for(lambda: executor.poll(0.1) is not None and _written(marker))
+    executor.kill(job.name)
+    ended: list[Event] = []
+    _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended))
+    assert "cancelled" in ended[-1].values["reason"] and not psutil.pid_exists(int(marker.read_text()))
+    with pytest.raises(BenchError, match=r"no node of the Ray cluster has .*64 CPUs.* its nodes have 0 CPUs"):
+        RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=64))
+
+
 def test_a_run_whose_node_dies_ends_as_a_run_here(
     cluster: Cluster, toy_config: Callable[..., RunConfig], tiny_bert: BaseModel, tmp_path: Path
 ) -> None:
@@ -83,23 +100,6 @@ def test_a_run_whose_node_dies_ends_as_a_run_here(
         if cell.role == "target":
             assert result.store.ranking(cell.cell).hits == here.store.ranking(cell.cell).hits
     assert {cell.environment["threads"] for cell in result.store.cells()} == {1}
-
-
-def test_a_job_is_cancelled_with_its_processes_and_one_that_fits_no_node_is_refused(
-    cluster: Cluster, toy_config: Callable[..., RunConfig], tmp_path: Path
-) -> None:
-    marker = tmp_path / "pids"
-    planned = Run.prepare(toy_config(set=["toy.does=wait", f"toy.marker={marker}"]))
-    executor = RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=1))
-    job = planned.pending()[0]
-    executor.submit(replace(job, lease=Lease.grant(planned.store.folder, job.name)))
-    _wait_for(lambda: executor.poll(0.1) is not None and _written(marker))
-    executor.kill(job.name)
-    ended: list[Event] = []
-    _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended))
-    assert "cancelled" in ended[-1].values["reason"] and not psutil.pid_exists(int(marker.read_text()))
-    with pytest.raises(BenchError, match=r"no node of the Ray cluster has .*64 CPUs.* its nodes have 0 CPUs"):
-        RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=64))
 
 
 def _written(marker: Path) -> bool:

@@ -40,7 +40,7 @@ class Allocator:
     """Stands for a device that counts bytes exactly: resident memory of a tiny model varies more than a batch takes."""
 
     texts_at_once: list[int]
-    """The piece of each run of steps until now, of all fits; 0 is the whole batch of 32 queries and 32 documents."""
+    """The piece of each run of steps until now, of all fits; 0 is the whole batch of 16 queries and documents."""
 
     def __init__(self, device: str) -> None:
         self._start = len(self.texts_at_once)
@@ -53,7 +53,7 @@ class Allocator:
 
     @property
     def so_far(self) -> int:
-        return max(100 * (piece or 64) for piece in self.texts_at_once[self._start :])
+        return max(100 * (piece or 32) for piece in self.texts_at_once[self._start :])
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -72,7 +72,7 @@ def test_a_budget_of_memory_that_is_not_kept_fails(
     if not kept:
         monkeypatch.setattr(train, "fit_into_memory", lambda *args: "")
     line = gpu_check.perform(gpu_check.Task("memory", "full"), options)
-    assert line["ok"] is kept and line["whole_bytes"] == 6_400, line
+    assert line["ok"] is kept and line["whole_bytes"] == 3_200, line
     assert line["bytes"] < line["limit_bytes"] or not kept
 
 

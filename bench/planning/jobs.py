@@ -41,6 +41,14 @@ class Job:
         """Whether nothing may run beside it: its result depends on the speed of the machine."""
         return not isinstance(self.spec, CellSpec) and self.spec.budget.machine_bound
 
+    def shares_vectors_with(self, other: Job) -> bool:
+        """Return whether both measure one fit on one dataset, so that the second finds the vectors of the first."""
+        return (
+            isinstance(self.spec, CellSpec)
+            and isinstance(other.spec, CellSpec)
+            and (self.spec.fit, self.spec.dataset) == (other.spec.fit, other.spec.dataset)
+        )
+
     @property
     def title(self) -> str:
         """The description for people: `fit lora on scifact, 60 steps, seed 0`."""

@@ -92,11 +92,13 @@ class Scheduler:
                 self._submitted[self.executor.submit(leased)] = _Submitted(leased)
 
     def _next(self) -> Job | None:
-        """Return the first job that may start now."""
+        """Return the first job that may start now. One that would encode what a running job encodes comes last."""
         running = [each.job for each in self._submitted.values()]
         if len(running) >= self.executor.slots:
             return None
-        job = next((job for job in self._waiting if not job.after & self._unfinished), None)
+        ready = [job for job in self._waiting if not job.after & self._unfinished]
+        apart = (job for job in ready if not any(job.shares_vectors_with(each) for each in running))
+        job = next(apart, ready[0] if ready else None)
         must_be_alone = any(each.alone for each in [*running, *([job] if job else [])]) and not self.executor.isolates
         return None if running and must_be_alone else job
 

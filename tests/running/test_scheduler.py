@@ -120,6 +120,17 @@ def test_no_more_jobs_run_than_the_executor_takes(toy_config: Configure, store: 
     assert max(len(beside) for _, beside in executor.beside) == 1
 
 
+def test_cells_that_need_the_same_vectors_run_one_after_the_other_while_there_is_other_work(
+    toy_config: Configure, store: Store
+) -> None:
+    strategies = ",".join(f"toy(bonus={number})" for number in range(3))
+    executor = Scripted(store, slots=2, script={f"toy(bonus={number})": [None, None, OK] for number in range(3)})
+    run(toy_config(strategies=strategies, baseline="toy(bonus=0)"), executor)
+    at_once = [job.name for job, beside in executor.beside if any(job.shares_vectors_with(other) for other in beside)]
+    assert len([job for job, _ in executor.beside if job.kind == "cell"]) == 6
+    assert len(at_once) <= 1, "only the last two cells of the run find no other work"
+
+
 def test_jobs_under_a_budget_of_time_run_alone(toy_config: Configure, store: Store) -> None:
     strategies = ",".join(f"toy(bonus={number})" for number in range(3))
     executor = Scripted(store, slots=3)

@@ -161,10 +161,17 @@ class Meter:
         if self._depth == 0:
             self._charged += seconds
 
-    def resume(self, seconds: float) -> None:
-        """Continue from the seconds that an interrupted attempt was charged. They take the place of those so far."""
+    def resume(self, seconds: float, before_steps: float) -> None:
+        """Continue from the seconds that an interrupted attempt was charged.
+
+        The seconds so far made again what comes before the first step. They count as far as they exceed `before_steps`.
+
+        Args:
+            seconds: what the interrupted attempt was charged.
+            before_steps: its share of these before the first step.
+        """
         self.openers.add(sys._getframe(1).f_globals.get("__name__", ""))
-        self._charged += (seconds - self.seconds) / self.processes
+        self._charged += (seconds - min(self.seconds, before_steps)) / self.processes
 
     @property
     def seconds(self) -> float:

@@ -127,7 +127,6 @@ class JobEnvironment:
                 calibrations=self.calibrations,
                 progress=self.progress,
                 pools=self.pools,
-                checkpoints=self.checkpoints,
                 tracking=self._tracking,
                 memory=self.memory if self.fit else None,
                 ranks=self.ranks,

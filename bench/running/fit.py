@@ -38,6 +38,7 @@ from bench.strategy.ranks import OneProcess
 from bench.training.audit import AUDIT, Noted
 from bench.training.observer import FitObserver, observed
 from bench.training.process_state import ProcessState, described
+from bench.training.resume import kept_in
 from bench.training.sizing import fit_to_parameter_budget
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def _fit(
     environment.progress("stage", {"name": "fit"})
     contention = Contention(environment.execution.threads)
     settings = replace(resources.training)  # a copy, which the strategy does not hold
-    watching = observed(meter, settings=settings)
-    with environment.memory as memory, watching as seen, AUDIT.noted(()) as noted, _counted(environment):
+    watching, keeping = observed(meter, settings=settings), kept_in(checkpoints)
+    with environment.memory as memory, keeping, watching as seen, AUDIT.noted(()) as noted, _counted(environment):
         fitted = strategy.fit(data, spec.budget, spec.seed or 0)
     seen.uses(resources.training)
     processor -= leader.finish() if leader is not None else 0.0

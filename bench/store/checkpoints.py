@@ -30,6 +30,9 @@ from bench.store.store import FIT_MARK, Store
 CHECKPOINTS = "checkpoints"
 """Folder of a run."""
 _MARK = "checkpoint.json"
+_MARK_TYPES = {"step": int, "identity": dict, "file": str, "sha256": str}
+"""What the file of that name holds where the attempt can be resumed."""
+_DAMAGED = "its checkpoint is damaged"
 _LOG = logging.getLogger("adaptbench")
 
 
@@ -96,13 +99,15 @@ class CheckpointFolder:
             mark = without_digest(read_json(self.folder / _MARK))
             if reason := mark.get("refused"):
                 raise StoreError(reason)
-            identity = mark.get("identity") or {}
+            if not all(isinstance(mark.get(key), kind) for key, kind in _MARK_TYPES.items()):
+                raise StoreError(_DAMAGED)
+            identity = mark["identity"]
             names = sorted({*identity, *self.identity})
             if others := [name for name in names if identity.get(name) != self.identity.get(name)]:
                 raise StoreError(f"{', '.join(others)} changed since its checkpoint")
             path = self.folder / mark["file"]
             if not path.is_file() or sha256(path) != mark["sha256"]:
-                raise StoreError("its checkpoint is damaged")
+                raise StoreError(_DAMAGED)
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None

@@ -14,7 +14,6 @@ from bench.models.base import BaseModel
 from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache
 from bench.retrieval.encode import Encoder
-from bench.store.checkpoints import CheckpointFolder
 from bench.strategy.protocols import DevelopmentPool, MemoryProbe, PoolSource, TrainingTracker
 from bench.strategy.ranks import OneProcess, Ranks
 from bench.strategy.settings import TrainingSettings
@@ -39,8 +38,6 @@ class Resources:
     calibrations: Path | None = None
     """The run's folder for measured step times, which seeds and resumed runs share."""
     progress: Progress = silent
-    checkpoints: CheckpointFolder | None = None
-    """Holds the newest checkpoint until the fit is complete. None keeps no checkpoint."""
     tracking: TrainingTracker | None = None
     """Where the training is reported to besides the store."""
     memory: MemoryProbe | None = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 
 from bench.errors import StoreError
 from bench.records import FitReport
-from bench.store.checkpoints import Spent
+from bench.store.checkpoints import CheckpointFolder, Spent
 from bench.strategy.code import code_digest
 from bench.training.distributed import only_rank_0
 from bench.training.monitor import TrainingMonitor
@@ -28,18 +30,34 @@ from bench.training.task import Checkpoints, Stateful, Trainable, TrainingTask
 _SHARES = 10
 """A checkpoint is due after each tenth of the planned steps, unless the last one is too recent."""
 
+_folder: ContextVar[CheckpointFolder | None] = ContextVar("folder", default=None)
 
-class Resumption(Checkpoints):
-    """The checkpoints of one training.
+
+@contextmanager
+def kept_in(folder: CheckpointFolder | None) -> Iterator[None]:
+    """Keep the checkpoints of a training in a block in this folder; None keeps none.
+
+    A strategy is not handed the folder: a checkpoint says what its fit has been charged.
+    """
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+class TrainingCheckpoints(Checkpoints):
+    """The checkpoints of one training. They are kept where `kept_in` says, if anywhere.
 
     Args:
-        trainable: the strategy. Its resources say where checkpoints are kept, if anywhere.
+        trainable: the strategy.
         task: what is trained. Its `mini_batch` becomes that of the interrupted attempt.
     """
 
     def __init__(self, trainable: Trainable, task: TrainingTask) -> None:
         self._trainable, self._task = trainable, task
-        self._resources, self._folder = trainable.resources, trainable.resources.checkpoints
+        self._resources, self._folder = trainable.resources, _folder.get()
+        self._seconds_before_steps = 0.0
         self._monitor: TrainingMonitor | None = None
         self._last = time.monotonic()
         with self._resources.meter.excluded():
@@ -67,7 +85,9 @@ class Resumption(Checkpoints):
         """
         self._loop = module, optimizer, schedule, rows
         self._last = time.monotonic()
-        with self._resources.meter.excluded():
+        meter = self._resources.meter
+        self._seconds_before_steps = meter.seconds
+        with meter.excluded():
             state = self._resources.ranks.shared(lambda: self._state)
             self._state = None
             if state is None:
@@ -78,7 +98,8 @@ class Resumption(Checkpoints):
             observer().load_state_dict(state["observer"], optimizer)
             _set_random(state["random"])
             self._folder.earlier = Spent(**state["spent"])
-            self._resources.meter.resume(state["seconds"])
+            meter.resume(state["seconds"], state["seconds_before_steps"])
+            self._seconds_before_steps = max(self._seconds_before_steps, state["seconds_before_steps"])
 
     def after_step(self) -> None:
         """Write a checkpoint where one is due. Not charged. Other ranks wait until it is written."""
@@ -123,6 +144,7 @@ class Resumption(Checkpoints):
             "random": _random(),
             "spent": asdict(self._folder.spent(0 if memory is None else memory.so_far)),
             "seconds": self._resources.meter.seconds,
+            "seconds_before_steps": self._seconds_before_steps,
         }
 
 

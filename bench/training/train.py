@@ -24,7 +24,7 @@ from bench.training.distributed import follow
 from bench.training.memory import fit_into_memory
 from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
-from bench.training.resume import FollowerCheckpoints, Resumption
+from bench.training.resume import FollowerCheckpoints, TrainingCheckpoints
 from bench.training.sizing import check_size
 from bench.training.step_budget import planned_steps, shared_seconds
 from bench.training.task import StepDecision, Trainable, TrainingTask
@@ -73,23 +73,23 @@ def train(
         with meter.excluded():
             total = sum(map(scalars, resources.encoder.model.parameters()))
         check_size(budget, trainable.trainable_params, total, trainable.name)
-    resumption = Resumption(trainable, task)
-    report = resumption.report or _planned(
+    checkpoints = TrainingCheckpoints(trainable, task)
+    report = checkpoints.report or _planned(
         trainable, task, data, budget, pool, finish_evaluations=finish_evaluations, kept_seconds=kept_seconds
     )
-    report.notes += resumption.notes
+    report.notes += checkpoints.notes
 
     if pool is not None and scores is None:
         scores = lambda: pool.scores(trainable)  # noqa: E731
     monitor = TrainingMonitor(resources, report, budget.max_seconds, scores, lambda: snapshot(task.module))
     counterpart: Searcher | None = trainable.untrained_counterpart()
-    if pool is not None and counterpart is not None and resumption.report is None:
+    if pool is not None and counterpart is not None and checkpoints.report is None:
         monitor.set_baseline(lambda: pool.scores(counterpart))
-    resumption.use_monitor(monitor)
+    checkpoints.use_monitor(monitor)
     watch = observer()
     watch.uses(resources.training)
     with watch.phase("steps"):
-        task.run_steps(report.planned_steps, monitor.step, checkpoints=resumption)
+        task.run_steps(report.planned_steps, monitor.step, checkpoints=checkpoints)
     watch.end_of_steps()
     task.module.eval()
     if monitor.best is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from bench.data.dataset import TrainingData
 from bench.models.base import BaseModel
 from bench.objectives.joint import READER_FOLDER, Joint
 from bench.readers.local import LocalReader
-from bench.records import FitReport
+from bench.records import FitReport, with_digest
 from bench.running.fit import run_fit
 from bench.running.run import Run
 from bench.running.scorer import Scorer
@@ -29,7 +30,7 @@ from bench.strategy.ranks import OneProcess
 from bench.strategy.settings import TrainingSettings
 from bench.training.monitor import snapshot
 from bench.training.observer import FitObserver, observed
-from bench.training.resume import Resumption
+from bench.training.resume import TrainingCheckpoints, kept_in
 from bench.training.score_loss import ScoreLoss
 
 MakeResources = Callable[..., Any]
@@ -72,12 +73,12 @@ def attempt(
         resources = tiny_resources(
             tiny_bert, **{"selection_floor": 1000, "dev_queries": 8, "evaluations": 3, **settings}
         )
-        resources = replace(resources, checkpoints=folder, progress=progress)
+        resources = replace(resources, progress=progress)
         blueprint = Blueprint.of(expression)
         components = [part.build(resources, ()) for part in blueprint.components]
         strategy = blueprint.build(resources, components)
         resources.meter.start()
-        with observed(resources.meter) as seen:
+        with observed(resources.meter) as seen, kept_in(folder):
             report = strategy.fit(tiny_training, Budget(steps=STEPS), 0)
         resources.meter.stop()
         return values_of(strategy, report), seen, resources
@@ -107,9 +108,10 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
     with pytest.raises(Killed):
         attempt(expression, folder_at(tmp_path), killed=KILLED, **settings)
     folder = folder_at(tmp_path)
-    resumed, seen, _ = attempt(expression, folder, **settings)
+    resumed, seen, resources = attempt(expression, folder, **settings)
     assert folder.resumed_after == KILLED - 1 and folder.notes == []
     assert resumed == undisturbed
+    assert folder not in [getattr(resources, each.name) for each in fields(resources)], "a strategy could write into it"
     assert seen.steps == STEPS and seen.problem(STEPS) == ""
 
 
@@ -147,9 +149,15 @@ def damage(path: Path, name: str) -> None:
     (path / "fit" / name).write_bytes(content)
 
 
+def by_hand(path: Path) -> None:
+    """Write a file of the right digest that names no checkpoint."""
+    (path / "fit" / "checkpoint.json").write_text(json.dumps(with_digest({"step": 3})))
+
+
 @pytest.mark.parametrize(
     ("spoil", "later", "code", "reason"),
     [
+        (by_hand, {}, "code", "its checkpoint is damaged"),
         (lambda path: damage(path, "state-3.pt"), {}, "code", "its checkpoint is damaged"),
         (lambda path: (path / "fit" / "state-3.pt").unlink(), {}, "code", "its checkpoint is damaged"),
         (lambda path: damage(path, "checkpoint.json"), {}, "code", "digest"),
@@ -201,21 +209,25 @@ def test_a_file_where_the_folder_of_checkpoints_shall_be_costs_no_fit(
     assert "cannot be written" in caplog.text
 
 
-def training(folder: CheckpointFolder, **strategy: Any) -> tuple[Resumption, FitReport]:
+def training(
+    folder: CheckpointFolder, meter: Meter | None = None, **strategy: Any
+) -> tuple[TrainingCheckpoints, FitReport]:
     """Return the checkpoints of a training of 100 steps that has begun, and its report."""
-    resources = SimpleNamespace(checkpoints=folder, meter=Meter(), memory=None, ranks=OneProcess())
+    resources = SimpleNamespace(meter=meter or Meter(), memory=None, ranks=OneProcess())
     own: Any = SimpleNamespace(resources=resources, components=(), name="secretive", **strategy)
-    resumption = Resumption(own, SimpleNamespace())  # type: ignore[arg-type]
+    with kept_in(folder):
+        checkpoints = TrainingCheckpoints(own, SimpleNamespace(mini_batch=0))  # type: ignore[arg-type]
     report = FitReport(planned_steps=100)
-    resumption.use_monitor(SimpleNamespace(report=report))  # type: ignore[arg-type]
-    resumption.begin(torch.nn.Linear(1, 1), None, None)  # type: ignore[arg-type]
-    return resumption, report
+    stateless: Any = SimpleNamespace(report=report, state_dict=dict, load_state_dict=lambda state: None)
+    checkpoints.use_monitor(stateless)
+    checkpoints.begin(torch.nn.Linear(1, 1), stateless, stateless)
+    return checkpoints, report
 
 
 def test_what_cannot_be_resumed_exactly_begins_again_and_says_so(tmp_path: Path) -> None:
-    resumption, report = training(folder_at(tmp_path), training_state=lambda: None)
+    checkpoints, report = training(folder_at(tmp_path), training_state=lambda: None)
     report.steps = 5
-    resumption.after_step()
+    checkpoints.after_step()
     folder = folder_at(tmp_path)
     assert folder.read("code") is None and "secretive does not say what it keeps between steps" in folder.notes[0]
 
@@ -233,10 +245,10 @@ def test_checkpoints_are_due_at_tenths_of_the_steps_and_after_some_time(
 ) -> None:
     folder, now, made = folder_at(tmp_path, every), [0.0], list[int]()
     monkeypatch.setattr("bench.training.resume.time.monotonic", lambda: now[0])
-    resumption, report = training(folder, training_state=lambda: None)
+    checkpoints, report = training(folder, training_state=lambda: None)
     monkeypatch.setattr(folder, "refuse", lambda reason: made.append(report.steps))
     for report.steps, now[0] in at.items():
-        resumption.after_step()
+        checkpoints.after_step()
     assert made == expected
 
 
@@ -268,9 +280,24 @@ def test_a_meter_continues_from_the_seconds_that_were_charged(processes: int, mo
     meter = Meter(processes)
     meter.start()
     meter.charge(50.0)
-    meter.resume(8.0)
+    meter.resume(8.0, before_steps=50.0 * processes - 3.0)
     now[0] = 1.5
-    assert meter.seconds == 8.0 + 1.5 * processes
+    assert meter.seconds == 8.0 + 3.0 + 1.5 * processes
+
+
+def test_what_comes_before_the_first_step_is_charged_once_and_its_longest_attempt_counts(tmp_path: Path) -> None:
+    charged = []
+    for before in (5.0, 9.0, 7.0, 5.0):
+        meter = Meter()
+        meter.charge(before)
+        checkpoints, report = training(
+            folder_at(tmp_path), meter, training_state=dict, resume_training=lambda state: None
+        )
+        meter.charge(10.0)
+        report.steps += 1
+        checkpoints.after_step()
+        charged.append(meter.seconds)
+    assert charged == [15.0, 29.0, 39.0, 49.0]
 
 
 def test_checkpoints_of_complete_fits_are_cleared(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import sys
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -156,6 +159,23 @@ class Record(StoredModel):
 
     schema_version: int = SCHEMA_VERSION
 
+    @pydantic.field_validator("cost", check_fields=False)
+    @classmethod
+    def _costs_are_numbers(cls, cost: dict[str, Any]) -> dict[str, Any]:
+        for key in COST_UNITS.keys() - _NO_NUMBERS:
+            if cost.get(key) is not None and not _is_number(cost[key]):
+                raise ValueError(f"{key} is no number")
+        return cost
+
+    @pydantic.field_validator("budget", check_fields=False)
+    @classmethod
+    def _limits_are_numbers(cls, budget: dict[str, Any]) -> dict[str, Any]:
+        limits = budget.get("limits") or {}
+        values = limits.values() if isinstance(limits, Mapping) else [None]
+        if not all(_is_number(each) and math.isfinite(each) for each in values):
+            raise ValueError("limits are no numbers")
+        return budget
+
     def to_dict(self) -> dict[str, Any]:
         """Return what is written: JSON values only, with the digest."""
         return with_digest(self.model_dump())
@@ -296,6 +316,15 @@ COST_UNITS: dict[str, str] = {
     "usd": "price of the charged seconds, where a price per hour was given",
 }
 """Every key of `CellResult.cost` with its unit."""
+_NO_NUMBERS = {"reindex", "text_read"}
+"""Keys of it whose values are no numbers."""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, Real)
 
 
 def schema_of(values: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ Nothing is written, and no process of the run is asked. A shared filesystem is t
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
@@ -93,7 +94,9 @@ def overview(store: Store) -> Overview:
     if not calls:
         raise StoreError(f"{store.place} holds no run yet: `run` writes run.json when it begins")
     call = calls[-1]
-    names = call.get("planned") or {"fits": [], "cells": []}
+    if "started" not in call:
+        raise StoreError(f"{store.place}: run.json does not say when the run began")
+    names = {kind: (call.get("planned") or {}).get(kind, []) for kind in ("fits", "cells")}
     wanted = {name for kind in names.values() for name in kind}
     fits = {fit.fit: fit for fit in store.fits() if fit.fit in wanted}
     cells = {cell.cell: cell for cell in store.cells() if cell.cell in wanted}
@@ -106,14 +109,14 @@ def overview(store: Store) -> Overview:
     price = price_of(calls)
     for fit in fits.values():
         set_price(fit, price)
-    charged = {name: float(cost) for name, fit in fits.items() if (cost := fit.cost.get("fit_seconds")) is not None}
-    prices = [float(fit.cost["usd"]) for fit in fits.values() if fit.cost.get("usd") is not None]
+    charged = {name: cost for name, fit in fits.items() if (cost := _finite(fit.cost.get("fit_seconds"))) is not None}
+    prices = [usd for fit in fits.values() if (usd := _finite(fit.cost.get("usd"))) is not None]
     expected = _expected_seconds([name for name in names["fits"] if name not in fits], charged)
     records: list[FitRecord | CellResult] = [*fits.values(), *cells.values()]
     return Overview(
         store.place,
         state,
-        " ".join(call.get("command", ())),
+        " ".join(call.get("command") or ()),
         call["started"],
         seconds,
         planned,
@@ -166,6 +169,10 @@ def _trains(fit: str) -> str:
     return "trains" if found and found[1] else "trains nothing"
 
 
+def _finite(cost: float | None) -> float | None:
+    return float(cost) if cost is not None and math.isfinite(cost) else None
+
+
 def _name(record: FitRecord | CellResult) -> str:
     return record.cell if isinstance(record, CellResult) else record.fit
 
@@ -181,5 +188,5 @@ def _state(call: dict[str, Any], store: Store) -> State:
 def _left(call: dict[str, Any], planned: dict[str, int], done: dict[str, int], seconds: float) -> float | None:
     """Return the seconds left, if each job takes as long as those that this invocation has ended."""
     remaining = sum(planned.values()) - sum(done.values())
-    ended = int(call["plan"]["to_do"]) - remaining
+    ended = (call.get("plan") or {}).get("to_do", 0) - remaining
     return seconds / ended * remaining if ended > 0 else None

@@ -68,8 +68,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DamagedError: the file holds no JSON object.
     """
-    if path.is_dir():
-        raise DamagedError(f"{path} is a folder: delete it and run again")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DamagedError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}: delete it and run again")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

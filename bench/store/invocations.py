@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from bench.errors import StoreError
+from pydantic import AfterValidator, BaseModel, FiniteFloat, TypeAdapter, ValidationError
+
+from bench.errors import StoreError, describe_validation
 from bench.records import DIGEST, with_digest, without_digest
 from bench.store.files import DamagedError, read_json, write_durably
 
 RUN_FILE = "run.json"
 RUN_COPY = "run.previous.json"
 """The earlier content of `run.json`, for a process that ends while it writes a new one."""
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("it has no time zone")
+    return text
+
+
+class _Config(BaseModel, extra="allow"):
+    usd_per_hour: FiniteFloat | None = None
+
+
+class _Invocation(BaseModel, extra="allow"):
+    """Those keys of an invocation that commands compute with. `bench.running.run` writes them and more."""
+
+    started: Annotated[str, AfterValidator(_moment)] = ""
+    """ISO 8601, with its time zone."""
+    seconds: FiniteFloat = 0.0
+    command: list[str] | None = None
+    config: _Config | None = None
+    plan: dict[str, int] | None = None
+    planned: dict[str, list[str]] | None = None
+
+
+_INVOCATIONS = TypeAdapter(list[_Invocation])
 
 
 def read_invocations(path: Path) -> list[dict[str, Any]]:
@@ -30,9 +58,13 @@ def read_invocations(path: Path) -> list[dict[str, Any]]:
             values = without_digest(values)
         if set(values) != {"invocations"} or not isinstance(values["invocations"], list):
             raise StoreError("it holds no list of invocations")
+        _INVOCATIONS.validate_python(values["invocations"], strict=True)
+    except ValidationError as error:
+        raise DamagedError(f"{path} is damaged: {describe_validation(error, ())}") from error
     except StoreError as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
-    return values["invocations"]
+    invocations: list[dict[str, Any]] = values["invocations"]
+    return invocations
 
 
 def latest_invocations(folder: Path) -> list[dict[str, Any]]:

@@ -109,10 +109,13 @@ class LiveProgress:
 
 def live_job(folder: Path, name: str) -> LiveJob:
     """Return what is known of a running job of a run; only its name where nothing can be read."""
+    path = folder / PROGRESS / f"{name}.json"
     try:
-        return LiveJob.model_validate_json((folder / PROGRESS / f"{name}.json").read_bytes())
+        if path.is_file():  # a pipe would be waited for
+            return LiveJob.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        return LiveJob(name=name, title=name)
+        pass
+    return LiveJob(name=name, title=name)
 
 
 def _add(curve: list[tuple[int, float]], step: int, value: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,8 @@ def is_locked(folder: Path) -> bool | None:
     except ImportError:
         return None
     try:
-        with (folder / LOCK).open("rb") as stream:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
+        with os.fdopen(descriptor, "rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -91,12 +91,13 @@ class CurveReader:
             return None
         try:
             frame = self._store.curve(record.fit)
-        except (StoreError, OSError):  # the fit is being made again; a damaged file is named by `report`
-            return None
+            loss, dev = _points(frame, "loss"), _points(frame, "dev")
+        except (StoreError, OSError, ValueError, LookupError, TypeError):
+            return None  # the fit is being made again, or the file holds no curve
         limits: Mapping[str, float] = record.budget.get("limits") or {}
         return FitCurve(
             record.fit, record.strategy, record.dataset, record.model, budget_label(limits), record.seed,
-            record.status, _points(frame, "loss"), _points(frame, "dev"),
+            record.status, loss, dev,
         )  # fmt: skip
 
 

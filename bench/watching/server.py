@@ -22,9 +22,10 @@ import re
 import socket
 import stat
 import sys
+import threading
 import traceback
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -45,6 +46,9 @@ _LOG_BYTES = 256 * 1024
 _LOG = re.compile(r"/logs/([^/\\\0]+\.log)")
 _IDLE_SECONDS = 10
 """A connection without a request for so long is closed."""
+_CONNECTIONS = 64
+"""Connections that are open at a time."""
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -65,14 +69,35 @@ class _Answer:
 
 
 class WatchServer(ThreadingHTTPServer):
-    """A server that answers each request in a thread."""
+    """A server that answers each connection in a thread, `_CONNECTIONS` at a time. It refuses further ones."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: Any) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
+        self.free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread, or refuse it where too many are open."""
+        if not self.free.acquire(blocking=False):
+            with suppress(OSError):
+                request.sendall(_TOO_MANY)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self.free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer the requests of a connection, and make room for another one."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
 
     def server_bind(self) -> None:
         """Take the address, without the look-up of the machine's full name that `HTTPServer` adds."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.cli import main
+from bench.records import DIGEST, with_digest
 from bench.store.cached import CachedStore
 from bench.store.live import LiveProgress, live_job
 from bench.store.store import FIT_MARK, Store
@@ -119,6 +124,48 @@ def test_a_run_that_has_not_begun_or_whose_file_is_damaged_is_named(get: Get, tm
     (tmp_path / "run" / "run.json").write_text("[")
     (tmp_path / "run" / "run.previous.json").write_text("[")
     assert "damaged" in json.loads(get("/status.json")[1])["message"] and get("/")[0].status == 200
+
+
+ODD_COSTS: Any = ({"fit_seconds": "30"}, {"fit_seconds": [1]}, {"fit_seconds": 10**400}, {"fit_seconds": float("inf")})
+ODD_LIMITS: Any = (5, "5 steps", {"steps": "5"}, {"steps": float("nan")}, None)
+ODD_CALLS: Any = (
+    {"started": 5}, {"started": "now"}, {"started": "2026-01-01"}, {"command": "bench"},
+    {"config": {"usd_per_hour": "2"}},
+    {"plan": {"to_do": "5"}}, {"planned": {"fits": 5}}, {"planned": {"others": []}}, {"config": None},
+)  # fmt: skip
+
+
+def test_odd_values_under_a_valid_digest_cost_no_page(watched: Store, get: Get) -> None:
+    mark, run = watched.fit_folder(DONE) / FIT_MARK, watched.folder / "run.json"
+    record, (call,) = json.loads(mark.read_text()), watched.invocations()
+    odd = [(mark, record | {"cost": each}) for each in ODD_COSTS]
+    odd += [(mark, record | {"budget": {"limits": each}}) for each in ODD_LIMITS]
+    odd += [(run, {"invocations": [call | each]}) for each in ODD_CALLS]
+    odd += [(run, {"invocations": [each]}) for each in (5, {})]
+    for path, values in odd:
+        sound = path.read_text()
+        path.write_text(json.dumps(with_digest({key: each for key, each in values.items() if key != DIGEST})))
+        os.utime(path, (1, len(str(values))))
+        assert [get(address)[0].status for address in ("/", "/status.json")] == [200, 200], values
+        path.write_text(sound)
+
+
+@pytest.mark.parametrize("name", [".lock", "run.json", f".progress/{WORKS}.json", f"fits/{DONE}/{FIT_MARK}"])
+def test_a_pipe_in_the_folder_is_not_waited_for(name: str, watched: Store, training: LiveProgress, get: Get) -> None:
+    (watched.folder / name).unlink()
+    os.mkfifo(watched.folder / name)
+    assert [get(address)[0].status for address in ("/", "/status.json")] == [200, 200]
+
+
+def test_too_many_connections_are_refused_until_one_ends(
+    watched: Store, server: WatchServer, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "free", threading.BoundedSemaphore(1))
+    with socket.create_connection((server.server_name, server.server_port)):
+        assert get("/status.json")[0].status == 503
+    deadline = time.monotonic() + 20
+    while get("/status.json")[0].status != 200:
+        assert time.monotonic() < deadline, "its place is not free again"
 
 
 def test_a_number_that_json_has_not_is_no_progress(watched: Store, training: LiveProgress, get: Get) -> None:

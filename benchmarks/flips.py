@@ -30,6 +30,7 @@ from safetensors.numpy import save_file
 from bench.data.docstrings import Docstring
 from bench.data.pydocs import SHARES, read_cache, write_cache
 from bench.errors import BenchError, StoreError
+from bench.evaluation.measured_once import seconds_measured_once
 from bench.records import CellResult, CurvePoint, FitRecord
 from bench.report.lacking import lacking
 from bench.retrieval.cache import VectorCache, text_key
@@ -39,7 +40,6 @@ from bench.store.checkpoints import CheckpointFolder
 from bench.store.packed import pack
 from bench.store.store import Store
 from bench.store.studies import Study, Trial
-from bench.training.step_budget import shared_seconds
 
 REMADE = "remade"
 """What reading gives where the harness makes the content again."""
@@ -64,7 +64,7 @@ def make_kinds(folder: Path) -> list[Kind]:
     fit, cell, study = store.fit_folder(FIT), store.cell_folder(CELL), store.folder / "tuning" / STUDY
     calibration = folder / "calibrations"
     resources: Any = SimpleNamespace(calibrations=calibration)
-    shared_seconds(resources, "lora", lambda: 0.25)
+    seconds_measured_once(resources.calibrations, "lora", lambda: 0.25)
     segment = _segment(folder / "vectors")
     pydocs = folder / "pydocs.json"
     entry = Docstring("package.module.name", "package.module", "what a function returns", "The text of a docstring.")
@@ -249,7 +249,7 @@ def _vectors(folder: Path) -> object:
 
 
 def _seconds(resources: Any) -> object:
-    seconds = shared_seconds(resources, "lora", lambda: -1.0)
+    seconds = seconds_measured_once(resources.calibrations, "lora", lambda: -1.0)
     return REMADE if seconds == -1.0 else seconds
 
 

@@ -17,11 +17,11 @@ import torch
 
 from bench.data.dataset import Pair, TrainingData
 from bench.evaluation.flops import flop_model, token_counts
+from bench.evaluation.measured_once import seconds_measured_once
 from bench.retrieval.encode import Kind
 from bench.strategy.resources import Resources
 from bench.training.batches import contrastive_batches
 from bench.training.hard_negatives import with_hard_negatives
-from bench.training.step_budget import shared_seconds
 from bench.training.task import NO_CHECKPOINTS, Checkpoints, OnStep
 from bench.training.torch_loop import ModuleTask
 
@@ -118,7 +118,7 @@ class HeadTask(ModuleTask):
     def step_seconds(self, measured: float) -> Iterator[float]:
         """Yield the seconds of each step: a measured step, and encoding the texts that no earlier step has used."""
         identity = "seconds a token", self.resources.model.name, self.data.dataset, self.resources.training
-        per_token = shared_seconds(self.resources, identity, self._seconds_per_token)
+        per_token = seconds_measured_once(self.resources.calibrations, identity, self._seconds_per_token)
         everything = {text for pair in self.pairs for text in _texts(pair)}
         used = 0
         for _, new in self._new_texts():

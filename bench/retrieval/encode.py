@@ -115,6 +115,10 @@ class Encoder:
         """Return the text that the model puts before queries or documents, or None."""
         return prompt_of(self.model, kind)
 
+    def identity(self, kind: Kind) -> tuple[object, ...]:
+        """Return what the vectors of texts depend on besides the texts."""
+        return self.fingerprint, self.max_length, self.precision, kind, self.prompt(kind)
+
     def _cached(self, texts: Sequence[str], kind: Kind) -> tuple[np.ndarray, float]:
         if self.fingerprint is None or self._cache is None or self._cache.is_suspended or self._is_altered():
             start = time.perf_counter()
@@ -132,7 +136,7 @@ class Encoder:
 
         Queries and documents have spaces of their own: a model may treat them differently without a prompt.
         """
-        identity = (self.fingerprint, self.max_length, self.precision, kind, self.prompt(kind))
+        identity = self.identity(kind)
         if identity in self._spaces:
             self._spaces[identity].refresh()
         else:

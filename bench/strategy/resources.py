@@ -36,7 +36,7 @@ class Resources:
     """Vectors by content of text, weights, length and precision. None encodes everything anew."""
     scratch: Path | None = None
     calibrations: Path | None = None
-    """The run's folder for measured step times, which seeds and resumed runs share."""
+    """The run's folder for times that are measured once on a class of machine, for all seeds and cells."""
     progress: Progress = silent
     tracking: TrainingTracker | None = None
     """Where the training is reported to besides the store."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from bench.data.dataset import Corpus
 from bench.encoders.serving import encoder_of, serving
 from bench.evaluation.cost import Latency, latency, sample_of, throughput
 from bench.evaluation.flops import query_flops
+from bench.evaluation.measured_once import seconds_measured_once
 from bench.retrieval.encode import Encoder
 from bench.strategy.base import Strategy
 
@@ -34,10 +37,25 @@ def serving_cost(
         added = strategy.added_query_flops(texts, corpus)
         if encoder is None:
             return cost | {"total_params": 0, "query_flops": added or None, "encode_docs_per_second": None}
-        cost["encode_docs_per_second"] = throughput(lambda texts: encoder.uncached(texts, "document"), corpus.texts)
+        cost["encode_docs_per_second"] = _documents_per_second(encoder, corpus.texts, strategy.resources.calibrations)
         if not params:  # a model behind an endpoint
             return cost | {"total_params": None, "query_flops": None}
         return cost | {"total_params": params, "query_flops": query_flops(encoder, texts) + added}
+
+
+def _documents_per_second(encoder: Any, texts: Sequence[str], folder: Path | None) -> float:
+    """Return the throughput of an encoder. Strategies of the same weights share the measurement.
+
+    Weights without a fingerprint are measured each time.
+    """
+
+    def seconds() -> float:
+        return 1 / throughput(lambda sample: encoder.uncached(sample, "document"), texts)
+
+    if not isinstance(encoder, Encoder) or encoder.fingerprint is None:
+        return 1 / seconds()
+    sample = hashlib.sha256("\0".join(sample_of(texts)).encode(errors="surrogatepass")).hexdigest()
+    return 1 / seconds_measured_once(folder, ("a document", encoder.identity("document"), sample), seconds)
 
 
 def _latency(strategy: Strategy, index: Any, queries: Mapping[str, str], top_k: int, base: Encoder | None) -> Latency:

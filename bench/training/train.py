@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.budget import Budget
 from bench.data.dataset import TrainingData
+from bench.evaluation.measured_once import seconds_measured_once
 from bench.models.quantisation import scalars
 from bench.records import FitReport
 from bench.strategy.protocols import DevelopmentPool, Searcher
@@ -26,7 +27,7 @@ from bench.training.monitor import TrainingMonitor, restore, snapshot
 from bench.training.observer import observer, trial_steps
 from bench.training.resume import FollowerCheckpoints, TrainingCheckpoints
 from bench.training.sizing import check_size
-from bench.training.step_budget import planned_steps, shared_seconds
+from bench.training.step_budget import planned_steps
 from bench.training.task import StepDecision, Trainable, TrainingTask
 
 Finish = Callable[[FitReport], dict[str, Any]]
@@ -127,12 +128,16 @@ def _planned(
         kept += (
             finish_evaluations
             * resources.meter.processes
-            * shared_seconds(resources, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool))
+            * seconds_measured_once(
+                resources.calibrations, ("evaluation", identity), lambda: _evaluation_seconds(trainable, pool)
+            )
         )
     steps, binding = planned_steps(
         budget,
         task.step_flops(),
-        lambda: task.step_seconds(shared_seconds(resources, identity, lambda: _step_seconds(trainable, task))),
+        lambda: task.step_seconds(
+            seconds_measured_once(resources.calibrations, identity, lambda: _step_seconds(trainable, task))
+        ),
         resources.meter.seconds + kept,
     )
     return FitReport(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from itertools import repeat
-from pathlib import Path
 
 import pytest
 
 from bench.budget import Budget
 from bench.errors import BudgetError
-from bench.strategy.resources import Resources
 from bench.training.sizing import check_size
 from bench.training.step_budget import (
     DEFAULT_STEPS,
     evaluation_steps,
     planned_steps,
-    shared_seconds,
 )
 
 
@@ -56,49 +53,6 @@ def test_of_several_limits_the_tightest_binds() -> None:
 def test_a_budget_that_pays_for_no_step_is_refused() -> None:
     with pytest.raises(BudgetError, match="one optimiser step"):
         planned_steps(Budget(seconds=5), [], lambda: repeat(1.0), spent_seconds=5.0)
-
-
-def test_a_step_time_is_measured_once_and_shared(tmp_path: Path, tiny_bert: object) -> None:
-    resources = Resources(model=tiny_bert, calibrations=tmp_path / "calibrations")  # type: ignore[arg-type]
-    assert shared_seconds(resources, ("lora", "scifact"), lambda: 1.5) == 1.5
-    assert shared_seconds(resources, ("lora", "scifact"), _never) == 1.5
-    assert shared_seconds(resources, ("full", "scifact"), lambda: 2.5) == 2.5
-
-
-def test_a_flipped_bit_in_a_stored_step_time_is_never_accepted(tmp_path: Path, tiny_bert: object) -> None:
-    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
-    assert shared_seconds(resources, "lora", lambda: 1.5) == 1.5
-    (file,) = tmp_path.iterdir()
-    whole = file.read_bytes()
-    for bit in range(len(whole) * 8):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        file.write_bytes(damaged)
-        assert shared_seconds(resources, "lora", lambda: 2.5) == 2.5, bit
-        assert shared_seconds(resources, "lora", _never) == 2.5
-        file.write_bytes(whole)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"\xff", b"[]", b"null", b"1", b'{"step_seconds": "x"}', b'{"step_seconds": NaN}', b"[" * 99_999,
-     b'{"step_seconds": ' + b"9" * 5000 + b"}"],
-)  # fmt: skip
-def test_a_damaged_step_time_is_measured_again_and_replaced(tmp_path: Path, tiny_bert: object, content: bytes) -> None:
-    resources = Resources(model=tiny_bert, calibrations=tmp_path)  # type: ignore[arg-type]
-    shared_seconds(resources, "lora", lambda: 1.5)
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(content)
-    assert shared_seconds(resources, "lora", lambda: 2.5) == 2.5
-    assert shared_seconds(resources, "lora", _never) == 2.5
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_step_time_that_cannot_be_stored_is_used(tmp_path: Path, tiny_bert: object) -> None:
-    place = tmp_path / "file"
-    place.write_text("where the folder should be")
-    resources = Resources(model=tiny_bert, calibrations=place)  # type: ignore[arg-type]
-    assert shared_seconds(resources, "lora", lambda: 1.5) == 1.5
 
 
 @pytest.mark.parametrize("total", [1, 7, 10, 150, 1000])

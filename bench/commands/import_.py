@@ -87,6 +87,8 @@ def main(
         if source.is_dir() and not _is_table(source, pairs)
         else _read_table(source, pairs, columns, relevant_from, encoding)
     )
+    if keeps and not builder.judged:
+        raise DataError(f"--keep-labels: {source} has no labelled questions. --pairs FILE adds some")
     made, generated = None, None
     if generates:
         generated = generate_queries(builder.corpus(), seed, others)
@@ -140,8 +142,9 @@ def _read_documents(
     source: Path, pairs: Path | None, columns: dict[str, str | None], relevant_from: float | None,
     encoding: str | None, max_words: int, pseudo_queries: bool,
 ) -> Builder:  # fmt: skip
-    """Read a folder of documents, and the pair file that points into them."""
-    from bench.data.beir import is_beir
+    """Read a folder of documents, and the pair file that points into them. A BEIR folder brings its own labels."""
+    from bench.data.beir import is_beir, read_beir, split_names
+    from bench.data.dataset import DatasetInfo
     from bench.data.files import expanded
     from bench.data.importing import Builder, Columns, from_chunks
     from bench.data.tables import read_table
@@ -150,6 +153,10 @@ def _read_documents(
     builder = Builder()
     chunks = _documents(source) if is_beir(source) else _chunks(source, max_words)
     builder.documents.update(from_chunks(chunks))
+    if is_beir(source) and split_names(source) and not pairs:
+        if not pseudo_queries:
+            raise DataError(f"{source} is a dataset already: bench run --datasets {source} takes it as it is")
+        builder.read_dataset(read_beir(source, DatasetInfo(source.name)))
     for name in ("negative", "title") if pairs else _COLUMNS:
         if columns[name]:
             why = "a pair file only points at documents" if pairs else "without --pairs there is no table"

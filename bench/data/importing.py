@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.data.answers import answer_texts, joined
 from bench.data.chunks import Chunk
-from bench.data.dataset import Corpus
+from bench.data.dataset import Corpus, Dataset
 from bench.data.tables import Passage, Row, Table, is_null, plain_name
 from bench.data.text import REPLACEMENT, normalise
 from bench.errors import DataError, did_you_mean
@@ -182,6 +182,22 @@ class Builder:
     _ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Text of a document -> title -> id."""
     _queries: dict[str, str] = field(default_factory=dict)
+
+    def read_dataset(self, dataset: Dataset) -> None:
+        """Read documents, queries, judgements, splits, groups and answers of a dataset.
+
+        A query with judgements in several splits keeps those of the test, or else of the development split.
+        """
+        corpus = dataset.corpus
+        titles, bodies = corpus.titles or [""] * len(corpus), corpus.bodies or corpus.texts
+        self.documents.update(zip(corpus.ids, zip(titles, bodies, strict=True), strict=True))
+        for split in sorted(dataset.splits, key=lambda name: (name == "test", name == "dev")):
+            self.judged |= {query: dict(docs) for query, docs in dataset.splits[split].items()}
+            self.splits |= dict.fromkeys(dataset.splits[split], split)
+        self.queries |= {query: dataset.queries[query] for query in self.judged}
+        self.groups |= dataset.groups
+        self.answers |= dataset.answers
+        self.notes += dataset.warnings
 
     def read_pairs(self, table: Table, columns: Columns, relevant_from: float | None = None) -> None:
         """Read rows of (question, passage[, score]) or (question, positive, negative). Equal texts become one.

@@ -130,10 +130,12 @@ def split_by_question(builder: Builder, seed: int, shares: Mapping[str, float], 
     alone go to the training split.
 
     Raises:
-        DataError: there are fewer separate questions than splits.
+        DataError: no question has a relevant passage, or there are fewer separate questions than splits.
     """
     unanswered = builder.unanswered
     ids = sorted(builder.judged.keys() - unanswered)
+    if not ids:
+        raise DataError("no question has a relevant passage, so there is nothing to split")
     texts = [builder.queries[query] for query in ids]
     same = _by_key(normalise(text) for text in texts)
     shared: dict[str, list[int]] = {}

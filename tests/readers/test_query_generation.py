@@ -203,6 +203,29 @@ def test_labelled_questions_may_train_beside_the_generated_ones(endpoint: str, d
     assert any("stand beside the labels" in warning for warning in dataset.warnings)
 
 
+def test_a_beir_folder_brings_its_labels(
+    endpoint: str, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"who repairs the {subject} at home,{subject}.md\n" for subject in SUBJECTS)
+    (tmp_path / "pairs.csv").write_text("question,file\n" + rows)
+    labelled, out = str(tmp_path / "labelled"), tmp_path / "made"
+    assert main(["import", str(documents), "--out", labelled, "--pairs", str(tmp_path / "pairs.csv")]) == 0
+    assert main(["import", labelled, "--out", str(out)]) != 0 and "is a dataset already" in capsys.readouterr().err
+    arguments = ["import", labelled, "--out", str(out), "--generate-queries", "1", "--keep-labels"]
+    assert main([*arguments, "--reader", endpoint, "--round-trip", "0"]) == 0
+    before, made = load_dataset(labelled), load_dataset(str(out))
+    assert {split: made.splits[split] for split in before.splits} == before.splits
+    assert made.splits["generated"] and made.corpus.ids == before.corpus.ids
+
+
+def test_labels_to_keep_are_asked_for_before_a_query_is_paid_for(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["import", str(documents), "--out", str(tmp_path / "made"), "--keep-labels", "--generate-queries", "1"]
+    assert main([*arguments, "--reader", "openai:http://127.0.0.1:9/v1#nobody"]) != 0
+    assert "has no labelled questions" in capsys.readouterr().err
+
+
 def test_labelled_questions_are_kept_for_the_test(endpoint: str, documents: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("question,file\nwho repairs kettles,kettle.md\nwho tunes violins,violin.md\n")
     out = tmp_path / "made"

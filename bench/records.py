@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 import pydantic
 from pydantic import Field
@@ -320,7 +320,7 @@ _NO_NUMBERS = {"reindex", "text_read"}
 """Keys of it whose values are no numbers."""
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a number that a float can hold."""
     if isinstance(value, int):
         return abs(value) <= sys.float_info.max

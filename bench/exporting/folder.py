@@ -15,6 +15,7 @@ from bench.config.schema import BASELINE
 from bench.data.catalogue import catalogue
 from bench.data.files import named_in_errors
 from bench.encoders.plain import plain_base
+from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError, NotApplicableError
 from bench.exporting.card import CardContent, model_card
 from bench.exporting.onnx import require_onnx, write_onnx
@@ -100,6 +101,8 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
                 difference = _save_adapter(strategy, options.folder)
             else:
                 model.save_pretrained(str(options.folder), create_model_card=False)
+            if refitted is not None:
+                _save_objective(strategy, options.folder)
             if options.onnx:
                 write_onnx(model, options.folder)
             content = _card_content(environment.store, record, strategy, model, options, refitted)
@@ -119,6 +122,12 @@ def export(environment: JobEnvironment, record: FitRecord, options: ExportOption
         archive=options.archive,
         refit=refitted is not None,
     )
+
+
+def _save_objective(strategy: Strategy, folder: Path) -> None:
+    """Write what the objective made in a second fit, such as the reader of `joint`. No fit of the run holds it."""
+    if isinstance(strategy, EncoderStrategy):
+        strategy.objective.save(folder)
 
 
 def _save_adapter(strategy: Strategy, folder: Path) -> float:

@@ -43,11 +43,12 @@ def refit(environment: JobEnvironment, record: FitRecord) -> Refit:
     """
     kind = environment.registry.get(parse(record.strategy).name)
     config_of_fit = kind.Config.parse(record.hyperparameters)
-    if "pairs" not in needs_of(kind, config_of_fit, environment.registry):
+    needs = needs_of(kind, config_of_fit, environment.registry)
+    if "pairs" not in needs:
         raise BenchError(f"--final-refit: {record.strategy} trains on no labels, so there is nothing to fit again")
     training = training_settings(record.training)
     store, execution = environment.store, environment.execution
-    request = _request(environment, record, training.selection_floor)
+    request = _request(environment, record, training.selection_floor, tuple(sorted(needs)))
     with scorer_process(request, store, execution.data_dir, execution.threads) as scorer:
         all_labels, dev_pairs = with_development(scorer.training_data())
     resources = environment.resources(record.environment.get("model_source", ""), training)
@@ -76,7 +77,9 @@ def _with_choices(config: StrategyConfig, choices: Mapping[str, Any]) -> Strateg
     return config if not names else type(config).parse({**vars(config), **{name: choices[name] for name in names}})
 
 
-def _request(environment: JobEnvironment, record: FitRecord, selection_floor: int) -> TrainingRequest:
+def _request(
+    environment: JobEnvironment, record: FitRecord, selection_floor: int, needs: tuple[str, ...]
+) -> TrainingRequest:
     """Return what the fit may see of the dataset that it was made on."""
     config = latest_config(environment.store)
     return TrainingRequest(
@@ -88,4 +91,5 @@ def _request(environment: JobEnvironment, record: FitRecord, selection_floor: in
         examples=(record.budget.get("limits") or {}).get("examples"),
         test_split=config.get("split", "test"),
         selection_floor=selection_floor,
+        needs=needs,
     )

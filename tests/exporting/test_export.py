@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,19 @@ import pytest
 import yaml
 
 from bench.cli import main
+from bench.data.dataset import Dataset
+from bench.data.splits import seen_by, training_data
 from bench.errors import BenchError, StoreError
+from bench.exporting import refit as refitting
+from bench.exporting.folder import ExportOptions, export
 from bench.exporting.selection import FitSelection, execution_settings, select_fit
+from bench.objectives import joint
+from bench.readers.adaptation import SftOptions
+from bench.readers.lessons import Lesson
+from bench.readers.local import LocalReader
+from bench.readers.tuning import Tuned
 from bench.running.environment import JobEnvironment
+from bench.running.scorer import TrainingRequest
 from bench.store.store import Store
 
 TEXTS = ["what happens to the tide in the harbour?", "The kiln of the pottery was repaired."]
@@ -176,6 +189,37 @@ def test_final_refit_fits_again_on_all_labels(finished_run: Store, tmp_path: Pat
 
     embeddings = SentenceTransformer(str(out), device="cpu").encode_document(TEXTS)
     assert np.abs(embeddings - vectors(finished_run, lora(finished_run))).max() > 1e-4
+
+
+def test_final_refit_learns_from_gold_answers_and_exports_the_new_reader(
+    finished_run: Store, tiny_dataset: Dataset, tiny_reader_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The fit of the run is taken for one of `joint`, whose data have an answer to each question."""
+
+    class Answering:
+        def __init__(self, request: TrainingRequest, *args: Any) -> None:
+            answers = dict.fromkeys(tiny_dataset.queries, ("kiln",))
+            data = training_data(replace(tiny_dataset, answers=answers), 0, None, "test", selection_floor=8)
+            self.training_data = lambda: seen_by(request.needs, data)
+
+    lessons: list[Sequence[Lesson]] = []
+
+    def tuned(reader: LocalReader, options: SftOptions, learned: Sequence[Lesson], folder: Path) -> Tuned:
+        lessons.append(learned)
+        shutil.copytree(reader.folder, folder)
+        (folder / "round.txt").write_text(str(len(lessons)))
+        return Tuned(steps=options.steps, seconds=1.0)
+
+    monkeypatch.setattr(refitting, "scorer_process", lambda *args: nullcontext(Answering(*args)))
+    monkeypatch.setattr(joint, "tune_apart", tuned)
+    record = finished_run.fit(lora(finished_run))
+    record.hyperparameters["objective"] = f"joint(teacher=reader({tiny_reader_folder}), candidates=2, max_length=20)"
+    out = tmp_path / "refit"
+    with JobEnvironment(finished_run, execution_settings(finished_run)) as environment:
+        export(environment, record, ExportOptions(out, final_refit=True))
+    assert [len(each) for each in lessons] == [40, 40]  # development questions are among them
+    assert (out / "reader" / "round.txt").read_text() == "2" and (out / "modules.json").is_file()
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from bench.report.readings import Readings
 from bench.statistics.pairwise import PairwiseTest
 from bench.statistics.significance import Design, compare, correct
 
-BEFORE, AFTER = "gain with the reader before", "gain with the adapted reader"
+BEFORE, AFTER = "with the reader before", "with the adapted reader"
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,20 @@ class TwoByTwo:
             for label, test in zip(self.labels, tests, strict=True)
         ]
 
+    def reader_gain(self, measure: str) -> PairwiseTest:
+        """Return the test of the adapted reader against the reader before, both on the baseline's passages.
+
+        The two must have values for the same queries, as those of `squares` have.
+        """
+        baseline = self.before.comparison.baseline
+        before, after = (readings.values(baseline, measure) for readings in (self.before, self.after))
+        return self._compared(before, after, baseline, measure)
+
     def _interaction(self, label: str, measure: str) -> PairwiseTest:
-        gains = [_gain(readings, label, measure) for readings in (self.before, self.after)]
+        before, after = (_gain(readings, label, measure) for readings in (self.before, self.after))
+        return self._compared(before, after, label, measure)
+
+    def _compared(self, before: np.ndarray, after: np.ndarray, label: str, measure: str) -> PairwiseTest:
         candidate = self.before.comparison.candidates[label]
         design = Design(
             seeds=dict.fromkeys((BEFORE, AFTER), candidate.seeds),
@@ -74,7 +86,7 @@ class TwoByTwo:
             groups=self.before.groups(measure),
             margin=self.before.comparison.margin.value,
         )
-        return compare(gains[0], gains[1], (BEFORE, AFTER), design)
+        return compare(before, after, (BEFORE, AFTER), design)
 
 
 def _gain(readings: Readings, label: str, measure: str) -> np.ndarray:

@@ -60,6 +60,10 @@ def test_the_interaction_of_retriever_and_reader_is_that_of_planted_readers(
         assert square.interaction.difference == pytest.approx(square.both - square.reader) != 0
         per_query = pair.after.values(square.label, "f1") - pair.after.values(baseline, "f1")
         assert square.interaction.difference == pytest.approx(per_query.mean())
+    gain = pair.reader_gain("f1")
+    assert (gain.ci_low, gain.difference, gain.ci_high) == pytest.approx((1, squares[0].reader, 1))
+    square = next(each for each in build(Analysis(finished)).tables if each.name == "two-by-two-f1-1-1")
+    assert any("Reader alone against neither: +1.000, 95% CI +1.000 to +1.000" in note for note in square.notes)
     found = tables(finished)
     assert [row[0] for row in found["two-by-two-f1-1-1"]] == [code(label) for label in pair.labels]
     ((_, questions, _, steps, *_, before, after, ratio),) = found["adapted-readers-1"]

@@ -115,6 +115,11 @@ def _square(pair: TwoByTwo, measure: str, name: str) -> Table | None:
         f"read by {after}. Interaction: (both - reader alone) - (retriever alone - neither), paired over {queries}. "
         "Below 0, the two do in part the same work; above 0, each makes the other worth more."
     ]
+    gain = pair.reader_gain(measure)
+    notes.append(
+        f"Reader alone against neither: {numbers.difference(gain.difference, gain.ci_low, gain.ci_high)} "
+        "(uncorrected). The reader was trained once, so intervals hold the chance of queries and none of its training."
+    )
     caption = f"Retriever and reader, {NAMES[measure]}{unit}: {after} beside {before}"
     return Table(f"two-by-two-{name}", caption, columns, rows, notes)
 

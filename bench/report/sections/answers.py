@@ -255,7 +255,8 @@ def _differences(readings: Readings, measure: str, name: str) -> Table:
         if gap is None:
             cells += [Cell("undefined"), Cell(numbers.MISSING)]
         else:
-            cells += [Cell(numbers.score(gap.value), gap.value), Cell(numbers.interval(gap.low, gap.high), gap.low)]
+            ends = f"{numbers.score(gap.low)} to {numbers.score(gap.high)}"  # shares, so without a sign
+            cells += [Cell(numbers.score(gap.value), gap.value), Cell(ends, gap.low)]
         if finding is None:
             cells += [Cell(numbers.MISSING)] * 4
         else:

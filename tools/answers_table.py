@@ -1,7 +1,7 @@
 """Write the measured tables of docs/answers.md from a run's records: `python tools/answers_table.py RUN PAGE`.
 
 Each table goes between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page: `answer-recall`,
-`answers`, `two-by-two` and `taught`.
+`answers`, `answers-adapted`, `two-by-two` and `taught`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _CUTS = (1, 5, 10, 100)
 _SHOWN = ("f1", "match", "support", "log_likelihood")
 _ANSWERED = ("f1", "log_likelihood")
 """The measures whose gap is shown."""
-_TAUGHT, _PLAIN = "lsr", "lora"
+_PLAIN = "lora"
+"""What a retriever that learns from a reader is compared with."""
 
 
 def recall(analysis: Analysis) -> str:
@@ -73,29 +74,34 @@ def squares(found: Sequence[Readings]) -> str:
             named = f"{NAMES[measure]} (n = {test.n_queries:,})"
             shown = _shown(test.difference, test.ci_low, test.ci_high, test.decisive_p)
             rows.append([named, f"`{square.label}`", *map(numbers.score, means), shown])
-    return _markdown(head, rows, texts=2)
+    gains = {measure: pair.reader_gain(measure) for measure in _ANSWERED}
+    shown = "; ".join(
+        f"{NAMES[measure]} {numbers.difference(gain.difference, gain.ci_low, gain.ci_high)}"
+        for measure, gain in gains.items()
+    )
+    return f"{_markdown(head, rows, texts=2)}\n\nReader alone against neither: {shown}."
 
 
-def taught(store: Store) -> str:
+def taught(store: Store, label: str) -> str:
     """Return what a retriever that learned from a reader gains over one that learned from labels in as many steps."""
     analysis = Analysis(load_run(store, baseline=_PLAIN))
     comparison = analysis.run.comparisons[0]
     rows = []
     for key in (comparison.primary, *(f"{ANSWER_RECALL}@{cut}" for cut in _CUTS[:2])):
         family = analysis.against_baseline(comparison, "all", key)
-        values = [comparison.mean(label, key) for label in (_PLAIN, _TAUGHT)]
-        rows.append([measure_name(key), "", *map(numbers.score, values), *_of_taught(family)])
-    for readings in _readers(analysis):
+        values = [comparison.mean(each, key) for each in (_PLAIN, label)]
+        rows.append([measure_name(key), "", *map(numbers.score, values), *_difference(family, label)])
+    for readings in (each for each in _readers(analysis) if label in each.labels):
         for measure in _ANSWERED:
-            values = [readings.mean(label, measure) for label in (_PLAIN, _TAUGHT)]
-            shown = [*map(numbers.score, values), *_of_taught(readings.families[measure])]
+            values = [readings.mean(each, measure) for each in (_PLAIN, label)]
+            shown = [*map(numbers.score, values), *_difference(readings.families[measure], label)]
             rows.append([NAMES[measure], f"`{readings.record.reader}`", *shown])
-    head = ["measure", "reader", f"`{_PLAIN}`", f"`{_TAUGHT}`", "difference (95% CI, uncorrected)", "n"]
+    head = ["measure", "reader", f"`{_PLAIN}`", "taught by the reader", "difference (95% CI, uncorrected)", "n"]
     return _markdown(head, rows, texts=2)
 
 
-def _of_taught(family: Sequence[Finding]) -> tuple[str, str]:
-    finding = next(each for each in family if each.label == _TAUGHT)
+def _difference(family: Sequence[Finding], label: str) -> tuple[str, str]:
+    finding = next(each for each in family if each.label == label)
     shown = f"{numbers.signed(finding.difference)} ({numbers.interval(finding.low, finding.high)})"
     return shown, f"{finding.test.n_queries:,}"
 
@@ -131,12 +137,13 @@ def main(folder: Path, page: Path) -> None:
     readers = _readers(analysis)
     put_between(page, "answer-recall", recall(analysis))
     for readings in readers:
-        if not readings.record.adaptation:
-            put_between(page, "answers", answers(readings))
+        name = "answers-adapted" if readings.record.adaptation else "answers"
+        put_between(page, name, answers(readings))
     if two_by_two(found := analysis.readings(comparison)[0]):
         put_between(page, "two-by-two", squares(found))
-    if {_TAUGHT, _PLAIN} <= set(comparison.scored):
-        put_between(page, "taught", taught(store))
+    for label in comparison.scored:
+        if _PLAIN in comparison.scored and (label == "lsr" or "teacher=reader(" in label):
+            put_between(page, "taught", taught(store, label))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,8 @@ def test_a_sample_lies_within_a_larger_one_and_answers_may_be_fewer(finished: Lo
     (larger,) = answer(finished, reader, AnswerSettings(queries=6, generate=0))
     assert set(values["query"]) < set(per_query_answers(finished.store, larger)["query"])
     assert list(larger.contexts["none"].metrics) == ["log_likelihood"]
+    answer(finished, reader, AnswerSettings(queries=6, generate=4))
+    assert [name for name in tables(finished) if re.fullmatch(r"reader-1-\d", name)] == ["reader-1-1"]
 
 
 class Dying(PlantedReader):

@@ -102,13 +102,17 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
     """Return the tables of each reader over this comparison's rankings."""
     found, problems = analysis.readings(comparison)
     blocks: list[Block] = [Paragraph(clean(problem), "warning") for problem in problems]
-    for place, readings in enumerate(found, start=1):
+    shown = [readings for readings in found if not any(_includes(other, readings) for other in found)]
+    for place, readings in enumerate(shown, start=1):
         name, settings = f"{number}-{place}", readings.record.settings
         reader, passages = code(readings.record.reader), numbers.plural(settings["top"], "passage")
+        asked = numbers.plural(readings.record.n_queries, "query", "queries")
+        written = len(readings.queries("f1"))
         blocks += [
             Paragraph(
-                f"The reader {reader} saw {passages} of at most {settings['context_tokens']} tokens together: none, "
-                "those of each strategy, or the relevant ones."
+                f"The reader {reader} was asked {asked}, and wrote answers to {written:,}. Each was asked without a "
+                f"passage (none), with up to {passages} of each strategy, and with the relevant ones (gold), of at "
+                f"most {settings['context_tokens']} tokens together."
             ),
             _means(readings, name),
         ]
@@ -119,6 +123,22 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
         blocks += _further_differences(readings, name)
         blocks += _do_gains_reach_answers(analysis, readings, name)
     return [*blocks, *adapted_readers.blocks(found, number), *preferred_answers.blocks(comparison, found, number)]
+
+
+def _includes(larger: Readings, smaller: Readings) -> bool:
+    """Return whether a reader was asked the same and more. Such a sample lies within the larger one.
+
+    `answer` makes it of the reader before, beside an adapted one that reads fewer queries.
+    """
+    samples = ("queries", "generate")
+    same = [
+        (each.record.reader_fingerprint, each.record.prompt, {**each.record.settings, **dict.fromkeys(samples)})
+        for each in (larger, smaller)
+    ]
+    sizes = [(each.record.n_queries, len(each.queries("f1"))) for each in (larger, smaller)]
+    (asked, written), (fewer_asked, fewer_written) = sizes
+    is_larger = asked >= fewer_asked and written >= fewer_written and sizes[0] != sizes[1]
+    return is_larger and same[0] == same[1] and set(smaller.measures) <= set(larger.measures)
 
 
 def _means(readings: Readings, name: str) -> Table:

@@ -87,6 +87,16 @@ def test_the_checkpoint_that_development_questions_prefer_is_kept(reader: LocalR
     )
 
 
+def test_in_bf16_a_reader_learns_and_is_kept_in_fp32(tiny_reader_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    tuned = tune(LocalReader(tiny_reader_folder, precision="bf16"), SFT, TRAIN, DEV, tmp_path)
+    after = likelihoods(LocalReader(tmp_path, precision="bf16"), DEV).mean()
+    assert after == pytest.approx(tuned.dev[tuned.best_step], abs=0.1) and after > tuned.dev[0] + 0.5
+    (weights,) = tmp_path.glob("*.safetensors")
+    assert {str(each.dtype) for each in load_file(weights).values()} == {"torch.float32"}
+
+
 def test_a_budget_in_seconds_becomes_steps(
     reader: LocalReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
-"""Write the measured tables of docs/answers.md from a run's records: `python tools/answers_table.py RUN PAGE`.
+"""Write tables of docs/answers.md from a run's records: `python tools/answers_table.py RUN PAGE NAME...`.
 
-Each table goes between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page: `answer-recall`,
-`answers`, `answers-adapted`, `two-by-two` and `taught`.
+Each table goes between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page. Names are
+`answer-recall`, `answers`, `answers-adapted`, `two-by-two` and `taught`.
 """
 
 from __future__ import annotations
@@ -129,22 +129,24 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def main(folder: Path, page: Path) -> None:
-    """Write every table for which the run has the records."""
+def tables(folder: Path) -> dict[str, str]:
+    """Return name -> table, of each table for which the run has the records."""
     store = Store(folder)
     analysis = Analysis(load_run(store))
     comparison = analysis.run.comparisons[0]
-    readers = _readers(analysis)
-    put_between(page, "answer-recall", recall(analysis))
-    for readings in readers:
-        name = "answers-adapted" if readings.record.adaptation else "answers"
-        put_between(page, name, answers(readings))
-    if two_by_two(found := analysis.readings(comparison)[0]):
-        put_between(page, "two-by-two", squares(found))
+    found = {"answer-recall": recall(analysis)}
+    for readings in _readers(analysis):
+        found["answers-adapted" if readings.record.adaptation else "answers"] = answers(readings)
+    all_readings, _ = analysis.readings(comparison)
+    if two_by_two(all_readings):
+        found["two-by-two"] = squares(all_readings)
     for label in comparison.scored:
         if _PLAIN in comparison.scored and (label == "lsr" or "teacher=reader(" in label):
-            put_between(page, "taught", taught(store, label))
+            found["taught"] = taught(store, label)
+    return found
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    made = tables(Path(sys.argv[1]))
+    for name in sys.argv[3:]:
+        put_between(Path(sys.argv[2]), name, made[name])

@@ -18,7 +18,7 @@ from bench.report.colours import MUTED, PAPER, Style, styles
 from bench.report.comparison import Comparison
 from bench.report.costs import bytes_per_document, cost_of
 from bench.report.intervals import focus
-from bench.report.readings import NAMES, UNITS, Readings
+from bench.report.readings import NAMES, UNITS, Readings, without_samples
 from bench.report.sections.storage import families
 from bench.report.sections.tuning import Group, groups
 from bench.store.studies import Study
@@ -59,7 +59,7 @@ def draw(analysis: Analysis) -> Iterator[Plot]:
             yield recall(f"recall-{number}", analysis, comparison, look)
         if any(run.has_curve(comparison.candidates[label]) for label in comparison.scored):
             yield curves(f"curves-{number}", analysis, comparison, look)
-        for place, readings in enumerate(analysis.readings(comparison)[0], start=1):
+        for place, readings in enumerate(without_samples(analysis.readings(comparison)[0]), start=1):
             if readings.families:
                 yield answer_gains(f"answer-gains-{number}-{place}", analysis, readings, look)
         if any(not change.obstacle for change in analysis.probes(comparison)):
@@ -288,18 +288,18 @@ def forgetting(name: str, analysis: Analysis, comparison: Comparison, look: Look
 
 def answer_gains(name: str, analysis: Analysis, readings: Readings, look: Look) -> Plot:
     """Return the plots of the gain in each measure of answers against the gain in the ranking, with 95% CI."""
-    comparison = readings.comparison
     families = readings.families
-    ranking = {finding.label: finding for finding in analysis.against_baseline(comparison, "all")}
     with canvas(name, 3.7 * len(families), 3.4, len(families)) as (plot, panels):
         for axes, (measure, findings) in zip(panels, families.items(), strict=True):
             axes.axhline(0, color=MUTED, linewidth=1)
             axes.axvline(0, color=MUTED, linewidth=1)
+            ranking = readings.ranking_gains(measure)  # over the queries of this panel
             for answers in findings:
                 label, gain = answers.label, ranking[answers.label]
                 _bar(axes, [gain.difference] * 2, [answers.low, answers.high], look[label])
-                _bar(axes, [gain.low, gain.high], [answers.difference] * 2, look[label])
-                hint = f"{label}: {analysis.measure} {gain.figures}; {NAMES[measure]} {answers.figures}"
+                _bar(axes, [gain.ci_low, gain.ci_high], [answers.difference] * 2, look[label])
+                figures = numbers.difference(gain.difference, gain.ci_low, gain.ci_high)
+                hint = f"{label}: {analysis.measure} {figures}; {NAMES[measure]} {answers.figures}"
                 point(plot, axes, gain.difference, answers.difference, look[label], label, hint)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             unit = f" ({UNITS[measure]})" if measure in UNITS else ""

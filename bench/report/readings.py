@@ -186,6 +186,18 @@ class Readings:
             if label != baseline
         }
 
+    def ranking_gains(self, measure: str) -> dict[str, PairwiseTest]:
+        """Return candidate -> the test of its gain in the primary measure over the queries with a value of a measure.
+
+        Empty without the baseline.
+        """
+        baseline, mask = self.comparison.baseline, self._mask(measure)
+        if baseline not in self.labels:
+            return {}
+        values = {label: self.comparison.scores(label)[:, mask] for label in self.labels}
+        tests = compare_all(values, baseline, self._design(self.labels, measure))
+        return {test.other: test for test in tests}
+
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame]:
         """Measure -> its values, a row for each query and a column for each context."""
@@ -209,6 +221,27 @@ class Readings:
             groups=self.groups(measure),
             margin=self.comparison.margin.value,
         )
+
+
+def without_samples(found: Sequence[Readings]) -> list[Readings]:
+    """Return the readers of a comparison without smaller samples of the same reader, which lie within larger ones.
+
+    `answer` makes such a sample of the reader before, beside an adapted one that reads fewer queries.
+    """
+    return [readings for readings in found if not any(_includes(other, readings) for other in found)]
+
+
+def _includes(larger: Readings, smaller: Readings) -> bool:
+    samples = dict.fromkeys(("queries", "generate"))
+    reader, other = (
+        (each.record.reader_fingerprint, each.record.prompt, {**each.record.settings, **samples})
+        for each in (larger, smaller)
+    )
+    (asked, written), (fewer_asked, fewer_written) = sizes = [
+        (each.record.n_queries, len(each.queries("f1"))) for each in (larger, smaller)
+    ]
+    is_larger = asked >= fewer_asked and written >= fewer_written and sizes[0] != sizes[1]
+    return is_larger and reader == other and set(smaller.measures) <= set(larger.measures)
 
 
 def readings_of(comparison: Comparison) -> tuple[list[Readings], list[str]]:

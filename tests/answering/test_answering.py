@@ -23,8 +23,10 @@ from bench.readers.prompts import Prompt
 from bench.report import write_report
 from bench.report.analysis import Analysis
 from bench.report.build import build
+from bench.report.colours import styles
 from bench.report.load import LoadedRun, load_run
-from bench.report.readings import Readings, readings_of
+from bench.report.plots import answer_gains
+from bench.report.readings import Readings, readings_of, without_samples
 from bench.report.text import code
 from bench.report.two_by_two import two_by_two
 from bench.store.answers import MARK, answer_records, per_query_answers
@@ -167,6 +169,12 @@ def test_a_sample_lies_within_a_larger_one_and_answers_may_be_fewer(finished: Lo
     assert list(larger.contexts["none"].metrics) == ["log_likelihood"]
     answer(finished, reader, AnswerSettings(queries=6, generate=4))
     assert [name for name in tables(finished) if re.fullmatch(r"reader-1-\d", name)] == ["reader-1-1"]
+    (readings,) = without_samples(readings_of(finished.comparisons[0])[0])
+    analysis, label = Analysis(finished), "toy(bonus=1.0)"
+    gain, of_all = readings.gains("f1")[label][0], analysis.finding(readings.comparison, label, "all")
+    assert of_all is not None and gain != pytest.approx(of_all.difference, abs=1e-3)
+    plot = answer_gains("gains", analysis, readings, styles(readings.labels, readings.comparison.baseline))
+    assert any(f"{label}: nDCG@10 {gain:+.3f}, " in hint for hint in plot.hints.values())
 
 
 class Dying(PlantedReader):
@@ -243,7 +251,10 @@ def test_an_abstention_is_right_where_the_data_have_no_answer(
     assert further.columns[right].unit == "n = 2" and further.rows[-1][right].value == 1
     assert "BERTScore is left out" in " ".join(further.notes)
     tests = {row[0].text for row in found["reader-further-tests-1-1"].rows}
-    assert tests >= {"BLEU", "ROUGE-L", "METEOR", "exact match", "abstention where it is wrong"}
+    assert tests >= {"BLEU", "ROUGE-L", "METEOR", "exact match"} and not any("abstention" in name for name in tests)
+    assert (
+        "in abstention where it is right, abstention where it is wrong." in found["reader-further-tests-1-1"].notes[-1]
+    )
 
     (other,) = answer(run, reader, AnswerSettings(), measuring=Measuring(abstentions=("zebra",)))
     assert other.name == record.name and other.paid["readings"] == 0

@@ -10,7 +10,7 @@ from bench.report.analysis import Analysis
 from bench.report.comparison import Comparison
 from bench.report.document import Block, Cell, Column, Figure, Heading, Items, Paragraph, Section, Table
 from bench.report.findings import Finding
-from bench.report.readings import HEADLINES, LOWER_IS_BETTER, NAMES, UNITS, Readings
+from bench.report.readings import HEADLINES, LOWER_IS_BETTER, NAMES, UNITS, Readings, without_samples
 from bench.report.readings import TESTED as TESTED_ANSWERS
 from bench.report.sections import adapted_readers, preferred_answers
 from bench.report.text import clean, code
@@ -102,16 +102,16 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
     """Return the tables of each reader over this comparison's rankings."""
     found, problems = analysis.readings(comparison)
     blocks: list[Block] = [Paragraph(clean(problem), "warning") for problem in problems]
-    shown = [readings for readings in found if not any(_includes(other, readings) for other in found)]
-    for place, readings in enumerate(shown, start=1):
+    for place, readings in enumerate(without_samples(found), start=1):
         name, settings = f"{number}-{place}", readings.record.settings
-        reader, passages = code(readings.record.reader), numbers.plural(settings["top"], "passage")
+        reader, top = code(readings.record.reader), settings["top"]
+        passages = "the first passage" if top == 1 else f"the first {top} passages"
         asked = numbers.plural(readings.record.n_queries, "query", "queries")
         written = len(readings.queries("f1"))
         blocks += [
             Paragraph(
                 f"The reader {reader} was asked {asked}, and wrote answers to {written:,}. Each was asked without a "
-                f"passage (none), with up to {passages} of each strategy, and with the relevant ones (gold), of at "
+                f"passage (none), with {passages} of each strategy, and with the relevant ones (gold), of at "
                 f"most {settings['context_tokens']} tokens together."
             ),
             _means(readings, name),
@@ -123,22 +123,6 @@ def _readers(analysis: Analysis, comparison: Comparison, number: int) -> list[Bl
         blocks += _further_differences(readings, name)
         blocks += _do_gains_reach_answers(analysis, readings, name)
     return [*blocks, *adapted_readers.blocks(found, number), *preferred_answers.blocks(comparison, found, number)]
-
-
-def _includes(larger: Readings, smaller: Readings) -> bool:
-    """Return whether a reader was asked the same and more. Such a sample lies within the larger one.
-
-    `answer` makes it of the reader before, beside an adapted one that reads fewer queries.
-    """
-    samples = ("queries", "generate")
-    same = [
-        (each.record.reader_fingerprint, each.record.prompt, {**each.record.settings, **dict.fromkeys(samples)})
-        for each in (larger, smaller)
-    ]
-    sizes = [(each.record.n_queries, len(each.queries("f1"))) for each in (larger, smaller)]
-    (asked, written), (fewer_asked, fewer_written) = sizes
-    is_larger = asked >= fewer_asked and written >= fewer_written and sizes[0] != sizes[1]
-    return is_larger and same[0] == same[1] and set(smaller.measures) <= set(larger.measures)
 
 
 def _means(readings: Readings, name: str) -> Table:
@@ -244,15 +228,25 @@ def _further_differences(readings: Readings, name: str) -> list[Block]:
         Column("p", "Holm-adjusted"),
         Column("conclusion", numeric=False),
     ]
+    same = [measure for measure, findings in families.items() if all(_never_differs(each) for each in findings)]
     rows = []
     for measure, findings in families.items():
-        for finding in findings:
+        for finding in findings if measure not in same else ():
             n = finding.test.n_queries
             cells = [Cell(NAMES[measure]), Cell(code(finding.label), finding.label), Cell(numbers.count(n), n)]
             rows.append([*cells, *_test(finding, measure in LOWER_IS_BETTER)])
     notes = ["Each measure is a family of tests of its own. Lower is better for hallucination and wrong abstention."]
+    if same:
+        notes.append(f"No strategy differs from the baseline in {', '.join(NAMES[measure] for measure in same)}.")
+    if not rows:
+        return [Paragraph(notes[-1])]
     caption = f"Differences in the further measures, by {code(readings.record.reader)}"
     return [Table(f"reader-further-tests-{name}", caption, columns, rows, notes)]
+
+
+def _never_differs(finding: Finding) -> bool:
+    """Return whether the means are equal and no query gives an interval a width."""
+    return finding.difference == finding.low == finding.high == 0
 
 
 def _differences(readings: Readings, measure: str, name: str) -> Table:

@@ -171,7 +171,7 @@ class Record(StoredModel):
     @classmethod
     def _limits_are_numbers(cls, budget: dict[str, Any]) -> dict[str, Any]:
         limits = budget.get("limits") or {}
-        values = limits.values() if isinstance(limits, Mapping) else [None]
+        values: list[Any] = [*limits.values()] if isinstance(limits, Mapping) else [None]
         if not all(_is_number(each) and math.isfinite(each) for each in values):
             raise ValueError("limits are no numbers")
         return budget

@@ -130,7 +130,7 @@ class Scheduler:
             submitted.began = time.monotonic()
             if self._attempts[job.name] == 1:
                 self.listener.started(job)
-        elif event.name not in ("ended", "lost"):
+        elif not event.is_last:
             self.listener.event(job, event.name, values)
         else:
             del self._submitted[event.handle]
@@ -175,7 +175,7 @@ class Scheduler:
             self.executor.kill(handle)
         while self._submitted:
             for event in self.executor.poll(_POLL_SECONDS):
-                if event.name in ("ended", "lost"):
+                if event.is_last:
                     _revoke(self._submitted.pop(event.handle).job)
 
 

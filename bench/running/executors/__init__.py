@@ -41,6 +41,11 @@ class Event:
     """
     values: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the job is gone, and no further event of it follows."""
+        return self.name in ("ended", "lost")
+
 
 class Executor(Protocol):
     """Places jobs."""

@@ -13,7 +13,7 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -53,6 +53,8 @@ _EXIT_SECONDS = 10.0
 """How long a process may take to end after it has reported its end."""
 _LINGER_SECONDS = 0.5
 """How long processes that a job has started may outlive it."""
+_POLL_SECONDS = 0.5
+"""How long a supervisor waits for the next event of its only job before it looks again."""
 _SERVER = "the fork server, which starts the processes of jobs,"
 _SERVER_LOST = 255
 """The exit code that Python gives a process whose fork server is gone."""
@@ -225,6 +227,35 @@ class LocalExecutor:
 
 
 EXECUTOR = LocalExecutor
+
+
+def run_one(job: Job, store: Store, execution: ExecutionSettings) -> Generator[Event]:
+    """Start a job on this machine, and return an iterator over its events. Closing the iterator ends the job.
+
+    An executor for other machines uses it on the node of a job.
+
+    Args:
+        job: what to run.
+        store: the store of the run.
+        execution: how the job does its work.
+    """
+    executor = LocalExecutor(store, execution)
+    return _followed(executor, executor.submit(job))
+
+
+def _followed(executor: LocalExecutor, handle: Handle) -> Generator[Event]:
+    """Yield the events of an executor's only job."""
+    is_running = True
+    try:
+        while is_running:
+            for event in executor.poll(_POLL_SECONDS):
+                is_running = not event.is_last
+                yield event
+    finally:
+        if is_running:
+            executor.kill(handle)
+        while is_running:
+            is_running = not any(event.is_last for event in executor.poll(_POLL_SECONDS))
 
 
 def _described(job: Job) -> LiveJob:

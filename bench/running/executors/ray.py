@@ -16,7 +16,7 @@ import site
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -29,7 +29,8 @@ from bench.expression import parse
 from bench.planning.jobs import Job
 from bench.planning.registry import Registry
 from bench.running.executors import Event, Handle
-from bench.running.executors.local import LocalExecutor
+from bench.running.executors.local import run_one
+from bench.running.sent import SentFile, sent_variables, strategy_files
 from bench.scratch import scratch_folder
 from bench.store.store import Store
 from bench.strategy.hyperparameters import StrategyConfig
@@ -37,13 +38,8 @@ from bench.strategy.hyperparameters import StrategyConfig
 if TYPE_CHECKING:
     import ray
 
-_POLL_SECONDS = 0.5
 _FORCE_SECONDS = 20.0
 """How long a task may take to end its job after it was asked to."""
-_SENT_VARIABLES = ("BENCH_", "HF_")
-"""Prefixes of the environment variables that the command sends with each job."""
-_SECRET = ("KEY", "TOKEN")
-"""Suffixes of variables that are not sent, because users of the cluster could read them."""
 
 Step = tuple[str, dict[str, Any]]
 """Name and values of an event."""
@@ -86,8 +82,7 @@ class RemoteJob:
     job: Job
     folder: Path
     execution: ExecutionSettings
-    strategy_files: tuple[tuple[str, bytes], ...] = ()
-    """Name and content of each strategy file."""
+    strategy_files: tuple[SentFile, ...] = ()
     working_folder: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,32 +92,12 @@ def supervise(remote: RemoteJob) -> Iterator[Step]:
     if Path(remote.working_folder).is_dir():
         os.chdir(remote.working_folder)
     os.environ.update(remote.variables)
-    with scratch_folder() as scratch:
-        execution = replace(remote.execution, strategy_files=_unpacked(remote.strategy_files, scratch))
-        executor, running = LocalExecutor(Store(remote.folder), execution), True
-        try:
-            with _hidden_main_module():
-                executor.submit(remote.job)
-            while running:
-                for event in executor.poll(_POLL_SECONDS):
-                    running = running and event.name not in ("ended", "lost")
-                    yield event.name, event.values
-        finally:  # Ray cancels a task by an interrupt
-            if running:
-                executor.kill(remote.job.name)
-            while running:
-                running = not any(event.name in ("ended", "lost") for event in executor.poll(_POLL_SECONDS))
-
-
-def _unpacked(files: Sequence[tuple[str, bytes]], folder: Path) -> tuple[str, ...]:
-    """Write strategy files into folders of their own, and return their paths."""
-    paths = []
-    for number, (name, content) in enumerate(files):
-        path = folder / str(number) / name
-        path.parent.mkdir()
-        path.write_bytes(content)
-        paths.append(str(path))
-    return tuple(paths)
+    with scratch_folder() as scratch, strategy_files(remote.strategy_files, scratch) as files:
+        with _hidden_main_module():
+            events = run_one(remote.job, Store(remote.folder), replace(remote.execution, strategy_files=files))
+        with closing(events):  # Ray cancels a task by an interrupt
+            for event in events:
+                yield event.name, event.values
 
 
 @contextmanager
@@ -168,12 +143,8 @@ class RayExecutor:
 
     def __post_init__(self) -> None:
         self.slots = self.execution.jobs
-        self._files = tuple((Path(file).name, Path(file).read_bytes()) for file in self.execution.strategy_files)
-        self._variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(_SENT_VARIABLES) and not name.endswith(_SECRET)
-        }
+        self._files = tuple(map(SentFile.of, self.execution.strategy_files))
+        self._variables = sent_variables(os.environ)
         self._placed: dict[Handle, _Placed] = {}
         self._tasks: dict[bool, Any] = {}
         _connect(self.options.address)
@@ -251,9 +222,10 @@ class RayExecutor:
             name, values = "lost", _lost("failed", "its task ended without a result", retry=True)
         except ray.exceptions.RayError as error:
             name, values = "lost", _cause(error)
-        if name in ("ended", "lost"):
+        event = Event(handle, name, values)
+        if event.is_last:
             del self._placed[handle]
-        return Event(handle, name, values)
+        return event
 
 
 EXECUTOR = RayExecutor

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, unknown
 from bench.planning.jobs import Job
 from bench.running.executors import Event, Handle
-from bench.running.executors.local import LocalExecutor
+from bench.running.executors.local import run_one
 from bench.store.store import Store
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -80,12 +80,8 @@ class _RemoteJob:
     execution: ExecutionSettings
 
     def __call__(self) -> tuple[str, dict[str, Any]]:
-        executor = LocalExecutor(Store(self.folder), self.execution)
-        executor.submit(self.job)
-        while True:
-            for event in executor.poll(1.0):
-                if event.name in ("ended", "lost"):
-                    return event.name, event.values
+        (last,) = deque(run_one(self.job, Store(self.folder), self.execution), maxlen=1)
+        return last.name, last.values
 
     def checkpoint(self) -> Any:
         """Return what submitit puts back into the queue when the cluster takes the node away: the same job."""

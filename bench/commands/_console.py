@@ -49,16 +49,17 @@ def print_table(table: Table, markup: bool = False) -> None:
 def tenths(what: str, done_word: str = "") -> Callable[[str, dict[str, Any]], None]:
     """Return a progress function that prints a line for each tenth of the work on standard error: `queries: 10 of 80`.
 
-    It reads `done` and `total` of each event.
+    It reads `done` and `total` of each event. Where `done` is 0, other work begins. Nothing to do is no line.
     """
     shown = -1
 
     def show(event: str, values: dict[str, Any]) -> None:
         nonlocal shown
         done, total = values["done"], values["total"]
-        tenth = 10 * done // total if total else 10
-        if tenth > shown:
-            shown = tenth
+        if done == 0:
+            shown = -1
+        if total and 10 * done // total > shown:
+            shown = 10 * done // total
             err_console().print(f"{what}: {done:,} of {total:,}{done_word}", markup=False)
 
     return show

@@ -668,6 +668,7 @@ class Planner:
             target=fit.dataset,
             samples=samples,
             selection_floor=self.training.selection_floor,
+            documents=0 if dataset.similarity else dataset.n_docs,
         )
         return self.cells.setdefault(spec.name, spec)
 

@@ -108,6 +108,8 @@ class CellSpec:
     """Of a development cell: seed and label budget (None is all labels) of each sample of development queries."""
     selection_floor: int = 100
     """The number of labels from which development queries are held out."""
+    documents: int = 0
+    """The number of documents of the dataset; 0 for one without a corpus."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -81,6 +81,8 @@ class VectorCache:
     max_bytes: int = field(default_factory=default_bytes)
     is_suspended: bool = field(default=False, init=False, compare=False)
     """Whether encoders bypass the cache at the moment."""
+    kept: int = field(default=0, init=False, compare=False)
+    """Number of texts whose vectors were read from the cache or stored in it, through this object."""
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -187,6 +189,7 @@ class VectorSpace:
                 missing += positions.tolist()
                 continue
             out[positions] = vectors[rows[positions] - segment.begin]
+            self._cache.kept += len(positions)
             seconds += segment.seconds * len(positions)
         return sorted(missing), seconds
 
@@ -222,6 +225,7 @@ class VectorSpace:
                 partial.unlink(missing_ok=True)
             raise
         self._add(path, keys, seconds)
+        self._cache.kept += len(keys)
         self._bytes += len(content)
         if self._unmeasured is None:
             self._cache.shrink(keep=self.folder)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["query", "document"]
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
-_SEGMENT = 2048
+SEGMENT = 2048
 """Number of texts between two writes to the cache. An interruption loses at most these."""
 _LOG = logging.getLogger("adaptbench")
 _AHEAD = 3
@@ -184,15 +184,12 @@ class Encoder:
         space: VectorSpace,
     ) -> float:
         """Encode the missing texts segment by segment, each text once. Returns the seconds it took."""
-        first: dict[bytes, int] = {}
-        for position in missing:
-            first.setdefault(keys[position], position)
-        unique = sorted(first.values(), key=lambda position: len(texts[position]))
-        spent = 0.0
+        first = first_positions(keys, missing)
+        spent, done = 0.0, 0
         with self.ready():
-            for begin in range(0, len(unique), _SEGMENT):
-                part = unique[begin : begin + _SEGMENT]
-                self._progress("encode", {"done": begin, "total": len(unique)})
+            for part in segments(texts, first.values()):
+                self._progress("encode", {"done": done, "total": len(first)})
+                done += len(part)
                 start = time.perf_counter()
                 chunk = [texts[position] for position in part]
                 for positions, batch in self._batches(chunk, kind):
@@ -313,6 +310,24 @@ def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
         if model.prompts.get(name):
             return model.prompts[name]
     return None
+
+
+def first_positions(keys: Sequence[bytes], positions: Iterable[int]) -> dict[bytes, int]:
+    """Return the key of each distinct text -> the first of the positions that has it."""
+    first: dict[bytes, int] = {}
+    for position in positions:
+        first.setdefault(keys[position], position)
+    return first
+
+
+def segments(texts: Sequence[str], positions: Iterable[int]) -> list[list[int]]:
+    """Return the positions in the parts that are encoded between two writes to the cache, shortest texts first.
+
+    The batches of a text, and so the last bits of its vector, depend on its part alone. Whoever encodes a part gets the
+    same vectors, in whichever order the parts are encoded.
+    """
+    ordered = sorted(positions, key=lambda position: len(texts[position]))
+    return [ordered[begin : begin + SEGMENT] for begin in range(0, len(ordered), SEGMENT)]
 
 
 def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterator[list[int]]:

@@ -49,7 +49,7 @@ def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
 def test_an_interrupted_encoding_resumes(
     tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.retrieval.encode._SEGMENT", 2)
+    monkeypatch.setattr("bench.retrieval.encode.SEGMENT", 2)
     resources = replace(tiny_resources(tiny_bert), cache=VectorCache(tmp_path / "cache"))
     encode, calls = type(resources.encoder)._batches, []
 

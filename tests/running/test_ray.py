@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from bench.config.schema import RunConfig
+from bench.data.dataset import Corpus, Dataset
 from bench.errors import BenchError
 from bench.models.base import BaseModel
 from bench.planning.registry import Registry
+from bench.retrieval.cache import VectorCache, text_key
+from bench.retrieval.encode import SEGMENT
 from bench.running.executors import Event, executor_factory
-from bench.running.executors.ray import Options, RayExecutor, computes_on_gpu
+from bench.running.executors.ray import Options, RayExecutor, Step, computes_on_gpu
+from bench.running.remote import RemoteJob
 from bench.running.run import Run
 from bench.store.lease import Lease
+from tests.conftest import write_beir
+from tests.running.ray_nodes import VARIABLES, start_cluster
 from tests.toy_runs import InProcess, Silent
-
-_NODE = {"object_store_memory": 80 * 1024**2, "include_dashboard": False}
-_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
-"""Ray sends nothing, leaves nothing at home, and gives its workers no niceness, which starves them here."""
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in _VARIABLES.items():
+        for name, value in VARIABLES.items():
             patch.setenv(name, value)
         yield from _cluster()
 
 
 def _cluster() -> Iterator[Cluster]:
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_NODE})
-    for _ in range(2):
-        started.add_node(num_cpus=1, **_NODE)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what it runs in the background
+    started = start_cluster()
+    signal.signal(signal.SIGINT, before)
     yield started
     ray.shutdown()
     started.shutdown()
@@ -74,10 +78,115 @@ def test_a_job_is_cancelled_with_its_processes_and_one_that_fits_no_node_is_refu
     _wait_for(lambda: executor.poll(0.1) is not None and _written(marker))
     executor.kill(job.name)
     ended: list[Event] = []
-    _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended))
+    _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended), 100)
     assert "cancelled" in ended[-1].values["reason"] and not psutil.pid_exists(int(marker.read_text()))
     with pytest.raises(BenchError, match=r"no node of the Ray cluster has .*64 CPUs.* its nodes have 0 CPUs"):
         RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=64))
+
+
+FRAGILE = """
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.records import FitReport
+from bench.retrieval.cache import text_key
+from bench.strategy.base import Strategy
+from bench.strategy.hyperparameters import StrategyConfig
+
+
+class Fragile(Strategy):
+    # its vectors are the keys of the texts; the first process that encodes a second segment is killed
+    name = "fragile"
+
+    @dataclass(frozen=True)
+    class Config(StrategyConfig):
+        log: str = ""
+
+    def __init__(self, config, resources, components=()):
+        super().__init__(config, resources, components)
+        self.encoder, self.calls = self, 0
+
+    def documents(self, texts):
+        self.calls += 1
+        log, killed = Path(self.config.log), Path(self.config.log + ".killed")
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()} {len(texts)}\\n")
+        if self.calls == 2 and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        keys = [text_key(text) for text in texts]
+        vectors = np.frombuffer(b"".join(keys), dtype="<u2").astype(np.float32).reshape(len(keys), 8)
+        space = self.resources.cache.space("fragile")
+        if space.get(keys, np.empty_like(vectors))[0]:
+            space.put(keys, vectors, seconds=0.25 * len(keys))
+        return vectors, 0.0
+
+    def fit(self, data, budget, seed):
+        return FitReport()
+
+    def index(self, corpus):
+        raise NotImplementedError
+
+    def search(self, queries, index, top_k):
+        raise NotImplementedError
+
+    def save(self, folder):
+        pass
+
+    def load(self, folder):
+        pass
+"""
+
+
+def test_workers_share_the_encoding_of_a_corpus_and_one_that_is_killed_costs_its_segment(
+    cluster: Cluster,
+    toy_config: Callable[..., RunConfig],
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [f"document {number}" for number in range(4 * SEGMENT)]
+    corpus = Corpus([*tiny_dataset.corpus.ids, *map(str, range(len(texts) - len(tiny_dataset.corpus)))], texts)
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    config = toy_config(
+        datasets=str(write_beir(replace(tiny_dataset, corpus=corpus), tmp_path / "large")),
+        strategies="fragile",
+        baseline="fragile",
+        strategy_files=[str(tmp_path / "fragile.py")],
+        set=[f"fragile.log={tmp_path / 'calls'}"],
+    )
+    run = Run.prepare(config)
+    fit, cell = run.pending()
+    cells = [cell, replace(cell, spec=replace(cell.spec, name="a second cell of the fit"))]
+    InProcess(run.store, run.execution).submit(fit)
+
+    def answers(remote: RemoteJob) -> Iterator[Step]:
+        yield "started", {}
+        yield "ended", {}
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    options = Options(address=cluster.address, cpus=1, encoders=2, encode_above=len(texts) - 1)
+    executor, events = RayExecutor(run.store, run.execution, options, answers), list[Event]()
+    for each in cells:
+        executor.submit(each)
+    _wait_for(lambda: events.extend(executor.poll(0.5)) is None and _names(events).count("ended") == len(cells))
+
+    assert _names(events).count("started") == 2 and set(_names(events)) == {"started", "encode", "ended"}, events
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    assert (tmp_path / "calls.killed").exists() and len({process for process, _ in calls}) > 1
+    assert [int(size) for _, size in calls] == 5 * [SEGMENT], "each of four segments once, and the killed one again"
+    keys, vectors = [text_key(text) for text in texts], np.empty((len(texts), 8), dtype=np.float32)
+    missing, seconds = VectorCache(tmp_path / "cache" / "vectors").space("fragile").get(keys, vectors)
+    assert missing == [] and seconds == 0.25 * len(texts), "a cell is charged what each text cost, and once"
+    assert vectors.astype("<u2").tobytes() == b"".join(keys)
+
+
+def _names(events: Sequence[Event]) -> list[str]:
+    return [event.name for event in events]
 
 
 def test_a_run_whose_node_dies_ends_as_a_run_here(

@@ -7,16 +7,18 @@ nothing, so Ray may reuse its process, whose fork server then starts the next jo
 A task is a generator that yields the events of its job. Ray never repeats a task. Where a node is gone, the scheduler
 submits its jobs again with new leases, so the lost attempts can write nothing any more. All nodes must share a
 filesystem with the folder of the run, the data, the models and this checkout. Strategy files travel with the job.
+
+With the option `encoders`, a cell on a large corpus first waits until actors have encoded the corpus
+(`bench.running.ray_encoding`).
 """
 
 from __future__ import annotations
 
 import os
 import site
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -28,10 +30,12 @@ from bench.errors import BenchError
 from bench.expression import parse
 from bench.planning.jobs import Job
 from bench.planning.registry import Registry
+from bench.planning.specs import CellSpec
 from bench.running.executors import Event, Handle
 from bench.running.executors.local import run_one
-from bench.running.sent import SentFile, sent_variables, strategy_files
-from bench.scratch import scratch_folder
+from bench.running.ray_encoding import Encoding, Encodings, encode_corpus
+from bench.running.remote import RemoteJob, accept_interrupts, hidden_main_module
+from bench.running.sent import SentFile, sent_variables
 from bench.store.store import Store
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -61,7 +65,11 @@ class Options(StrategyConfig):
     """The type of GPU by Ray's name, such as `H100`; empty takes any."""
     autoscaling: bool = False
     """Whether nodes that can take a job may join later."""
-    positive: ClassVar[tuple[str, ...]] = ("cpus", "memory_gb", "gpus")
+    encoders: int = 0
+    """Workers that share the encoding of one large corpus, each with what a job asks for; 0 leaves it to the cells."""
+    encode_above: int = 100_000
+    """The number of documents above which a corpus is large."""
+    positive: ClassVar[tuple[str, ...]] = ("cpus", "memory_gb", "gpus", "encoders", "encode_above")
 
     def resources(self, on_gpu: bool) -> dict[str, Any]:
         """Return the options as `ray.remote` names them.
@@ -75,43 +83,15 @@ class Options(StrategyConfig):
         return requested | ({"accelerator_type": self.accelerator} if gpus and self.accelerator else {})
 
 
-@dataclass(frozen=True)
-class RemoteJob:
-    """A job with the settings, folder and variables of the command, as plain values that Ray sends to a node."""
-
-    job: Job
-    folder: Path
-    execution: ExecutionSettings
-    strategy_files: tuple[SentFile, ...] = ()
-    working_folder: str = ""
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-
 def supervise(remote: RemoteJob) -> Iterator[Step]:
     """Run one job in processes of its own on this machine, and yield its events, `ended` or `lost` last."""
-    if Path(remote.working_folder).is_dir():
-        os.chdir(remote.working_folder)
-    os.environ.update(remote.variables)
-    with scratch_folder() as scratch, strategy_files(remote.strategy_files, scratch) as files:
-        with _hidden_main_module():
-            events = run_one(remote.job, Store(remote.folder), replace(remote.execution, strategy_files=files))
+    accept_interrupts()
+    with remote.surroundings() as execution:
+        with hidden_main_module():
+            events = run_one(remote.job, Store(remote.folder), execution)
         with closing(events):  # Ray cancels a task by an interrupt
             for event in events:
                 yield event.name, event.values
-
-
-@contextmanager
-def _hidden_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running the script of Ray's worker once more in each process of a job."""
-    main = sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
-    if path is not None:
-        del main.__file__
-    try:
-        yield
-    finally:
-        if path is not None:
-            main.__file__ = path
 
 
 @dataclass
@@ -147,6 +127,9 @@ class RayExecutor:
         self._variables = sent_variables(os.environ)
         self._placed: dict[Handle, _Placed] = {}
         self._tasks: dict[bool, Any] = {}
+        self._encodings = Encodings(self._encode)
+        self._begun: set[Handle] = set()
+        self._events: list[Event] = []
         _connect(self.options.address)
         if not self.options.autoscaling:
             _require_a_node(self.options)
@@ -168,27 +151,38 @@ class RayExecutor:
 
     def submit(self, job: Job) -> Handle:
         """Hand a job to Ray, which starts it where its resources are free."""
-        on_gpu = bool(self.options.gpus) and computes_on_gpu(job.spec.strategy, self._registry)
         execution = replace(self.execution, threads=self.options.cpus, strategy_files=())
-        if not on_gpu and execution.device == "auto":
+        if not self._has_gpu(job) and execution.device == "auto":
             execution = replace(execution, device="cpu")  # a GPU that was not asked for belongs to another job
         remote = RemoteJob(job, self.store.folder, execution, self._files, str(Path.cwd()), self._variables)
-        self._placed[job.name] = _Placed(self._task(on_gpu).options(name=job.title).remote(remote))
+        if not self._waits_for_vectors(job):
+            self._place(remote)
+        elif self._encodings.add(job.name, remote) is self._encodings.current:
+            self._begin(job.name)
         return job.name
 
     def poll(self, timeout: float) -> Sequence[Event]:
         """Return what the jobs reported, and which of them are gone."""
         import ray
 
-        for each in self._placed.values():
+        encoding = self._encodings.current
+        following: list[Encoding | _Placed] = [*self._placed.values(), *([encoding] if encoding else [])]
+        for each in following:
             if each.killed_at is not None and time.monotonic() - each.killed_at > _FORCE_SECONDS:
                 ray.cancel(each.events, force=True)
         handles = {id(each.events): handle for handle, each in self._placed.items()}
-        streams = [each.events for each in self._placed.values()]
-        ready, _ = ray.wait(streams, num_returns=1, timeout=timeout, fetch_local=False)
-        if ready:
-            ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
-        return [self._read(handles[id(stream)], stream) for stream in ready]
+        streams = [each.events for each in following]
+        if streams and not self._events:
+            ready, _ = ray.wait(streams, num_returns=1, timeout=timeout, fetch_local=False)
+            if ready:
+                ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
+            for stream in ready:
+                if id(stream) in handles:
+                    self._read(handles[id(stream)], stream)
+                else:
+                    self._read_encoding(stream)
+        events, self._events = self._events, []
+        return events
 
     def kill(self, handle: Handle) -> None:
         """Ask Ray to cancel the task of a job. `poll` ends the task's process if it does not end in time."""
@@ -197,6 +191,8 @@ class RayExecutor:
         if handle in self._placed and self._placed[handle].killed_at is None:
             self._placed[handle].killed_at = time.monotonic()
             ray.cancel(self._placed[handle].events)
+        elif handle not in self._placed and self._encodings.withdraw(handle):
+            self._lose([handle], _lost("failed", "cancelled", retry=False))
 
     @cached_property
     def _registry(self) -> Registry:
@@ -212,23 +208,91 @@ class RayExecutor:
             self._tasks[on_gpu] = ray.remote(**settings, **self.options.resources(on_gpu))(self.work)
         return self._tasks[on_gpu]
 
-    def _read(self, handle: Handle, stream: ray.ObjectRefGenerator) -> Event:
-        """Return the next event of a job whose stream has one."""
-        import ray
+    def _has_gpu(self, job: Job) -> bool:
+        return bool(self.options.gpus) and computes_on_gpu(job.spec.strategy, self._registry)
 
-        try:
-            name, values = ray.get(next(stream))
-        except StopIteration:
-            name, values = "lost", _lost("failed", "its task ended without a result", retry=True)
-        except ray.exceptions.RayError as error:
-            name, values = "lost", _cause(error)
-        event = Event(handle, name, values)
+    def _place(self, remote: RemoteJob) -> None:
+        task = self._task(self._has_gpu(remote.job)).options(name=remote.job.title)
+        self._placed[remote.job.name] = _Placed(task.remote(remote))
+
+    def _read(self, handle: Handle, stream: ray.ObjectRefGenerator) -> None:
+        """Take note of the next event of a job whose stream has one."""
+        event = Event(handle, *_next(stream))
         if event.is_last:
             del self._placed[handle]
-        return event
+            self._begun.discard(handle)
+        if event.name == "started":
+            self._begin(handle)
+        else:
+            self._events.append(event)
+
+    def _begin(self, handle: Handle) -> None:
+        """Report that a job has started, once: it starts with the encoding that it waits for, if there is one."""
+        if handle not in self._begun:
+            self._begun.add(handle)
+            self._events.append(Event(handle, "started"))
+
+    def _waits_for_vectors(self, job: Job) -> bool:
+        """Whether workers are to encode the corpus of a job first."""
+        spec = job.spec
+        if not self.options.encoders or not isinstance(spec, CellSpec) or spec.documents <= self.options.encode_above:
+            return False
+        if not computes_on_gpu(spec.strategy, self._registry):  # such as `bm25`, which encodes nothing
+            return False
+        return not self._encodings.holds(spec)
+
+    def _encode(self, remote: RemoteJob) -> ray.ObjectRefGenerator:
+        """Begin to encode a corpus. The task that follows its workers needs no core, and stays on this node."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        settings = {"num_returns": "streaming", "max_retries": 0, "scheduling_strategy": here, "max_calls": 1}
+        task = ray.remote(num_cpus=0, **settings)(encode_corpus)
+        resources = self.options.resources(self._has_gpu(remote.job))
+        stream: ray.ObjectRefGenerator = task.remote(remote, self.options.encoders, resources)
+        return stream
+
+    def _read_encoding(self, stream: ray.ObjectRefGenerator) -> None:
+        """Take note of the next event of the current encoding, for every job that waits for it."""
+        encoding = self._encodings.current
+        assert encoding is not None
+        name, values = _next(stream)
+        if name == "started":
+            for handle in encoding.waiting:
+                self._begin(handle)
+        elif name == "encode":
+            self._events += [Event(handle, name, values) for handle in encoding.waiting]
+        else:
+            self._encodings.finish(complete=name == "encoded" and not values["problem"])
+            if name == "lost":
+                self._lose(encoding.waiting, values)
+            for handle, remote in encoding.waiting.items() if name == "encoded" else ():
+                if values["problem"]:
+                    text = f"it encodes the rest of its corpus itself, because its workers stopped: {values['problem']}"
+                    self._events.append(Event(handle, "note", {"text": text}))
+                self._place(remote)
+
+    def _lose(self, handles: Iterable[Handle], values: dict[str, Any]) -> None:
+        for handle in handles:
+            self._begun.discard(handle)
+            self._events.append(Event(handle, "lost", values))
 
 
 EXECUTOR = RayExecutor
+
+
+def _next(stream: ray.ObjectRefGenerator) -> Step:
+    """Return the next event of a stream that has one."""
+    import ray
+
+    try:
+        event: Step = ray.get(next(stream))
+    except StopIteration:
+        return "lost", _lost("failed", "its task ended without a result", retry=True)
+    except ray.exceptions.RayError as error:
+        return "lost", _cause(error)
+    return event
 
 
 def computes_on_gpu(strategy: str, registry: Registry) -> bool:

@@ -224,11 +224,12 @@ class Readings:
 
 
 def without_samples(found: Sequence[Readings]) -> list[Readings]:
-    """Return the readers of a comparison without smaller samples of the same reader, which lie within larger ones.
+    """Return the readers of a comparison, adapted ones last, without smaller samples that lie within larger ones.
 
     `answer` makes such a sample of the reader before, beside an adapted one that reads fewer queries.
     """
-    return [readings for readings in found if not any(_includes(other, readings) for other in found)]
+    kept = [readings for readings in found if not any(_includes(other, readings) for other in found)]
+    return sorted(kept, key=lambda readings: bool(readings.record.adaptation))
 
 
 def _includes(larger: Readings, smaller: Readings) -> bool:

@@ -55,6 +55,7 @@ def test_the_interaction_of_retriever_and_reader_is_that_of_planted_readers(
     readings, _ = readings_of(comparison)
     (pair,) = two_by_two(readings)
     assert (pair.before.record.reader, pair.after.record.reader) == ("ignoring", "planted")
+    assert without_samples([pair.after, pair.before]) == [pair.before, pair.after]
     squares, baseline = pair.squares("f1"), comparison.baseline
     assert [square.label for square in squares] == pair.labels == ["toy(bonus=1.0)", "toy(bonus=2.0)"]
     for square in squares:

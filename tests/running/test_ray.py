@@ -15,15 +15,19 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.data.dataset import Corpus, Dataset
 from bench.errors import BenchError
 from bench.models.base import BaseModel
+from bench.planning.jobs import Job
 from bench.planning.registry import Registry
+from bench.planning.specs import CellSpec
 from bench.retrieval.cache import VectorCache, text_key
 from bench.retrieval.encode import SEGMENT
 from bench.running.executors import Event, executor_factory
 from bench.running.executors.ray import Options, RayExecutor, Step, computes_on_gpu
+from bench.running.ray_encoding import Encodings
 from bench.running.remote import RemoteJob
 from bench.running.run import Run
 from bench.store.lease import Lease
@@ -183,6 +187,26 @@ def test_workers_share_the_encoding_of_a_corpus_and_one_that_is_killed_costs_its
     missing, seconds = VectorCache(tmp_path / "cache" / "vectors").space("fragile").get(keys, vectors)
     assert missing == [] and seconds == 0.25 * len(texts), "a cell is charged what each text cost, and once"
     assert vectors.astype("<u2").tobytes() == b"".join(keys)
+
+
+def test_one_corpus_is_encoded_at_a_time_and_ends_with_the_last_cell_that_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pairs = (("a", "x"), ("a", "x"), ("b", "x"))
+    begun, cancelled = list[str](), list[str]()
+    encodings = Encodings(lambda remote: begun.append(remote.job.name) or f"stream of {remote.job.name}")
+    monkeypatch.setattr("ray.cancel", cancelled.append)
+    specs = [CellSpec(f"{fit}{dataset}", fit, "x", dataset, dataset, dataset, "model", 0) for fit, dataset in pairs]
+    remotes = [RemoteJob(Job(spec), tmp_path, ExecutionSettings()) for spec in specs]
+    first = [encodings.add(f"{remote.job.name}-{number}", remote) for number, remote in enumerate(remotes)]
+    assert first[0] is first[1] is encodings.current and begun == ["ax"], "two cells wait for one, another for its turn"
+
+    assert encodings.withdraw("ax-0") and not encodings.withdraw("ax-1") and cancelled == ["stream of ax"]
+    assert encodings.add("ax-again", remotes[0]) is not first[0], "what is being cancelled takes no cell"
+    assert list(encodings.finish(complete=False).waiting) == ["ax-1"] and begun == ["ax", "bx"]
+    encodings.finish(complete=True)
+    assert encodings.holds(specs[2]) and not encodings.holds(specs[0]) and begun == ["ax", "bx", "ax"]
+    assert not encodings.withdraw("ax-again") and len(cancelled) == 2
 
 
 def _names(events: Sequence[Event]) -> list[str]:

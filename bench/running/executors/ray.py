@@ -265,9 +265,10 @@ class RayExecutor:
             self._events += [Event(handle, name, values) for handle in encoding.waiting]
         else:
             self._encodings.finish(complete=name == "encoded" and not values["problem"])
-            if name == "lost":
-                self._lose(encoding.waiting, values)
-            for handle, remote in encoding.waiting.items() if name == "encoded" else ():
+            if name == "lost" or encoding.killed_at is not None:
+                self._lose(encoding.waiting, values if name == "lost" else _lost("failed", "cancelled", retry=False))
+                return
+            for handle, remote in encoding.waiting.items():
                 if values["problem"]:
                     text = f"it encodes the rest of its corpus itself, because its workers stopped: {values['problem']}"
                     self._events.append(Event(handle, "note", {"text": text}))

@@ -110,7 +110,7 @@ def main(
 
         found = preferences(load_run(store), judged)
         if _keep_choices(store, found):
-            write_report(store, store.folder)
+            store.publish(write_report(store, store.folder))
         _show_preferences(found, as_json)
         return 0
     asked = read_prompt(prompt) if prompt is not None else Prompt()

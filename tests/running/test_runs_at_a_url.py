@@ -87,6 +87,7 @@ def test_an_object_store_holds_a_run_that_another_machine_resumes(
     tiny_folder: Callable[[str], Path],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = toy_config(strategies="frozen,lora", baseline="frozen", model=str(tiny_folder("bert")), budget={"steps": 2})
     url = f"{bucket}/studies/run"
@@ -117,6 +118,10 @@ def test_an_object_store_holds_a_run_that_another_machine_resumes(
     assert main(["export", url, "--strategy", "lora", "--out", str(tmp_path / "model")]) == 0
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert {path.parents[1].name[:4] for path in read.folder.glob("fits/*/model/*")} == {"lora"}
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["recommend", url], ["judge", url], ["similarity", url, "a text", "another"]):
+        assert main(arguments) in (0, 1), arguments  # 1: no strategy meets the constraints
+    assert (tmp_path / "run-judge.csv").is_file(), "the sheet lies in the current folder"
 
 
 class Flaky(MemoryFileSystem):  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Write a run's table of strategies into a page: `python tools/strategy_table.py RUN PAGE NAME [training|serving]`.
 
 The table goes between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of the page. `training`, the default,
-has the costs of a fit; `serving` has those of documents and queries too.
+has the costs of a fit; `serving` has those of documents and queries too, and leaves out compressions of other rows.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from bench.report import numbers
@@ -18,6 +19,7 @@ from bench.report.costs import bytes_per_document, cost_of
 from bench.report.load import load_run
 from bench.report.markdown import put_between
 from bench.report.old_index import old_index
+from bench.report.sections.storage import families
 from bench.store.store import Store
 
 
@@ -76,6 +78,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _DIFFERENCE,
         ("bytes per document", lambda row: numbers.count(bytes_per_document(row.candidate))),
         ("ms per query", lambda row: numbers.plain(row.cost("query_ms_p50"))),
+        ("query, times the base model's encoding", lambda row: numbers.plain(row.cost("query_times_base"))),
         *_FIT,
     ),
 }
@@ -90,7 +93,8 @@ def table(folder: Path, columns: str = "training") -> str:
     """
     analysis = Analysis(load_run(Store(folder)))
     comparison = analysis.run.comparisons[0]
-    labels = sorted(comparison.scored, key=lambda label: -comparison.mean(label))
+    left_out = chain(*families(analysis, comparison).values()) if columns == "serving" else ()
+    labels = sorted({*comparison.scored} - {*left_out}, key=lambda label: -comparison.mean(label))
     chosen = COLUMNS[columns]
     rows = [[name for name, _ in chosen], ["---", *("---:" for _ in chosen[1:])]]
     rows += [[show(Row(analysis, comparison, label)) for _, show in chosen] for label in labels]

@@ -172,24 +172,23 @@ def quality_cost(
 
 
 def storage(name: str, analysis: Analysis, comparison: Comparison, look: Look) -> Plot:
-    """Return the plot of quality against the bytes a document takes, with a line for each compressed strategy."""
+    """Return the plot of quality against the bytes a document takes, with the frontier of each compressed strategy."""
     head, compressions = comparison.headline, families(analysis, comparison)
     with canvas(name, 7.5, 4.2) as (plot, (axes,)):
         sizes: list[float] = []
         for component, labels in compressions.items():
             style = look[component]
             found = [(bytes_per_document(comparison.candidates[each]), each) for each in (component, *labels)]
-            points = sorted((size, comparison.mean(each, stratum=head), each) for size, each in found if size)
-            sizes += [size for size, _, _ in points]
+            points = {each: (size, comparison.mean(each, stratum=head)) for size, each in found if size}
+            sizes += [size for size, _ in points.values()]
             axes.plot(
-                [size for size, _, _ in points],
-                [score for _, score, _ in points],
+                *zip(*(points[each] for each in pareto(points)), strict=True),
                 color=style.colour,
                 linestyle=style.dash,
                 linewidth=1.2,
                 alpha=0.7,
             )
-            for size, score, each in points:
+            for each, (size, score) in points.items():
                 hint = f"{each}: {numbers.score(score)}, {numbers.count(size)} bytes a document"
                 point(plot, axes, size, score, style, component, hint, large=each == component)
         cost_scale(axes, sizes, numbers.scaled)

@@ -24,9 +24,9 @@ def section(analysis: Analysis) -> Section:
             Figure(
                 f"storage-{number}",
                 f"Quality against bytes on {code(dataset)}: mean {analysis.measure} over "
-                f"{analysis.queries(comparison)}, and the bytes that the index takes for each document. A line joins a "
-                "strategy with its compressions.",
-                f"Lines of {analysis.measure} on {dataset} against bytes a document, one line per strategy.",
+                f"{analysis.queries(comparison)}, and the bytes that the index takes for each document. The large "
+                "point of a strategy is the uncompressed one. Its line joins the formats that no smaller one reaches.",
+                f"Points of {analysis.measure} on {dataset} against bytes a document, with a frontier per strategy.",
             ),
         ]
     if blocks:

@@ -236,16 +236,22 @@ class Store:
     def train_relevant(self, fit: str) -> list[str]:
         """Return the documents that were a positive in training, sorted: they define the seen stratum.
 
+        What a component was trained on counts too, if it was on the same dataset.
+
         Raises:
-            StoreError: the fit is not in the store, or the file is damaged.
+            StoreError: the fit or a component is not in the store, or a file is damaged.
         """
         import pandas as pd
 
         record = self.fit(fit)
-        if TRAIN_RELEVANT not in record.files:
-            return record.train_relevant
-        frame = pd.read_parquet(self._checked(self.fit_folder(fit), record.files, TRAIN_RELEVANT))
-        return list(frame["document"])
+        found = set(record.train_relevant)
+        if TRAIN_RELEVANT in record.files:
+            frame = pd.read_parquet(self._checked(self.fit_folder(fit), record.files, TRAIN_RELEVANT))
+            found |= set(frame["document"])
+        for component in record.components:
+            if self.fit(component).dataset == record.dataset:
+                found |= set(self.train_relevant(component))
+        return sorted(found)
 
     def ranking(self, cell: str) -> Ranking:
         """Return the ranking of a cell.

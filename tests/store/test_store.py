@@ -50,6 +50,13 @@ def test_what_was_put_comes_back(store: Store) -> None:
     assert store.problems() == []
 
 
+def test_what_a_component_was_trained_on_is_seen_by_the_composite(store: Store) -> None:
+    store.put_fit(_fit("source-1", dataset="another"), train_relevant=["d7"])
+    store.put_fit(_fit("soup-1", components=["lora-1234", "source-1"]))
+    store.put_fit(_fit("compress-1", components=["soup-1"]))
+    assert store.train_relevant("compress-1") == ["d1", "d2"]
+
+
 def test_an_empty_folder_reads_as_an_empty_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "nothing")
     assert (store.results(), store.fits(), store.invocations(), store.problems()) == ([], [], [], [])

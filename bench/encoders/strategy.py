@@ -254,26 +254,7 @@ class EncoderStrategy(Strategy):
             kept_seconds=refreshes * mining,
         )
         report.reader_tokens, report.reader_seconds = self.objective.reader_tokens, self.objective.reader_seconds
-        if not self.resources.ranks.rank:
-            report.notes += self._notes_on_vectors(data.corpus.texts, seed)
         return report
-
-    def _notes_on_vectors(self, texts: Sequence[str], seed: int) -> list[str]:
-        """Return what is wrong with the trained vectors of documents, where a text has one vector. Not charged."""
-        from bench.retrieval.encode import Encoder
-        from bench.training.collapse import collapse_note
-
-        base, tuned = self.resources.encoder, self.encoder
-        if not isinstance(tuned, Encoder):
-            return []
-        with self.resources.meter.excluded():
-            note = collapse_note(
-                lambda drawn: base.uncached(drawn, "document"),
-                lambda drawn: tuned.uncached(drawn, "document"),
-                texts,
-                seed,
-            )
-        return [note] if note else []
 
     def examples(self, data: TrainingData) -> Sequence[Pair]:
         """Return the examples to train on: the objective's."""

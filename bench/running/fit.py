@@ -16,6 +16,7 @@ from bench.config.execution import ExecutionSettings
 from bench.data.dataset import Corpus, TrainingData
 from bench.data.files import named_in_errors
 from bench.encoders.base import BaseEncoder
+from bench.encoders.collapse import notes_on_vectors
 from bench.encoders.serving import encoder_of, is_lent_model_altered, uncached
 from bench.encoders.strategy import EncoderStrategy
 from bench.errors import BenchError
@@ -133,6 +134,7 @@ def _fit(
     with named_in_errors(folder / MODEL):
         strategy.save(folder / MODEL)
     fitted.notes += model_notes(resources.model)
+    fitted.notes += notes_on_vectors(strategy, data.corpus.texts, spec.seed or 0)
     earlier = Spent()
     if checkpoints is not None:
         earlier = checkpoints.earlier

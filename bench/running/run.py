@@ -302,7 +302,7 @@ class Run:
 
     def _invocation(self, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
         return {
-            "started": _now(),
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "command": list(command),
             "config": self.config.to_dict(),
             "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(jobs)},

@@ -284,12 +284,14 @@ class Mirror:
 
     def _read_invocations(self) -> None:
         """Write `run.json` from the files of the invocations of all machines."""
-        invocations = []
+        started: list[tuple[datetime, int, dict[str, Any]]] = []
         for path in sorted((self.folder / _INVOCATIONS).glob("*.json")):
             try:
-                invocations.append(without_digest(json.loads(path.read_text(encoding="utf-8")))["invocation"])
+                invocation = without_digest(json.loads(path.read_text(encoding="utf-8")))["invocation"]
+                started.append((_start(invocation), len(started), invocation))
             except (ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
                 raise StoreError(f"{self.url}/{self._name(path)} is damaged ({error}): delete it") from error
+        invocations = [invocation for _, _, invocation in sorted(started)]  # a file's name has the second alone
         if invocations or (self.folder / RUN_FILE).is_file():
             write_invocations(self.folder, invocations, invocations)
 
@@ -464,5 +466,8 @@ def _digest(content: bytes) -> str:
 def _invocation_file(invocation: Mapping[str, Any]) -> str:
     """Return the name of an invocation's file: the time of its start, and a hash of what it knew then."""
     began = {key: value for key, value in invocation.items() if key not in _END}
-    start = datetime.fromisoformat(invocation["started"]).astimezone(UTC)
-    return f"{start:%Y%m%dT%H%M%S}-{with_digest(began)[DIGEST][:12]}.json"
+    return f"{_start(invocation):%Y%m%dT%H%M%S}-{with_digest(began)[DIGEST][:12]}.json"
+
+
+def _start(invocation: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(invocation["started"]).astimezone(UTC)

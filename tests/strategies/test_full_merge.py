@@ -83,7 +83,7 @@ def test_a_budget_of_seconds_keeps_back_what_scoring_the_mixtures_takes(
     share: float, floor: int, steps: int, tiny_bert: BaseModel, tiny_resources: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps of 1/8 s and evaluations of 1/4 s: four mixtures are worth eight of sixteen steps."""
-    monkeypatch.setattr(train, "shared_seconds", lambda _, of, measure: 0.25 if of[0] == "evaluation" else 0.125)
+    monkeypatch.setattr(train, "seconds_measured_once", lambda _, of, measure: 0.25 if of[0] == "evaluation" else 0.125)
     resources = tiny_resources(tiny_bert, selection_floor=floor, dev_docs=20)
     merged = FullMerge(FullMerge.Config(share=share), resources)
     report = merged.fit(sample_training(), Budget(seconds=2), 0)  # the meter stands, so nothing else is spent

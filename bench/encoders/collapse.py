@@ -6,12 +6,34 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bench.encoders.serving import encoder_of
+from bench.retrieval.encode import Encoder
+from bench.strategy.base import Strategy
+
 _DOCUMENTS = 64
 _LARGEST_MEAN = 0.9
 _LARGEST_RISE = 0.2
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 """Texts to vectors (n, d)."""
+
+
+def notes_on_vectors(strategy: Strategy, texts: Sequence[str], seed: int) -> list[str]:
+    """Return what is wrong with the vectors of a trained encoder that gives each document one vector.
+
+    Args:
+        strategy: as fitted.
+        texts: the corpus.
+        seed: draws the documents.
+    """
+    tuned = encoder_of(strategy)
+    if strategy.trains != "encoder" or not isinstance(tuned, Encoder):
+        return []
+    base = strategy.resources.encoder
+    note = collapse_note(
+        lambda drawn: base.uncached(drawn, "document"), lambda drawn: tuned.uncached(drawn, "document"), texts, seed
+    )
+    return [note] if note else []
 
 
 def collapse_note(before: Encode, after: Encode, texts: Sequence[str], seed: int) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
+from bench.data.sample import sample_dataset
+from bench.encoders import collapse
+from bench.encoders.collapse import collapse_note
 from bench.models.base import BaseModel
-from bench.training import collapse
-from bench.training.collapse import collapse_note
 from strategies.full import Full
 
 TEXTS = [str(number) for number in range(100)]
@@ -28,20 +28,15 @@ def test_vectors_that_have_become_alike_are_noted(before: float, after: float, n
     assert ("collapsed" in collapse_note(vectors(before), vectors(after), TEXTS, 0)) is noted
 
 
-def test_the_report_of_a_fit_says_so(
-    tiny_bert: BaseModel, tiny_resources: Callable[..., Any], tiny_training: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_strategy_whose_vectors_have_become_alike_is_noted(
+    tiny_bert: BaseModel, tiny_resources: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Collapses(Full):
-        """Adds the same numbers to every word."""
-
-        def finish(self, data: Any, report: Any) -> dict[str, Any]:
-            with torch.no_grad():
-                for parameter in self.model.parameters():
-                    if parameter.ndim == 1:
-                        parameter += 50
-            return {}
-
     monkeypatch.setattr(collapse, "_LARGEST_RISE", 0.01)  # the tiny model's vectors are close together from the start
-    assert not Full(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0).notes
-    report = Collapses(None, tiny_resources(tiny_bert)).fit(tiny_training, Budget(steps=1), 0)
-    assert any("its vectors have collapsed" in note for note in report.notes)
+    strategy, texts = Full(None, tiny_resources(tiny_bert)), sample_dataset().corpus.texts
+    assert collapse.notes_on_vectors(strategy, texts, 0) == []
+    with torch.no_grad():
+        for parameter in strategy.model.parameters():
+            if parameter.ndim == 1:
+                parameter += 50
+    (note,) = collapse.notes_on_vectors(strategy, texts, 0)
+    assert "its vectors have collapsed" in note

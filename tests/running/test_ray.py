@@ -223,7 +223,7 @@ def test_a_run_whose_node_dies_ends_as_a_run_here(
     there = Run.prepare(config.replace(out=str(tmp_path / "there"), **placed))
     listener = KillsNode(cluster, marker)
     result = there.execute(listener)
-    here = Run.prepare(config.replace(out=str(tmp_path / "here"))).execute(Silent(), executor=InProcess)
+    here = Run.prepare(config.replace(out=str(tmp_path / "here"), threads=1)).execute(Silent())
 
     assert listener.killed == 1 and len(marker.read_text().split()) == 3, "the lost fit began twice, then once here"
     assert any("submitted again: its node is gone" in str(values) for _, _, values in listener.events)

@@ -151,12 +151,13 @@ def _read_documents(
     from bench.errors import DataError
 
     builder = Builder()
-    chunks = _documents(source) if is_beir(source) else _chunks(source, max_words)
-    builder.documents.update(from_chunks(chunks))
     if is_beir(source) and split_names(source) and not pairs:
         if not pseudo_queries:
             raise DataError(f"{source} is a dataset already: bench run --datasets {source} takes it as it is")
         builder.read_dataset(read_beir(source, DatasetInfo(source.name)))
+    else:
+        chunks = _documents(source) if is_beir(source) else _chunks(source, max_words)
+        builder.documents.update(from_chunks(chunks))
     for name in ("negative", "title") if pairs else _COLUMNS:
         if columns[name]:
             why = "a pair file only points at documents" if pairs else "without --pairs there is no table"

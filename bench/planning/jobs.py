@@ -46,7 +46,7 @@ class Job:
         return (
             isinstance(self.spec, CellSpec)
             and isinstance(other.spec, CellSpec)
-            and (self.spec.fit, self.spec.dataset) == (other.spec.fit, other.spec.dataset)
+            and self.spec.vectors == other.spec.vectors
         )
 
     @property

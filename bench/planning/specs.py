@@ -111,6 +111,11 @@ class CellSpec:
     documents: int = 0
     """The number of documents of the dataset; 0 for one without a corpus."""
 
+    @property
+    def vectors(self) -> tuple[str, str]:
+        """What the vectors of its documents depend on: the fit and the dataset. Cells that agree in it share them."""
+        return self.fit, self.dataset
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return asdict(self)

@@ -127,16 +127,15 @@ class Encodings:
 
     def holds(self, spec: CellSpec) -> bool:
         """Return whether the vectors of a cell have been encoded here."""
-        return (spec.fit, spec.dataset) in self._complete
+        return spec.vectors in self._complete
 
     def add(self, handle: Handle, remote: RemoteJob) -> Encoding:
         """Let a cell wait, and return what it waits for."""
         spec = remote.job.spec
         assert isinstance(spec, CellSpec)
-        key = spec.fit, spec.dataset
-        encoding = next((each for each in self.queue if each.key == key and each.killed_at is None), None)
+        encoding = next((each for each in self.queue if each.key == spec.vectors and each.killed_at is None), None)
         if encoding is None:
-            encoding = Encoding(key, {})
+            encoding = Encoding(spec.vectors, {})
             self.queue.append(encoding)
         encoding.waiting[handle] = remote
         self._begin_next()

@@ -76,22 +76,25 @@ def on_input(linear: nn.Module, name: str, module: Switchable) -> None:
     linear.register_forward_pre_hook(_Input(name))
 
 
-class _Output:
-    """Looks the module up by name when called, so that a deep copy of the model uses its own."""
+class _Hook:
+    """Looks its module up by name when called, so that a deep copy of the model uses its own."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def is_idle(self, linear: nn.Module) -> bool:
+        """Whether the module is switched off, so that the hook changes nothing (`bench.models.fused` asks)."""
+        return not linear.get_submodule(self.name).enabled
+
+
+class _Output(_Hook):
     def __call__(self, linear: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
         module = linear.get_submodule(self.name)
         result: torch.Tensor = module(output) if module.enabled else output
         return result
 
 
-class _Input:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
+class _Input(_Hook):
     def __call__(self, linear: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         module = linear.get_submodule(self.name)
         return (module(args[0]), *args[1:]) if module.enabled else args

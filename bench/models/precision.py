@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import BenchError
+from bench.models.fused import fused
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,8 @@ def weights_in(model: nn.Sequential, precision: Precision, keep: Sequence[nn.Mod
 
     This is faster than autocast, which converts the weights at each call. Only the first module (the transformer) is
     converted. Its token embeddings are returned as fp32, so that pooling and normalising lose nothing. The `Parameter`
-    objects stay the same, so attachments that refer to them keep working.
+    objects stay the same, so attachments that refer to them keep working. On a processor, linear layers compute what
+    follows them in the same kernel (`bench.models.fused`).
 
     Args:
         model: a sentence-transformers model of any kind.
@@ -76,7 +78,8 @@ def weights_in(model: nn.Sequential, precision: Precision, keep: Sequence[nn.Mod
         *(each.register_forward_pre_hook(_widen_input) for each in keep),
     ]
     try:
-        yield
+        with fused(transformer):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

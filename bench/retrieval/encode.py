@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache, VectorSpace, text_key
+from bench.retrieval.lanes import lanes, side_by_side
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Kind = Literal["query", "document"]
+Batch = tuple[list[int], dict[str, Any]]
+"""Positions of texts, and their tokens."""
+Result = TypeVar("Result")
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
 SEGMENT = 2048
@@ -233,16 +237,36 @@ class Encoder:
         import torch
 
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
-        before: tuple[list[int], torch.Tensor] | None = None
-        for positions, features in self.features(texts, kind):
+
+        def embed(batch: Batch) -> tuple[list[int], torch.Tensor]:
+            positions, features = batch
             embeddings = self.model(features, task=kind)["sentence_embedding"].float()
-            if cosine:
-                embeddings = torch.nn.functional.normalize(embeddings, dim=1)
+            return positions, torch.nn.functional.normalize(embeddings, dim=1) if cosine else embeddings
+
+        before: tuple[list[int], torch.Tensor] | None = None
+        for each in self.each_batch(texts, kind, embed):
             if before is not None:
                 yield before[0], before[1].cpu().numpy()
-            before = positions, embeddings
+            before = each
         if before is not None:
             yield before[0], before[1].cpu().numpy()
+
+    def each_batch(
+        self, texts: Sequence[str], kind: Kind, work: Callable[[Batch], Result], *users: object
+    ) -> Iterator[Result]:
+        """Yield the results of `work` for batches of about equal cost, longest texts first. Enter `ready` before.
+
+        On a processor, batches are computed side by side where the model allows it (`bench.retrieval.lanes`).
+
+        Args:
+            texts: to encode.
+            kind: queries or documents.
+            work: gets (positions in `texts`, tokens on the encoder's device).
+            users: objects that `work` hands the model's output to.
+        """
+        batches = list(plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch))
+        n = min(len(batches), lanes(self.model, self.device, *users))
+        yield from side_by_side(self._features(batches, texts, kind), work, n)
 
     @contextmanager
     def exactly(self) -> Iterator[None]:
@@ -253,14 +277,19 @@ class Encoder:
         finally:
             self.precision = precision
 
-    def features(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    def features(self, texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
         """Yield (positions, tokens) of batches on the encoder's device, longest texts first.
 
         Enter `ready` before. While a GPU computes one batch, the next batches are tokenised.
         """
+        yield from self._features(
+            plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch), texts, kind
+        )
+
+    def _features(self, batches: Iterable[list[int]], texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
         import torch
 
-        prepared: Iterable[tuple[list[int], dict[str, Any]]] = self._tokenised(texts, kind)
+        prepared: Iterable[Batch] = self._tokenised(batches, texts, kind)
         if self.device.startswith("cuda"):
             prepared = ahead(prepared, _AHEAD)
         for positions, features in prepared:
@@ -272,13 +301,13 @@ class Encoder:
                 },
             )
 
-    def _tokenised(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    def _tokenised(self, batches: Iterable[list[int]], texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
         """Yield (positions, tokens) of each batch. For a GPU the tokens lie in pinned memory."""
         import torch
 
         prompt = self.prompt(kind)
         pinned = self.device.startswith("cuda")
-        for positions in plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch):
+        for positions in batches:
             batch = beginnings(self.model, [texts[position] for position in positions], self.max_length)
             features = self.model.preprocess(batch, prompt=prompt, task=kind)
             yield (

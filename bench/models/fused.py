@@ -34,7 +34,7 @@ def fused(transformer: nn.Module) -> Iterator[None]:
     """
     changed = [(module, forward) for module in transformer.modules() if (forward := _forward(module)) is not None]
     for module, forward in changed:
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward
     try:
         yield
     finally:
@@ -85,7 +85,7 @@ def _activated(module: Any) -> Forward | None:
 
     def forward(hidden_states: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() or hidden_states.dtype != torch.bfloat16:
-            return plain(hidden_states)  # type: ignore[no-any-return]
+            return plain(hidden_states)
         result: torch.Tensor = linear(hidden_states, layer.weight, layer.bias, "gelu", [], "none")
         return result
 
@@ -104,9 +104,9 @@ def _summed(module: Any) -> Forward | None:
     def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
         both = hidden_states.dtype == input_tensor.dtype == torch.bfloat16
         if torch.is_grad_enabled() or module.dropout.training or not both:
-            return plain(hidden_states, input_tensor)  # type: ignore[no-any-return]
+            return plain(hidden_states, input_tensor)
         total = add(hidden_states, input_tensor, layer.weight, layer.bias, "add")
-        return module.LayerNorm(total)  # type: ignore[no-any-return]
+        return module.LayerNorm(total)
 
     return forward
 

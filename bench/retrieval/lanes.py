@@ -1,7 +1,7 @@
 """Computes batches side by side, each on its own share of the cores.
 
-Two cores that share one matrix product wait for each other after every operation, and idle while Python starts the next.
-Two cores with a batch each do not. On two cores encoding takes an eighth less time (`docs/performance.md`).
+Two cores that share one matrix product wait for each other after every operation, and idle while Python starts the
+next one. Two cores with a batch each do not. On two cores encoding takes an eighth less time (`docs/performance.md`).
 """
 
 from __future__ import annotations

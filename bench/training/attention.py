@@ -8,16 +8,21 @@ matrix products over as many texts as fit into the cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
+from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention as fused
 from torch.overrides import TorchFunctionMode
 
-_BLOCK_BYTES = 2**20
-"""Of attention weights, in fp32, at a time."""
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_BLOCK = 2**20
+"""Attention weights at a time: as many as fit into the cores' second-level caches."""
+_NOTHING = -1e30
+"""A logarithm of a sum of exponentials below this is of no key at all, or of masked ones alone."""
 
 
 class FastAttentionBackward(TorchFunctionMode):
@@ -91,44 +96,83 @@ def _gains(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: to
         and all(each.device.type == "cpu" and each.dtype == torch.bfloat16 and each.ndim == 4 for each in inputs)
         and query.shape[:2] == key.shape[:2] == value.shape[:2]
         and not (mask is not None and mask.requires_grad)
+        and torch._fused_sdp_choice(*inputs, attn_mask=mask) == SDPBackend.FLASH_ATTENTION.value
     )
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any, scale: float) -> torch.Tensor:
-        result = fused(query, key, value, mask, scale=scale)
-        ctx.save_for_backward(query, key, value, mask, result)
+        if mask is not None and mask.dtype == torch.bool:
+            mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+        with torch.no_grad():
+            result, log_sums = _flash(query, key, value, attn_mask=mask, scale=scale)
+        ctx.save_for_backward(query, key, value, mask, result, log_sums)
         ctx.scale = scale
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, mask, result = ctx.saved_tensors
-        gradient = gradients[0]
+        query, key, value, mask, result, log_sums = ctx.saved_tensors
+        gradient, scale = gradients[0], ctx.scale
         if mask is not None:
-            mask = _added(mask).expand(len(query), *(-1,) * 3)
+            mask = mask[(None,) * (query.ndim - mask.ndim)].to(query.dtype)
         texts, heads, n, _ = query.shape
-        rows = max(1, _BLOCK_BYTES // (4 * heads * n * key.shape[2]))
-        found = [torch.empty_like(each) for each in (query, key, value)]
-        for start in range(0, texts, rows):
+        m = key.shape[2]
+        of_keys = _over_keys(mask)
+        log_sums = log_sums.masked_fill(~(log_sums > _NOTHING), -_NOTHING)  # of rows that attend to nothing
+        through = (gradient.float() * result.float()).sum(-1)
+
+        # One product gives the logarithm of the weights, and one the gradient of the weights less the part that the
+        # softmax takes away: what is subtracted stands in further columns, so that only the difference is rounded.
+        logits = (_flat(query * scale, _exact(-log_sums), 1), _flat(key, 1, 1, 0 if of_keys is None else of_keys))
+        of_weights = (_flat(gradient, _exact(-through)), _flat(value, 1, 1))
+        query, key, gradient = _flat(query), _flat(key), _flat(gradient)
+
+        found = [torch.empty(texts * heads, length, query.shape[-1], dtype=query.dtype) for length in (n, m, m)]
+        rows = max(1, _BLOCK // (heads * n * m)) * heads
+        both = torch.empty(2, min(rows, texts * heads), n, m, dtype=query.dtype)
+        for start in range(0, texts * heads, rows):
             of = slice(start, start + rows)
-            q, k, v, dout = query[of], key[of], value[of], gradient[of]
-            logits = (q @ k.transpose(-1, -2)).float().mul_(ctx.scale)
-            if mask is not None:
-                logits += mask[of]
-            weights = logits.softmax(-1)
-            through = (dout.float() * result[of].float()).sum(-1, keepdim=True)
-            found[2][of] = weights.to(v.dtype).transpose(-1, -2) @ dout
-            of_logits = (dout @ v.transpose(-1, -2)).float().sub_(through).mul_(weights).mul_(ctx.scale).to(q.dtype)
-            found[0][of] = of_logits @ k
-            found[1][of] = of_logits.transpose(-1, -2) @ q
-        return *found, None, None
+            weights, change = both[:, : len(query[of])]
+            torch.bmm(logits[0][of], logits[1][of].transpose(1, 2), out=weights)
+            if mask is not None and of_keys is None:
+                by_head = weights.view(-1, heads, n, m)
+                by_head += mask.expand(texts, -1, -1, -1)[start // heads : start // heads + len(by_head)]
+            weights.exp_()
+            torch.bmm(weights.transpose(1, 2), gradient[of], out=found[2][of])
+            torch.bmm(of_weights[0][of], of_weights[1][of].transpose(1, 2), out=change).mul_(weights)
+            torch.bmm(change, key[of], out=found[0][of])
+            torch.bmm(change.transpose(1, 2), query[of], out=found[1][of])
+        found[0] *= scale
+        found[1] *= scale
+        return *(each.view(texts, heads, -1, each.shape[-1]) for each in found), None, None
 
 
-def _added(mask: torch.Tensor) -> torch.Tensor:
-    """Return a mask as a finite term of the logits, so that a row that attends to nothing gets a gradient of zero."""
-    least = torch.finfo(torch.float32).min
-    boolean = mask.dtype == torch.bool
-    added = torch.zeros(mask.shape).masked_fill_(~mask, least) if boolean else mask.float().clamp(min=least)
-    return added[(None,) * (4 - mask.ndim)]
+def _over_keys(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """Return what a mask adds to the logits of each key (texts or 1, heads or 1, m); None if it differs by query."""
+    if mask is None:
+        return None
+    first = mask[:, :, :1]
+    alike = mask.shape[2] == 1 or mask.stride(2) == 0 or torch.equal(mask, first.expand_as(mask))
+    return first[:, :, 0] if alike else None
+
+
+def _exact(numbers: torch.Tensor) -> torch.Tensor:
+    """Return fp32 numbers as sums of two bf16 numbers (..., 2), which leaves an error of 2^-17."""
+    high = numbers.to(torch.bfloat16)
+    return torch.stack((high, (numbers - high).to(torch.bfloat16)), -1)
+
+
+def _flat(tensor: torch.Tensor, *columns: torch.Tensor | int) -> torch.Tensor:
+    """Return (texts, heads, length, d) as (texts x heads, length, d + columns)."""
+    shape = tensor.shape[:3]
+    parts = [tensor]
+    for column in columns:
+        if not isinstance(column, torch.Tensor):
+            column = torch.full((), column, dtype=tensor.dtype)
+        elif column.ndim == len(shape):
+            column = column.unsqueeze(-1)
+        parts.append(column.expand(*shape, column.shape[-1] if column.ndim else 1))
+    whole = torch.cat(parts, -1) if len(parts) > 1 else tensor
+    return whole.reshape(shape[0] * shape[1], shape[2], -1)

@@ -53,7 +53,7 @@ def _lengths(tokens: int) -> torch.Tensor:
 @pytest.mark.parametrize("tokens", [4, 40, 130])
 @pytest.mark.parametrize("kind", ["none", "boolean", "full boolean", "added", "plane"])
 def test_the_gradient_is_as_near_to_fp32_as_torchs_own(tokens: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 4 * HEADS * tokens * tokens * 2)  # two texts a block: 2, 2, 1
+    monkeypatch.setattr(module, "_BLOCK", HEADS * tokens * tokens * 2)  # two texts a block: 2, 2, 1
     padding = _lengths(tokens)
     mask = {
         "none": None,

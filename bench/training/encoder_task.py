@@ -33,6 +33,7 @@ from bench.training.batches import contrastive_batches
 from bench.training.checkpointing import recomputed_blocks
 from bench.training.decay import decaying
 from bench.training.distributed import StepOrder
+from bench.training.low_rank import low_rank_products
 from bench.training.observer import observer
 from bench.training.step_flops import StepFlops
 from bench.training.task import NO_CHECKPOINTS, Checkpoints, FlopCounted, OnStep, Trainable
@@ -290,7 +291,7 @@ class _Trainer(SentenceTransformerTrainer):
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         fresh = self._step_callback.fresh
         rows = fresh.of(self.state.global_step) if fresh is not None else None
-        with FastAttentionBackward():
+        with FastAttentionBackward(), low_rank_products(model):
             return super().training_step(model, inputs if rows is None else self.data_collator(rows), *args, **kwargs)
 
     def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:

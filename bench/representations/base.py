@@ -33,7 +33,7 @@ import numpy as np
 
 from bench.data.dataset import Corpus
 from bench.errors import NotApplicableError
-from bench.retrieval.encode import Batch, Encoder, Kind
+from bench.retrieval.encode import Encoder, Kind
 from bench.retrieval.ranking import Hits, Ranking, trec_order
 from bench.strategy.base import Reindex
 from bench.strategy.hyperparameters import StrategyConfig
@@ -274,13 +274,9 @@ class BatchEncoder:
                 for _, represented in self.batches([text], kind):
                     yield [position], represented
             return
-
-        def represent(batch: Batch) -> tuple[list[int], Any]:
-            positions, features = batch
-            return positions, _on_cpu(self._representation.represent(self.model, features, kind))
-
         with self._encoder.ready():
-            yield from self._encoder.each_batch(texts, kind, represent, self._representation)
+            for positions, features in self._encoder.features(texts, kind):
+                yield positions, _on_cpu(self._representation.represent(self.model, features, kind))
 
     def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
         """Return all numbers that represent the texts, one text after the other (length,)."""

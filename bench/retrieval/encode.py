@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
 from bench.retrieval.cache import VectorCache, VectorSpace, text_key
-from bench.retrieval.lanes import lanes, side_by_side
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
 
@@ -29,12 +28,13 @@ if TYPE_CHECKING:
 Kind = Literal["query", "document"]
 Batch = tuple[list[int], dict[str, Any]]
 """Positions of texts, and their tokens."""
-Result = TypeVar("Result")
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _CHARS_PER_TOKEN = 4.0
 SEGMENT = 2048
 """Number of texts between two writes to the cache. An interruption loses at most these."""
 _LOG = logging.getLogger("adaptbench")
+_GROUP = 65_536
+"""Number of tokens that are tokenised at once."""
 _AHEAD = 3
 """Number of batches that are tokenised while the GPU computes."""
 
@@ -237,36 +237,16 @@ class Encoder:
         import torch
 
         cosine = (self.model.similarity_fn_name or "cosine") == "cosine"
-
-        def embed(batch: Batch) -> tuple[list[int], torch.Tensor]:
-            positions, features = batch
-            embeddings = self.model(features, task=kind)["sentence_embedding"].float()
-            return positions, torch.nn.functional.normalize(embeddings, dim=1) if cosine else embeddings
-
         before: tuple[list[int], torch.Tensor] | None = None
-        for each in self.each_batch(texts, kind, embed):
+        for positions, features in self.features(texts, kind):
+            embeddings = self.model(features, task=kind)["sentence_embedding"].float()
+            if cosine:
+                embeddings = torch.nn.functional.normalize(embeddings, dim=1)
             if before is not None:
                 yield before[0], before[1].cpu().numpy()
-            before = each
+            before = positions, embeddings
         if before is not None:
             yield before[0], before[1].cpu().numpy()
-
-    def each_batch(
-        self, texts: Sequence[str], kind: Kind, work: Callable[[Batch], Result], *users: object
-    ) -> Iterator[Result]:
-        """Yield the results of `work` for batches of about equal cost, longest texts first. Enter `ready` before.
-
-        On a processor, batches are computed side by side where the model allows it (`bench.retrieval.lanes`).
-
-        Args:
-            texts: to encode.
-            kind: queries or documents.
-            work: gets (positions in `texts`, tokens on the encoder's device).
-            users: objects that `work` hands the model's output to.
-        """
-        batches = list(plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch))
-        n = min(len(batches), lanes(self.model, self.device, *users))
-        yield from side_by_side(self._features(batches, texts, kind), work, n)
 
     @contextmanager
     def exactly(self) -> Iterator[None]:
@@ -282,14 +262,9 @@ class Encoder:
 
         Enter `ready` before. While a GPU computes one batch, the next batches are tokenised.
         """
-        yield from self._features(
-            plan_batches([len(text) for text in texts], self.max_length, self._tokens_per_batch), texts, kind
-        )
-
-    def _features(self, batches: Iterable[list[int]], texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
         import torch
 
-        prepared: Iterable[Batch] = self._tokenised(batches, texts, kind)
+        prepared: Iterable[Batch] = self._tokenised(texts, kind)
         if self.device.startswith("cuda"):
             prepared = ahead(prepared, _AHEAD)
         for positions, features in prepared:
@@ -301,22 +276,49 @@ class Encoder:
                 },
             )
 
-    def _tokenised(self, batches: Iterable[list[int]], texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
-        """Yield (positions, tokens) of each batch. For a GPU the tokens lie in pinned memory."""
+    def _tokenised(self, texts: Sequence[str], kind: Kind) -> Iterator[Batch]:
+        """Yield (positions, tokens) of each batch. For a GPU the tokens lie in pinned memory.
+
+        Texts are tokenised in groups of several batches of about the same number of characters. The batches of a group
+        are formed by the number of tokens: characters tell it too badly, and queries would be half padding.
+        """
         import torch
 
-        prompt = self.prompt(kind)
-        pinned = self.device.startswith("cuda")
-        for positions in batches:
-            batch = beginnings(self.model, [texts[position] for position in positions], self.max_length)
-            features = self.model.preprocess(batch, prompt=prompt, task=kind)
-            yield (
-                positions,
-                {
-                    name: value.pin_memory() if pinned and isinstance(value, torch.Tensor) else value
-                    for name, value in features.items()
-                },
-            )
+        pinned, size = self.device.startswith("cuda"), self._tokens_per_batch
+        padding = getattr(getattr(self.model, "tokenizer", None), "pad_token_id", None)
+        lengths: list[int] | None = []
+        for group in self._planned(texts, range(len(texts)), max(_GROUP, 2 * size)):
+            if lengths is not None:
+                features = self._preprocess(texts, group, kind)
+                lengths = token_lengths(features, padding)
+            batches: Iterable[Batch]
+            if lengths is not None:
+                assert padding is not None
+                parts = plan_batches(lengths, size)
+                batches = (([group[row] for row in part], rows_of(features, part, padding)) for part in parts)
+            else:
+                parts = self._planned(texts, group, size)
+                batches = ((part, self._preprocess(texts, part, kind)) for part in parts)
+            for positions, batch in batches:
+                yield (
+                    positions,
+                    {
+                        name: value.pin_memory() if pinned and isinstance(value, torch.Tensor) else value
+                        for name, value in batch.items()
+                    },
+                )
+
+    def _planned(self, texts: Sequence[str], positions: Sequence[int], tokens: int) -> Iterator[list[int]]:
+        """Yield the positions of texts in batches of about this many tokens, judged by their characters."""
+        lengths = [min(self.max_length, len(texts[at]) / _CHARS_PER_TOKEN + 2) for at in positions]
+        for batch in plan_batches(lengths, tokens):
+            yield [positions[row] for row in batch]
+
+    def _preprocess(self, texts: Sequence[str], positions: Sequence[int], kind: Kind) -> dict[str, Any]:
+        """Return the tokens of some texts, as the model's own code makes them."""
+        batch = beginnings(self.model, [texts[position] for position in positions], self.max_length)
+        features: dict[str, Any] = self.model.preprocess(batch, prompt=self.prompt(kind), task=kind)
+        return features
 
     @property
     def _tokens_per_batch(self) -> int:
@@ -359,12 +361,11 @@ def segments(texts: Sequence[str], positions: Iterable[int]) -> list[list[int]]:
     return [ordered[begin : begin + SEGMENT] for begin in range(0, len(ordered), SEGMENT)]
 
 
-def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterator[list[int]]:
+def plan_batches(lengths: Sequence[float], tokens: int) -> Iterator[list[int]]:
     """Yield batches of about `tokens` tokens that group texts of similar length, to save padding.
 
     Args:
-        lengths: number of characters of each text. Four characters count as a token.
-        max_length: number of tokens a text is cut to.
+        lengths: number of tokens of each text.
         tokens: number of tokens of a batch, padding included. A batch holds at least one text.
 
     Yields:
@@ -373,10 +374,45 @@ def plan_batches(lengths: Sequence[int], max_length: int, tokens: int) -> Iterat
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     begin = 0
     while begin < len(order):
-        longest = min(max_length, lengths[order[begin]] / _CHARS_PER_TOKEN + 2)
-        size = max(1, int(tokens / longest))
+        size = max(1, int(tokens / max(1, lengths[order[begin]])))
         yield order[begin : begin + size]
         begin += size
+
+
+def token_lengths(features: Mapping[str, Any], padding: int | None) -> list[int] | None:
+    """Return the number of tokens of each text; None where rows cannot be taken out of these tokens.
+
+    They can where every tensor has a row a text and a column a token.
+
+    Args:
+        features: what a model's own code made of the texts.
+        padding: the id of the token that fills up rows.
+    """
+    import torch
+
+    mask, ids = features.get("attention_mask"), features.get("input_ids")
+    tensors = [value for value in features.values() if not isinstance(value, str | int | float | bool | None)]
+    is_table = all(isinstance(each, torch.Tensor) and each.shape == getattr(mask, "shape", ()) for each in tensors)
+    if mask is None or ids is None or padding is None or not is_table or mask.ndim != 2:
+        return None
+    lengths: list[int] = _is_token(features, padding).sum(1).tolist()
+    return lengths
+
+
+def rows_of(features: Mapping[str, Any], rows: Sequence[int], padding: int) -> dict[str, Any]:
+    """Return the tokens of some texts, without the columns that are padding in all of them (see `token_lengths`)."""
+    import torch
+
+    chosen = {name: value[rows] if isinstance(value, torch.Tensor) else value for name, value in features.items()}
+    used = _is_token(chosen, padding).any(0).nonzero()
+    columns = slice(int(used.min()), int(used.max()) + 1) if len(used) else slice(0, 1)
+    return {name: value[:, columns] if isinstance(value, torch.Tensor) else value for name, value in chosen.items()}
+
+
+def _is_token(features: Mapping[str, Any], padding: int) -> torch.Tensor:
+    """Return where something other than padding stands (texts, tokens). A token may be masked and still be used."""
+    found: torch.Tensor = features["attention_mask"].bool() | (features["input_ids"] != padding)
+    return found
 
 
 def weights_fingerprint(base: str, folder_digest: str) -> str:

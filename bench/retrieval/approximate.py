@@ -47,10 +47,30 @@ class ApproximateSearch:
         sample = np.sort(rng.choice(n, min(n, self.lists * _TRAINING_PER_LIST), replace=False))
         self._index: Any = faiss.index_factory(dimension, f"IVF{self.lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         self._index.train(np.ascontiguousarray(vectors[sample]))
-        for begin in range(0, n, _BLOCK):
-            self._index.add(np.ascontiguousarray(vectors[begin : begin + _BLOCK]))
+        self._fill()
         self.seconds = time.perf_counter() - start
         """Seconds that building the index took."""
+
+    def _fill(self) -> None:
+        """Add all vectors, to lists that have their final length from the start.
+
+        Lists that grow are copied, and hold up to twice the memory that they need: 9.6 GB for 10 million documents.
+        """
+        import faiss
+
+        n = len(self.vectors)
+        lists = np.empty(n, dtype=np.int64)
+        for begin in range(0, n, _BLOCK):
+            part = np.ascontiguousarray(self.vectors[begin : begin + _BLOCK])
+            lists[begin : begin + len(part)] = self._index.quantizer.assign(part, 1)[:, 0]
+        inverted = faiss.downcast_InvertedLists(self._index.invlists)
+        for number, length in enumerate(np.bincount(lists, minlength=self.lists).tolist()):
+            inverted.resize(number, length)
+            inverted.resize(number, 0)  # the memory stays
+        for begin in range(0, n, _BLOCK):
+            part = np.ascontiguousarray(self.vectors[begin : begin + _BLOCK])
+            chosen = np.ascontiguousarray(lists[begin : begin + len(part)])
+            self._index.add_core(len(part), faiss.swig_ptr(part), None, faiss.swig_ptr(chosen))
 
     @property
     def nbytes(self) -> int:

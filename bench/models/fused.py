@@ -124,8 +124,9 @@ def _is_fusible(layer: nn.Linear) -> bool:
     """Whether oneDNN takes this layer's weights: bf16 on a processor."""
     import torch
 
-    weight = layer.weight
-    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    if layer.weight.dtype != torch.bfloat16 or layer.weight.device.type != "cpu":
+        return False
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _is_watched(module: nn.Module) -> bool:

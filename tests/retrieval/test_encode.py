@@ -14,7 +14,7 @@ import torch
 from bench.models.base import BaseModel
 from bench.models.precision import weights_in
 from bench.retrieval.cache import VectorCache
-from bench.retrieval.encode import plan_batches
+from bench.retrieval.encode import plan_batches, rows_of, token_lengths
 from bench.strategy.resources import Resources
 
 Contexts = Callable[..., Resources]
@@ -185,3 +185,49 @@ def test_batches_hold_every_text_once_longest_first_within_the_tokens() -> None:
     assert batches[0][0] == 2
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[position] for position in batch) <= 512
+
+
+def test_batches_are_formed_by_tokens_and_not_by_characters(
+    tiny_model: BaseModel, tiny_resources: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of equal length in characters differ in tokens. No batch holds a column of padding, on either side."""
+    encoder = tiny_resources(tiny_model).encoder
+    monkeypatch.setattr(type(encoder), "_tokens_per_batch", 24)
+    texts = ["a a a a a a a a a", "gardens, gardens.", "salt", "a river, a river", "history"] * 3
+    seen: list[int] = []
+    with encoder.ready():
+        for positions, features in encoder.features(texts, "document"):
+            mask = features["attention_mask"]
+            assert mask.any(0).all()
+            assert len(positions) == 1 or mask.numel() <= 24
+            seen += positions
+    assert sorted(seen) == list(range(len(texts)))
+    alone = np.concatenate([encoder.uncached([text], "document") for text in texts])
+    np.testing.assert_allclose(encoder.uncached(texts, "document"), alone, atol=1e-5)
+
+
+def test_tokens_that_are_no_table_are_batched_by_characters(
+    tiny_bert: BaseModel, tiny_resources: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list beside the tensors may say something of each text."""
+    encoder = tiny_resources(tiny_bert).encoder
+    expected = encoder.uncached(TEXTS, "document")
+    original, sizes = encoder.model.preprocess, []
+
+    def preprocess(texts: list[str], **options: Any) -> dict[str, Any]:
+        sizes.append(len(texts))
+        return {**original(texts, **options), "notes": [len(text) for text in texts]}
+
+    monkeypatch.setattr(encoder.model, "preprocess", preprocess)
+    monkeypatch.setattr(type(encoder), "_tokens_per_batch", 8)
+    np.testing.assert_allclose(encoder.uncached(TEXTS, "document"), expected, atol=1e-5)
+    assert sizes[0] == len(TEXTS), "the first group is looked at as a whole"
+    assert sum(sizes[1:]) == len(TEXTS)
+
+
+def test_a_masked_token_that_is_no_padding_stays() -> None:
+    """Late interaction fills queries up with [MASK], which nothing attends to and whose vectors count."""
+    ids = torch.tensor([[5, 6, 9, 0], [5, 9, 9, 0]])
+    features = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0]])}
+    assert token_lengths(features, 0) == [3, 3]
+    assert rows_of(features, [1], 0)["input_ids"].tolist() == [[5, 9, 9]]

@@ -111,3 +111,18 @@ def test_growth_is_an_exponent(load_script: Callable[[str], ModuleType]) -> None
     scale = load_script("benchmarks/scale.py")
     rows = [{"documents": 10, "s": 2.0}, {"documents": 1000, "s": 200.0}]
     assert scale.growth(rows, "s", "documents") == pytest.approx(1.0)
+
+
+def test_every_document_is_in_the_list_of_its_nearest_centroid() -> None:
+    import faiss
+
+    documents = clustered(3000)
+    index = ApproximateSearch(documents)._index
+    inverted = faiss.downcast_InvertedLists(index.invlists)
+    lists = [
+        faiss.rev_swig_ptr(inverted.get_ids(number), inverted.list_size(number)).tolist()
+        for number in range(index.nlist)
+    ]
+    assert sorted(document for each in lists for document in each) == list(range(len(documents)))
+    own = index.quantizer.assign(documents, 1)[:, 0].tolist()
+    assert all(document in lists[number] for document, number in enumerate(own))

@@ -51,7 +51,7 @@ def _add_method() -> None:
         (lambda: setattr(time, "perf_counter", time.time), "time.perf_counter was replaced"),
         (lambda: setattr(random, "seed", print), "random.seed was replaced"),
         (lambda: setattr(torch.nn.functional, "normalize", print), "torch.nn.functional.normalize was replaced"),
-        (lambda: setattr(torch.optim.AdamW, "step", print), "AdamW.step was added"),
+        (lambda: setattr(torch.optim.AdamW, "step", print), "AdamW.step was"),
         (lambda: setattr(bench.budget, "time", object()), "bench.budget.time was replaced"),
         (lambda: setattr(bench.budget, "OVERRUN", 9.0), "bench.budget.OVERRUN was replaced"),
         (_other_code, "bench.budget.Meter.stop was replaced"),

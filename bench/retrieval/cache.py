@@ -36,7 +36,7 @@ _DIGEST_BYTES = 32
 _MAGIC = b"AdaptVec"
 _HEADER = struct.Struct("<8sQQd")
 """Magic number, number of texts, length of a vector, seconds that encoding took."""
-_FORMAT = 2
+_FORMAT = 3
 """Part of a space's name. Raise it when a segment's form or the meaning of an identity changes."""
 _LOG = logging.getLogger("adaptbench")
 _RECOUNT_SHARE = 1 / 64

@@ -17,9 +17,12 @@ from bench.errors import BenchError, StoreError
 from bench.planning.jobs import Job
 from bench.records import FitRecord
 from bench.running.run import Run, RunResult
+from bench.store.answers import answer_records
 from bench.store.mirror import Mirror
 from bench.store.places import open_store
+from bench.store.preferences import judged_sheets
 from bench.store.store import Store
+from tests.toy_answers import PlantedReader, add_answers
 from tests.toy_runs import InProcess, Silent
 
 
@@ -154,6 +157,32 @@ def flaky(machine: Callable[[str], None]) -> Iterator[str]:
     yield "flaky://run"
     Flaky.fault = None
     Flaky.store.clear()
+
+
+def test_what_answer_and_tune_make_is_at_the_url(
+    machine: Callable[[str], None],
+    flaky: str,
+    toy_config: Callable[..., RunConfig],
+    beir_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.readers.locate.reader_of", lambda *given: PlantedReader(beir_folder))
+    add_answers(beir_folder)
+    config = toy_config(out=flaky, strategies="words,toy(bonus=2.0)", baseline="words")
+    execute(config)
+    machine("second")
+    sheet = tmp_path / "sheet.csv"
+    assert main(["answer", flaky, "--reader", "planted", "--sheet", str(sheet)]) == 0
+    assert len(answer_records(open_store(flaky))[0]) == 1
+    sheet.write_text(sheet.read_text(encoding="utf-8-sig").replace(",\n", ",tie\n"), encoding="utf-8")
+    machine("third")
+    assert main(["answer", flaky, "--judged", str(sheet)]) == 0
+    Run.prepare(config.replace(tune_trials=1), studies_only=True).execute(Silent(), InProcess)
+    machine("fourth")
+    read = open_store(flaky)
+    assert len(judged_sheets(read)) == 1 and len(read.studies()) == 1
+    assert "preferred" in Flaky().cat_file("/run/report.md").decode()
 
 
 @pytest.mark.parametrize("does", [fails, is_cut_short])

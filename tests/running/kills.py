@@ -304,6 +304,16 @@ def _plan_and_seconds(state: Path) -> tuple[int, float]:
     return values["report"]["planned_steps"], values["seconds"]
 
 
+def _flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+_KILLED = "killed"
+"""Folder of the run whose fit is killed."""
+
+
 class FitKills:
     """Kills a fit of a tiny model at shares of its steps, one attempt after the other.
 
@@ -347,35 +357,49 @@ class FitKills:
         Args:
             damages: change a byte of the second checkpoint, so that the third attempt begins again and says so.
         """
-        name, left = "killed", list[tuple[int, float]]()
+        left = list[tuple[int, float]]()
         for share in SHARES:
-            code = self._run(name, share=share)
-            assert code == -signal.SIGKILL or (code == 0 and "seconds" in self.budget), code  # 0: it ran out of time
-            self.kills += code == -signal.SIGKILL
-            states = list((self.folder / name).glob("checkpoints/*/state-*.pt"))
-            if states and "seconds" in self.budget:
-                left.append(_plan_and_seconds(states[0]))
+            state = self._killed_at(share)
+            if state is not None and "seconds" in self.budget:
+                left.append(_plan_and_seconds(state))
             if damages and share == SHARES[1]:
-                content = bytearray(states[0].read_bytes())
-                content[len(content) // 2] ^= 1
-                states[0].write_bytes(content)
-        assert self._run(name) == 0
-        found = Content.of(self.folder / name)
-        report, record = self._fit(name)
+                assert state is not None
+                _flip_a_byte(state)
+        assert self._run(_KILLED) == 0
+        report, record = self._fit(_KILLED)
+        wrong = self._unlike_an_interrupted_one(report, record, damages)
+        wrong += self._unlike_the_undisturbed_one(report) if "steps" in self.budget else self._beyond(record, left)
+        shutil.rmtree(self.folder / _KILLED)
+        return wrong
+
+    def _killed_at(self, share: float) -> Path | None:
+        """Kill an attempt at a share of its steps, and return the state of its newest checkpoint, if there is one."""
+        code = self._run(_KILLED, share=share)
+        ran_out_of_time = code == 0 and "seconds" in self.budget
+        assert code == -signal.SIGKILL or ran_out_of_time, code
+        self.kills += not ran_out_of_time
+        return next((self.folder / _KILLED).glob("checkpoints/*/state-*.pt"), None)
+
+    @staticmethod
+    def _unlike_an_interrupted_one(report: dict[str, Any], record: Any, damages: bool) -> list[str]:
+        """Return what is missing in a resumed fit. The note about a damaged checkpoint is taken out of its report."""
         wrong = [] if record.environment.get("resumed_after_step") else ["the last attempt did not resume"]
         notes = [note for note in report["notes"] if "began again: its checkpoint is damaged" in note]
         report["notes"] = [note for note in report["notes"] if note not in notes]
         wrong += [] if len(notes) == damages else [f"notes: {notes}"]
-        if "steps" in self.budget:
-            wrong += differences(self.expected, found, {"temporary": self.temporary})
-            wrong += [f"another {key}: {report[key]}" for key in report if report[key] != self.report[key]]
-        else:
-            wrong += [f"a file too many: {path}" for path in found.files - self.expected.files if "calibr" not in path]
-            wrong += self._beyond_seconds(record, left)
-        if record.status not in USABLE:
-            wrong.append(f"{record.status}: {record.reason}")
-        shutil.rmtree(self.folder / name)
-        return wrong
+        return wrong + ([] if record.status in USABLE else [f"{record.status}: {record.reason}"])
+
+    def _unlike_the_undisturbed_one(self, report: dict[str, Any]) -> list[str]:
+        """Return what differs from the undisturbed fit, under a budget in steps."""
+        found = Content.of(self.folder / _KILLED)
+        wrong = differences(self.expected, found, {"temporary": self.temporary})
+        return wrong + [f"another {key}: {report[key]}" for key in report if report[key] != self.report[key]]
+
+    def _beyond(self, record: Any, left: Sequence[tuple[int, float]]) -> list[str]:
+        """Return what is wrong with a fit under a budget in seconds, whose result depends on the clock."""
+        found = Content.of(self.folder / _KILLED).files - self.expected.files
+        wrong = [f"a file too many: {path}" for path in found if "calibr" not in path]
+        return wrong + self._beyond_seconds(record, left)
 
     def _beyond_seconds(self, record: Any, left: Sequence[tuple[int, float]]) -> list[str]:
         """Return how a fit went beyond its seconds, or lost what its checkpoints said of plan and charge."""

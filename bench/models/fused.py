@@ -42,6 +42,16 @@ def fused(transformer: nn.Module) -> Iterator[None]:
             del module.forward
 
 
+def linear_with_bias(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return x W' + b of bf16 tensors on a processor, without gradients: fused where oneDNN can."""
+    import torch
+
+    if not _has_kernels():
+        return torch.nn.functional.linear(rows, weight, bias)
+    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    return result
+
+
 def _forward(module: nn.Module) -> Forward | None:
     """Return the fused forward pass of a module; None where there is none, or where the instance has its own."""
     from torch import nn
@@ -61,13 +71,12 @@ def _forward(module: nn.Module) -> Forward | None:
 def _linear(layer: nn.Linear) -> Forward:
     import torch
 
-    linear, plain = torch.ops.mkldnn._linear_pointwise, layer.forward
+    plain = layer.forward
 
     def forward(input: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() or input.dtype != torch.bfloat16:
             return plain(input)
-        result: torch.Tensor = linear(input, layer.weight, layer.bias, "none", [], "")
-        return result
+        return linear_with_bias(input, layer.weight, layer.bias)
 
     return forward
 
@@ -124,8 +133,13 @@ def _is_fusible(layer: nn.Linear) -> bool:
     """Whether oneDNN takes this layer's weights: bf16 on a processor."""
     import torch
 
-    if layer.weight.dtype != torch.bfloat16 or layer.weight.device.type != "cpu":
-        return False
+    return layer.weight.dtype == torch.bfloat16 and layer.weight.device.type == "cpu" and _has_kernels()
+
+
+def _has_kernels() -> bool:
+    """Whether this build of torch and this processor have oneDNN's kernels for bf16."""
+    import torch
+
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -121,13 +121,14 @@ class _Attention(torch.autograd.Function):
         m = key.shape[2]
         of_keys = _over_keys(mask)
         log_sums = log_sums.masked_fill(~(log_sums > _NOTHING), -_NOTHING)  # of rows that attend to nothing
-        through = (gradient.float() * result.float()).sum(-1)
+        through = (gradient * result).sum(-1, dtype=torch.float32)
 
         # One product gives the logarithm of the weights, and one the gradient of the weights less the part that the
         # softmax takes away: what is subtracted stands in further columns, so that only the difference is rounded.
-        logits = (_flat(query * scale, _exact(-log_sums), 1), _flat(key, 1, 1, 0 if of_keys is None else of_keys))
-        of_weights = (_flat(gradient, _exact(-through)), _flat(value, 1, 1))
-        query, key, gradient = _flat(query), _flat(key), _flat(gradient)
+        query = query * scale
+        logits = (_flat(query, *_exact(-log_sums), 1), _flat(key, 1, 1, 0 if of_keys is None else of_keys))
+        of_weights = (_flat(gradient, *_exact(-through)), _flat(value, 1, 1))
+        query, key, gradient = _flat(query), _flat(key * scale), _flat(gradient)
 
         found = [torch.empty(texts * heads, length, query.shape[-1], dtype=query.dtype) for length in (n, m, m)]
         rows = max(1, _BLOCK // (heads * n * m)) * heads
@@ -144,8 +145,6 @@ class _Attention(torch.autograd.Function):
             torch.bmm(of_weights[0][of], of_weights[1][of].transpose(1, 2), out=change).mul_(weights)
             torch.bmm(change, key[of], out=found[0][of])
             torch.bmm(change.transpose(1, 2), query[of], out=found[1][of])
-        found[0] *= scale
-        found[1] *= scale
         return *(each.view(texts, heads, -1, each.shape[-1]) for each in found), None, None
 
 
@@ -158,21 +157,19 @@ def _over_keys(mask: torch.Tensor | None) -> torch.Tensor | None:
     return first[:, :, 0] if alike else None
 
 
-def _exact(numbers: torch.Tensor) -> torch.Tensor:
-    """Return fp32 numbers as sums of two bf16 numbers (..., 2), which leaves an error of 2^-17."""
+def _exact(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two bf16 tensors whose sum is fp32 numbers, up to an error of 2^-17."""
     high = numbers.to(torch.bfloat16)
-    return torch.stack((high, (numbers - high).to(torch.bfloat16)), -1)
+    return high, (numbers - high).to(torch.bfloat16)
 
 
 def _flat(tensor: torch.Tensor, *columns: torch.Tensor | int) -> torch.Tensor:
-    """Return (texts, heads, length, d) as (texts x heads, length, d + columns)."""
-    shape = tensor.shape[:3]
-    parts = [tensor]
-    for column in columns:
-        if not isinstance(column, torch.Tensor):
-            column = torch.full((), column, dtype=tensor.dtype)
-        elif column.ndim == len(shape):
-            column = column.unsqueeze(-1)
-        parts.append(column.expand(*shape, column.shape[-1] if column.ndim else 1))
-    whole = torch.cat(parts, -1) if len(parts) > 1 else tensor
-    return whole.reshape(shape[0] * shape[1], shape[2], -1)
+    """Return (texts, heads, length, d) as (texts x heads, length, d + columns), each a number or (..., length)."""
+    texts, heads, length, d = tensor.shape
+    if not columns:
+        return tensor.reshape(texts * heads, length, d)
+    whole = torch.empty(texts, heads, length, d + len(columns), dtype=tensor.dtype)
+    whole[..., :d] = tensor
+    for place, column in enumerate(columns, start=d):
+        whole[..., place] = column
+    return whole.view(texts * heads, length, -1)

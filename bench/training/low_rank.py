@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bench.models.fused import linear_with_bias
+
 
 @contextmanager
 def low_rank_products(model: nn.Module) -> Iterator[None]:
@@ -74,7 +76,7 @@ class _LowRank(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             rows = x.reshape(-1, x.shape[-1]).to(kind)
             weight, down, up = weight.to(kind), down.to(kind), (up * scale).to(kind)
-            result = functional.linear(rows, weight, None if bias is None else bias.to(kind))
+            result = linear_with_bias(rows, weight, None if bias is None else bias.to(kind))
             inner = functional.linear(rows, down)
             result.addmm_(inner, up.t())
         ctx.save_for_backward(rows, weight, down, up, inner)

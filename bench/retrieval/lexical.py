@@ -99,7 +99,9 @@ def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str 
 
 def _bm25s(tokens: list[list[str]], k1: float, b: float) -> tuple[Any, int]:
     index = bm25s_module().BM25(k1=k1, b=b, method="lucene")
-    index.index(tokens, show_progress=False)
+    vocabulary: dict[str, int] = {}  # bm25s makes one too, but first a set of all terms and one of each document's
+    ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in tokens]
+    index.index((ids, vocabulary), show_progress=False)
     return index, sum(int(array.nbytes) for array in index.scores.values() if isinstance(array, np.ndarray))
 
 

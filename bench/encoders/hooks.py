@@ -120,7 +120,7 @@ def scales_folded(model: nn.Module) -> Iterator[None]:
     with torch.no_grad():
         for linear in model.modules():
             for hook in [*linear._forward_hooks.values(), *linear._forward_pre_hooks.values()]:
-                scale = linear.get_submodule(hook.name) if isinstance(hook, _Output | _Input) else None
+                scale = linear.get_submodule(hook.name) if isinstance(hook, _Hook) else None
                 if not isinstance(scale, Scale):
                     continue
                 behind, vector = isinstance(hook, _Output), scale.whole.detach()

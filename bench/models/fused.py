@@ -1,21 +1,22 @@
 """Linear layers that compute what follows them in the same kernel: inference in bf16 on a processor.
 
 torch copies the bias into the output before the product, and passes over the output again for an activation or a sum.
-These passes cost a fifth of the time of encoding (`docs/performance.md`). oneDNN does them inside the product. Its
+These passes cost an eighth of the time of encoding (`docs/performance.md`). oneDNN does them inside the product. Its
 operators are those that torch's compiler puts in their place; called directly, they need no compilation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+from bench.models.forwards import own_forwards
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    Forward = Callable[..., torch.Tensor]
+    from bench.models.forwards import Forward
 
 _FAMILIES = ("Bert", "Camembert", "Electra", "MPNet", "Roberta", "XLMRoberta")
 """Of transformers. Their blocks have the two kinds of module below, with the same code."""
@@ -25,21 +26,13 @@ _SUMMED = {f"{family}{part}" for family in _FAMILIES for part in ("Output", "Sel
 """`dense`, then `dropout`, then `LayerNorm` of the sum with the block's input."""
 
 
-@contextmanager
-def fused(transformer: nn.Module) -> Iterator[None]:
-    """Fuse what can be fused for the length of a block, wherever no gradient is asked for.
+def fused(transformer: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which modules use fused kernels wherever torch records no gradients.
 
     Layers whose weights are not bf16 on a processor stay as they are. So does what hooks look into, unless every hook
     says that it is idle (`is_idle(module)`): results differ by the rounding of bf16 alone.
     """
-    changed = [(module, forward) for module in transformer.modules() if (forward := _forward(module)) is not None]
-    for module, forward in changed:
-        module.forward = forward
-    try:
-        yield
-    finally:
-        for module, _ in changed:
-            del module.forward
+    return own_forwards(transformer, _forward)
 
 
 def linear_with_bias(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -53,11 +46,9 @@ def linear_with_bias(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
 
 
 def _forward(module: nn.Module) -> Forward | None:
-    """Return the fused forward pass of a module; None where there is none, or where the instance has its own."""
+    """Return the fused forward pass of a module; None where there is none."""
     from torch import nn
 
-    if "forward" in vars(module):
-        return None
     if type(module) is nn.Linear:
         return _linear(module) if _is_fusible(module) else None
     if not type(module).__module__.startswith("transformers.models."):

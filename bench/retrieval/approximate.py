@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,23 +55,25 @@ class ApproximateSearch:
     def _fill(self) -> None:
         """Add all vectors, to lists that have their final length from the start.
 
-        Lists that grow are copied, and hold up to twice the memory that they need: 9.6 GB for 10 million documents.
+        Lists that grow are copied, and hold up to twice the memory that they need.
         """
         import faiss
 
-        n = len(self.vectors)
-        lists = np.empty(n, dtype=np.int64)
-        for begin in range(0, n, _BLOCK):
-            part = np.ascontiguousarray(self.vectors[begin : begin + _BLOCK])
+        lists = np.empty(len(self.vectors), dtype=np.int64)
+        for begin, part in self._blocks():
             lists[begin : begin + len(part)] = self._index.quantizer.assign(part, 1)[:, 0]
         inverted = faiss.downcast_InvertedLists(self._index.invlists)
         for number, length in enumerate(np.bincount(lists, minlength=self.lists).tolist()):
             inverted.resize(number, length)
             inverted.resize(number, 0)  # the memory stays
-        for begin in range(0, n, _BLOCK):
-            part = np.ascontiguousarray(self.vectors[begin : begin + _BLOCK])
+        for begin, part in self._blocks():
             chosen = np.ascontiguousarray(lists[begin : begin + len(part)])
             self._index.add_core(len(part), faiss.swig_ptr(part), None, faiss.swig_ptr(chosen))
+
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the position of the first vector of each block, and the block."""
+        for begin in range(0, len(self.vectors), _BLOCK):
+            yield begin, np.ascontiguousarray(self.vectors[begin : begin + _BLOCK])
 
     @property
     def nbytes(self) -> int:

@@ -8,31 +8,26 @@ parameters stay PEFT's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from bench.models.forwards import own_forwards
 from bench.models.fused import linear_with_bias
 
-
-@contextmanager
-def low_rank_products(model: nn.Module) -> Iterator[None]:
-    """Within the block, plain LoRA layers of a model compute so, where autocast asks for bf16 on a processor."""
-    changed = [(layer, forward) for layer in model.modules() if (forward := _forward(layer)) is not None]
-    for layer, forward in changed:
-        layer.forward = forward
-    try:
-        yield
-    finally:
-        for layer, _ in changed:
-            del layer.forward
+if TYPE_CHECKING:
+    from bench.models.forwards import Forward
 
 
-def _forward(layer: Any) -> Callable[..., torch.Tensor] | None:
+def low_rank_products(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which plain LoRA layers compute so, where autocast asks for bf16 on a processor."""
+    return own_forwards(model, _forward)
+
+
+def _forward(layer: Any) -> Forward | None:
     """Return the forward pass of a LoRA layer of the plain kind; None for every other module."""
     if type(layer).__module__ != "peft.tuners.lora.layer" or type(layer).__name__ != "Linear" or not _is_plain(layer):
         return None
@@ -53,7 +48,7 @@ def _forward(layer: Any) -> Callable[..., torch.Tensor] | None:
 def _is_plain(layer: Any) -> bool:
     """Whether a LoRA layer adds one pair of matrices to a frozen linear layer, and nothing else takes part in it."""
     adapters = list(layer.active_adapters)
-    if "forward" in vars(layer) or layer.disable_adapters or len(adapters) != 1 or adapters[0] not in layer.lora_A:
+    if layer.disable_adapters or len(adapters) != 1 or adapters[0] not in layer.lora_A:
         return False
     base, (adapter,) = layer.base_layer, adapters
     parts = base, layer.lora_A[adapter], layer.lora_B[adapter]

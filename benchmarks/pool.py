@@ -5,7 +5,8 @@
 Each fit is trained as in a run. At every development evaluation its checkpoint is also scored on pools of other sizes,
 on the development queries over the whole corpus, and on the test queries over the whole corpus. Only this script looks
 at test scores, and nothing is chosen by them. It reports two figures for each pool size: the correlation with the full
-measure over checkpoints, and the loss of choosing by the pool instead of by the full measure.
+measure over checkpoints, and the loss of choosing by the pool instead of by the full measure. A second table has that
+loss for fewer evaluations, beside the share of documents that they encode.
 """
 
 from __future__ import annotations
@@ -30,6 +31,16 @@ from bench.training.selection import DevelopmentPools, Pool, pool_of
 
 TOP_K = 10
 FULL_DEV, FULL_TEST = "development, whole corpus", "test, whole corpus"
+SCHEDULES = (
+    (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+    (2, 4, 6, 8, 10),
+    (6, 7, 8, 9, 10),
+    (4, 6, 8, 10),
+    (3, 6, 10),
+    (5, 10),
+    (10,),
+)
+"""Tenths of the budget after which to evaluate."""
 Row = dict[str, Any]
 
 
@@ -127,6 +138,42 @@ def table(fits: Sequence[Sequence[Row]], sizes: Sequence[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def loss(fits: Sequence[Sequence[Row]], size: int, tenths: Sequence[int], full: str = FULL_DEV) -> list[float]:
+    """Return what each fit loses in a full measure if it is evaluated on one pool, after some tenths of its steps.
+
+    Args:
+        fits: the checkpoints of each fit.
+        size: documents of the pool.
+        tenths: of the budget, after which to evaluate.
+        full: the measure, as its rows name it.
+    """
+    losses = []
+    for rows in fits:
+        last = rows[-1]["step"]
+        steps = {min(rows, key=lambda row: abs(row["step"] - last * tenth / 10))["step"] for tenth in tenths}
+        chosen = max((row for row in rows if row["step"] in steps), key=lambda row: row["pool"][size])
+        losses.append(max(row[full] for row in rows) - chosen[full])
+    return losses
+
+
+def schedules_table(fits: Sequence[Sequence[Row]], sizes: Sequence[int]) -> str:
+    """Return what fewer evaluations on smaller pools lose, as Markdown."""
+    lines = [
+        "| pool, documents | evaluated after, % of the steps | encoded | loss, development | largest | loss, test |",
+        "|---|---|---|---|---|---|",
+    ]
+    most = max(sizes) * len(SCHEDULES[0])
+    for size in sorted(sizes, reverse=True):
+        for tenths in SCHEDULES:
+            losses, tested = loss(fits, size, tenths), loss(fits, size, tenths, FULL_TEST)
+            when = ", ".join(f"{10 * tenth}" for tenth in tenths)
+            lines.append(
+                f"| {size:,} | {when} | {size * len(tenths) / most:.0%} | {np.mean(losses):.4f} | {max(losses):.4f} "
+                f"| {np.mean(tested):.4f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
 def draw(named: Sequence[tuple[str, Sequence[Row]]], size: int, path: Path) -> None:
     """Draw the full measures over the pool's measure, one line a fit."""
     import matplotlib
@@ -160,7 +207,8 @@ def measure(options: argparse.Namespace) -> list[tuple[str, list[Row]]]:
         dataset = load_dataset(name, options.data_dir)
         if not isinstance(dataset, Dataset):
             raise SystemExit(f"{name} holds sentence pairs, not a corpus to search")
-        settings = TrainingSettings(max_length=dataset.info.max_length or 0, evaluations=options.evaluations)
+        length = options.max_length or dataset.info.max_length or 0
+        settings = TrainingSettings(max_length=length, evaluations=options.evaluations)
         for seed in range(options.seeds):
             data = training_data(dataset, seed)
             if options.dev_queries:
@@ -196,6 +244,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--evaluations", type=int, default=10, help="checkpoints of a fit")
     parser.add_argument("--pools", type=lambda text: [int(part) for part in text.split(",")], default=[100, 400])
+    parser.add_argument("--max-length", type=int, default=0, help="tokens a text is cut to (0: as in a run)")
     parser.add_argument("--dev-queries", type=int, default=0, help="development queries (0: all)")
     parser.add_argument("--test-queries", type=int, default=300)
     parser.add_argument("--device", default="auto")
@@ -211,7 +260,8 @@ def main() -> None:
     record |= {"fits": [{"fit": name, "checkpoints": rows} for name, rows in fits]}  # type: ignore[dict-item]
     options.figure.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     draw(fits, max(options.pools, key=lambda size: (size == TrainingSettings.dev_docs, size)), options.figure)
-    sys.stdout.write(table([rows for _, rows in fits], options.pools))
+    followed = [rows for _, rows in fits]
+    sys.stdout.write(f"{table(followed, options.pools)}\n{schedules_table(followed, options.pools)}")
 
 
 if __name__ == "__main__":

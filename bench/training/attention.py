@@ -103,8 +103,7 @@ def _gains(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: to
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any, scale: float) -> torch.Tensor:
-        if mask is not None and mask.dtype == torch.bool:
-            mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+        mask = None if mask is None else _added_to_logits(mask, query.dtype)
         with torch.no_grad():
             result, log_sums = _flash(query, key, value, attn_mask=mask, scale=scale)
         ctx.save_for_backward(query, key, value, mask, result, log_sums)
@@ -115,11 +114,9 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, mask, result, log_sums = ctx.saved_tensors
         gradient, scale = gradients[0], ctx.scale
-        if mask is not None:
-            mask = mask[(None,) * (query.ndim - mask.ndim)].to(query.dtype)
         texts, heads, n, _ = query.shape
         m = key.shape[2]
-        of_keys = _over_keys(mask)
+        of_keys = None if mask is None or mask.shape[2] > 1 else mask[:, :, 0]
         log_sums = log_sums.masked_fill(~(log_sums > _NOTHING), -_NOTHING)  # of rows that attend to nothing
         through = (gradient * result).sum(-1, dtype=torch.float32)
 
@@ -148,13 +145,23 @@ class _Attention(torch.autograd.Function):
         return *(each.view(texts, heads, -1, each.shape[-1]) for each in found), None, None
 
 
-def _over_keys(mask: torch.Tensor | None) -> torch.Tensor | None:
-    """Return what a mask adds to the logits of each key (texts or 1, heads or 1, m); None if it differs by query."""
-    if mask is None:
-        return None
-    first = mask[:, :, :1]
-    alike = mask.shape[2] == 1 or mask.stride(2) == 0 or torch.equal(mask, first.expand_as(mask))
-    return first[:, :, 0] if alike else None
+def _added_to_logits(mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """Return what a mask adds to the logits, as (texts or 1, heads or 1, 1, m) unless it differs by query.
+
+    transformers writes the mask of padded texts out for every query, as booleans. The kernel would turn them into
+    numbers in every layer, and read all of them for every head. One row for each text says the same.
+
+    Args:
+        mask: boolean, true where attended to, or numbers; broadcast to (texts, heads, n, m).
+        kind: the number format of the result.
+    """
+    whole = mask[(None,) * (4 - mask.ndim)]
+    row = whole[:, :, :1]
+    if whole.shape[2] == 1 or whole.stride(2) == 0 or torch.equal(whole, row.expand_as(whole)):
+        whole = row
+    if whole.dtype != torch.bool:
+        return whole.to(kind)
+    return torch.zeros(whole.shape, dtype=kind).masked_fill_(~whole, -math.inf)
 
 
 def _exact(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

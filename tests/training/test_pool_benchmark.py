@@ -52,6 +52,17 @@ def test_checkpoints_that_do_not_differ_correlate_with_nothing(benchmark: Module
     assert found["regret"] == pytest.approx(0.2)
 
 
+def test_fewer_evaluations_lose_what_the_best_unevaluated_checkpoint_has_more(benchmark: ModuleType) -> None:
+    rising = fit(benchmark, [number / 10 for number in range(10)], [0.5, 0.6, 0.9, *[0.7] * 6, 0.8])
+    for step, row in enumerate(rising, start=1):
+        row["step"] = 6 * step
+    peak_on_pool = [row | {"pool": {400: 1.0 if row["step"] == 18 else 0.0}} for row in rising]
+    every, alternate = benchmark.SCHEDULES[:2]
+    assert benchmark.loss([rising, peak_on_pool], 400, every) == pytest.approx([0.1, 0.0])
+    assert benchmark.loss([rising, peak_on_pool], 400, alternate) == pytest.approx([0.1, 0.3])
+    assert benchmark.schedules_table([rising], [400]).count("\n") == 2 + len(benchmark.SCHEDULES)
+
+
 def test_every_checkpoint_of_a_fit_is_scored_on_every_pool_and_in_full(
     benchmark: ModuleType,
     tiny_bert: BaseModel,

@@ -10,7 +10,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: several threads would only wait for each other
+_THREADS = os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Of each process. The models are tiny: several threads would only wait for each other."""
 
 pytest_plugins = ("pytester", "tests.no_skips", "tests.tiny_reader", "tests.toy_runs", "tests.toy_studies")
 
@@ -30,3 +31,11 @@ def _frozen_heap() -> Iterator[None]:
     """Take the libraries that a module's tests have imported out of garbage collection."""
     yield
     freeze_heap()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Take back the threads that a command has set for its process, such as `bench speed`."""
+    if os.environ.get("OMP_NUM_THREADS") != _THREADS:
+        from bench.running.process import set_threads
+
+        set_threads(int(_THREADS))

@@ -91,23 +91,21 @@ def build_lexical(corpus: Corpus, k1: float = 1.5, b: float = 0.75, engine: str 
         raise BenchError(f"bm25 engine {engine!r} is not one of {', '.join(ENGINES)}")
     start = time.perf_counter()
     tokenize = tokenizer_of(corpus.texts)
-    tokens = [tokenize(text) or [""] for text in corpus.texts]
     build = _bm25s if engine == "bm25s" else _rank_bm25
-    index, nbytes = build(tokens, k1, b)
+    index, nbytes = build(corpus.texts, tokenize, k1, b)
     return LexicalIndex(corpus.ids, index, nbytes, time.perf_counter() - start, tokenize)
 
 
-def _bm25s(tokens: list[list[str]], k1: float, b: float) -> tuple[Any, int]:
+def _bm25s(texts: Sequence[str], tokenize: LexicalTokenizer, k1: float, b: float) -> tuple[Any, int]:
     index = bm25s_module().BM25(k1=k1, b=b, method="lucene")
-    vocabulary: dict[str, int] = {}  # bm25s makes one too, but first a set of all terms and one of each document's
-    ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in tokens]
+    ids, vocabulary = tokenize.numbered(texts)  # bm25s numbers terms too, but first makes sets of them
     index.index((ids, vocabulary), show_progress=False)
     return index, sum(int(array.nbytes) for array in index.scores.values() if isinstance(array, np.ndarray))
 
 
-def _rank_bm25(tokens: list[list[str]], k1: float, b: float) -> tuple[Any, int]:
+def _rank_bm25(texts: Sequence[str], tokenize: LexicalTokenizer, k1: float, b: float) -> tuple[Any, int]:
     from rank_bm25 import BM25Okapi
 
-    index = BM25Okapi(tokens, k1=k1, b=b)
+    index = BM25Okapi([tokenize(text) or [""] for text in texts], k1=k1, b=b)
     entries = sum(len(frequencies) for frequencies in index.doc_freqs)
     return index, entries * (sys.getsizeof("") + sys.getsizeof(0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -90,6 +90,23 @@ def english(text: str) -> list[str]:
     return stem([word for word in _WORD.findall(text.lower()) if word not in stop])
 
 
+class _TermNumbers(dict[str, int]):
+    """Word -> the number of its term, or -1 for a stop word. A word is stemmed when it comes for the first time."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self.vocabulary: dict[str, int] = {}
+        """Term -> its number, in the order of their first occurrences."""
+        self._stem, self._stop = _stemmer(language), _stop_words(language)
+
+    def __missing__(self, word: str) -> int:
+        number = -1
+        if word not in self._stop:
+            number = self.vocabulary.setdefault(self._stem([word])[0], len(self.vocabulary))
+        self[word] = number
+        return number
+
+
 @dataclass(frozen=True)
 class LexicalTokenizer:
     """Splits a text into terms. `english` alone is what published BM25 scores use."""
@@ -111,20 +128,32 @@ class LexicalTokenizer:
 
     def __call__(self, text: str) -> list[str]:
         """Return the terms of a text, in order and with repetitions."""
+        stop = _stop_words(self.language)
+        return _stemmer(self.language)([word for word in self._words(text) if word not in stop])
+
+    def numbered(self, texts: Iterable[str]) -> tuple[list[list[int]], dict[str, int]]:
+        """Return the terms of each text as numbers, and the number of each term. A text without any has the term ''."""
+        numbers = _TermNumbers(self.language)
+        vocabulary, ids = numbers.vocabulary, []
+        for text in texts:
+            found = [number for word in self._words(text) if (number := numbers[word]) >= 0]
+            ids.append(found or [vocabulary.setdefault("", len(vocabulary))])
+        return ids, vocabulary
+
+    def _words(self, text: str) -> Iterable[str]:
+        """Return the words of a text, stop words included, in lower case."""
         for sign in _IGNORED:
             text = text.replace(sign, "")
         if self.language == "english" and not self.pairs and not self.has_marks:
-            return english(text)
+            return _WORD.findall(text.lower())
         text = _OPTIONAL.sub("", unicodedata.normalize("NFKC", text))
         for written, letter in _CHILLUS.items():
             text = text.replace(written, letter)
         if self.language == "turkish":
             text = text.replace("İ", "i").replace("I", "ı")
-        stop = _stop_words(self.language)
-        words = [word for word in self._words(text.lower()) if word not in stop]
-        return _stemmer(self.language)(words)
+        return self._split(text.lower())
 
-    def _words(self, text: str) -> Iterator[str]:
+    def _split(self, text: str) -> Iterator[str]:
         for word in _words_and_runs().findall(text):
             if _is_run(word):
                 yield from _pairs(word) if self.pairs else (word,)

@@ -81,6 +81,17 @@ def test_english_terms_are_what_they_were() -> None:
     assert english("The runners are RUNNING: cafe\u0301s in 水壶!") == ["runner", "run", "cafe", "水壶"]
 
 
+@pytest.mark.parametrize(
+    "tokenizer", [LexicalTokenizer(), LexicalTokenizer("russian"), LexicalTokenizer("", pairs=True)]
+)
+def test_numbered_terms_are_the_terms_of_each_text(tokenizer: LexicalTokenizer) -> None:
+    texts = [*ENGLISH, "the", "", "Чайники и чайник, чайники", "清洁水壶 kettles and kettle"]
+    ids, vocabulary = tokenizer.numbered(texts)
+    terms = {number: term for term, number in vocabulary.items()}
+    assert sorted(terms) == list(range(len(vocabulary)))
+    assert [[terms[number] for number in each] for each in ids] == [tokenizer(text) or [""] for text in texts]
+
+
 def test_marks_stay_in_their_words_and_their_form_does_not_count() -> None:
     terms = LexicalTokenizer("", has_marks=True)
     assert terms("केतली को") == ["केतली", "को"]

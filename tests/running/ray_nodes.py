@@ -49,6 +49,26 @@ def records(folder: Path) -> int:
     return sum(1 for _ in (*folder.glob("fits/*/fit.json"), *folder.glob("cells/*/result.json")))
 
 
+def _by_how_much(here: Content, there: Content) -> list[str]:
+    """Return how far apart the metrics and rankings of each cell are that differs."""
+    found = []
+    for name, (_, metrics, ranking) in here.cells.items():
+        if name not in there.cells or there.cells[name] == here.cells[name]:
+            continue
+        _, others, other_ranking = there.cells[name]
+        of_metrics = max((abs(value - others.get(key, 0.0)) for key, value in metrics.items()), default=0.0)
+        pairs = [(hits, (other_ranking or {}).get(query, {})) for query, hits in (ranking or {}).items()]
+        of_scores = max(
+            (abs(score - other.get(doc, 0.0)) for hits, other in pairs for doc, score in hits.items()), default=0
+        )
+        reordered = sum(list(hits) != list(other) for hits, other in pairs)
+        found.append(
+            f"{name}: metrics differ by {of_metrics:.2g} at most, scores by {of_scores:.2g}; "
+            f"{reordered} of {len(pairs)} queries have other documents or another order"
+        )
+    return found
+
+
 def main() -> int:
     """Run twice, compare, and return 1 where something differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -75,7 +95,7 @@ def main() -> int:
             ray.shutdown()
             cluster.shutdown()
         here, found = Content.of(folder / "here"), Content.of(folder / "there")
-        wrong = differences(here, found, {})
+        wrong = differences(here, found, {}) + _by_how_much(here, found)
         fits = sum(1 for _ in (folder / "there").glob("fits/*/fit.json"))
     sys.stdout.write("\n".join([f"{fits} fits, {len(found.cells)} cells: {len(wrong)} differences", *wrong, ""]))
     return 1 if wrong else 0

@@ -160,6 +160,7 @@ def measure(documents: int, queries: int, strategies: int, faiss: bool, threads:
             right = sum(ranking[query][0][0] == ids[at * model.stride] for at, query in enumerate(texts))
             results["right_first"] = right / queries
             results["peak_bytes"] = peak_bytes()
+            del index  # a large one holds an approximate index of its own
             if faiss:
                 import faiss as library
 

@@ -13,6 +13,7 @@ from bench.budget import Budget
 from bench.models.architectures import transformer_of
 from bench.training import attention as module
 from bench.training.attention import FastAttentionBackward, attention
+from tests.training.relative_error import relative_error
 
 TEXTS, HEADS, WIDTH = 5, 3, 16
 Tensors = list[torch.Tensor]
@@ -40,10 +41,6 @@ def _differentiated(
     return [result.detach(), *(part.grad for part in inputs if part.grad is not None)]
 
 
-def _error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found.float() - truth).norm() / truth.norm())
-
-
 def _lengths(tokens: int) -> torch.Tensor:
     """Return a boolean mask that hides the padding of texts of several lengths."""
     lengths = torch.tensor([1, 2, tokens // 2, tokens - 1, tokens])
@@ -69,7 +66,7 @@ def test_the_gradient_is_as_near_to_fp32_as_torchs_own(tokens: int, kind: str, m
     ours = _differentiated(attention, components, gradient, torch.bfloat16, attn_mask=cast)
     assert torch.equal(ours[0], torchs[0])
     for found, own, true in zip(ours[1:], torchs[1:], truth[1:], strict=True):
-        assert _error(found, true) < max(0.01, 1.5 * _error(own, true))
+        assert relative_error(found, true) < max(0.01, 1.5 * relative_error(own, true))
 
 
 def test_queries_may_be_fewer_than_keys_and_the_scale_another() -> None:
@@ -79,7 +76,7 @@ def test_queries_may_be_fewer_than_keys_and_the_scale_another() -> None:
     for found, true in zip(
         _differentiated(attention, components, gradient, torch.bfloat16, scale=0.7), truth, strict=True
     ):
-        assert _error(found, true) < 0.02
+        assert relative_error(found, true) < 0.02
 
 
 def test_a_row_that_attends_to_nothing_leaves_the_others_gradients_whole() -> None:
@@ -92,7 +89,7 @@ def test_a_row_that_attends_to_nothing_leaves_the_others_gradients_whole() -> No
         _differentiated(attention, components, gradient, torch.bfloat16, attn_mask=mask)[1:], truth[1:], strict=True
     ):
         assert torch.isfinite(found).all()
-        assert _error(found, true) < 0.02
+        assert relative_error(found, true) < 0.02
 
 
 def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

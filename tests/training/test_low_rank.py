@@ -17,6 +17,7 @@ from bench.models.base import BaseModel
 from bench.planning.registry import Registry
 from bench.training import low_rank as module
 from bench.training.low_rank import low_rank_products
+from tests.training.relative_error import relative_error
 
 WIDTH, INNER = 32, 80
 
@@ -45,10 +46,6 @@ def _gradients(model: nn.Module, *, bf16: bool, within: AbstractContextManager[N
     return [output.detach(), x.grad, *trained]
 
 
-def _error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found - truth).norm() / truth.norm())
-
-
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets an entry whenever a layer computes here."""
@@ -73,7 +70,7 @@ def test_gradients_are_as_near_to_fp32_as_pefts(settings: dict[str, Any], counte
     assert len(counted) == 2
     assert len(ours) == len(truth) == 2 + 4
     for found, own, true in zip(ours, pefts, truth, strict=True):
-        assert _error(found, true) < max(0.01, 1.5 * _error(own, true))
+        assert relative_error(found, true) < max(0.01, 1.5 * relative_error(own, true))
 
 
 @pytest.mark.parametrize(

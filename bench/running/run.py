@@ -6,7 +6,6 @@ result = run.execute(listener)
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import time
@@ -34,7 +33,7 @@ from bench.running.same_names import require_same_content
 from bench.running.scheduler import Scheduler
 from bench.running.tuning.sampling import check_installed
 from bench.running.tuning.study import discard, load_completed
-from bench.store.checkpoints import CHECKPOINTS, clear_checkpoints
+from bench.store.checkpoints import clear_checkpoints
 from bench.store.lease import LEASES
 from bench.store.live import PROGRESS
 from bench.store.lock import locked
@@ -229,15 +228,21 @@ class Run:
         config, store = self.config, self.store
         result = RunResult(store, self.plan)
         began = time.perf_counter()
-        with locked(store.folder, store.place) as alone, pushing(store, listener) as told:
+        with (
+            locked(store.folder, store.place) as alone,
+            pushing(store, listener, bool(self.execution.checkpoint_every)) as told,
+        ):
             clear_temporary()
             if alone:
                 clear_run(store)
             jobs = self.pending()
-            if config.overwrite == "always":
+            always = config.overwrite == "always"
+            if always:
                 discard(self.plan.studies, store)
-                shutil.rmtree(store.folder / CHECKPOINTS, ignore_errors=True)
-            clear_checkpoints(store, {job.name for job in jobs})
+            fits = {job.name for job in jobs if job.kind == "fit"}
+            clear_checkpoints(store, fits, begin_again=always)
+            if store.mirror is not None and self.execution.checkpoint_every:
+                store.mirror.fetch_checkpoints(fits)
             invocation = self._invocation(jobs, command)
             store.put_invocation(invocation)
             store.publish()

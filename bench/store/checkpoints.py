@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -19,20 +20,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import PicklingError, UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 from bench.data.files import write_atomically
 from bench.errors import StoreError
-from bench.records import with_digest, without_digest
+from bench.records import DIGEST, with_digest, without_digest
 from bench.store.files import read_json, sha256
 from bench.store.store import FIT_MARK, Store
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run."""
-_MARK = "checkpoint.json"
+CHECKPOINT_MARK = "checkpoint.json"
+"""The file that commits a checkpoint."""
 _MARK_TYPES = {"step": int, "identity": dict, "file": str, "sha256": str}
 """What the file of that name holds where the attempt can be resumed."""
 _DAMAGED = "its checkpoint is damaged"
+_STATE = re.compile(r"state-\d+\.pt")
 _LOG = logging.getLogger("adaptbench")
 
 
@@ -43,6 +46,33 @@ class Spent:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class CheckpointMark:
+    """What a mark says, for whoever copies the checkpoint."""
+
+    digest: str
+    """Of the mark."""
+    step: int
+    """0 where the mark says that the next attempt must begin again."""
+    state: str
+    """The name of the file with the state; empty where there is none."""
+
+    @classmethod
+    def of(cls, content: bytes) -> Self | None:
+        """Return what a mark of this content says; None where it is damaged."""
+        try:
+            values = json.loads(content)
+            known = without_digest(values)
+        except (ValueError, AttributeError, RecursionError, StoreError):
+            return None
+        if known.get("refused"):
+            return cls(values[DIGEST], 0, "")
+        step, state = known.get("step"), known.get("file")
+        if not isinstance(step, int) or not isinstance(state, str) or not _STATE.fullmatch(state):
+            return None
+        return cls(values[DIGEST], step, state)
 
 
 class CheckpointFolder:
@@ -96,7 +126,7 @@ class CheckpointFolder:
             return None
         self._is_read, self.identity["code of the strategy"] = True, code
         try:
-            mark = without_digest(read_json(self.folder / _MARK))
+            mark = without_digest(read_json(self.folder / CHECKPOINT_MARK))
             if reason := mark.get("refused"):
                 raise StoreError(reason)
             if not all(isinstance(mark.get(key), kind) for key, kind in _MARK_TYPES.items()):
@@ -165,28 +195,38 @@ class CheckpointFolder:
             self.folder.parent.rmdir()  # where nothing is left in it
 
     def _drop(self, state: Path) -> None:
-        with suppress(OSError):  # where the folder is none
+        with suppress(OSError):  # where the folder is none, or the file is being put at a URL (Windows)
             state.unlink(missing_ok=True)
 
     def _mark(self, values: Mapping[str, Any]) -> None:
-        write_atomically(self.folder / _MARK, json.dumps(with_digest(values), indent=1).encode())
+        write_atomically(self.folder / CHECKPOINT_MARK, json.dumps(with_digest(values), indent=1).encode())
 
     def _remove_states(self, but: str = "") -> None:
         for state in self.folder.glob("state-*.pt"):
             if state.name != but:
-                state.unlink(missing_ok=True)
+                self._drop(state)
 
 
-def clear_checkpoints(store: Store, pending: Collection[str]) -> None:
-    """Remove the checkpoints of fits that have a record and are not to run again.
+def clear_checkpoints(store: Store, pending: Collection[str], begin_again: bool = False) -> None:
+    """Remove the checkpoints of fits that have a record and are not to run again, also at the URL of the run.
 
     Args:
         store: of the run.
         pending: names of the fits that are to run.
+        begin_again: remove the checkpoints of these as well, and all that lie on this machine.
+
+    Raises:
+        StoreError: the URL cannot be read, or something could not be removed there.
     """
-    folder = store.folder / CHECKPOINTS
-    for fit in folder.glob("*"):
-        if fit.name not in pending and (store.fit_folder(fit.name) / FIT_MARK).is_file():
-            shutil.rmtree(fit, ignore_errors=True)
+    folder, mirror = store.folder / CHECKPOINTS, store.mirror
+    if begin_again:
+        shutil.rmtree(folder, ignore_errors=True)
+    here = {path.name for path in folder.glob("*")}
+    there = set[str]() if mirror is None else mirror.checkpoints()
+    for fit in sorted(here | there):
+        if begin_again if fit in pending else (store.fit_folder(fit) / FIT_MARK).is_file():
+            shutil.rmtree(folder / fit, ignore_errors=True)
+            if mirror is not None:
+                mirror.remove_checkpoint(fit)
     with suppress(OSError):
         folder.rmdir()

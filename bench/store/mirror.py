@@ -8,10 +8,13 @@ lock, and libraries load weights from paths. At the URL lies:
     cells/<cell>/result.json        the same for a cell
     invocations/<start>-<hash>.json one object for each invocation; together they are `run.json`
     tuning/, calibrations/, answers/ as in a folder
+    checkpoints/<fit>/checkpoint.json     the mark of the newest checkpoint within a fit, put last
+    checkpoints/<fit>/<digest>/<file>     the state that this mark names
     report.md, report.html, plots/, exports/, logs/  for people; nothing reads them back
 
 Two machines that make one record put their files under different digests. The mark that was put last decides, and its
-files are whole. A mark that is put again leaves the earlier record readable until then.
+files are whole. A mark that is put again leaves the earlier record readable until then. The same holds for checkpoints.
+A run fetches those of its pending fits, and no other command needs any.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -35,6 +38,7 @@ from bench.data.files import cache_folder, write_atomically
 from bench.errors import BenchError, StoreError
 from bench.records import DIGEST, with_digest, without_digest
 from bench.scratch import prefix_beside, remove_abandoned_beside
+from bench.store.checkpoints import CHECKPOINT_MARK, CHECKPOINTS, CheckpointMark
 from bench.store.files import CELL_MARK, FIT_MARK, MODEL, emptied, sha256
 from bench.store.invocations import RUN_FILE, latest_invocations, write_invocations
 from bench.store.lock import is_locked
@@ -88,6 +92,8 @@ class Mirror:
         self.folder = working_copy(self.url)
         self._files, self._root = _opened(self.url)
         self._known: dict[str, _Known] = {}
+        self._checkpoints: dict[str, str] = {}
+        """Fit -> digest of the mark of its checkpoint at the URL; empty where this process does not know it."""
         self._turn = threading.RLock()
 
     # --- fetching -------------------------------------------------------------------------------------------------
@@ -202,6 +208,91 @@ class Mirror:
             pages = [self._name(path) for path in files]
             self._put([(self.folder / name, name) for name in pages])
         return [f"{self.url}/{name}" for name in pages]
+
+    # --- checkpoints within a fit ---------------------------------------------------------------------------------
+
+    def checkpoints(self) -> set[str]:
+        """Return the names of the fits that have a checkpoint at the URL, or a part of one.
+
+        Raises:
+            StoreError: the URL cannot be read.
+        """
+        with self._turn:
+            names = [name.split("/") for name in self._listed(f"{CHECKPOINTS}/")]
+            fits = {parts[1] for parts in names if len(parts) > 2}
+            self._checkpoints = {fit: self._checkpoints.get(fit, "") for fit in fits}
+        return fits
+
+    def fetch_checkpoints(self, fits: Collection[str]) -> None:
+        """Fetch the checkpoints of fits, unless the working copy holds one of as many steps.
+
+        The fit checks what it reads, so a state that is missing or damaged is fetched as it is.
+
+        Args:
+            fits: names of fits. Those that `checkpoints` has not returned have nothing to fetch.
+
+        Raises:
+            StoreError: the URL cannot be read.
+        """
+        with self._turn:
+            for fit in sorted(self._checkpoints.keys() & fits):
+                self._fetch_checkpoint(fit)
+
+    def push_checkpoint(self, fit: str) -> None:
+        """Put the checkpoint of a fit that the working copy holds: its state, then its mark.
+
+        One that is there already, or that the fit replaces meanwhile, is left alone.
+
+        Raises:
+            StoreError: something could not be put, or not whole. No reader sees what was put.
+        """
+        folder, place = self.folder / CHECKPOINTS / fit, f"{CHECKPOINTS}/{fit}"
+        with self._turn:
+            content = _content(folder / CHECKPOINT_MARK)
+            mark, replaced = CheckpointMark.of(content), self._checkpoints.get(fit, "")
+            if mark is None or mark.digest == replaced:
+                return
+            if mark.state:
+                state, prefix = folder / mark.state, f"{place}/{mark.digest}/"
+                try:
+                    size = state.stat().st_size
+                    self._put([(state, f"{prefix}{mark.state}")])
+                except (OSError, StoreError):
+                    if _content(folder / CHECKPOINT_MARK) != content or not state.is_file():
+                        return  # the fit has replaced it: the next one is put
+                    raise
+                self._require_whole(prefix, {mark.state: size})
+            with self._faults_named("writing"):
+                self._files.pipe_file(self._at(f"{place}/{CHECKPOINT_MARK}"), content)
+            self._checkpoints[fit] = mark.digest
+            if replaced:
+                self._remove(f"{place}/{replaced}")
+
+    def remove_checkpoint(self, fit: str) -> None:
+        """Remove the checkpoint of a fit from the URL, if this process knows of one there.
+
+        Raises:
+            StoreError: it could not be removed.
+        """
+        with self._turn:
+            if fit in self._checkpoints:
+                self._remove(f"{CHECKPOINTS}/{fit}")
+                del self._checkpoints[fit]
+
+    def _fetch_checkpoint(self, fit: str) -> None:
+        place, folder = f"{CHECKPOINTS}/{fit}", self.folder / CHECKPOINTS / fit
+        there = self._listed(f"{place}/")
+        if f"{place}/{CHECKPOINT_MARK}" not in there:
+            return
+        (content,) = self._read([f"{place}/{CHECKPOINT_MARK}"])
+        mark, own = CheckpointMark.of(content), CheckpointMark.of(_content(folder / CHECKPOINT_MARK))
+        self._checkpoints[fit] = mark.digest if mark is not None else ""
+        if own is not None and (mark is None or mark.step <= own.step):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        if mark is not None and f"{place}/{mark.digest}/{mark.state}" in there:
+            self._get([(f"{place}/{mark.digest}/{mark.state}", folder / mark.state)])
+        write_atomically(folder / CHECKPOINT_MARK, content)
 
     # --- inside: the working copy ---------------------------------------------------------------------------------
 
@@ -364,7 +455,7 @@ class Mirror:
             if entry is None or entry.size != size:
                 put = f"{entry.size:,} of {size:,} bytes" if entry is not None else "not there"
                 raise StoreError(
-                    f"{self.url}/{prefix}{name} was not put whole ({put}), so the record does not count. {self.folder} "
+                    f"{self.url}/{prefix}{name} was not put whole ({put}), so it does not count. {self.folder} "
                     "keeps it. Run the same command again"
                 )
 
@@ -375,7 +466,8 @@ class Mirror:
         return ""
 
     def _remove(self, folder: str) -> None:
-        with self._faults_named("removing a replaced record"), suppress(FileNotFoundError):
+        with self._faults_named("removing what is no longer needed"), suppress(FileNotFoundError):
+            self._files.invalidate_cache()
             self._files.rm(self._at(folder), recursive=True)
 
     def _at(self, name: str) -> str:
@@ -453,6 +545,14 @@ def _is_whole(mark: bytes) -> bool:
     except (ValueError, AttributeError, RecursionError, StoreError):
         return False
     return True
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file; nothing where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _stamp(info: Mapping[str, Any]) -> str:

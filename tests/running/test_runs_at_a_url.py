@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
 import pytest
+import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from bench.cli import main
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.planning.jobs import Job
 from bench.records import FitRecord
+from bench.running.executors import Event, ExecutorFactory, Handle
+from bench.running.executors.local import LocalExecutor
 from bench.running.run import Run, RunResult
 from bench.store.answers import answer_records
+from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder, CheckpointMark
 from bench.store.mirror import Mirror
 from bench.store.places import open_store
 from bench.store.preferences import judged_sheets
@@ -71,8 +77,10 @@ class StopsAfterFirstCell(Silent):
             raise KeyboardInterrupt
 
 
-def execute(config: RunConfig, listener: Silent | None = None) -> RunResult:
-    return Run.prepare(config).execute(listener or Silent(), InProcess)
+def execute(
+    config: RunConfig, listener: Silent | None = None, executor: ExecutorFactory | None = InProcess
+) -> RunResult:
+    return Run.prepare(config).execute(listener or Silent(), executor)
 
 
 def rankings(store: Store) -> dict[str, Any]:
@@ -275,3 +283,307 @@ def test_a_url_that_cannot_hold_a_run_is_refused(machine: Callable[[str], None],
     with pytest.raises(BenchError, match=message) as caught:
         open_store(url)
     assert "secret" not in str(caught.value)
+
+
+# --- checkpoints within a fit -----------------------------------------------------------------------------------------
+
+WAITS = '''
+import os
+import time
+
+from bench.encoders.strategy import EncoderStrategy
+
+
+class Waits(EncoderStrategy):
+    """Trains everything. It waits before a step as long as there is a file of this number."""
+
+    name = "waits"
+
+    def attach(self, tower):
+        return tower.requires_grad_(True)
+
+    def on_step(self, tower, step, total):
+        while os.path.exists(os.path.join(os.environ["WAITS"], str(step))):
+            time.sleep(0.02)
+
+    def training_state(self):
+        return {"objective": self.objective.training_state()}
+'''
+
+
+@pytest.fixture
+def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder whose files make a fit of `waits` wait. The fit writes a checkpoint after each step."""
+    (tmp_path / "waits.py").write_text(WAITS, encoding="utf-8")
+    folder = tmp_path / "waits"
+    folder.mkdir()
+    monkeypatch.setenv("WAITS", str(folder))
+    monkeypatch.setattr("bench.running.pushing._LOOK_SECONDS", 0.02)
+    return folder
+
+
+@pytest.fixture
+def waiting(
+    waits: Path, toy_config: Callable[..., RunConfig], tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> RunConfig:
+    """A run of such a fit."""
+    return toy_config(
+        strategies="waits", baseline="waits", model=str(tiny_folder("bert")), budget={"steps": 6}, threads=1,
+        strategy_files=[str(tmp_path / "waits.py")], checkpoint_every=0.001, set={"train.batch_size": "4"},
+        probes="none",
+    )  # fmt: skip
+
+
+class MachineLost(BaseException):
+    """Stands for the end of the machine on which the command works."""
+
+
+def interrupting(error: type[BaseException], happens: Callable[[], bool]) -> ExecutorFactory:
+    """Return an executor that raises once, when something has happened. The processes of its jobs end with it."""
+    raised = list[bool]()
+
+    class Interrupting(LocalExecutor):
+        def poll(self, timeout: float) -> Sequence[Event]:
+            if not raised and happens():
+                raised.append(True)
+                raise error
+            return super().poll(0.1)
+
+    return Interrupting
+
+
+def at_the_url(url: str) -> list[str]:
+    """Return the checkpoints at a URL: the names of their objects."""
+    files, root = fsspec.url_to_fs(f"{url}/{CHECKPOINTS}")
+    files.invalidate_cache()
+    try:
+        return sorted(name.removeprefix(root).lstrip("/") for name in files.find(root))
+    except FileNotFoundError:
+        return []
+
+
+def is_marked(url: str) -> bool:
+    return any(name.endswith("/checkpoint.json") for name in at_the_url(url))
+
+
+def weights(store: Store) -> dict[str, str]:
+    (fit,) = store.fits()
+    return {name: file.sha256 for name, file in fit.files.items() if name.startswith("model/")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an interrupt ends the processes of jobs by signals")
+def test_another_machine_resumes_an_interrupted_fit(
+    machine: Callable[[str], None], bucket: str, waiting: RunConfig, waits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{bucket}/studies/run"
+    there = waiting.replace(out=url)
+    (waits / "4").touch()
+    with pytest.raises(MachineLost):
+        execute(there, executor=interrupting(MachineLost, lambda: is_marked(url)))
+
+    machine("second")
+    folder = open_store(url).folder
+    assert not (folder / CHECKPOINTS).exists(), "a command that reads needs none"
+    (waits / "4").unlink()
+    (waits / "6").touch()
+    monkeypatch.setattr("bench.running.pushing._LOOK_SECONDS", 1000.0)
+
+    def is_far() -> bool:
+        marks = [CheckpointMark.of(mark.read_bytes()) for mark in folder.glob(f"{CHECKPOINTS}/*/checkpoint.json")]
+        return any(mark is not None and mark.step >= 4 for mark in marks)
+
+    listener = Silent()
+    assert execute(there, listener, interrupting(KeyboardInterrupt, is_far)).interrupted
+    assert min(values["step"] for _, name, values in listener.events if name == "step") > 1, "it resumes"
+    assert len(at_the_url(url)) == 2, "the newest state alone is there, and its mark"
+
+    machine("third")
+    (waits / "6").unlink()
+    result = execute(there, executor=None)
+    assert result.exit_code == 0
+    assert at_the_url(url) == [], "a complete fit needs none"
+    (fit,) = result.store.fits()
+    assert fit.environment["resumed_after_step"] >= 4
+    assert not [note for note in fit.report["notes"] if "began again" in note]
+    assert weights(result.store) == weights(execute(waiting, executor=None).store)
+
+
+class Later(InProcess):
+    """Reports that a job has started before it runs it."""
+
+    def __init__(self, store: Store, execution: ExecutionSettings) -> None:
+        super().__init__(store, execution)
+        self.jobs: list[Job] = []
+
+    def submit(self, job: Job) -> Handle:
+        self.jobs.append(job)
+        self.events.append(Event(job.name, "started"))
+        return job.name
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        if not self.events:
+            super().submit(self.jobs.pop(0))
+            del self.events[0]  # `started`, which it has reported
+        return super().poll(timeout)
+
+
+def test_a_checkpoint_that_cannot_be_put_is_named_once_and_the_run_goes_on(
+    machine: Callable[[str], None], flaky: str, waiting: RunConfig, waits: Path
+) -> None:
+    failed = list[str]()
+
+    def fails_twice(files: Flaky, lpath: str, rpath: str) -> None:
+        failed.append(rpath)
+        (waits / str(len(failed) + 2)).unlink(missing_ok=True)
+        fails(files, lpath, rpath)
+
+    for step in ("3", "4"):
+        (waits / step).touch()
+    Flaky.fault = (".pt", fails_twice)
+    listener = Silent()
+    assert execute(waiting.replace(out=flaky), listener, Later).exit_code == 0
+    assert len(failed) >= 2
+    assert ["not put yet: checkpoint of waits" in reason for _, _, reason in listener.ended_jobs].count(True) == 1
+    assert at_the_url(flaky) == []
+    machine("second")
+    read = open_store(flaky)
+    assert len(read.fits()) == 1 and read.problems() == []
+
+
+@pytest.fixture
+def on_machine(machine: Callable[[str], None], flaky: str) -> Callable[[str], tuple[Mirror, CheckpointFolder]]:
+    """Return a function that goes on as another machine, and returns its mirror and the checkpoints of a fit there."""
+
+    def go(name: str) -> tuple[Mirror, CheckpointFolder]:
+        machine(name)
+        mirror = open_store(flaky).mirror
+        assert mirror is not None
+        return mirror, CheckpointFolder(mirror.folder / CHECKPOINTS / "fit", {"fit": "fit"}, 1.0)
+
+    return go
+
+
+def write(folder: CheckpointFolder, step: int) -> None:
+    folder.identity["code of the strategy"] = "code"
+    folder.write({"step": step, "tensor": torch.ones(100)}, step)
+
+
+def fetched(mirror: Mirror, folder: CheckpointFolder, fits: Sequence[str] = ("fit",)) -> int | None:
+    """Return the step after which an attempt at the fit resumes on a machine, after a run has begun there."""
+    mirror.checkpoints()
+    mirror.fetch_checkpoints(fits)
+    state = folder.read("code")
+    assert state is None or state["step"] == folder.resumed_after
+    return folder.resumed_after
+
+
+OnMachine = Callable[[str], tuple[Mirror, CheckpointFolder]]
+
+
+@pytest.mark.parametrize("does", [fails, is_cut_short])
+def test_a_state_that_was_not_put_whole_is_not_used(
+    on_machine: OnMachine, flaky: str, does: Callable[[Flaky, str, str], None]
+) -> None:
+    mirror, folder = on_machine("first")
+    write(folder, 2)
+    Flaky.fault = (".pt", does)
+    with pytest.raises(StoreError, match=r"flaky://run"):
+        mirror.push_checkpoint("fit")
+    other, begins = on_machine("second")
+    assert fetched(other, begins) is None and begins.notes == [], "its mark was not put"
+
+    Flaky.fault = None
+    mirror.push_checkpoint("fit")
+    assert fetched(*on_machine("third")) == 2
+    (state,) = (path for path in Flaky.store if path.endswith(".pt"))
+    content = Flaky.store[state].getvalue()
+    Flaky().pipe_file(state, content[:-1] + b"x")
+    other, begins = on_machine("fourth")
+    assert fetched(other, begins) is None and "its checkpoint is damaged" in begins.notes[0]
+    Flaky().rm_file(state)
+    other, begins = on_machine("fifth")
+    assert fetched(other, begins) is None and "its checkpoint is damaged" in begins.notes[0]
+
+
+def test_the_newest_checkpoint_alone_is_at_the_url(on_machine: OnMachine, flaky: str) -> None:
+    mirror, folder = on_machine("first")
+    write(folder, 1)
+    mirror.push_checkpoint("fit")
+    write(folder, 2)
+
+    def replaced_meanwhile(files: Flaky, lpath: str, rpath: str) -> None:
+        Flaky.fault = None
+        write(folder, 3)
+        files.put_file(lpath, rpath)
+
+    Flaky.fault = ("state-2.pt", replaced_meanwhile)
+    mirror.push_checkpoint("fit")
+    assert fetched(*on_machine("second")) == 1, "the fit has replaced the second while it was put"
+    mirror.push_checkpoint("fit")
+    assert {name.rpartition("/")[2] for name in at_the_url(flaky)} == {"state-3.pt", "checkpoint.json"}
+    Flaky.fault = ("", fails)
+    mirror.push_checkpoint("fit")  # it is there: nothing is put
+
+
+def test_a_reason_to_begin_again_travels_too(on_machine: OnMachine, flaky: str) -> None:
+    mirror, folder = on_machine("first")
+    write(folder, 1)
+    mirror.push_checkpoint("fit")
+    folder.refuse("it trains more than once")
+    mirror.push_checkpoint("fit")
+    assert at_the_url(flaky) == ["fit/checkpoint.json"]
+    other, begins = on_machine("second")
+    assert fetched(other, begins) is None and "it trains more than once" in begins.notes[0]
+
+
+def test_a_checkpoint_is_fetched_for_a_pending_fit_that_is_less_far_here(on_machine: OnMachine) -> None:
+    mirror, folder = on_machine("first")
+    write(folder, 5)
+    mirror.push_checkpoint("fit")
+    assert fetched(*on_machine("second"), fits=["another"]) is None
+    for own, expected in ((4, 5), (5, 5), (6, 6)):
+        other, begins = on_machine(f"at step {own}")
+        write(begins, own)
+        assert fetched(other, begins) == expected
+    other.push_checkpoint("fit")
+    assert fetched(*on_machine("third")) == 6
+
+
+@pytest.mark.parametrize(
+    ("does", "changes", "left"),
+    [
+        ("", {}, None),
+        ("", {"checkpoint_every": 0}, None),
+        ("raise", {}, "state-9.pt"),
+        ("raise", {"checkpoint_every": 0}, "state-5.pt"),
+        ("raise", {"overwrite": "always"}, None),
+    ],
+)
+def test_a_fit_that_is_complete_or_made_again_has_no_checkpoint_at_the_url(
+    on_machine: OnMachine,
+    flaky: str,
+    toy_config: Callable[..., RunConfig],
+    does: str,
+    changes: dict[str, Any],
+    left: str | None,
+) -> None:
+    config = toy_config(out=flaky, set=[f"toy.does={does}"] if does else [], **changes)
+    (fit,) = Run.prepare(config).plan.fits
+
+    def write_on(name: str, fit: str, step: int) -> Mirror:
+        mirror, _ = on_machine(name)
+        write(CheckpointFolder(mirror.folder / CHECKPOINTS / fit, {}, 1.0), step)
+        return mirror
+
+    for each in (fit.name, "elsewhere"):
+        write_on("another", each, 5).push_checkpoint(each)
+    write_on("first", fit.name, 9)
+
+    def states() -> dict[str, str]:
+        names = [name.split("/") for name in at_the_url(flaky)]
+        return {parts[0]: parts[-1] for parts in names if parts[-1] != "checkpoint.json"}
+
+    execute(config)
+    assert states() == {"elsewhere": "state-5.pt", **({fit.name: left} if left else {})}
+    execute(config.replace(overwrite="never"))
+    assert states() == {"elsewhere": "state-5.pt"}, "a failed fit keeps one until a run does not try it again"

@@ -19,7 +19,8 @@ from bench.planning.registry import Registry
 from bench.planning.specs import named
 from bench.progress import Progress, silent
 from bench.scratch import scratch_folder
-from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder
+from bench.store.checkpoint_mark import CHECKPOINTS
+from bench.store.checkpoints import CheckpointFolder
 from bench.store.provenance import machine_class, versions
 from bench.store.store import Store
 from bench.strategy.code import shipped_digest

@@ -14,7 +14,7 @@ from bench.errors import StoreError
 from bench.planning.jobs import Job
 from bench.records import USABLE
 from bench.running.listener import Listener
-from bench.store.checkpoints import CHECKPOINT_MARK, CHECKPOINTS
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS
 from bench.store.mirror import Mirror
 from bench.store.store import Store
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -20,22 +19,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import PicklingError, UnpicklingError
-from typing import Any, Self
+from typing import Any
 
 from bench.data.files import write_atomically
 from bench.errors import StoreError
-from bench.records import DIGEST, with_digest, without_digest
+from bench.records import with_digest, without_digest
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS
 from bench.store.files import read_json, sha256
 from bench.store.store import FIT_MARK, Store
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run."""
-CHECKPOINT_MARK = "checkpoint.json"
-"""The file that commits a checkpoint."""
 _MARK_TYPES = {"step": int, "identity": dict, "file": str, "sha256": str}
 """What the file of that name holds where the attempt can be resumed."""
 _DAMAGED = "its checkpoint is damaged"
-_STATE = re.compile(r"state-\d+\.pt")
 _LOG = logging.getLogger("adaptbench")
 
 
@@ -46,33 +41,6 @@ class Spent:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class CheckpointMark:
-    """What a mark says, for whoever copies the checkpoint."""
-
-    digest: str
-    """Of the mark."""
-    step: int
-    """0 where the mark says that the next attempt must begin again."""
-    state: str
-    """The name of the file with the state; empty where there is none."""
-
-    @classmethod
-    def of(cls, content: bytes) -> Self | None:
-        """Return what a mark of this content says; None where it is damaged."""
-        try:
-            values = json.loads(content)
-            known = without_digest(values)
-        except (ValueError, AttributeError, RecursionError, StoreError):
-            return None
-        if known.get("refused"):
-            return cls(values[DIGEST], 0, "")
-        step, state = known.get("step"), known.get("file")
-        if not isinstance(step, int) or not isinstance(state, str) or not _STATE.fullmatch(state):
-            return None
-        return cls(values[DIGEST], step, state)
 
 
 class CheckpointFolder:

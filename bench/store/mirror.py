@@ -38,7 +38,7 @@ from bench.data.files import cache_folder, write_atomically
 from bench.errors import BenchError, StoreError
 from bench.records import DIGEST, with_digest, without_digest
 from bench.scratch import prefix_beside, remove_abandoned_beside
-from bench.store.checkpoints import CHECKPOINT_MARK, CHECKPOINTS, CheckpointMark
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS, CheckpointMark
 from bench.store.files import CELL_MARK, FIT_MARK, MODEL, emptied, sha256
 from bench.store.invocations import RUN_FILE, latest_invocations, write_invocations
 from bench.store.lock import is_locked

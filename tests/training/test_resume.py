@@ -24,7 +24,8 @@ from bench.records import FitReport, with_digest
 from bench.running.fit import run_fit
 from bench.running.run import Run
 from bench.running.scorer import Scorer
-from bench.store.checkpoints import CHECKPOINTS, CheckpointFolder, clear_checkpoints
+from bench.store.checkpoint_mark import CHECKPOINTS
+from bench.store.checkpoints import CheckpointFolder, clear_checkpoints
 from bench.store.store import FIT_MARK, Store
 from bench.strategy.ranks import OneProcess
 from bench.strategy.settings import TrainingSettings

@@ -95,9 +95,10 @@ def main() -> int:
             ray.shutdown()
             cluster.shutdown()
         here, found = Content.of(folder / "here"), Content.of(folder / "there")
-        wrong = differences(here, found, {}) + _by_how_much(here, found)
+        wrong, apart = differences(here, found, {}), _by_how_much(here, found)
         fits = sum(1 for _ in (folder / "there").glob("fits/*/fit.json"))
-    sys.stdout.write("\n".join([f"{fits} fits, {len(found.cells)} cells: {len(wrong)} differences", *wrong, ""]))
+    summary = f"{fits} fits, {len(found.cells)} cells: {len(wrong)} differences"
+    sys.stdout.write("\n".join([summary, *wrong, *apart, ""]))
     return 1 if wrong else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from bench.config.schema import RunConfig
@@ -40,7 +41,7 @@ class ExecutionSettings:
             data_dir=config.data_dir,
             strategy_files=config.strategy_files,
             device=config.device,
-            threads=config.threads or max(1, cores() // config.jobs),
+            threads=config.threads or _own_threads(config.jobs),
             trust_remote_code=config.trust_remote_code,
             base_weights=config.base_weights,
             jobs=config.jobs,
@@ -48,3 +49,9 @@ class ExecutionSettings:
             checkpoint_every=config.checkpoint_every,
             report_to=config.report_to,
         )
+
+
+def _own_threads(jobs: int) -> int:
+    """Return the threads of a job where nobody set `--threads`: `OMP_NUM_THREADS`, or the job's share of the cores."""
+    requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(requested) if requested.isdecimal() and int(requested) else max(1, cores() // jobs)

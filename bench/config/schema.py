@@ -145,7 +145,7 @@ class RunConfig(BaseModel):
     )
     device: Device = _placed("auto", "auto, cpu, cuda or mps", "NAME")
     threads: Annotated[Whole, Field(ge=0)] = _placed(
-        0, "CPU threads of a fit or cell; 0 shares the machine's cores among the jobs", "N"
+        0, "CPU threads of a fit or cell; 0 is OMP_NUM_THREADS, or else a job's share of the cores", "N"
     )
     jobs: Annotated[Whole, Field(ge=1)] = _placed(
         1, "fits and cells that run at the same time; timings are only sound with 1", "N"

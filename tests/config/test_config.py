@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bench.budget import Budget
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import ConfigError, RunConfig, from_mapping, load, merged
 from bench.errors import BenchError
+from bench.store.provenance import cores
 
 
 def test_the_defaults_are_a_small_run_of_what_is_embedded() -> None:
@@ -24,6 +26,16 @@ def test_lists_of_limits_sweep_and_multiply() -> None:
     config = from_mapping({"budget_steps": "100,200", "budget_examples": "50,200,800"})
     assert len(config.budgets()) == 6
     assert Budget(examples=200, steps=100) in config.budgets()
+
+
+@pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])
+def test_a_job_takes_the_threads_that_the_environment_allows(
+    variable: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    own = max(1, cores() // 2)
+    assert ExecutionSettings.of(from_mapping({"jobs": 2})).threads == (threads or own)
+    assert ExecutionSettings.of(from_mapping({"jobs": 2, "threads": 5})).threads == 5
 
 
 def test_a_budget_given_replaces_the_default_one() -> None:

@@ -95,6 +95,12 @@ def follow(
     return rows
 
 
+def lost(rows: Sequence[Row], evaluated: Sequence[Row], size: int, full: str) -> float:
+    """Return what a fit loses in a full measure if a pool chooses among the checkpoints that were evaluated on it."""
+    chosen = max(evaluated, key=lambda row: float(row["pool"][size]))
+    return float(max(row[full] for row in rows) - chosen[full])
+
+
 def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, float]:
     """Return how well a pool of this size predicts a full measure.
 
@@ -109,8 +115,8 @@ def summary(fits: Sequence[Sequence[Row]], size: int, full: str) -> dict[str, fl
     for rows in fits:
         pool, whole = np.array([[row["pool"][size], row[full]] for row in rows]).T
         pairs.append(np.stack([pool - pool.mean(), whole - whole.mean()]))
-        regrets.append(whole.max() - whole[int(pool.argmax())])
-        lasts.append(whole.max() - whole[-1])
+        regrets.append(lost(rows, rows, size, full))
+        lasts.append(lost(rows, rows[-1:], size, full))
     pool, whole = np.concatenate(pairs, axis=1)
     varied = len(pool) > 1 and min(np.ptp(pool), np.ptp(whole)) > 0  # a constant has no correlation
     return {
@@ -151,8 +157,7 @@ def loss(fits: Sequence[Sequence[Row]], size: int, tenths: Sequence[int], full: 
     for rows in fits:
         last = rows[-1]["step"]
         steps = {min(rows, key=lambda row: abs(row["step"] - last * tenth / 10))["step"] for tenth in tenths}
-        chosen = max((row for row in rows if row["step"] in steps), key=lambda row: row["pool"][size])
-        losses.append(max(row[full] for row in rows) - chosen[full])
+        losses.append(lost(rows, [row for row in rows if row["step"] in steps], size, full))
     return losses
 
 

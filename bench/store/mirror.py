@@ -235,8 +235,10 @@ class Mirror:
             StoreError: the URL cannot be read.
         """
         with self._turn:
-            for fit in sorted(self._checkpoints.keys() & fits):
-                self._fetch_checkpoint(fit)
+            if wanted := sorted(self._checkpoints.keys() & fits):
+                there = self._listed(f"{CHECKPOINTS}/")
+                for fit in wanted:
+                    self._fetch_checkpoint(fit, there)
 
     def push_checkpoint(self, fit: str) -> None:
         """Put the checkpoint of a fit that the working copy holds: its state, then its mark.
@@ -279,9 +281,9 @@ class Mirror:
                 self._remove(f"{CHECKPOINTS}/{fit}")
                 del self._checkpoints[fit]
 
-    def _fetch_checkpoint(self, fit: str) -> None:
+    def _fetch_checkpoint(self, fit: str, there: Collection[str]) -> None:
+        """Fetch the checkpoint of a fit, if its mark is among the objects at the URL."""
         place, folder = f"{CHECKPOINTS}/{fit}", self.folder / CHECKPOINTS / fit
-        there = self._listed(f"{place}/")
         if f"{place}/{CHECKPOINT_MARK}" not in there:
             return
         (content,) = self._read([f"{place}/{CHECKPOINT_MARK}"])

@@ -31,6 +31,7 @@ from bench.store.mirror import Mirror
 from bench.store.places import open_store
 from bench.store.preferences import judged_sheets
 from bench.store.store import Store
+from tests.interrupted_strategies import interrupted_strategy
 from tests.toy_answers import PlantedReader, add_answers
 from tests.toy_runs import InProcess, Silent
 
@@ -303,28 +304,14 @@ def test_a_url_that_cannot_hold_a_run_is_refused(machine: Callable[[str], None],
 
 # --- checkpoints within a fit -----------------------------------------------------------------------------------------
 
-WAITS = '''
-import os
-import time
-
-from bench.encoders.strategy import EncoderStrategy
-
-
-class Waits(EncoderStrategy):
-    """Trains everything. It waits before a step as long as there is a file of this number."""
-
-    name = "waits"
-
-    def attach(self, tower):
-        return tower.requires_grad_(True)
-
-    def on_step(self, tower, step, total):
-        while os.path.exists(os.path.join(os.environ["WAITS"], str(step))):
-            time.sleep(0.02)
-
-    def training_state(self):
-        return {"objective": self.objective.training_state()}
-'''
+WAITS = interrupted_strategy(
+    "waits",
+    """
+    while os.path.exists(os.path.join(os.environ["WAITS"], str(step))):
+        time.sleep(0.02)
+    """,
+)
+"""It waits before a step as long as there is a file of this number."""
 
 
 @pytest.fixture

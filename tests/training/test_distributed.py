@@ -34,29 +34,16 @@ from bench.strategy.settings import TrainingSettings
 from bench.training import distributed
 from bench.training.distributed import TENSOR_SECONDS, Follower, leave
 from bench.training.score_loss import ScoreLoss
+from tests.interrupted_strategies import interrupted_strategy
 
-DIES = '''
-import os, signal
-from dataclasses import dataclass
-
-from bench.encoders.strategy import EncoderStrategy
-
-
-class Dies(EncoderStrategy):
-    """Trains everything. Another rank than the first is killed after four steps, while a file is there."""
-
-    name = "dies"
-
-    def attach(self, tower):
-        return tower.requires_grad_(True)
-
-    def on_step(self, tower, step, total):
-        if self.resources.ranks.rank and step == 4 and os.path.exists(os.environ["DEADLY"]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def training_state(self):
-        return {"objective": self.objective.training_state()}
-'''
+DIES = interrupted_strategy(
+    "dies",
+    """
+    if self.resources.ranks.rank and step == 4 and os.path.exists(os.environ["DEADLY"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    """,
+)
+"""Another rank than the first is killed after four steps, while a file is there."""
 
 
 @pytest.fixture

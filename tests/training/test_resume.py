@@ -33,6 +33,7 @@ from bench.training.monitor import snapshot
 from bench.training.observer import FitObserver, observed
 from bench.training.resume import TrainingCheckpoints, kept_in
 from bench.training.score_loss import ScoreLoss
+from tests.interrupted_strategies import interrupted_strategy
 
 MakeResources = Callable[..., Any]
 STEPS, KILLED = 6, 5
@@ -352,27 +353,14 @@ def test_the_reader_that_joint_has_trained_is_part_of_a_checkpoint(tmp_path: Pat
     assert (tmp_path / "saved" / READER_FOLDER / "model.safetensors").read_bytes() == b"second round"
 
 
-STOPS = '''
-import os
-
-from bench.encoders.strategy import EncoderStrategy
-
-
-class Stops(EncoderStrategy):
-    """Trains everything, and raises after four steps while a file is there."""
-
-    name = "stops"
-
-    def attach(self, tower):
-        return tower.requires_grad_(True)
-
-    def on_step(self, tower, step, total):
-        if step == 4 and os.path.exists(os.environ["STOPPING"]):
-            raise RuntimeError("stopped")
-
-    def training_state(self):
-        return {"objective": self.objective.training_state()}
-'''
+STOPS = interrupted_strategy(
+    "stops",
+    """
+    if step == 4 and os.path.exists(os.environ["STOPPING"]):
+        raise RuntimeError("stopped")
+    """,
+)
+"""It raises after four steps while a file is there."""
 
 
 def test_a_checkpoint_of_other_hyperparameters_is_dropped(

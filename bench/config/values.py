@@ -93,7 +93,8 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _texts_or_none(name: str, value: Any) -> tuple[str, ...]:
-    return () if value in ("", "none") else _texts(name, value)
+    names = _texts(name, value)
+    return () if names in (("",), ("none",)) else names
 
 
 def _trackers(name: str, value: Any) -> tuple[str, ...]:

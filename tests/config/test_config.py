@@ -236,4 +236,5 @@ def test_the_embedded_corpus_comes_with_its_probe_and_a_named_dataset_with_none(
     assert from_mapping(merged({}, {})).probes == ("general",)
     assert from_mapping(merged({}, {"probes": ""})).probes == ()
     assert from_mapping(merged({}, {"probes": "none"})).probes == ()
+    assert from_mapping(merged({"probes": ["none"]}, {})).probes == ()
     assert from_mapping(merged({}, {"datasets": "scifact"})).probes == ()

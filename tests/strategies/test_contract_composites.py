@@ -61,7 +61,7 @@ def test_a_run_keeps_the_contract(tiny_bert: BaseModel, reload_process: ReloadPr
 
 def test_the_contract_holds_on_the_default_model(reload_process: ReloadProcess) -> None:
     names = ("trains", "frozen", "inputs", "batch", "detach", "budget")
-    _holds("linear", base_model(), reload_process, names=names, steps=2, dataset=sample_dataset(subjects=4))
+    _holds("linear", base_model(), reload_process, names=names, steps=2, dataset=sample_dataset(subjects=2))
 
 
 @pytest.mark.parametrize("strategy", COUNTED)

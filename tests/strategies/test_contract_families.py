@@ -13,8 +13,8 @@ from bench.models.base import BaseModel
 from bench.models.locate import base_model
 
 EVERYWHERE = (
-    "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix", "prompt", "ptuning", "ia3", "bitfit",
-    "layernorm", "top-layers(layers=1)",
+    "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix", "prompt", "ptuning", "ia3",
+    "bitfit", "layernorm", "top-layers(layers=1)",
 )  # fmt: skip
 LIKE_ANOTHER = ("dora", "adalora", "vera", "full-merge", "prefix(reparametrise=true, hidden=8)")
 """They take hold of a model where one of `EVERYWHERE` does (`dora`, `adalora` and `vera` where `lora` does)."""

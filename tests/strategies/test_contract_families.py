@@ -16,8 +16,8 @@ EVERYWHERE = (
     "full", "lora", "adapter", "adapter(placement=houlsby, reduction=4)", "prefix", "prompt", "ptuning", "ia3",
     "bitfit", "layernorm", "top-layers(layers=1)",
 )  # fmt: skip
-LIKE_ANOTHER = ("dora", "adalora", "vera", "full-merge", "prefix(reparametrise=true, hidden=8)")
-"""They take hold of a model where one of `EVERYWHERE` does (`dora`, `adalora` and `vera` where `lora` does)."""
+LIKE_ANOTHER = ("dora", "adalora", "vera", "query-lora", "full-merge", "prefix(reparametrise=true, hidden=8)")
+"""They take hold of a model where one of `EVERYWHERE` does: the first four where `lora` does."""
 UNLIKE = ("bert", "modernbert")
 """Two families that differ most: one product for each of query, key and value, with biases; one for all, without."""
 OF_THE_ARCHITECTURE = ("trains", "frozen", "lent", "inputs", "batch", "reload", "detach", "budget", "inference")

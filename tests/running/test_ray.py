@@ -228,6 +228,7 @@ class Streams:
 
     def __init__(self, patch: pytest.MonkeyPatch, jobs: list[list[Any]], encodings: Sequence[list[Any]] = ()) -> None:
         self.jobs, self.encodings, self.cancelled = jobs, list(encodings), list[Any]()
+        self.placed: list[RemoteJob] = []
         patch.setattr("bench.running.executors.ray._connect", lambda address: None)
         patch.setattr(RayExecutor, "_task", lambda *_: self)
         patch.setattr(RayExecutor, "_encode", lambda *_: iter(self.encodings.pop(0)))
@@ -238,7 +239,8 @@ class Streams:
     def options(self, **_: Any) -> Streams:
         return self
 
-    def remote(self, _: RemoteJob) -> Iterator[Any]:
+    def remote(self, remote: RemoteJob) -> Iterator[Any]:
+        self.placed.append(remote)
         return iter(self.jobs.pop(0))
 
     @staticmethod
@@ -268,6 +270,20 @@ def waiting() -> list[Job]:
     return [Job(replace(spec, documents=10)) for spec in specs]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "device", "expected"),
+    [(1, "cuda", ["cpu", "cuda"]), (1, "auto", ["cpu", "auto"]), (0, "auto", ["cpu"] * 2), (0, "cuda", ["cuda"] * 2)],
+)
+def test_a_job_without_a_gpu_computes_on_none_unless_the_command_says_so(
+    gpus: int, device: str, expected: list[str], waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = Streams(monkeypatch, [[], []])
+    executor = RayExecutor(Store(tmp_path), ExecutionSettings(device=device), Options(autoscaling=True, gpus=gpus))
+    for strategy in ("bm25", "frozen"):
+        executor.submit(replace(waiting[0], spec=replace(waiting[0].spec, name=strategy, strategy=strategy)))
+    assert [remote.execution.device for remote in tasks.placed] == expected
+
+
 SHARED = Options(autoscaling=True, encoders=1, encode_above=1)
 
 
@@ -288,7 +304,7 @@ def test_a_fault_of_an_encoding_costs_no_cell_and_a_note_names_it(
 def test_cells_that_are_killed_while_they_wait_for_vectors_are_lost_once(
     waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray_tasks = Streams(monkeypatch, [], [[ray.exceptions.TaskCancelledError()], [("started", {})]])
+    tasks = Streams(monkeypatch, [], [[ray.exceptions.TaskCancelledError()], [("started", {})]])
     executor, events = RayExecutor(Store(tmp_path), ExecutionSettings(), SHARED), list[Event]()
     handles = [executor.submit(job) for job in waiting]
     for handle in (*handles, *handles):  # once overdue, and once more by an interrupt
@@ -296,7 +312,7 @@ def test_cells_that_are_killed_while_they_wait_for_vectors_are_lost_once(
     _wait_for(lambda: events.extend(executor.poll(0)) is None and sum(each.is_last for each in events) == 3)
     for handle in handles:
         assert _names([event for event in events if event.handle == handle]) == ["started", "lost"]
-    assert len(ray_tasks.cancelled) == 1 and {each.values["reason"] for each in events if each.is_last} == {"cancelled"}
+    assert len(tasks.cancelled) == 1 and {each.values["reason"] for each in events if each.is_last} == {"cancelled"}
 
 
 def test_a_node_that_does_not_see_the_run_says_so_and_leaves_no_folder_there(

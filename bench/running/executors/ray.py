@@ -158,7 +158,7 @@ class RayExecutor:
     def submit(self, job: Job) -> Handle:
         """Hand a job to Ray, which starts it where its resources are free."""
         execution = replace(self.execution, threads=self.options.cpus, strategy_files=())
-        if not self._has_gpu(job) and execution.device == "auto":
+        if not self._has_gpu(job) and (self.options.gpus or execution.device == "auto"):
             execution = replace(execution, device="cpu")  # a GPU that was not requested belongs to another job
         remote = RemoteJob(job, self.store.folder, execution, self._files, str(Path.cwd()), self._variables)
         if not self._waits_for_vectors(job):

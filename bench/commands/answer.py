@@ -113,7 +113,7 @@ def main(
             store.publish(write_report(store, store.folder))
         _show_preferences(found, as_json)
         return 0
-    asked = read_prompt(prompt) if prompt is not None else Prompt()
+    requested = read_prompt(prompt) if prompt is not None else Prompt()
     require(device)
     measuring = _measuring(measured, device, precision)
     settings = AnswerSettings(top, context_tokens, max_tokens, queries, generate)
@@ -122,15 +122,17 @@ def main(
     adapted: list[AdaptedReader] = []
     if is_adaptation(reader):
         execution = execution_settings(store, [str(file) for file in strategy_file])
-        adapted = Adapter(run, execution, settings, asked, device, precision, _progress()).readers(reader)
+        adapted = Adapter(run, execution, settings, requested, device, precision, _progress()).readers(reader)
     for each in adapted:
         _show_adaptation(each)
-        answer(run, each.before, settings, asked, _progress(), measuring, Adapted(each.adapted.target))
+        answer(run, each.before, settings, requested, _progress(), measuring, Adapted(each.adapted.target))
     reads: list[tuple[Reader, Adapted | None]] = [(each.after, each.adapted) for each in adapted] or [
         (reader_of(reader, device, precision), None)
     ]
     records = [
-        record for model, how in reads for record in answer(run, model, settings, asked, _progress(), measuring, how)
+        record
+        for model, how in reads
+        for record in answer(run, model, settings, requested, _progress(), measuring, how)
     ]
     if sheet is not None:
         if len(records) != 1:
@@ -162,12 +164,12 @@ def _measuring(given: Mapping[str, Any], device: str, precision: str) -> Measuri
     judge, prompt, usd = given["judge"], given["judge_prompt"], given["usd_per_million_tokens"]
     if prompt is not None and judge is None:
         raise BenchError("--judge-prompt is the prompt of a judge: name it with --judge")
-    asked = read_judge_prompt(prompt) if prompt is not None else None
+    requested = read_judge_prompt(prompt) if prompt is not None else None
     return Measuring(
         abstentions=tuple(given["abstention"]) or ABSTENTIONS,
         bert=bert,
         bert_layer=layer,
-        judge=judge_of(judge, asked, device, precision) if judge is not None else None,
+        judge=judge_of(judge, requested, device, precision) if judge is not None else None,
         usd_per_million=prices(usd) if usd is not None else None,
         device=device,
     )

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 Columns = dict[str, "np.ndarray"]
 _QUEUED_ROWS = 2
 """Segments that an actor holds: the one that it encodes, and the next."""
+_RETRIES = 3
+"""How often a segment is handed out again whose actor died. Ray Data has no limit: a segment too large for the memory
+would be encoded for ever."""
 
 
 def encode_corpus(remote: RemoteJob, workers: int, resources: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -58,7 +61,7 @@ def encode_corpus(remote: RemoteJob, workers: int, resources: dict[str, Any]) ->
         min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=_QUEUED_ROWS
     )
     rows = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
-        _Segments, fn_constructor_args=(remote,), batch_size=1, compute=pool, **resources
+        _Segments, fn_constructor_args=(remote,), batch_size=1, compute=pool, max_task_retries=_RETRIES, **resources
     )
     done, problem = 0, ""
     try:
@@ -77,7 +80,7 @@ class _Segments:
 
     def __init__(self, remote: RemoteJob) -> None:
         self._open = ExitStack()
-        execution = self._open.enter_context(remote.surroundings())
+        execution = self._open.enter_context(remote.entered())
         set_threads(execution.threads)
         spec = remote.job.spec
         assert isinstance(spec, CellSpec)
@@ -157,11 +160,14 @@ class Encodings:
         """Let a cell wait no longer.
 
         Returns:
-            Whether it is gone. Otherwise nobody else waits: Ray was asked to cancel, and the end of the stream follows.
+            Whether it waited and is gone. Otherwise it does not wait, or nobody else does: Ray was asked to cancel, and
+            the end of the stream follows.
         """
         import ray
 
-        encoding = next(each for each in self.queue if handle in each.waiting)
+        encoding = next((each for each in self.queue if handle in each.waiting), None)
+        if encoding is None:
+            return False
         if len(encoding.waiting) > 1 or encoding.events is None:
             del encoding.waiting[handle]
             self.queue = [each for each in self.queue if each.waiting]

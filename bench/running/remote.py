@@ -19,23 +19,28 @@ from bench.scratch import scratch_folder
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """A job with the settings, folder and variables of the command, as plain values that Ray sends to a node."""
+    """A job with the settings, folder and variables of the command, as plain values that travel to a node."""
 
     job: Job
     folder: Path
     execution: ExecutionSettings
     strategy_files: tuple[SentFile, ...] = ()
-    working_folder: str = ""
+    working_folder: str = "."
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def sees_run(self) -> bool:
+        """Whether this machine sees the folder of the run. It is false also once the job was given up."""
+        return self.job.lease is None or self.job.lease.path.exists()
+
     @contextmanager
-    def surroundings(self) -> Iterator[ExecutionSettings]:
+    def entered(self) -> Iterator[ExecutionSettings]:
         """Enter the working folder with the variables of the command, and yield the settings with strategy files."""
         if Path(self.working_folder).is_dir():
             os.chdir(self.working_folder)
         os.environ.update(self.variables)
         with scratch_folder() as scratch, strategy_files(self.strategy_files, scratch) as files:
-            yield replace(self.execution, strategy_files=files)
+            yield replace(self.execution, strategy_files=(*self.execution.strategy_files, *files))
 
 
 def accept_interrupts() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from rich.console import Console
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
@@ -26,11 +29,14 @@ from bench.planning.specs import CellSpec
 from bench.retrieval.cache import VectorCache, text_key
 from bench.retrieval.encode import SEGMENT
 from bench.running.executors import Event, executor_factory
-from bench.running.executors.ray import Options, RayExecutor, Step, computes_on_gpu
+from bench.running.executors.ray import NamedValues, Options, RayExecutor, computes_on_gpu, supervise
+from bench.running.progress import Live
 from bench.running.ray_encoding import Encodings
 from bench.running.remote import RemoteJob
 from bench.running.run import Run
+from bench.running.scheduler import Scheduler
 from bench.store.lease import Lease
+from bench.store.store import Store
 from tests.conftest import write_beir
 from tests.running.ray_nodes import VARIABLES, start_cluster
 from tests.toy_runs import InProcess, Silent
@@ -168,7 +174,7 @@ def test_workers_share_the_encoding_of_a_corpus_and_one_that_is_killed_costs_its
     cells = [cell, replace(cell, spec=replace(cell.spec, name="a second cell of the fit"))]
     InProcess(run.store, run.execution).submit(fit)
 
-    def answers(remote: RemoteJob) -> Iterator[Step]:
+    def answers(remote: RemoteJob) -> Iterator[NamedValues]:
         yield "started", {}
         yield "ended", {}
 
@@ -207,6 +213,128 @@ def test_one_corpus_is_encoded_at_a_time_and_ends_with_the_last_cell_that_waits(
     encodings.finish(complete=True)
     assert encodings.holds(specs[2]) and not encodings.holds(specs[0]) and begun == ["ax", "bx", "ax"]
     assert not encodings.withdraw("ax-again") and len(cancelled) == 2
+
+
+class Streams:
+    """Stands for Ray: each task yields the events of the next script. An error in a script takes the place of an event.
+
+    Args:
+        patch: puts it in Ray's place.
+        jobs: of the tasks of jobs, in the order in which these are placed.
+        encodings: of the tasks that follow the encoding of a corpus.
+    """
+
+    ENDED: ClassVar[list[Any]] = [("started", {}), ("ended", {"status": "ok", "reason": ""})]
+
+    def __init__(self, patch: pytest.MonkeyPatch, jobs: list[list[Any]], encodings: Sequence[list[Any]] = ()) -> None:
+        self.jobs, self.encodings, self.cancelled = jobs, list(encodings), list[Any]()
+        self.placed: list[RemoteJob] = []
+        patch.setattr("bench.running.executors.ray._connect", lambda address: None)
+        patch.setattr(RayExecutor, "_task", lambda *_: self)
+        patch.setattr(RayExecutor, "_encode", lambda *_: iter(self.encodings.pop(0)))
+        patch.setattr("ray.wait", lambda streams, **_: (streams, []))
+        patch.setattr("ray.get", self.get)
+        patch.setattr("ray.cancel", self.cancelled.append)
+
+    def options(self, **_: Any) -> Streams:
+        return self
+
+    def remote(self, remote: RemoteJob) -> Iterator[Any]:
+        self.placed.append(remote)
+        return iter(self.jobs.pop(0))
+
+    @staticmethod
+    def get(event: Any) -> Any:
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+
+def test_a_job_that_is_lost_before_its_first_event_is_shown_once_and_runs_again(
+    toy_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.prepare(toy_config())
+    fit = next(job for job in run.pending() if job.kind == "fit")
+    Streams(monkeypatch, [[ray.exceptions.WorkerCrashedError()], Streams.ENDED])
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    executor = RayExecutor(run.store, run.execution, Options(autoscaling=True))
+    Scheduler(executor, run.store, Live(terminal, 1)).run([fit])
+    assert isinstance(terminal.file, io.StringIO) and "done" in terminal.file.getvalue()
+
+
+@pytest.fixture
+def waiting() -> list[Job]:
+    """Two cells that need the same vectors, and one that needs others."""
+    fits = ("a", "a", "b")
+    specs = [CellSpec(f"{number}", fit, "frozen", "x", "x", "x", "model", 0) for number, fit in enumerate(fits)]
+    return [Job(replace(spec, documents=10)) for spec in specs]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "expected"),
+    [(1, "cuda", ["cpu", "cuda"]), (1, "auto", ["cpu", "auto"]), (0, "auto", ["cpu"] * 2), (0, "cuda", ["cuda"] * 2)],
+)
+def test_a_job_without_a_gpu_computes_on_none_unless_the_command_says_so(
+    gpus: int, device: str, expected: list[str], waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = Streams(monkeypatch, [[], []])
+    executor = RayExecutor(Store(tmp_path), ExecutionSettings(device=device), Options(autoscaling=True, gpus=gpus))
+    for strategy in ("bm25", "frozen"):
+        executor.submit(replace(waiting[0], spec=replace(waiting[0].spec, name=strategy, strategy=strategy)))
+    assert [remote.execution.device for remote in tasks.placed] == expected
+
+
+SHARED = Options(autoscaling=True, encoders=1, encode_above=1)
+
+
+def test_a_fault_of_an_encoding_costs_no_cell_and_a_note_names_it(
+    waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [("started", {}), ("encoded", {"problem": "the cache is full"})]
+    Streams(monkeypatch, [Streams.ENDED] * 3, [broken, [ray.exceptions.OutOfMemoryError("too much")]])
+    executor, events = RayExecutor(Store(tmp_path), ExecutionSettings(), SHARED), list[Event]()
+    handles = [executor.submit(job) for job in waiting]
+    _wait_for(lambda: events.extend(executor.poll(0)) is None and sum(each.is_last for each in events) == 3)
+    for handle in handles:
+        assert _names([event for event in events if event.handle == handle]) == ["started", "note", "ended"]
+    notes = [event.values["text"] for event in events if event.name == "note"]
+    assert notes[0] == notes[1] and "is full" in notes[0] and "is lost: Ray ended it, because the memory" in notes[2]
+
+
+def test_cells_that_are_killed_while_they_wait_for_vectors_are_lost_once(
+    waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = Streams(monkeypatch, [], [[ray.exceptions.TaskCancelledError()], [("started", {})]])
+    executor, events = RayExecutor(Store(tmp_path), ExecutionSettings(), SHARED), list[Event]()
+    handles = [executor.submit(job) for job in waiting]
+    for handle in (*handles, *handles):  # once overdue, and once more by an interrupt
+        executor.kill(handle)
+    _wait_for(lambda: events.extend(executor.poll(0)) is None and sum(each.is_last for each in events) == 3)
+    for handle in handles:
+        assert _names([event for event in events if event.handle == handle]) == ["started", "lost"]
+    assert len(tasks.cancelled) == 1 and {each.values["reason"] for each in events if each.is_last} == {"cancelled"}
+
+
+def test_a_node_that_does_not_see_the_run_says_so_and_leaves_no_folder_there(
+    waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bench.running.executors.ray.run_one", lambda *_: (Event("", name) for name in ("started", "ended"))
+    )
+
+    def names(run: Path, lease: Lease) -> list[str]:
+        remote = RemoteJob(replace(waiting[0], lease=lease), run, ExecutionSettings())
+        reported.extend(supervise(remote))
+        return [name for name, _ in reported[-2:]]
+
+    reported: list[NamedValues] = []
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    superseded, lease = Lease.grant(here, "job"), Lease.grant(here, "job")
+    assert names(here, superseded) == names(here, lease) == ["started", "ended"]
+    assert names(elsewhere, replace(lease, path=elsewhere / ".leases" / "job")) == ["started", "lost"]
+    lost = reported[-1][1]
+    assert f"does not see {elsewhere}: all nodes must share a filesystem with it" in lost["reason"]
+    assert not lost["retry"] and not elsewhere.exists()
 
 
 def _names(events: Sequence[Event]) -> list[str]:

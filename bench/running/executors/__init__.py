@@ -3,6 +3,9 @@
 An executor knows nothing of dependencies, order, timeouts or retries: those belong to `bench.running.scheduler`. Its
 module holds one class with this interface, assigned to `EXECUTOR`. The process that an executor starts calls
 `bench.running.job.run_job`, which does the job and leaves a record in the store.
+
+A class with options has `accepts`, their dataclass, and `require(options)`, which refuses what cannot work here. An
+option `gpus` is the number of GPUs of a job.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ class Executor(Protocol):
     slots: int
     """The number of jobs that it takes at a time."""
     isolates: bool
-    """Whether no job shares its machine with another one, so that what depends on its speed need not run alone."""
+    """Whether a job that must run alone gets a machine of its own, so that it may run beside others."""
 
     def submit(self, job: Job) -> Handle:
         """Place a job and return a handle for it, without waiting for the job."""
@@ -83,18 +86,18 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
         BenchError: this version has no such executor, it has no such option, it cannot work here, or a job has too few
             GPUs.
     """
-    asked = parse(text)
-    name, known = asked.name, [module.name for module in pkgutil.iter_modules(__path__)]
+    requested = parse(text)
+    name, known = requested.name, [module.name for module in pkgutil.iter_modules(__path__)]
     if name not in known:
         raise unknown("executor", name, known)
     executor: Any = importlib.import_module(f"{__name__}.{name}").EXECUTOR
     declared = getattr(executor, "accepts", None)
-    if asked.arguments or (asked.options and declared is None):
+    if requested.arguments or (requested.options and declared is None):
         raise BenchError(f"the executor {name!r} takes no {'options' if declared is None else 'arguments'}: {text!r}")
     if declared is None:
         return cast(ExecutorFactory, executor)
     try:
-        options = declared.parse({key: str(value) for key, value in asked.options})
+        options = declared.parse({key: str(value) for key, value in requested.options})
     except BenchError as error:
         raise BenchError(f"executor {name!r}: {error}") from error
     executor.require(options)

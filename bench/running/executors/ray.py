@@ -4,9 +4,9 @@ The command itself is Ray's driver. It plans, places the jobs and follows them. 
 local executor of one slot, so a strategy is as far from the test judgements as on one machine. The task itself computes
 nothing, so Ray may reuse its process, whose fork server then starts the next job at once. Each job has fresh processes.
 
-A task is a generator that yields the events of its job. Ray never repeats a task. Where a node is gone, the scheduler
-submits its jobs again with new leases, so the lost attempts can write nothing any more. All nodes must share a
-filesystem with the folder of the run, the data, the models and this checkout. Strategy files travel with the job.
+A task is a generator that yields the events of its job. Ray never repeats the task of a job. Where a node is gone, the
+scheduler submits its jobs again with new leases, so the lost attempts can write nothing any more. All nodes must share
+a filesystem with the folder of the run, the data, the models and this checkout. Strategy files travel with the job.
 
 With the option `encoders`, a cell on a large corpus first waits until actors have encoded the corpus
 (`bench.running.ray_encoding`).
@@ -15,6 +15,7 @@ With the option `encoders`, a cell on a large corpus first waits until actors ha
 from __future__ import annotations
 
 import os
+import platform
 import site
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
     import ray
 
 _FORCE_SECONDS = 20.0
-"""How long a task may take to end its job after it was asked to."""
+"""How long a task may take to end its job after Ray was asked to cancel it."""
 
-Step = tuple[str, dict[str, Any]]
+NamedValues = tuple[str, dict[str, Any]]
 """Name and values of an event."""
 
 
@@ -83,10 +84,15 @@ class Options(StrategyConfig):
         return requested | ({"accelerator_type": self.accelerator} if gpus and self.accelerator else {})
 
 
-def supervise(remote: RemoteJob) -> Iterator[Step]:
+def supervise(remote: RemoteJob) -> Iterator[NamedValues]:
     """Run one job in processes of its own on this machine, and yield its events, `ended` or `lost` last."""
     accept_interrupts()
-    with remote.surroundings() as execution:
+    if not remote.sees_run:  # nobody reads this of a job that was given up
+        reason = f"{platform.node()} does not see {remote.folder}: all nodes must share a filesystem with it"
+        yield "started", {}
+        yield "lost", _lost("failed", reason, retry=False)
+        return
+    with remote.entered() as execution:
         with hidden_main_module():
             events = run_one(remote.job, Store(remote.folder), execution)
         with closing(events):  # Ray cancels a task by an interrupt
@@ -117,7 +123,7 @@ class RayExecutor:
     store: Store
     execution: ExecutionSettings
     options: Options = field(default_factory=Options)
-    work: Callable[[RemoteJob], Iterator[Step]] = supervise
+    work: Callable[[RemoteJob], Iterator[NamedValues]] = supervise
     isolates: ClassVar[bool] = False
     accepts: ClassVar[type[Options]] = Options
 
@@ -152,8 +158,8 @@ class RayExecutor:
     def submit(self, job: Job) -> Handle:
         """Hand a job to Ray, which starts it where its resources are free."""
         execution = replace(self.execution, threads=self.options.cpus, strategy_files=())
-        if not self._has_gpu(job) and execution.device == "auto":
-            execution = replace(execution, device="cpu")  # a GPU that was not asked for belongs to another job
+        if not self._has_gpu(job) and (self.options.gpus or execution.device == "auto"):
+            execution = replace(execution, device="cpu")  # a GPU that was not requested belongs to another job
         remote = RemoteJob(job, self.store.folder, execution, self._files, str(Path.cwd()), self._variables)
         if not self._waits_for_vectors(job):
             self._place(remote)
@@ -218,12 +224,11 @@ class RayExecutor:
     def _read(self, handle: Handle, stream: ray.ObjectRefGenerator) -> None:
         """Take note of the next event of a job whose stream has one."""
         event = Event(handle, *_next(stream))
+        self._begin(handle)
         if event.is_last:
             del self._placed[handle]
             self._begun.discard(handle)
-        if event.name == "started":
-            self._begin(handle)
-        else:
+        if event.name != "started":
             self._events.append(event)
 
     def _begin(self, handle: Handle) -> None:
@@ -264,18 +269,22 @@ class RayExecutor:
         elif name == "encode":
             self._events += [Event(handle, name, values) for handle in encoding.waiting]
         else:
-            self._encodings.finish(complete=name == "encoded" and not values["problem"])
-            if name == "lost" or encoding.killed_at is not None:
-                self._lose(encoding.waiting, values if name == "lost" else _lost("failed", "cancelled", retry=False))
+            is_lost = name == "lost"
+            problem = f"the task that follows them is lost: {values['reason']}" if is_lost else values["problem"]
+            self._encodings.finish(complete=not problem)
+            if encoding.killed_at is not None:
+                self._lose(encoding.waiting, _lost("failed", "cancelled", retry=False))
                 return
             for handle, remote in encoding.waiting.items():
-                if values["problem"]:
-                    text = f"it encodes the rest of its corpus itself, because its workers stopped: {values['problem']}"
+                if problem:
+                    text = f"it encodes the rest of its corpus itself, because its workers stopped: {problem}"
+                    self._begin(handle)
                     self._events.append(Event(handle, "note", {"text": text}))
                 self._place(remote)
 
     def _lose(self, handles: Iterable[Handle], values: dict[str, Any]) -> None:
         for handle in handles:
+            self._begin(handle)
             self._begun.discard(handle)
             self._events.append(Event(handle, "lost", values))
 
@@ -283,12 +292,12 @@ class RayExecutor:
 EXECUTOR = RayExecutor
 
 
-def _next(stream: ray.ObjectRefGenerator) -> Step:
+def _next(stream: ray.ObjectRefGenerator) -> NamedValues:
     """Return the next event of a stream that has one."""
     import ray
 
     try:
-        event: Step = ray.get(next(stream))
+        event: NamedValues = ray.get(next(stream))
     except StopIteration:
         return "lost", _lost("failed", "its task ended without a result", retry=True)
     except ray.exceptions.RayError as error:
@@ -318,9 +327,9 @@ def _connect(address: str) -> None:
     try:
         ray.init(address, runtime_env=path, log_to_driver=False, configure_logging=False, include_dashboard=None)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        said = str(error).strip().splitlines()
+        message = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BenchError(
-            f"the executor 'ray' found no cluster at address={address}: {said[0] if said else type(error).__name__}. "
+            f"the executor 'ray' found no cluster at address={address}: {message}. "
             "'ray start --head' starts one on this machine"
         ) from error
 
@@ -355,7 +364,7 @@ def _cause(error: Exception) -> dict[str, Any]:
     """Return status, reason and whether to submit again, from the error that Ray gives in place of an event."""
     from ray import exceptions
 
-    lines = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines() or ["it gives no reason"]
     reason = f"{type(error).__name__}: {lines[-1] if isinstance(error, exceptions.RayTaskError) else lines[0]}"
     if isinstance(error, exceptions.OutOfMemoryError):
         return _lost("oom", "Ray ended it, because the memory of its node ran out", retry=False)

@@ -170,8 +170,8 @@ class Run:
     def pending(self) -> list[Job]:
         """Return the jobs for what is not complete, in their order.
 
-        A fit whose artefact is missing or damaged runs again only where a pending cell or composite needs it. Complete
-        cells are not measured again for that.
+        A fit whose artefact is missing or damaged runs again only where a pending cell or composite needs it, also as a
+        component of a complete fit. Complete cells are not measured again for that.
         """
         always = self.config.overwrite == "always"
         if self.studies_only:
@@ -282,9 +282,10 @@ class Run:
         fits: set[str] = set()
         for fit in reversed(self.plan.fits):  # composites come after their components
             status = store.fit(fit.name).status if store.is_whole_fit(fit.name) else None
-            lost = fit.name in needed and status in USABLE and not store.has_artefact(fit.name)
-            if status is None or status in retried or lost:
+            is_loaded = fit.name in needed and status in USABLE
+            if status is None or status in retried or (is_loaded and not store.has_artefact(fit.name)):
                 fits.add(fit.name)
+            if is_loaded or fit.name in fits:
                 needed |= set(fit.components)
         return fits, cells
 

@@ -140,6 +140,21 @@ def test_a_lost_component_runs_again_for_its_composite(
     assert [job.name for job in Run.prepare(config).pending()] == [part.fit, composite.fit]
 
 
+@pytest.mark.parametrize("strategy", ["both(toy)", "both(both(toy))"])
+def test_a_lost_component_of_a_complete_composite_runs_again_before_what_loads_it(
+    toy_config: Configure, run_inline: RunInline, strategy: str
+) -> None:
+    config = toy_config(strategies=strategy, baseline=strategy)
+    store = run_inline(config).store
+    (part,) = (fit.fit for fit in store.fits() if fit.strategy == "toy")
+    (lost,) = (cell.cell for cell in store.results() if cell.strategy == strategy)
+    shutil.rmtree(store.fit_folder(part) / "model")
+    shutil.rmtree(store.cell_folder(lost))
+    jobs = {job.name: job.after for job in Run.prepare(config).pending()}
+    assert jobs == {part: frozenset(), lost: {part}}
+    assert run_inline(config).exit_code == 0
+
+
 def test_a_run_leaves_its_configuration_to_be_given_back(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config(strategies="toy,both(words, weight=0.3)", seeds="0,1", set="toy.bonus=1", max_length=32)
     store = run_inline(config).store

@@ -131,6 +131,7 @@ def _fit(
         misuse = misuse or f"it was to train on {leader.size} processes and took its steps in one"
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
+    store.require_writable()  # another attempt may have put its own weights there
     with named_in_errors(folder / MODEL):
         strategy.save(folder / MODEL)
     fitted.notes += model_notes(resources.model)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
@@ -40,7 +41,7 @@ from bench.store.lock import locked
 from bench.store.places import open_store
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
-from bench.store.store import INTERRUPTED, Store
+from bench.store.store import CELL_MARK, FIT_MARK, INTERRUPTED, Store
 from bench.training.tracking import require_trackers
 
 if TYPE_CHECKING:
@@ -329,13 +330,22 @@ class Run:
             return {}
         return {"fits": [fit.name for fit in self.plan.fits], "cells": [cell.name for cell in self.plan.cells]}
 
+    def _mark(self, job: Job) -> Path:
+        """Return the mark of the record of a fit or cell."""
+        store = self.store
+        return store.fit_folder(job.name) / FIT_MARK if job.kind == "fit" else store.cell_folder(job.name) / CELL_MARK
+
     def _invocation(self, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
+        planned = self._planned()
+        names = {name for kind in planned.values() for name in kind}
+        pending = [job for job in jobs if job.name in names]
         return {
             "started": _now(),
             "command": list(command),
             "config": self.config.to_dict(),
-            "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(jobs)},
-            "planned": self._planned(),
+            "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(pending)},
+            "planned": planned,
+            "replaced": [job.name for job in pending if self._mark(job).is_file()],
             "datasets": {
                 dataset.name: {
                     "fingerprint": dataset.fingerprint,

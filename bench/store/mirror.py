@@ -226,7 +226,8 @@ class Mirror:
     def fetch_checkpoints(self, fits: Collection[str]) -> None:
         """Fetch the checkpoints of fits, unless the working copy holds one of as many steps.
 
-        The fit checks what it reads, so a state that is missing or damaged is fetched as it is.
+        It also keeps one of another machine class, because the fits of this class refuse the one at the URL. The fit
+        checks what it reads, so a state that is missing or damaged is fetched as it is.
 
         Args:
             fits: names of fits. Those that `checkpoints` has not returned have nothing to fetch.
@@ -235,9 +236,9 @@ class Mirror:
             StoreError: the URL cannot be read.
         """
         with self._turn:
-            if wanted := sorted(self._checkpoints.keys() & fits):
+            if known := sorted(self._checkpoints.keys() & fits):
                 there = self._listed(f"{CHECKPOINTS}/")
-                for fit in wanted:
+                for fit in known:
                     self._fetch_checkpoint(fit, there)
 
     def push_checkpoint(self, fit: str) -> None:
@@ -289,7 +290,7 @@ class Mirror:
         (content,) = self._read([f"{place}/{CHECKPOINT_MARK}"])
         mark, own = CheckpointMark.of(content), CheckpointMark.of(_content(folder / CHECKPOINT_MARK))
         self._checkpoints[fit] = mark.digest if mark is not None else ""
-        if own is not None and (mark is None or mark.step <= own.step):
+        if own is not None and (mark is None or mark.step <= own.step or mark.machine != own.machine):
             return
         shutil.rmtree(folder, ignore_errors=True)
         if mark is not None and f"{place}/{mark.digest}/{mark.state}" in there:
@@ -483,9 +484,9 @@ class Mirror:
         except BenchError:
             raise
         except Exception as error:
-            said = str(error) or "no reason given"
+            message = str(error) or "no reason given"
             raise StoreError(
-                f"{self.url}: {doing} failed ({type(error).__name__}: {said}).{also} Run the same command again"
+                f"{self.url}: {doing} failed ({type(error).__name__}: {message}).{also} Run the same command again"
             ) from error
 
 

@@ -552,6 +552,17 @@ def test_a_checkpoint_is_fetched_for_a_pending_fit_that_is_less_far_here(on_mach
     assert fetched(*on_machine("third")) == 6
 
 
+def test_a_checkpoint_of_another_machine_class_replaces_no_own_one(on_machine: OnMachine) -> None:
+    mirror, folder = on_machine("fast")
+    folder.identity["machine"] = "fast"
+    write(folder, 20)
+    mirror.push_checkpoint("fit")
+    other, own = on_machine("slow")
+    own.identity["machine"] = "slow"
+    write(own, 10)
+    assert fetched(other, own) == 10 and own.notes == []
+
+
 @pytest.mark.parametrize(
     ("does", "changes", "left"),
     [

@@ -209,6 +209,32 @@ def test_what_answer_makes_is_at_the_url(
     assert "preferred" in report.getvalue().decode()
 
 
+@pytest.fixture
+def study_model(tiny_folder: Callable[[str], Path]) -> Path:
+    """The base model of studies."""
+    return tiny_folder("bert")
+
+
+def test_another_machine_extends_a_study(
+    machine: Callable[[str], None],
+    bucket: str,
+    configure: Callable[..., RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.running.executors.local.EXECUTOR", InProcess)
+    url, file = f"{bucket}/studies/run", tmp_path / "study.yaml"
+    file.write_text(json.dumps(configure(out=url).to_dict()))
+    trials: list[list[dict[str, Any]]] = []
+    for name, count in (("first", 1), ("second", 2), ("third", 2)):
+        machine(name)
+        assert main(["tune", "--config", str(file), "--tune-trials", str(count)]) == 0
+        (study,) = open_store(url).studies()
+        trials.append([trial.model_dump() for trial in study.trials])
+    one, two, read = trials
+    assert len(two) == 2 and one == two[:1] and read == two, "a trial is made once"
+
+
 @pytest.mark.parametrize("does", [fails, is_cut_short])
 @pytest.mark.parametrize("file", ["seen.json", "fit.json"])
 def test_a_put_that_fails_leaves_nothing_that_a_reader_accepts(

@@ -246,7 +246,7 @@ class Run:
             fits = {job.name for job in jobs if job.kind == "fit"}
             clear_checkpoints(store, fits, begin_again=always)
             if store.mirror is not None and self.execution.checkpoint_every:
-                store.mirror.fetch_checkpoints(fits)
+                store.mirror.checkpoints.fetch(fits)
             invocation = self._invocation(jobs, command)
             store.put_invocation(invocation)
             try:

@@ -499,8 +499,8 @@ def write(folder: CheckpointFolder, step: int) -> None:
 
 def fetched(mirror: Mirror, folder: CheckpointFolder, fits: Sequence[str] = ("fit",)) -> int | None:
     """Return the step after which an attempt at the fit resumes on a machine, after a run has begun there."""
-    mirror.checkpoints()
-    mirror.fetch_checkpoints(fits)
+    mirror.checkpoints.fits()
+    mirror.checkpoints.fetch(fits)
     state = folder.read("code")
     assert state is None or state["step"] == folder.resumed_after
     return folder.resumed_after
@@ -517,12 +517,12 @@ def test_a_state_that_was_not_put_whole_is_not_used(
     write(folder, 2)
     Flaky.fault = (".pt", does)
     with pytest.raises(StoreError, match=r"flaky://run"):
-        mirror.push_checkpoint("fit")
+        mirror.checkpoints.push("fit")
     other, begins = on_machine("second")
     assert fetched(other, begins) is None and begins.notes == [], "its mark was not put"
 
     Flaky.fault = None
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("third")) == 2
     (state,) = (path for path in Flaky.store if path.endswith(".pt"))
     content = Flaky.store[state].getvalue()
@@ -537,7 +537,7 @@ def test_a_state_that_was_not_put_whole_is_not_used(
 def test_the_newest_checkpoint_alone_is_at_the_url(on_machine: OnMachine, flaky: str) -> None:
     mirror, folder = on_machine("first")
     write(folder, 1)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     write(folder, 2)
 
     def replaced_meanwhile(files: Flaky, lpath: str, rpath: str) -> None:
@@ -546,20 +546,20 @@ def test_the_newest_checkpoint_alone_is_at_the_url(on_machine: OnMachine, flaky:
         files.put_file(lpath, rpath)
 
     Flaky.fault = ("state-2.pt", replaced_meanwhile)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("second")) == 1, "the fit has replaced the second while it was put"
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert {name.rpartition("/")[2] for name in at_the_url(flaky)} == {"state-3.pt", "checkpoint.json"}
     Flaky.fault = ("", fails)
-    mirror.push_checkpoint("fit")  # it is there: nothing is put
+    mirror.checkpoints.push("fit")  # it is there: nothing is put
 
 
 def test_a_reason_to_begin_again_travels_too(on_machine: OnMachine, flaky: str) -> None:
     mirror, folder = on_machine("first")
     write(folder, 1)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     folder.refuse("it trains more than once")
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert at_the_url(flaky) == ["fit/checkpoint.json"]
     other, begins = on_machine("second")
     assert fetched(other, begins) is None and "it trains more than once" in begins.notes[0]
@@ -568,13 +568,13 @@ def test_a_reason_to_begin_again_travels_too(on_machine: OnMachine, flaky: str) 
 def test_a_checkpoint_is_fetched_for_a_pending_fit_that_is_less_far_here(on_machine: OnMachine) -> None:
     mirror, folder = on_machine("first")
     write(folder, 5)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("second"), fits=["another"]) is None
     for own, expected in ((4, 5), (5, 5), (6, 6)):
         other, begins = on_machine(f"at step {own}")
         write(begins, own)
         assert fetched(other, begins) == expected
-    other.push_checkpoint("fit")
+    other.checkpoints.push("fit")
     assert fetched(*on_machine("third")) == 6
 
 
@@ -582,7 +582,7 @@ def test_a_checkpoint_of_another_machine_class_replaces_no_own_one(on_machine: O
     mirror, folder = on_machine("fast")
     folder.identity["machine"] = "fast"
     write(folder, 20)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     other, own = on_machine("slow")
     own.identity["machine"] = "slow"
     write(own, 10)
@@ -616,7 +616,7 @@ def test_a_fit_that_is_complete_or_made_again_has_no_checkpoint_at_the_url(
         return mirror
 
     for each in (fit.name, "elsewhere"):
-        write_on("another", each, 5).push_checkpoint(each)
+        write_on("another", each, 5).checkpoints.push(each)
     write_on("first", fit.name, 9)
 
     def states() -> dict[str, str]:

@@ -68,21 +68,25 @@ class Job:
 def jobs_of(plan: Plan, pending: Collection[str]) -> list[Job]:
     """Return the jobs for the pending studies, fits and cells of a plan.
 
-    A study comes right before its first fit, a fit's cells right after the fit, and components before composites.
+    A study comes right before its first fit, a fit's cells right after the fit, and components before composites. A job
+    waits for every pending fit that it loads: a fit may be complete while a component of it runs again.
     """
     names = set(pending)
+    loaded: dict[str, set[str]] = {}
+    for fit in plan.fits:
+        loaded[fit.name] = {fit.name}.union(*(loaded[component] for component in fit.components))
     cells: dict[str, list[CellSpec]] = {}
     for cell in plan.cells:
         cells.setdefault(cell.fit, []).append(cell)
     jobs: dict[str, Job] = {}
     for fit in plan.fits:
-        after = set(fit.components)
+        after = loaded[fit.name] - {fit.name}
         if fit.tuning is not None:
             study = fit.tuning.study
-            loaded = {node.fitted for node in study.root.walk() if node.fitted}
-            jobs.setdefault(study.name, Job(study, frozenset(loaded & names)))
+            starts = set[str]().union(*(loaded[node.fitted] for node in study.root.walk() if node.fitted))
+            jobs.setdefault(study.name, Job(study, frozenset(starts & names)))
             after.add(study.name)
         jobs[fit.name] = Job(fit, frozenset(after & names))
         for cell in cells.get(fit.name, ()):
-            jobs[cell.name] = Job(cell, frozenset({fit.name} & names))
+            jobs[cell.name] = Job(cell, frozenset(loaded[fit.name] & names))
     return [job for name, job in jobs.items() if name in names]

@@ -21,7 +21,7 @@ from bench.store.lease import LEASES
 from bench.store.live import LiveJob, live_job
 from bench.store.lock import is_locked
 from bench.store.pricing import price_of, set_price
-from bench.store.store import INTERRUPTED, Store
+from bench.store.store import CELL_MARK, FIT_MARK, INTERRUPTED, Store
 
 State = Literal["running", "ended", "interrupted", "stopped", "unknown"]
 """`interrupted`: the user stopped it. `stopped`: it left no end, so its process was killed or its machine failed.
@@ -57,7 +57,7 @@ class Overview:
     planned: dict[str, int]
     """Number of planned records by kind, `fits` and `cells`."""
     done: dict[str, int]
-    """Number of those that are there, by kind."""
+    """Number of those that are there, by kind. An earlier record that this invocation has still to replace is none."""
     running: list[LiveJob]
     """Jobs that hold a lease, sorted by name."""
     statuses: dict[str, int]
@@ -97,12 +97,19 @@ def overview(store: Store) -> Overview:
     if "started" not in call:
         raise StoreError(f"{store.place}: run.json does not say when the run began")
     names = {kind: (call.get("planned") or {}).get(kind, []) for kind in ("fits", "cells")}
-    wanted = {name for kind in names.values() for name in kind}
-    fits = {fit.fit: fit for fit in store.fits() if fit.fit in wanted}
-    cells = {cell.cell: cell for cell in store.cells() if cell.cell in wanted}
+    began = datetime.fromisoformat(call["started"])
+    planned_names = {name for kind in names.values() for name in kind}
+    replaced = set[str]() if "ended" in call else set(call.get("replaced") or ())
+
+    def belongs(mark: Path) -> bool:
+        """Whether a record is planned, and none that the invocation has still to make again."""
+        name = mark.parent.name
+        return name in planned_names and (name not in replaced or _modified(mark) > began.timestamp())
+
+    fits = {fit.fit: fit for fit in store.fits() if belongs(store.fit_folder(fit.fit) / FIT_MARK)}
+    cells = {cell.cell: cell for cell in store.cells() if belongs(store.cell_folder(cell.cell) / CELL_MARK)}
     planned, done = {kind: len(names[kind]) for kind in names}, {"fits": len(fits), "cells": len(cells)}
     state = _state(call, store)
-    began = datetime.fromisoformat(call["started"])
     is_running = state == "running"
     elapsed = (datetime.now(UTC) - began).total_seconds()
     seconds = elapsed if state in ("running", "unknown") else float(call.get("seconds", 0.0))
@@ -131,6 +138,14 @@ def overview(store: Store) -> Overview:
         expected / 3600 * price if expected is not None and price is not None else None,
         _left(call, planned, done, seconds) if is_running else None,
     )
+
+
+def _modified(path: Path) -> float:
+    """Return when a file was written, in seconds; 0 for one that has just been removed."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _running(folder: Path) -> list[LiveJob]:

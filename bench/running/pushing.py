@@ -144,9 +144,9 @@ class _Pushing:
         status = self._fits.get(fit, _RUNNING)
         try:
             if status in USABLE or (status != _RUNNING and not self._mark_of(fit).is_file()):
-                self._mirror.remove_checkpoint(fit)
+                self._mirror.checkpoints.remove(fit)
             elif self._puts_checkpoints:
-                self._mirror.push_checkpoint(fit)
+                self._mirror.checkpoints.push(fit)
         except (StoreError, OSError) as error:
             if fit not in self._named:
                 self._named.add(fit)

@@ -10,16 +10,17 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import BASELINE, RunConfig
 from bench.data.files import require_folder, require_writable
-from bench.errors import StoreError
+from bench.errors import BenchError, StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
@@ -40,7 +41,7 @@ from bench.store.lock import locked
 from bench.store.places import open_store
 from bench.store.pricing import price_of, set_price
 from bench.store.provenance import provenance
-from bench.store.store import INTERRUPTED, Store
+from bench.store.store import CELL_MARK, FIT_MARK, INTERRUPTED, Store
 from bench.training.tracking import require_trackers
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ class Run:
     def pending(self) -> list[Job]:
         """Return the jobs for what is not complete, in their order.
 
-        A fit whose artefact is missing or damaged runs again only where a pending cell or composite needs it. Complete
-        cells are not measured again for that.
+        A fit whose artefact is missing or damaged runs again only where a pending cell or composite needs it, also as a
+        component of a complete fit. Complete cells are not measured again for that.
         """
         always = self.config.overwrite == "always"
         if self.studies_only:
@@ -230,11 +231,14 @@ class Run:
         began = time.perf_counter()
         with (
             locked(store.folder, store.place) as alone,
-            pushing(store, listener, bool(self.execution.checkpoint_every)) as told,
+            pushing(store, listener, bool(self.execution.checkpoint_every)) as pushing_listener,
         ):
             clear_temporary()
             if alone:
                 clear_run(store)
+            # an executor that cannot work raises here, before anything is discarded
+            place = (executor or executor_factory(config.executor))(store, self.execution)
+            scheduler = Scheduler(place, store, pushing_listener, config.timeout)
             jobs = self.pending()
             always = config.overwrite == "always"
             if always:
@@ -242,26 +246,46 @@ class Run:
             fits = {job.name for job in jobs if job.kind == "fit"}
             clear_checkpoints(store, fits, begin_again=always)
             if store.mirror is not None and self.execution.checkpoint_every:
-                store.mirror.fetch_checkpoints(fits)
+                store.mirror.checkpoints.fetch(fits)
             invocation = self._invocation(jobs, command)
             store.put_invocation(invocation)
-            store.publish()
-            place = (executor or executor_factory(config.executor))(store, self.execution)
-            scheduler = Scheduler(place, store, told, config.timeout)
             try:
-                with _terminated_as_interrupted():
-                    scheduler.run(jobs)
-            except KeyboardInterrupt:
-                result.interrupted = True
-            for folder in (LEASES, PROGRESS):
-                with suppress(OSError):
-                    (store.folder / folder).rmdir()
-            result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
-            if not self.studies_only:
-                self._count(result)
-            end = {"ended": _now(), "seconds": result.seconds, "exit_code": result.exit_code, "jobs_done": result.done}
-            store.put_invocation(invocation | end, replace_last=True)
+                self._work(scheduler, jobs, result, began)
+            except Exception as error:
+                with suppress(OSError, StoreError):  # the first error is the one to report
+                    self._put_end(invocation, result, _exit_code(error))
+                    store.publish()
+                raise
+            self._put_end(invocation, result, result.exit_code)
         return result
+
+    def _work(self, scheduler: Scheduler, jobs: Sequence[Job], result: RunResult, began: float) -> None:
+        """Run jobs, and write into the result what they left.
+
+        Args:
+            scheduler: runs them.
+            jobs: what is pending.
+            result: of the run.
+            began: when the run began, by `time.perf_counter`.
+        """
+        try:
+            self.store.publish()
+            with _terminated_as_interrupted():
+                scheduler.run(jobs)
+        except KeyboardInterrupt:
+            result.interrupted = True
+        finally:
+            result.ended, result.seconds = scheduler.ended, time.perf_counter() - began
+        for folder in (LEASES, PROGRESS):
+            with suppress(OSError):
+                (self.store.folder / folder).rmdir()
+        if not self.studies_only:
+            self._count(result)
+
+    def _put_end(self, invocation: Mapping[str, Any], result: RunResult, exit_code: int) -> None:
+        """Record how an invocation has ended."""
+        end = {"ended": _now(), "seconds": result.seconds, "exit_code": exit_code, "jobs_done": result.done}
+        self.store.put_invocation({**invocation, **end}, replace_last=True)
 
     def _has_study(self, spec: StudySpec) -> bool:
         """Return whether a study is complete. A damaged one is not: its job fails with the reason."""
@@ -282,9 +306,10 @@ class Run:
         fits: set[str] = set()
         for fit in reversed(self.plan.fits):  # composites come after their components
             status = store.fit(fit.name).status if store.is_whole_fit(fit.name) else None
-            lost = fit.name in needed and status in USABLE and not store.has_artefact(fit.name)
-            if status is None or status in retried or lost:
+            is_loaded = fit.name in needed and status in USABLE
+            if status is None or status in retried or (is_loaded and not store.has_artefact(fit.name)):
                 fits.add(fit.name)
+            if is_loaded or fit.name in fits:
                 needed |= set(fit.components)
         return fits, cells
 
@@ -305,13 +330,22 @@ class Run:
             return {}
         return {"fits": [fit.name for fit in self.plan.fits], "cells": [cell.name for cell in self.plan.cells]}
 
+    def _mark(self, job: Job) -> Path:
+        """Return the mark of the record of a fit or cell."""
+        store = self.store
+        return store.fit_folder(job.name) / FIT_MARK if job.kind == "fit" else store.cell_folder(job.name) / CELL_MARK
+
     def _invocation(self, jobs: Sequence[Job], command: Sequence[str]) -> dict[str, Any]:
+        planned = self._planned()
+        names = {name for kind in planned.values() for name in kind}
+        pending = [job for job in jobs if job.name in names]
         return {
-            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "started": _now(),
             "command": list(command),
             "config": self.config.to_dict(),
-            "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(jobs)},
-            "planned": self._planned(),
+            "plan": {"fits": len(self.plan.fits), "cells": len(self.plan.cells), "to_do": len(pending)},
+            "planned": planned,
+            "replaced": [job.name for job in pending if self._mark(job).is_file()],
             "datasets": {
                 dataset.name: {
                     "fingerprint": dataset.fingerprint,
@@ -338,8 +372,13 @@ def _changes_from_frozen(cells: Sequence[CellResult]) -> dict[str, dict[str, flo
     return changes
 
 
+def _exit_code(error: Exception) -> int:
+    """Return the exit code of a command that ends with this error."""
+    return 2 if isinstance(error, BenchError | OSError) else 1
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @contextmanager

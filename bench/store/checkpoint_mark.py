@@ -27,6 +27,8 @@ class CheckpointMark:
     """0 where the mark says that the next attempt must begin again."""
     state: str
     """The name of the file with the state; empty where there is none."""
+    machine: str = ""
+    """The class of the machine that wrote it; empty where the mark names none."""
 
     @classmethod
     def of(cls, content: bytes) -> Self | None:
@@ -41,4 +43,6 @@ class CheckpointMark:
         step, state = known.get("step"), known.get("file")
         if not isinstance(step, int) or not isinstance(state, str) or not _STATE.fullmatch(state):
             return None
-        return cls(values[DIGEST], step, state)
+        identity = known.get("identity")
+        machine = identity.get("machine", "") if isinstance(identity, dict) else ""
+        return cls(values[DIGEST], step, state, str(machine))

@@ -190,11 +190,11 @@ def clear_checkpoints(store: Store, pending: Collection[str], begin_again: bool 
     if begin_again:
         shutil.rmtree(folder, ignore_errors=True)
     here = {path.name for path in folder.glob("*")}
-    there = set[str]() if mirror is None else mirror.checkpoints()
+    there = set[str]() if mirror is None else mirror.checkpoints.fits()
     for fit in sorted(here | there):
         if begin_again if fit in pending else (store.fit_folder(fit) / FIT_MARK).is_file():
             shutil.rmtree(folder / fit, ignore_errors=True)
             if mirror is not None:
-                mirror.remove_checkpoint(fit)
+                mirror.checkpoints.remove(fit)
     with suppress(OSError):
         folder.rmdir()

@@ -39,6 +39,8 @@ class _Invocation(BaseModel, extra="allow"):
     config: _Config | None = None
     plan: dict[str, int] | None = None
     planned: dict[str, list[str]] | None = None
+    replaced: list[str] | None = None
+    """Planned names that had a record when the invocation began, and that it makes again."""
 
 
 _INVOCATIONS = TypeAdapter(list[_Invocation])

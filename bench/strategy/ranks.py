@@ -1,6 +1,6 @@
 """The processes that take the steps of one fit together, as a strategy and its training see them.
 
-Each process has a rank. Rank 0 is the fit's own process: it makes the examples, evaluates, keeps the best checkpoint,
+Each process has a rank. Rank 0 is the fit's own process: it makes the examples, evaluates, keeps the best model,
 decides when to stop and writes the record. A fit has no other rank unless the run asks for some.
 """
 

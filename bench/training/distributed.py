@@ -1,6 +1,6 @@
 """One fit on several processes: each reads its part of every batch, and all end a step with the same parameters.
 
-Rank 0 is the fit's own process. It makes the examples, plans, evaluates, keeps the best checkpoint and decides when to
+Rank 0 is the fit's own process. It makes the examples, plans, evaluates, keeps the best model and decides when to
 stop. The other ranks call the same strategy's `fit`. They get the examples from rank 0, and take the steps that it
 orders (`follow`).
 

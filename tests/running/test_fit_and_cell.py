@@ -17,8 +17,8 @@ from bench.models import precision
 from bench.records import CellResult, FitRecord
 from bench.report.costs import cost_of
 from bench.report.load import load_run
-from bench.running.fit import overrun
 from bench.running.run import RunResult
+from bench.running.verdict import overrun
 from bench.store.pricing import set_price
 from bench.tasks.probes import query_limit
 

@@ -12,7 +12,9 @@ import pytest
 from bench.cli import main
 from bench.config.schema import RunConfig
 from bench.planning.jobs import Job
+from bench.running.executors import Event, Handle
 from bench.running.overview import Overview, overview
+from bench.running.recording import put_failure
 from bench.running.run import Run
 from tests.toy_runs import InProcess, Silent
 
@@ -44,6 +46,43 @@ def test_a_run_that_works_shows_what_is_done_and_what_is_left(watched: tuple[Run
     assert [sum(each.done.values()) for each in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[0].planned == {"fits": 2, "cells": 4} and seen[0].failed == []
     assert [bool(each.left_seconds) for each in seen] == [True] * 5 + [False]
+
+
+class Failing(InProcess):
+    """Ends every study well, and every fit and cell with a record that says that it failed."""
+
+    def submit(self, job: Job) -> Handle:
+        put_failure(job.spec, self.store, "failed", "as planned")
+        status = "ok" if job.kind == "study" else "failed"
+        self.events += [Event(job.name, "started"), Event(job.name, "ended", {"status": status, "reason": ""})]
+        return job.name
+
+
+def test_the_time_left_counts_fits_and_cells_and_no_studies(configure: Callable[..., RunConfig]) -> None:
+    run = Run.prepare(configure(strategies="dial"))
+    assert len(run.plan.studies) == 1
+    listener = Watching(run)
+    run.execute(listener, executor=Failing)
+    assert len(listener.seen) == run.size
+    for each in listener.seen:
+        done, planned = sum(each.done.values()), sum(each.planned.values())
+        assert each.left_seconds == pytest.approx(each.seconds / done * (planned - done))
+
+
+@pytest.mark.parametrize("overwrite", ["always", "failed"])
+def test_a_record_that_is_still_to_be_made_again_is_not_done(
+    toy_config: Callable[..., RunConfig], overwrite: str
+) -> None:
+    config = toy_config(strategies="words,toy", set=["toy.does=raise"], overwrite=overwrite)
+    Run.prepare(config).execute(Silent(), executor=InProcess)
+    run = Run.prepare(config)
+    pending, listener = len(run.pending()), Watching(run)
+    run.execute(listener, executor=InProcess)
+    assert pending == {"always": 6, "failed": 3}[overwrite]
+    assert [sum(each.done.values()) for each in listener.seen] == list(range(6 - pending + 1, 7))
+    assert [bool(each.left_seconds) for each in listener.seen] == [True] * (pending - 1) + [False]
+    assert [len(each.failed) for each in listener.seen][-3:] == [1, 2, 3]
+    assert sum(overview(run.store).done.values()) == 6
 
 
 def test_a_run_that_has_ended_shows_its_statuses_and_failures(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig, from_mapping, load
 from bench.errors import BenchError, StoreError
 from bench.planning.jobs import Job
@@ -18,9 +19,13 @@ from bench.planning.specs import CellSpec
 from bench.report.analysis import Analysis
 from bench.report.decision import Decision, decide
 from bench.report.load import load_run
-from bench.running.executors import Handle
+from bench.running.executors import Executor, Handle
+from bench.running.overview import overview
 from bench.running.run import Run, RunResult
+from bench.running.tuning.study import folder_of
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS
 from bench.store.store import Store
+from bench.store.studies import STUDY_FILE
 from tests.toy_runs import InProcess, Silent
 
 Configure = Callable[..., RunConfig]
@@ -140,6 +145,21 @@ def test_a_lost_component_runs_again_for_its_composite(
     assert [job.name for job in Run.prepare(config).pending()] == [part.fit, composite.fit]
 
 
+@pytest.mark.parametrize("strategy", ["both(toy)", "both(both(toy))"])
+def test_a_lost_component_of_a_complete_composite_runs_again_before_what_loads_it(
+    toy_config: Configure, run_inline: RunInline, strategy: str
+) -> None:
+    config = toy_config(strategies=strategy, baseline=strategy)
+    store = run_inline(config).store
+    (part,) = (fit.fit for fit in store.fits() if fit.strategy == "toy")
+    (lost,) = (cell.cell for cell in store.results() if cell.strategy == strategy)
+    shutil.rmtree(store.fit_folder(part) / "model")
+    shutil.rmtree(store.cell_folder(lost))
+    jobs = {job.name: job.after for job in Run.prepare(config).pending()}
+    assert jobs == {part: frozenset(), lost: {part}}
+    assert run_inline(config).exit_code == 0
+
+
 def test_a_run_leaves_its_configuration_to_be_given_back(toy_config: Configure, run_inline: RunInline) -> None:
     config = toy_config(strategies="toy,both(words, weight=0.3)", seeds="0,1", set="toy.bonus=1", max_length=32)
     store = run_inline(config).store
@@ -150,6 +170,38 @@ def test_a_run_leaves_its_configuration_to_be_given_back(toy_config: Configure, 
     assert from_mapping(load(store.folder / "run.json")) == config
     run_inline(config)
     assert len(store.invocations()) == 2
+
+
+def test_an_executor_that_cannot_work_is_refused_before_anything_is_discarded(configure: Configure) -> None:
+    run = Run.prepare(configure(overwrite="always"))
+    study = folder_of(run.store, run.plan.studies[0].name) / STUDY_FILE
+    checkpoint = run.store.folder / CHECKPOINTS / run.plan.fits[0].name / CHECKPOINT_MARK
+    for path in (study, checkpoint):
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+    def refused(store: Store, execution: ExecutionSettings) -> Executor:
+        raise BenchError("no cluster at this address")
+
+    with pytest.raises(BenchError, match="no cluster"):
+        run.execute(Silent(), refused)
+    assert study.is_file() and checkpoint.is_file() and run.store.invocations() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(StoreError("damaged"), 2), (OSError("full"), 2), (RuntimeError("a mistake"), 1)]
+)
+def test_a_run_that_an_error_ends_records_its_end(toy_config: Configure, error: Exception, exit_code: int) -> None:
+    class Breaks(InProcess):
+        def submit(self, job: Job) -> Handle:
+            raise error
+
+    run = Run.prepare(toy_config())
+    with pytest.raises(type(error)):
+        run.execute(Silent(), Breaks)
+    (call,) = run.store.invocations()
+    assert (call["exit_code"], call["jobs_done"]) == (exit_code, 0) and call["started"] <= call["ended"]
+    assert overview(run.store).state == "ended"
 
 
 def test_two_runs_do_not_write_into_one_folder(toy_config: Configure) -> None:

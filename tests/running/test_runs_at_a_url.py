@@ -209,6 +209,32 @@ def test_what_answer_makes_is_at_the_url(
     assert "preferred" in report.getvalue().decode()
 
 
+@pytest.fixture
+def study_model(tiny_folder: Callable[[str], Path]) -> Path:
+    """The base model of studies."""
+    return tiny_folder("bert")
+
+
+def test_another_machine_extends_a_study(
+    machine: Callable[[str], None],
+    bucket: str,
+    configure: Callable[..., RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.running.executors.local.EXECUTOR", InProcess)
+    url, file = f"{bucket}/studies/run", tmp_path / "study.yaml"
+    file.write_text(json.dumps(configure(out=url).to_dict()))
+    trials: list[list[dict[str, Any]]] = []
+    for name, count in (("first", 1), ("second", 2), ("third", 2)):
+        machine(name)
+        assert main(["tune", "--config", str(file), "--tune-trials", str(count)]) == 0
+        (study,) = open_store(url).studies()
+        trials.append([trial.model_dump() for trial in study.trials])
+    one, two, read = trials
+    assert len(two) == 2 and one == two[:1] and read == two, "a trial is made once"
+
+
 @pytest.mark.parametrize("does", [fails, is_cut_short])
 @pytest.mark.parametrize("file", ["seen.json", "fit.json"])
 def test_a_put_that_fails_leaves_nothing_that_a_reader_accepts(
@@ -473,8 +499,8 @@ def write(folder: CheckpointFolder, step: int) -> None:
 
 def fetched(mirror: Mirror, folder: CheckpointFolder, fits: Sequence[str] = ("fit",)) -> int | None:
     """Return the step after which an attempt at the fit resumes on a machine, after a run has begun there."""
-    mirror.checkpoints()
-    mirror.fetch_checkpoints(fits)
+    mirror.checkpoints.fits()
+    mirror.checkpoints.fetch(fits)
     state = folder.read("code")
     assert state is None or state["step"] == folder.resumed_after
     return folder.resumed_after
@@ -491,12 +517,12 @@ def test_a_state_that_was_not_put_whole_is_not_used(
     write(folder, 2)
     Flaky.fault = (".pt", does)
     with pytest.raises(StoreError, match=r"flaky://run"):
-        mirror.push_checkpoint("fit")
+        mirror.checkpoints.push("fit")
     other, begins = on_machine("second")
     assert fetched(other, begins) is None and begins.notes == [], "its mark was not put"
 
     Flaky.fault = None
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("third")) == 2
     (state,) = (path for path in Flaky.store if path.endswith(".pt"))
     content = Flaky.store[state].getvalue()
@@ -511,7 +537,7 @@ def test_a_state_that_was_not_put_whole_is_not_used(
 def test_the_newest_checkpoint_alone_is_at_the_url(on_machine: OnMachine, flaky: str) -> None:
     mirror, folder = on_machine("first")
     write(folder, 1)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     write(folder, 2)
 
     def replaced_meanwhile(files: Flaky, lpath: str, rpath: str) -> None:
@@ -520,20 +546,20 @@ def test_the_newest_checkpoint_alone_is_at_the_url(on_machine: OnMachine, flaky:
         files.put_file(lpath, rpath)
 
     Flaky.fault = ("state-2.pt", replaced_meanwhile)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("second")) == 1, "the fit has replaced the second while it was put"
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert {name.rpartition("/")[2] for name in at_the_url(flaky)} == {"state-3.pt", "checkpoint.json"}
     Flaky.fault = ("", fails)
-    mirror.push_checkpoint("fit")  # it is there: nothing is put
+    mirror.checkpoints.push("fit")  # it is there: nothing is put
 
 
 def test_a_reason_to_begin_again_travels_too(on_machine: OnMachine, flaky: str) -> None:
     mirror, folder = on_machine("first")
     write(folder, 1)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     folder.refuse("it trains more than once")
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert at_the_url(flaky) == ["fit/checkpoint.json"]
     other, begins = on_machine("second")
     assert fetched(other, begins) is None and "it trains more than once" in begins.notes[0]
@@ -542,14 +568,25 @@ def test_a_reason_to_begin_again_travels_too(on_machine: OnMachine, flaky: str) 
 def test_a_checkpoint_is_fetched_for_a_pending_fit_that_is_less_far_here(on_machine: OnMachine) -> None:
     mirror, folder = on_machine("first")
     write(folder, 5)
-    mirror.push_checkpoint("fit")
+    mirror.checkpoints.push("fit")
     assert fetched(*on_machine("second"), fits=["another"]) is None
     for own, expected in ((4, 5), (5, 5), (6, 6)):
         other, begins = on_machine(f"at step {own}")
         write(begins, own)
         assert fetched(other, begins) == expected
-    other.push_checkpoint("fit")
+    other.checkpoints.push("fit")
     assert fetched(*on_machine("third")) == 6
+
+
+def test_a_checkpoint_of_another_machine_class_replaces_no_own_one(on_machine: OnMachine) -> None:
+    mirror, folder = on_machine("fast")
+    folder.identity["machine"] = "fast"
+    write(folder, 20)
+    mirror.checkpoints.push("fit")
+    other, own = on_machine("slow")
+    own.identity["machine"] = "slow"
+    write(own, 10)
+    assert fetched(other, own) == 10 and own.notes == []
 
 
 @pytest.mark.parametrize(
@@ -579,7 +616,7 @@ def test_a_fit_that_is_complete_or_made_again_has_no_checkpoint_at_the_url(
         return mirror
 
     for each in (fit.name, "elsewhere"):
-        write_on("another", each, 5).push_checkpoint(each)
+        write_on("another", each, 5).checkpoints.push(each)
     write_on("first", fit.name, 9)
 
     def states() -> dict[str, str]:

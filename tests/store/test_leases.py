@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.config.schema import RunConfig
 from bench.records import CellResult, FitRecord
+from bench.running.job import run_job
+from bench.running.run import Run
+from bench.running.scorer import Scorer
 from bench.store.lease import Lease, LeaseError
 from bench.store.store import Store
 
@@ -49,3 +56,21 @@ def test_the_lease_is_checked_again_right_before_the_record(tmp_path: Path, monk
     with pytest.raises(LeaseError):
         store.put_fit(FIT)
     assert not Store(tmp_path).has_fit("f-1")
+
+
+def test_a_fit_that_loses_its_lease_in_training_leaves_the_weights_of_another_attempt(
+    toy_config: Callable[..., RunConfig],
+) -> None:
+    run = Run.prepare(toy_config())
+    job, execution, folder = run.pending()[0], run.execution, run.store.folder
+
+    def is_given_up(event: str, values: dict[str, Any]) -> None:
+        if event == "step":
+            other = Store(folder, Lease.grant(folder, job.name))
+            (other.begin_fit(job.name) / "model" / "seen.json").write_text("another attempt")
+            other.put_fit(FIT.model_copy(update={"fit": job.name}))
+
+    late = replace(job, lease=Lease.grant(folder, job.name))
+    with pytest.raises(LeaseError):
+        run_job(late, run.store, execution, is_given_up, Scorer.of(job.spec, run.store, execution.data_dir))
+    assert (run.store.artefact(job.name) / "seen.json").read_text() == "another attempt"

@@ -9,7 +9,7 @@ import pytest
 
 from bench.budget import Budget
 from bench.models.base import BaseModel
-from bench.running.fit import overrun
+from bench.running.verdict import overrun
 from bench.strategy.resources import Resources
 from strategies.full import Full
 

@@ -132,6 +132,7 @@ ODD_CALLS: Any = (
     {"started": 5}, {"started": "now"}, {"started": "2026-01-01"}, {"command": "bench"},
     {"config": {"usd_per_hour": "2"}},
     {"plan": {"to_do": "5"}}, {"planned": {"fits": 5}}, {"planned": {"others": []}}, {"config": None},
+    {"replaced": 5},
 )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class Event:
     """`started`, `ended`, `lost`, or what the job itself reports: `stage`, `step`, `dev`, `encode`.
 
     - `ended`: the job left a record; `status` and `reason` are those of the record.
+    - `requeued`: the cluster took the machine of a job away. The job waits for another one, and `started` follows again.
     - `lost`: the job left no record. `status` and `reason` say why. `retry` is true where the machine failed and not
       the job, so that the scheduler submits it again.
     """

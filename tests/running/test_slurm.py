@@ -280,9 +280,21 @@ def test_a_preempted_job_that_does_not_return_to_the_queue_is_submitted_again(
     executor.poll(5)
     cluster.enter("PREEMPTED")
     assert names(executor.poll(5)) == ["requeued"]
-    monkeypatch.setitem(slurm._PATIENCE_SECONDS, "PREEMPTED", 0.0)
+    monkeypatch.setattr(slurm, "_PATIENCE_SECONDS", dict.fromkeys(slurm._PATIENCE_SECONDS, 0.0))
     event = executor.poll(5)[-1]  # `started` comes before it
     assert event.name == "lost" and event.values["retry"] and cluster.calls == ["sbatch", "scancel 1"]
+
+
+def test_nobody_waits_for_a_preempted_job_that_was_cancelled(
+    toy_config: Callable[..., RunConfig], cluster: Cluster
+) -> None:
+    executor, (job,) = cluster.executor(toy_config()), fits_of(toy_config(), cluster.store)
+    handle = executor.submit(job)
+    cluster.enter("PREEMPTED")
+    (cluster.folder / "scancel").write_text("#!/bin/sh\n")  # SLURM ignores it where the job has ended
+    assert executor.poll(0) == []
+    executor.kill(handle)
+    assert names(executor.poll(5)) == ["started", "lost"]
 
 
 def test_an_answer_that_a_slow_filesystem_shows_late_counts(

@@ -11,10 +11,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 from bench.errors import StoreError
@@ -58,6 +59,9 @@ class Scheduler:
         self._submitted: dict[Handle, _Submitted] = {}
         self._unfinished: set[str] = set()
         self._attempts: Counter[str] = Counter()
+        self._started: set[str] = set()
+        self._events: deque[Event] = deque()
+        self._is_interrupted = False
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs, and leave a record in the store for every fit and cell.
@@ -67,19 +71,27 @@ class Scheduler:
         """
         self._waiting = list(jobs)
         self._unfinished = {job.name for job in jobs}
-        try:
-            while self._waiting or self._submitted:
-                self._submit_ready_jobs()
-                if self._submitted:
-                    for event in self.executor.poll(_POLL_SECONDS):
-                        self._handle(event)
-                    self._kill_overdue_jobs()
-        finally:
-            with _ignoring_interrupts():
-                self._withdraw()
+        with _interrupts_call(self._note_interrupt):
+            try:
+                while self._waiting or self._submitted:
+                    self._submit_ready_jobs()
+                    if self._submitted:
+                        self._events += self.executor.poll(_POLL_SECONDS)
+                        while self._events:
+                            self._handle(self._events.popleft())
+                        self._kill_overdue_jobs()
+                    if self._is_interrupted:
+                        raise KeyboardInterrupt
+            finally:
+                with _interrupts_call(signal.SIG_IGN):  # pressed twice, it must not leave processes behind
+                    self._withdraw()
+
+    def _note_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Remember an interrupt until the turn ends: within one, it would part what belongs together."""
+        self._is_interrupted = True
 
     def _submit_ready_jobs(self) -> None:
-        while (job := self._next()) is not None:
+        while not self._is_interrupted and (job := self._next()) is not None:
             self._waiting.remove(job)
             if (obstacle := self._obstacle(job)) is not None:
                 put_failure(job.spec, self.store, *obstacle)
@@ -128,8 +140,12 @@ class Scheduler:
         job, values = submitted.job, event.values
         if event.name == "started":
             submitted.began = time.monotonic()
-            if self._attempts[job.name] == 1:
+            if job.name not in self._started:
+                self._started.add(job.name)
                 self.listener.started(job)
+        elif event.name == "requeued":
+            submitted.began = None
+            self.listener.event(job, "stage", {"name": "waits in the queue of the cluster again"})
         elif not event.is_last:
             self.listener.event(job, event.name, values)
         else:
@@ -145,6 +161,8 @@ class Scheduler:
         """Submit a job again that left no record, or record its failure. A record that it left before it died stays."""
         if (left := recorded_end(submitted.job.spec, self.store)) is not None:
             self._end(submitted.job, *left, seconds)
+            return
+        if self._is_interrupted:  # Ctrl-C may have reached the job, too
             return
         job, status, reason = submitted.job, values["status"], values["reason"]
         if submitted.overdue:
@@ -171,12 +189,16 @@ class Scheduler:
 
     def _withdraw(self) -> None:
         """Kill the jobs that still run, and wait until they are gone."""
+        self._drop(self._events)  # those that an exception has left
         for handle in self._submitted:
             self.executor.kill(handle)
         while self._submitted:
-            for event in self.executor.poll(_POLL_SECONDS):
-                if event.is_last:
-                    _revoke(self._submitted.pop(event.handle).job)
+            self._drop(self.executor.poll(_POLL_SECONDS))
+
+    def _drop(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.is_last:
+                _revoke(self._submitted.pop(event.handle).job)
 
 
 def _revoke(job: Job) -> None:
@@ -186,13 +208,17 @@ def _revoke(job: Job) -> None:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C for the length of a block: pressed twice, it must not leave processes behind."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_call(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Let a handler receive Ctrl-C and SIGTERM for the length of a block, where an exception would strike otherwise."""
+    if threading.current_thread() is not threading.main_thread():  # Python calls handlers in the main thread alone
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    replaced = {number: earlier for number, earlier in before.items() if callable(earlier)}
+    for number in replaced:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, earlier in replaced.items():
+            signal.signal(number, earlier)

@@ -19,7 +19,9 @@ import pytest
 from bench.config.execution import ExecutionSettings
 from bench.config.schema import RunConfig
 from bench.planning.jobs import Job
+from bench.running.executors import local
 from bench.running.executors.local import PRELOAD, best_start_method
+from bench.running.process_group import end
 from bench.running.run import Run, RunResult
 from bench.store.live import PROGRESS, LiveJob, live_job
 from bench.store.store import Store
@@ -129,6 +131,26 @@ def test_ctrl_c_ends_every_process_and_keeps_completed_work(toy_config: Configur
     assert {fit.strategy for fit in outcome.store.fits()} == {"toy"}, "what was interrupted is not recorded as failed"
     assert all(not alive(int(pid)) for pid in marker.read_text().split())
     assert outcome.store.invocations()[-1]["exit_code"] == 130
+
+
+def test_a_signal_at_any_point_ends_the_job_of_a_node(
+    toy_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it arrives while the end of the job is noted. Nobody may wait for that end then."""
+    config = toy_config()
+    (job,) = (each for each in Run.prepare(config).pending() if each.kind == "fit")
+    ends = iter([SystemExit])
+
+    def end_late(*arguments: Any) -> None:
+        for signal_of_the_cluster in ends:
+            raise signal_of_the_cluster
+        end(*arguments)
+
+    monkeypatch.setattr(local, "end", end_late)
+    store = Store(tmp_path / "run")
+    with pytest.raises(SystemExit):
+        list(local.run_one(job, store, ExecutionSettings.of(config)))
+    assert not list(store.folder.glob(f"{PROGRESS}/*"))
 
 
 def test_an_interrupted_run_resumes(toy_config: Configure, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from bench.config.schema import RunConfig
 from bench.errors import BenchError
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import plan
-from bench.running import executors
+from bench.running import executors, scheduler
 from bench.running.executors import Event, Handle, executor_factory
 from bench.running.recording import put_failure
 from bench.running.scheduler import ATTEMPTS, Scheduler
@@ -200,6 +204,111 @@ def test_an_interruption_kills_what_runs_and_records_nothing(toy_config: Configu
     with pytest.raises(KeyboardInterrupt):
         run(toy_config(), executor)
     assert len(executor.killed) == 1 and executor.running == {} and store.fits() == []
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def interrupt(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Send a signal that raises KeyboardInterrupt, as both do where a command runs."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), request.param)
+    assert signal.getsignal(request.param) is signal.default_int_handler
+    signal.signal(request.param, before)
+
+
+class AtOnce(Scripted):
+    """An executor of two slots whose first poll reports a stage of the first job and the end of the second."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, slots=2)
+
+    def poll(self, timeout: float) -> Sequence[Event]:
+        assert self.running, "nobody waits for a job that has ended"
+        if self.killed:
+            return super().poll(timeout)
+        first, second = self.running
+        events = [*(Event(handle, "started") for handle in self.started), Event(first, "stage", {"name": "data"})]
+        return [*events, self.end(second, Event(second, "ended", OK.values))]
+
+
+class CallsAtStage(Silent):
+    """A listener that does something when it hears of a stage, and once more when a job ends."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__()
+        self.call = call
+
+    def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
+        self.call()
+
+    def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+        super().ended(job, status, reason, seconds)
+        self.call()
+
+
+def test_an_interruption_waits_until_all_events_of_a_poll_are_handled(
+    toy_config: Configure, store: Store, interrupt: Callable[[], None]
+) -> None:
+    executor, listener = AtOnce(store), CallsAtStage(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Scheduler(executor, store, listener).run(jobs_for(toy_config(seeds="0,1")))
+    assert len(listener.ended_jobs) == 1 and len(executor.killed) == 1 and executor.running == {}
+
+
+def test_an_error_while_events_are_handled_ends_the_jobs(toy_config: Configure, store: Store) -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    executor = AtOnce(store)
+    with pytest.raises(OSError, match="the disk is full"):
+        Scheduler(executor, store, CallsAtStage(fail)).run(jobs_for(toy_config(seeds="0,1")))
+    assert len(executor.killed) == 1 and executor.running == {}
+
+
+def test_a_job_that_dies_of_the_interruption_is_not_recorded(
+    toy_config: Configure, store: Store, interrupt: Callable[[], None]
+) -> None:
+    class Dies(Scripted):
+        def poll(self, timeout: float) -> Sequence[Event]:
+            interrupt()
+            return super().poll(timeout)
+
+    executor = Dies(store, script={"toy": [lost("killed by SIGINT")]})
+    with pytest.raises(KeyboardInterrupt):
+        Scheduler(executor, store, Silent()).run(jobs_for(toy_config()))
+    assert executor.running == {} and store.fits() == []
+
+
+def test_jobs_run_in_another_thread_as_well(toy_config: Configure, store: Store) -> None:
+    with ThreadPoolExecutor() as pool:
+        _, ended = pool.submit(run, toy_config(), Scripted(store)).result()
+    assert set(ended.values()) == {("ok", "")}
+
+
+def test_time_in_the_queue_does_not_count_towards_the_timeout(
+    toy_config: Configure, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that runs for 6 s, waits in the queue for 60 s and runs for another 6 s stays below 10 s at a time."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(scheduler, "time", clock)
+
+    class Preempted(Scripted):
+        steps = ((0, "started"), (6, "requeued"), (60, None), (0, "started"), (6, "ended"))
+
+        def poll(self, timeout: float) -> Sequence[Event]:
+            (handle,) = self.running
+            if not self.steps:
+                return super().poll(timeout)
+            (seconds, name), *self.steps = self.steps
+            clock.now += seconds
+            self.started = []
+            if name == "ended":
+                return [self.end(handle, Event(handle, name, OK.values))]
+            return [Event(handle, name)] if name else []
+
+    executor = Preempted(store)
+    listener, ended = run(toy_config(), executor, timeout=10)
+    assert ended["fit toy"] == ("ok", "") and executor.killed == []
+    assert ("stage", {"name": "waits in the queue of the cluster again"}) in [event[1:] for event in listener.events]
 
 
 TOY_EXECUTOR = '''

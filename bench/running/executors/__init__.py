@@ -38,6 +38,7 @@ class Event:
     name: str
     """`started`, `ended`, `lost`, or what the job itself reports: `stage`, `step`, `dev`, `encode`.
 
+    - `requeued`: the cluster took the job's machine away. The job waits for another one, and `started` follows again.
     - `ended`: the job left a record; `status` and `reason` are those of the record.
     - `lost`: the job left no record. `status` and `reason` say why. `retry` is true where the machine failed and not
       the job, so that the scheduler submits it again.

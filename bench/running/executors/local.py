@@ -175,10 +175,14 @@ class LocalExecutor:
         """Ask a process to end; `poll` kills it if it has not done so after a few seconds."""
         each = self._running.get(handle)
         if each is None:
-            return  # it never started
+            return  # it never started, or has ended
         each.descendants += descendants(each.pid)
         each.process.terminate()
         each.kill_at = time.monotonic() + _GRACE_SECONDS
+
+    def runs(self, handle: Handle) -> bool:
+        """Return whether the process of a job may still exist."""
+        return handle in self._running
 
     def _read(self, each: _Running) -> None:
         """Take the messages of a process."""
@@ -202,17 +206,18 @@ class LocalExecutor:
         each.scorer.kill()  # it has nothing left to do, and may be in the middle of reading
         each.scorer.join()
         each.connection.close()
+        each.open = False
         each.live.remove()
-        del self._running[each.job.name]
         if each.ended is not None:
             wait_until_empty(each.pid, _LINGER_SECONDS)
         end(each.pid, each.descendants)
         if each.ended is None:
             self._lost(each)
-            return
-        if each.ended["status"] in SETTLED:
-            each.log.unlink(missing_ok=True)  # it holds nothing but the warnings of libraries
-        self._events.append(Event(each.job.name, "ended", dict(each.ended)))
+        else:
+            if each.ended["status"] in SETTLED:
+                each.log.unlink(missing_ok=True)  # it holds nothing but the warnings of libraries
+            self._events.append(Event(each.job.name, "ended", dict(each.ended)))
+        del self._running[each.job.name]
 
     def _lost(self, each: _Running) -> None:
         """Report a job that left no last message, once its process is gone for certain."""
@@ -244,7 +249,7 @@ def run_one(job: Job, store: Store, execution: ExecutionSettings) -> Generator[E
 
 
 def _followed(executor: LocalExecutor, handle: Handle) -> Generator[Event]:
-    """Yield the events of an executor's only job."""
+    """Yield the events of an executor's only job. A signal of the cluster may end this at any point."""
     is_running = True
     try:
         while is_running:
@@ -252,10 +257,9 @@ def _followed(executor: LocalExecutor, handle: Handle) -> Generator[Event]:
                 is_running = not event.is_last
                 yield event
     finally:
-        if is_running:
-            executor.kill(handle)
-        while is_running:
-            is_running = not any(event.is_last for event in executor.poll(_POLL_SECONDS))
+        executor.kill(handle)
+        while executor.runs(handle):
+            executor.poll(_POLL_SECONDS)
 
 
 def _described(job: Job) -> LiveJob:

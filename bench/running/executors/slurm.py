@@ -5,7 +5,7 @@ a local executor of one slot does the work, so that a strategy is as far from th
 folder of the run, the data, the models and this checkout must be on a filesystem that all nodes share.
 
 Jobs that are ready at the same time become one array job. A preempted job goes back to the queue by itself, and starts
-again. A job whose node failed is submitted again.
+again. A job whose node failed is submitted again. A job ends at its time limit.
 """
 
 from __future__ import annotations
@@ -32,10 +32,19 @@ if TYPE_CHECKING:
 
 _CLUSTERS = ("slurm", "local")
 _LOOK_SECONDS = 0.2
+_ASK_SECONDS = 60.0
+"""The longest time between two questions to the cluster. Left alone, submitit asks every ten minutes at last."""
+_ASK_AFTER_KILL_SECONDS = 2.0
+_PATIENCE_SECONDS = {"COMPLETED": 15.0, "FAILED": 15.0, "PREEMPTED": 600.0}
+"""How long to wait in a state of SLURM: for an answer on a slow filesystem, or for the return to the queue."""
+_QUEUED = ("PENDING", "REQUEUED", "PREEMPTED")
+"""States of a job that waits, after it has run as well."""
 _MACHINE_FAILED = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
 """States of SLURM that say nothing about the job."""
 _STATUSES = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout", "DEADLINE": "timeout"}
 """States of SLURM that a record knows by another name; the others are `failed`."""
+_TIMED_OUT = "timed-out too many times"
+"""What submitit says of a job that it has ended shortly before the time limit."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,9 @@ class _RemoteJob:
 class _Placed:
     job: submitit.Job[tuple[str, dict[str, Any]]]
     has_started: bool = False
+    is_killed: bool = False
+    waits_since: float | None = None
+    """When it was first seen in a state that is waited in."""
 
 
 @dataclass
@@ -109,18 +121,21 @@ class SlurmExecutor:
     store: Store
     execution: ExecutionSettings
     options: Options = field(default_factory=Options)
-    isolates: ClassVar[bool] = True
     accepts: ClassVar[type[Options]] = Options
 
     def __post_init__(self) -> None:
         import submitit
 
         self.slots = self.execution.jobs
+        self.isolates = self.options.cluster == "slurm"
         self._remote = replace(self.execution, threads=self.options.cpus, jobs=1)
-        self._place = submitit.AutoExecutor(self.store.folder / "logs" / "slurm", cluster=self.options.cluster)
+        cluster = self.options.cluster
+        once = {f"{cluster}_max_num_timeout": 0}  # submitit would put a job back into the queue at its time limit
+        self._place = submitit.AutoExecutor(self.store.folder / "logs" / "slurm", cluster=cluster, **once)
         self._queued: list[Job] = []
         self._placed: dict[Handle, _Placed] = {}
         self._events: list[Event] = []
+        self._asked = time.monotonic()
 
     @staticmethod
     def require(options: Options) -> None:
@@ -161,43 +176,93 @@ class SlurmExecutor:
             values = {"status": "failed", "reason": "withdrawn before it was submitted", "retry": False}
             self._events += [Event(handle, "started"), Event(handle, "lost", values)]
         if handle in self._placed:
+            self._placed[handle].is_killed = True
             self._placed[handle].job.cancel(check=False)
 
     def _send(self) -> None:
-        """Submit the queued jobs: one array for each kind of request."""
+        """Submit the queued jobs: one array for each kind of request. Those that the cluster refuses are lost."""
         requests: dict[bool, list[Job]] = defaultdict(list)
         for job in self._queued:
             requests[job.alone].append(job)
-        self._queued = []
         for exclusive, jobs in requests.items():
-            self._place.update_parameters(name="adaptbench", **self.options.parameters(exclusive))
-            with self._place.batch():
-                sent = [self._place.submit(_RemoteJob(job, self.store.folder, self._remote)) for job in jobs]
-            self._placed |= {job.name: _Placed(each) for job, each in zip(jobs, sent, strict=True)}
+            try:
+                self._place.update_parameters(name="adaptbench", **self.options.parameters(exclusive))
+                with self._place.batch():
+                    sent = [self._place.submit(_RemoteJob(job, self.store.folder, self._remote)) for job in jobs]
+            except (RuntimeError, OSError) as error:  # submitit's errors are RuntimeErrors
+                reason = f"the cluster refused the job: {_last_line(str(error)) or type(error).__name__}"
+                values = {"status": "failed", "reason": reason, "retry": False}
+                for job in jobs:
+                    self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
+            else:
+                self._placed |= {job.name: _Placed(each) for job, each in zip(jobs, sent, strict=True)}
+            self._queued = [job for job in self._queued if job not in jobs]
 
     def _changes(self) -> list[Event]:
+        self._ask()
         events = []
         for handle, each in list(self._placed.items()):
-            is_done = each.job.done()
-            if not each.has_started and (is_done or each.job.state.startswith("RUNNING")):
+            is_over = self._is_over(each)
+            state = _state(each.job)
+            if not each.has_started and (is_over or state == "RUNNING"):
                 each.has_started = True
                 events.append(Event(handle, "started"))
-            if is_done:
+            elif each.has_started and not is_over and state in _QUEUED:
+                each.has_started = False
+                events.append(Event(handle, "requeued"))
+            if is_over:
                 del self._placed[handle]
-                events.append(self._end(handle, each.job))
+                events.append(self._end(handle, each))
         return events
 
-    def _end(self, handle: Handle, job: submitit.Job[tuple[str, dict[str, Any]]]) -> Event:
+    def _ask(self) -> None:
+        """Have submitit ask the cluster for the states of all jobs, if it is time."""
+        pause = _ASK_AFTER_KILL_SECONDS if any(each.is_killed for each in self._placed.values()) else _ASK_SECONDS
+        if self._placed and time.monotonic() - self._asked >= pause:
+            next(iter(self._placed.values())).job.get_info()
+            self._asked = time.monotonic()
+
+    def _is_over(self, each: _Placed) -> bool:
+        """Return whether a job has ended, and its answer is there or will not come."""
+        is_done, state = each.job.done(), _state(each.job)
+        if each.job.paths.result_pickle.exists():
+            return True
+        if each.is_killed:
+            return is_done or state == "PREEMPTED"
+        if state not in _PATIENCE_SECONDS:
+            each.waits_since = None
+            return is_done
+        if each.waits_since is None:
+            each.waits_since = time.monotonic()
+        return time.monotonic() - each.waits_since >= _PATIENCE_SECONDS[state]
+
+    def _end(self, handle: Handle, each: _Placed) -> Event:
         """Return how a job ended. One that left no answer is submitted again where its node failed."""
-        failure = job.exception()
-        if failure is None:
-            name, values = job.result()
-            return Event(handle, name, values)
-        state = job.state.split()[0].rstrip("+")
-        said = str(failure).strip().splitlines()[-1] if str(failure).strip() else type(failure).__name__
+        job, state = each.job, _state(each.job)
+        if job.paths.result_pickle.exists():
+            failure = job.exception()
+            if failure is None:
+                name, values = job.result()
+                return Event(handle, name, values)
+            said = _last_line(str(failure).partition("\nYou can check")[0].rstrip("-\n"))  # of the traceback
+        else:  # `exception` would wait for an answer
+            said = _last_line(job.stderr() or "") or "it left no message"
+        if state == "TIMEOUT" or _TIMED_OUT in said:
+            state, said = "TIMEOUT", f"it reached its time limit, hours={self.options.hours:g}"
         reason = f"job {job.job_id} of the cluster ended as {state}: {said}; output: {job.paths.stderr}"
-        values = {"status": _STATUSES.get(state, "failed"), "reason": reason, "retry": state in _MACHINE_FAILED}
-        return Event(handle, "lost", values)
+        retry = state in _MACHINE_FAILED and not each.is_killed
+        if retry:
+            job.cancel(check=False)  # the cluster may return it to the queue later, beside its successor
+        return Event(handle, "lost", {"status": _STATUSES.get(state, "failed"), "reason": reason, "retry": retry})
 
 
 EXECUTOR = SlurmExecutor
+
+
+def _state(job: submitit.Job[Any]) -> str:
+    """Return the state of a job in one word, without who cancelled it."""
+    return job.state.split()[0].rstrip("+")
+
+
+def _last_line(text: str) -> str:
+    return next(reversed(text.strip().splitlines()), "")

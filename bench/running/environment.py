@@ -148,7 +148,13 @@ class JobEnvironment:
             "versions": ", ".join(f"{name} {installed}" for name, installed in versions().items()),
         }
         folder = self.store.folder / CHECKPOINTS / self.fit
-        return CheckpointFolder(folder, identity, execution.checkpoint_every, self.store.require_writable)
+        return CheckpointFolder(
+            folder,
+            identity,
+            execution.checkpoint_every,
+            self.store.require_writable,
+            lambda text: self.progress("note", {"text": text}),
+        )
 
     @cached_property
     def memory(self) -> PeakMemory:

@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from bench.errors import StoreError
 from bench.records import SETTLED, CellResult, FitRecord
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS, CheckpointMark
 from bench.store.lease import LEASES
 from bench.store.live import LiveJob, live_job
 from bench.store.lock import is_locked
@@ -62,6 +64,10 @@ class Overview:
     """Jobs that hold a lease, sorted by name."""
     statuses: dict[str, int]
     """Number of planned cells by status."""
+    fit_statuses: dict[str, int] = field(default_factory=dict)
+    """Number of planned fits by status."""
+    checkpoints: dict[str, int] = field(default_factory=dict)
+    """Planned fit that is not there -> the step after which its next attempt resumes."""
     failed: list[Failure] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     """A sentence for each record that cannot be read."""
@@ -74,8 +80,8 @@ class Overview:
     differ in their seed only, else the mean of those that train as it does. None before such a fit is there."""
     expected_usd: float | None = None
     left_seconds: float | None = None
-    """A rough estimate of the time left: jobs take as long as those that have ended. None before the first one has,
-    and once the run has ended."""
+    """A rough estimate of the time left: jobs take as long as those that have ended, and training goes on as it began.
+    None before the first job has ended, and once the run has ended."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -120,6 +126,7 @@ def overview(store: Store) -> Overview:
     prices = [usd for fit in fits.values() if (usd := _finite(fit.cost.get("usd"))) is not None]
     expected = _expected_seconds([name for name in names["fits"] if name not in fits], charged)
     records: list[FitRecord | CellResult] = [*fits.values(), *cells.values()]
+    running = _running(folder) if is_running else []
     return Overview(
         store.place,
         state,
@@ -128,15 +135,17 @@ def overview(store: Store) -> Overview:
         seconds,
         planned,
         done,
-        _running(folder) if is_running else [],
+        running,
         dict(Counter(cell.status for cell in cells.values())),
+        dict(Counter(fit.status for fit in fits.values())),
+        _checkpoints(folder, [name for name in names["fits"] if name not in fits]),
         [_failure(each, folder) for each in records if each.status not in SETTLED],
         store.unreadable(),
         sum(charged.values()),
         sum(prices) if prices else None,
         expected,
         expected / 3600 * price if expected is not None and price is not None else None,
-        _left(call, planned, done, seconds) if is_running else None,
+        _left(call, planned, done, seconds, running) if is_running else None,
     )
 
 
@@ -146,6 +155,17 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def _checkpoints(folder: Path, fits: Collection[str]) -> dict[str, int]:
+    """Return the step of the checkpoint of each fit that has a usable one."""
+    found = {}
+    for fit in fits:
+        with suppress(OSError):
+            mark = CheckpointMark.of((folder / CHECKPOINTS / fit / CHECKPOINT_MARK).read_bytes())
+            if mark is not None and mark.step:
+                found[fit] = mark.step
+    return found
 
 
 def _running(folder: Path) -> list[LiveJob]:
@@ -200,8 +220,24 @@ def _state(call: dict[str, Any], store: Store) -> State:
     return "stopped" if store.mirror is None else "unknown"
 
 
-def _left(call: dict[str, Any], planned: dict[str, int], done: dict[str, int], seconds: float) -> float | None:
-    """Return the seconds left, if each job takes as long as those that this invocation has ended."""
+def _left(
+    call: dict[str, Any], planned: dict[str, int], done: dict[str, int], seconds: float, running: Collection[LiveJob]
+) -> float | None:
+    """Return the seconds left, if each job takes as long as those that this invocation has ended.
+
+    A training that runs already may need longer than that at its present pace.
+    """
     remaining = sum(planned.values()) - sum(done.values())
     ended = (call.get("plan") or {}).get("to_do", 0) - remaining
-    return seconds / ended * remaining if ended > 0 else None
+    if ended <= 0:
+        return None
+    return max(seconds / ended * remaining, *(_training_left(job) for job in running), 0.0)
+
+
+def _training_left(job: LiveJob) -> float:
+    """Return the seconds that the steps left will take; 0 for a job that does not train."""
+    if job.stage != "training" or not job.done or not job.total or len(job.loss) < 2:
+        return 0.0
+    taken = (datetime.fromisoformat(job.updated) - datetime.fromisoformat(job.started)).total_seconds()
+    first = job.loss[0][0]
+    return taken * (job.total - job.done) / max(job.done - first, 1)

@@ -49,10 +49,14 @@ def duration(seconds: float) -> str:
 
 
 class Lines:
-    """Prints a line when a job starts and when it ends, and every half minute of training and encoding between."""
+    """Prints a line when a job starts and when it ends, and every half minute of training and encoding between.
+
+    A line names its job unless it follows a line of the same job.
+    """
 
     def __init__(self, console: Console, jobs: int) -> None:
         self.console, self.jobs, self.done = console, jobs, 0
+        self._begun, self._latest = 0, ""
         self._began = time.monotonic()
         self._printed: dict[str, float] = {}
         self._dev: dict[str, float] = {}
@@ -67,23 +71,29 @@ class Lines:
 
     def started(self, job: Job) -> None:
         """Print which job begins."""
-        self._printed[job.name] = time.monotonic()
-        self.console.print(f"\\[{self.done + 1}/{self.jobs}] {escape(job.title)}")
+        self._begun += 1
+        self._printed[job.name], self._latest = time.monotonic(), job.name
+        self.console.print(f"\\[{self._begun}/{self.jobs}] {escape(job.title)}")
 
     def event(self, job: Job, name: str, values: dict[str, Any]) -> None:
-        """Print the progress of a job, at most twice a minute."""
+        """Print the progress of a job, at most twice a minute, and every note."""
         if name == "dev" and values.get("dev") is not None:
             self._dev[job.name] = values["dev"]
         now = time.monotonic()
         shown = name in ("step", "encode") or (name == "stage" and job.kind == "study")
-        if shown and now - self._printed.get(job.name, 0.0) >= _LINE_SECONDS:
+        if name == "note" or (shown and now - self._printed.get(job.name, 0.0) >= _LINE_SECONDS):
             self._printed[job.name] = now
-            self.console.print(f"      {escape(event_text(name, values, self._dev.get(job.name)))}")
+            self._print(job, escape(event_text(name, values, self._dev.get(job.name))))
 
     def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
         """Print how the job ended, and how long the remaining jobs may take."""
         self.done += 1
-        self.console.print(f"      {ending_text(job, status, reason, seconds, title=False)}{self._left()}")
+        self._print(job, f"{ending_text(job, status, reason, seconds, title=False)}{self._left()}")
+
+    def _print(self, job: Job, text: str) -> None:
+        title = "" if job.name == self._latest else f"{escape(job.title)}: "
+        self._latest = job.name
+        self.console.print(f"      {title}{text}")
 
     def _left(self) -> str:
         remaining = self.jobs - self.done
@@ -151,6 +161,9 @@ class Live:
             return
         if name == "dev" and values.get("dev") is not None:
             self._dev[job.name] = values["dev"]
+            return
+        if name == "note":
+            self.progress.console.print(f"{escape(job.title)}: {escape(event_text(name, values, None))}")
             return
         note = event_text(name, values, self._dev.get(job.name))
         if name in ("step", "encode"):

@@ -145,7 +145,7 @@ class Scheduler:
                 self.listener.started(job)
         elif event.name == "requeued":
             submitted.began = None
-            self.listener.event(job, "stage", {"name": "waits in the queue of the cluster again"})
+            self.listener.event(job, "note", {"text": "waits in the queue of the cluster again"})
         elif not event.is_last:
             self.listener.event(job, event.name, values)
         else:
@@ -168,7 +168,7 @@ class Scheduler:
         if submitted.overdue:
             status, reason = "timeout", f"killed after {self.timeout:g} s (--timeout)"
         elif values["retry"] and self._attempts[job.name] < ATTEMPTS:
-            self.listener.event(job, "stage", {"name": f"submitted again: {reason}"})
+            self.listener.event(job, "note", {"text": f"submitted again: {reason}"})
             self._waiting.insert(0, job)
             return
         put_failure(job.spec, self.store, status, reason)

@@ -51,12 +51,18 @@ class CheckpointFolder:
         identity: name -> value of whatever must be equal for a checkpoint to be used, such as fit, code and machine.
         every: the longest time between two checkpoints, in seconds. The shortest is a tenth of it.
         check: is called before each write, and raises if this process may not write.
+        note: tells the user whether the fit resumes or begins again.
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, str], every: float, check: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        identity: Mapping[str, str],
+        every: float,
+        check: Callable[[], None] = lambda: None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.folder, self.identity, self.every, self._check = folder, dict(identity), every, check
+        self.folder, self.identity, self.every, self._check, self._note = folder, dict(identity), every, check, note
         self.notes: list[str] = []
         """Why an earlier attempt is not resumed, for the report of the fit."""
         self.resumed_after: int | None = None
@@ -112,9 +118,11 @@ class CheckpointFolder:
         except (StoreError, OSError, UnpicklingError) as error:
             why = "its checkpoint holds more than plain values" if isinstance(error, UnpicklingError) else error
             self.notes.append(f"an interrupted attempt could not be resumed, so the fit began again: {why}")
+            self._note(self.notes[-1])
             self.remove()
             return None
         self.resumed_after = mark["step"]
+        self._note(f"resumes after step {self.resumed_after}")
         return state
 
     def write(self, state: Mapping[str, Any], step: int) -> None:

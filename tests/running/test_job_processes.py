@@ -102,8 +102,8 @@ def test_a_killed_fork_server_is_started_again_and_its_jobs_too(toy_config: Conf
 
     watch = Watch(lambda job: threading.Thread(target=kill_once, daemon=True).start() if job.kind == "fit" else None)
     outcome = run_small(toy_config(set=f"toy.does=wait,toy.marker={marker}".split(",")), watch)
-    stages = [values["name"] for name, values in watch.events if name == "stage"]
-    assert any("submitted again: the fork server" in stage for stage in stages), stages
+    notes = [values["text"] for name, values in watch.events if name == "note"]
+    assert any("submitted again: the fork server" in note for note in notes), notes
     assert written == [False], "the first attempt was gone when the second began"
     assert "SIGKILL" in outcome.store.fits()[0].reason, "the second attempt, which the test has killed"
 

@@ -12,10 +12,15 @@ import pytest
 from bench.cli import main
 from bench.config.schema import RunConfig
 from bench.planning.jobs import Job
+from bench.records import with_digest
 from bench.running.executors import Event, Handle
 from bench.running.overview import Overview, overview
 from bench.running.recording import put_failure
 from bench.running.run import Run
+from bench.store.checkpoint_mark import CHECKPOINT_MARK, CHECKPOINTS
+from bench.store.lease import Lease
+from bench.store.live import PROGRESS, LiveJob
+from bench.store.store import FIT_MARK
 from tests.toy_runs import InProcess, Silent
 
 
@@ -69,6 +74,26 @@ def test_the_time_left_counts_fits_and_cells_and_no_studies(configure: Callable[
         assert each.left_seconds == pytest.approx(each.seconds / done * (planned - done))
 
 
+def test_the_time_left_is_at_least_that_of_a_running_training(toy_config: Callable[..., RunConfig]) -> None:
+    run = Run.prepare(toy_config(strategies="words,toy"))
+    left: list[float | None] = []
+
+    class Trains(Watching):
+        def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+            super().ended(job, status, reason, seconds)
+            Lease.grant(run.store.folder, "training")
+            live = LiveJob(
+                name="training", title="", host="here", started="2026-11-27T10:00:00+00:00",
+                updated="2026-11-27T10:01:00+00:00", stage="training", done=80, total=400, loss=[(20, 1.0), (80, 0.5)],
+            )  # fmt: skip
+            (run.store.folder / PROGRESS).mkdir(exist_ok=True)
+            (run.store.folder / PROGRESS / "training.json").write_text(live.model_dump_json())
+            left.append(overview(run.store).left_seconds)
+
+    run.execute(Trains(run), executor=InProcess)
+    assert left[0] == pytest.approx(60 * (400 - 80) / (80 - 20)), "60 steps a minute, and the jobs that ended took less"
+
+
 @pytest.mark.parametrize("overwrite", ["always", "failed"])
 def test_a_record_that_is_still_to_be_made_again_is_not_done(
     toy_config: Callable[..., RunConfig], overwrite: str
@@ -94,7 +119,8 @@ def test_a_run_that_has_ended_shows_its_statuses_and_failures(
     assert found.statuses == {"ok": 2, "failed": 2} and len(found.failed) == 3
     assert main(["status", str(run.store.folder)]) == 1
     printed = capsys.readouterr().out
-    assert "done: 2 of 2 fits, 4 of 4 cells (2 failed, 2 ok)" in printed and "ValueError: the first line" in printed
+    assert "ended: 2 of 2 fits (1 failed, 1 ok), 4 of 4 cells (2 failed, 2 ok)" in printed
+    assert "ValueError: the first line" in printed
     assert main(["status", str(run.store.folder), "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.to_dict()))
 
@@ -103,12 +129,22 @@ def test_a_run_whose_process_was_killed_is_told_from_one_that_works(
     watched: tuple[Run, list[Overview]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _ = watched
-    last = run.store.invocations()[-1]
+    last, folder = run.store.invocations()[-1], run.store.folder
+    lost, kept = (fit.fit for fit in run.store.fits())
+    (run.store.fit_folder(lost) / FIT_MARK).unlink()
+    for fit in (lost, kept):
+        mark = {"step": 66, "file": "state-66.pt", "sha256": "", "identity": {}}
+        (folder / CHECKPOINTS / fit).mkdir(parents=True)
+        (folder / CHECKPOINTS / fit / CHECKPOINT_MARK).write_text(json.dumps(with_digest(mark)))
     killed: dict[str, Any] = {key: value for key, value in last.items() if key not in ("ended", "exit_code", "seconds")}
     run.store.put_invocation(killed, replace_last=True)
     assert overview(run.store).state == "stopped"
-    assert main(["status", str(run.store.folder)]) == 1
-    assert "The same command resumes it" in capsys.readouterr().out
+    assert main(["status", str(folder)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0] == f"{folder}: stopped" and "The same command resumes it" in printed
+    assert [line for line in printed.splitlines() if line.startswith("checkpoint")] == [
+        f"checkpoint: the next attempt at {lost} resumes after step 66"
+    ]
     run.store.put_invocation(last | {"exit_code": 130}, replace_last=True)
     assert overview(run.store).state == "interrupted"
 

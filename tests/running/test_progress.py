@@ -55,6 +55,29 @@ def test_lines_show_the_progress_of_a_long_training(job: Job, monkeypatch: pytes
     assert "step 3/5, loss 0.512, dev 0.625" in text_of(console)
 
 
+def test_lines_name_their_job_unless_they_follow_one_of_it(job: Job) -> None:
+    other = replace(job, spec=replace(job.spec, name="other", seed=1))
+    console = screen(terminal=False)
+    shown = Lines(console, 3)
+    shown.started(job)
+    shown.event(job, "note", {"text": "resumes after step 2"})
+    shown.started(other)
+    shown.ended(job, "ok", "", 1.0)
+    shown.ended(other, "ok", "", 1.0)
+    lines = text_of(console).splitlines()
+    assert lines[:3] == [f"[1/3] {job.title}", "      resumes after step 2", f"[2/3] {other.title}"]
+    assert lines[3].startswith(f"      {job.title}: done") and lines[4].startswith(f"      {other.title}: done")
+
+
+def test_a_terminal_keeps_a_note_above_the_bars(job: Job) -> None:
+    console = screen(terminal=True)
+    with Live(console, 1) as shown:
+        shown.started(job)
+        shown.event(job, "note", {"text": "submitted again: its node is gone"})
+        shown.ended(job, "ok", "", 1.0)
+    assert f"{job.title}: submitted again: its node is gone" in text_of(console)
+
+
 def test_a_terminal_shows_step_loss_score_and_time_left(job: Job) -> None:
     console = screen(terminal=True)
     with Live(console, 2) as shown:

@@ -424,6 +424,9 @@ def test_another_machine_resumes_an_interrupted_fit(
     listener = Silent()
     assert execute(there, listener, interrupting(KeyboardInterrupt, is_far)).interrupted
     assert min(values["step"] for _, name, values in listener.events if name == "step") > 1, "it resumes"
+    assert any(
+        values["text"].startswith("resumes after step ") for _, name, values in listener.events if name == "note"
+    )
     assert len(at_the_url(url)) == 2, "the newest state alone is there, and its mark"
 
     machine("third")

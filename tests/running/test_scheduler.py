@@ -163,8 +163,8 @@ def test_a_job_is_submitted_again_where_the_machine_failed_and_only_there(toy_co
     assert ended["fit toy"] == ("ok", "")
     assert ended["fit head"] == ended["cell head"] == ("failed", "node 3 is gone")
     assert ended["fit words"] == ("failed", "its process died")
-    stages = [values["name"] for _, name, values in listener.events if name == "stage"]
-    assert stages == ["submitted again: node 3 is gone"] * (1 + ATTEMPTS - 1)
+    notes = [values["text"] for _, name, values in listener.events if name == "note"]
+    assert notes == ["submitted again: node 3 is gone"] * (1 + ATTEMPTS - 1)
 
 
 def test_dependants_of_a_failed_job_fail_with_its_reason_and_without_a_process(
@@ -308,7 +308,7 @@ def test_time_in_the_queue_does_not_count_towards_the_timeout(
     executor = Preempted(store)
     listener, ended = run(toy_config(), executor, timeout=10)
     assert ended["fit toy"] == ("ok", "") and executor.killed == []
-    assert ("stage", {"name": "waits in the queue of the cluster again"}) in [event[1:] for event in listener.events]
+    assert ("note", {"text": "waits in the queue of the cluster again"}) in [event[1:] for event in listener.events]
 
 
 TOY_EXECUTOR = '''

@@ -123,7 +123,10 @@ class _Estimator:
             return Estimate(spec.name, "cell", earlier[-1].cost["index_seconds"] + _START_SECONDS, "measured")
         dataset, fit = self.datasets[spec.dataset], self.specs[spec.fit]
         texts = dataset.n_docs + dataset.n_queries
-        untrained = self.registry.get(fit.root).trains == "none"
+        kind = self.registry.get(fit.root)
+        if not kind.on_gpu and not fit.components:  # such as `bm25`, which encodes nothing
+            return Estimate(spec.name, "cell", _START_SECONDS, "rough")
+        untrained = kind.trains == "none"
         place = (spec.dataset, fit.model if untrained else fit.name)
         texts = 0 if place in self._encoded else texts  # its vectors are in the cache then
         self._encoded.add(place)

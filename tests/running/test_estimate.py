@@ -41,6 +41,14 @@ def test_the_corpus_is_encoded_once_for_development_and_test_queries(toy_config:
     assert first.seconds > second.seconds == 1.0
 
 
+def test_a_strategy_that_encodes_nothing_leaves_the_encoding_to_the_next_one(toy_config: Configure) -> None:
+    run = Run.prepare(config := toy_config(strategies="bm25,head", baseline="bm25"))
+    jobs = run.pending()
+    rows = zip(jobs, estimate(run.plan, jobs, run.store, Registry(config.strategy_files), rate=RATE), strict=True)
+    cells = [(job.spec.strategy, row.seconds > 1.0) for job, row in rows if job.kind == "cell"]
+    assert cells == [("bm25", False), ("bm25", False), ("head", True), ("head", False)]
+
+
 def test_more_steps_take_longer(toy_config: Configure) -> None:
     few = estimates(toy_config(strategies="head", baseline="head"))["fit", "head"]
     many = estimates(toy_config(strategies="head", baseline="head", budget={"steps": 50}))["fit", "head"]

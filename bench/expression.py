@@ -75,33 +75,41 @@ def _quoted(name: str) -> str:
     return f'"{doubled}"'
 
 
-def parse(text: str) -> Expression:
+def parse(text: str, title: str = "strategy") -> Expression:
     """Return the expression that a text holds.
+
+    Args:
+        text: the expression.
+        title: what messages call it.
 
     Raises:
         ExpressionError: the text is not one expression; the message says what was expected, and where.
     """
-    expressions = parse_list(text)
+    expressions = parse_list(text, title)
     if len(expressions) != 1:
-        raise ExpressionError(f"{text!r} is not one strategy but {len(expressions)}")
+        raise ExpressionError(f"{text!r} is not one {title} but {len(expressions)}")
     return expressions[0]
 
 
-def parse_list(text: str) -> list[Expression]:
+def parse_list(text: str, title: str = "strategy") -> list[Expression]:
     """Return the expressions that a text holds, separated by commas. Braces stand for several.
+
+    Args:
+        text: the expressions.
+        title: what messages call one of them.
 
     Raises:
         ExpressionError: one of them cannot be read, there is none, or braces stand for too many.
     """
     expressions: list[Expression] = []
-    for plain in _without_braces(text):
-        expressions += _plain_list(plain)
+    for plain in _without_braces(text, title):
+        expressions += _plain_list(plain, title)
         if len(expressions) > _MOST:
-            raise ExpressionError(f"strategy {text[:40]!r}...: the braces stand for more than {_MOST:,} expressions")
+            raise ExpressionError(f"{title} {text[:40]!r}...: the braces stand for more than {_MOST:,} expressions")
     return expressions
 
 
-def _without_braces(text: str) -> Iterator[str]:
+def _without_braces(text: str, title: str) -> Iterator[str]:
     """Yield the text once for each item of its first braces, and so on for the braces that are left."""
     begin, ends, depth = -1, [], 0
     for match in _SWEEP_SIGN.finditer(text):
@@ -112,22 +120,22 @@ def _without_braces(text: str) -> Iterator[str]:
         elif sign in ("(", "{"):
             depth += 1
             if depth > _DEPTH:
-                raise ExpressionError(f"strategy {text[:40]!r}...: more than {_DEPTH} levels of brackets")
+                raise ExpressionError(f"{title} {text[:40]!r}...: more than {_DEPTH} levels of brackets")
         elif sign == "," and depth == 0:
             ends.append(match.start())
         elif sign == "}" and depth == 0:
             ends.append(match.start())
             for first, last in pairwise(ends):
-                yield from _without_braces(text[:begin] + text[first + 1 : last] + text[match.end() :])
+                yield from _without_braces(text[:begin] + text[first + 1 : last] + text[match.end() :], title)
             return
         elif sign in (")", "}"):
             depth -= 1
     yield text
 
 
-def _plain_list(text: str) -> list[Expression]:
+def _plain_list(text: str, title: str) -> list[Expression]:
     """Return the expressions of a text without braces."""
-    reader = _Reader(text)
+    reader = _Reader(text, title)
     expressions = [reader.expression()]
     while reader.take(","):
         expressions.append(reader.expression())
@@ -139,8 +147,8 @@ def _plain_list(text: str) -> list[Expression]:
 class _Reader:
     """Reads the tokens of a text from left to right."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, title: str) -> None:
+        self.text, self.title = text, title
         self.tokens: list[tuple[str, str, int]] = []
         """Kind (`quoted`, `sign` or `name`), value and offset of each token."""
         self.position = 0
@@ -149,7 +157,7 @@ class _Reader:
         while offset < end:
             match = _TOKEN.match(text, offset)
             if match is None:
-                raise ExpressionError(f"strategy {text!r}: a quotation mark at character {offset + 1} is not closed")
+                raise ExpressionError(f"{title} {text!r}: a quotation mark at character {offset + 1} is not closed")
             kind = match.lastgroup or ""
             value = match.group(kind)
             if kind == "quoted":
@@ -164,7 +172,7 @@ class _Reader:
             found = f"{value!r} at character {offset + 1}"
         else:
             found = "the end"
-        raise ExpressionError(f"strategy {self.text!r}: expected {expected}, found {found}")
+        raise ExpressionError(f"{self.title} {self.text!r}: expected {expected}, found {found}")
 
     def take(self, sign: str) -> bool:
         """Whether the next token is this sign; if so, go past it."""
@@ -191,7 +199,7 @@ class _Reader:
         if self.take("("):
             self.depth += 1
             if self.depth > _DEPTH:
-                raise ExpressionError(f"strategy {self.text[:40]!r}...: more than {_DEPTH} levels of parentheses")
+                raise ExpressionError(f"{self.title} {self.text[:40]!r}...: more than {_DEPTH} levels of parentheses")
             while not self.take(")"):
                 self.argument(arguments, options)
                 if not self.take(","):
@@ -210,5 +218,5 @@ class _Reader:
         if not value.is_name:
             self.fail("an option's name before '='")
         if value.name in options:
-            raise ExpressionError(f"strategy {self.text!r}: option {value.name!r} is set twice")
+            raise ExpressionError(f"{self.title} {self.text!r}: option {value.name!r} is set twice")
         options[value.name] = self.expression()

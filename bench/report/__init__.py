@@ -89,11 +89,12 @@ def open_run(folder: Place | None = None) -> Store:
         folder: the folder or URL of the run; None is the default of `run`.
 
     Raises:
+        BenchError: it looks like a URL with one slash missing.
         StoreError: the folder does not exist, or no run is at the URL.
     """
     from bench.config.schema import DEFAULT_OUT
     from bench.errors import StoreError, did_you_mean
-    from bench.store.places import is_url, open_store
+    from bench.store.places import is_url, open_store, require_both_slashes
 
     if folder is not None and is_url(folder):
         store = open_store(folder)
@@ -102,6 +103,7 @@ def open_run(folder: Place | None = None) -> Store:
         return store
     path = Path(folder if folder is not None else DEFAULT_OUT)
     if not path.is_dir():
+        require_both_slashes(path)
         near = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if path.parent.is_dir() else []
         hint = did_you_mean(path.name, near)
         raise StoreError(f"{path} is not a folder{hint or '.'} `run` writes such a folder, and --out sets its name.")

@@ -136,7 +136,7 @@ def per_query_answers(store: Store, record: AnswerRecord) -> pd.DataFrame:
     """Return the values per query of a record: columns `context`, `query`, then the measures."""
     import pandas as pd
 
-    return pd.read_parquet(store.records / FOLDER / record.name / PER_QUERY)
+    return pd.read_parquet((store.records / FOLDER / record.name / PER_QUERY).absolute())
 
 
 def _checked(mark: Path) -> AnswerRecord:

@@ -75,7 +75,7 @@ class Mirror:
         """
         self.url = url.rstrip("/")
         self.folder = working_copy(self.url)
-        self._objects = ObjectStore(self.url, self.folder)
+        self._objects = ObjectStore(url, self.folder)
         self._turn = self._objects.turn
         self.checkpoints = MirroredCheckpoints(self._objects, self.folder)
         """The checkpoints within fits."""

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 """Protocols whose library is an extra of this project."""
+_REMEDIES = {
+    "EndpointConnectionError": "Check AWS_ENDPOINT_URL and the network",
+    "NoCredentialsError": "Set credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile",
+    "The specified bucket does not exist": "Create the bucket first",
+}
+"""Name or text of an error -> what to do before the same command can work."""
 
 
 class StoredObject(NamedTuple):
@@ -38,8 +44,8 @@ class ObjectStore:
     """
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.url, self._folder = url, folder
         self._files, self._root = _opened(url)
+        self.url, self._folder = url.rstrip("/"), folder
         self.turn = threading.RLock()
         """Whoever talks to the store holds it: threads take turns."""
 
@@ -122,10 +128,9 @@ class ObjectStore:
         except BenchError:
             raise
         except Exception as error:
-            message = str(error) or "no reason given"
-            raise StoreError(
-                f"{self.url}: {doing} failed ({type(error).__name__}: {message}).{also} Run the same command again"
-            ) from error
+            fault = f"{type(error).__name__}: {str(error) or 'no reason given'}"
+            remedy = next((f"{text}, then run" for sign, text in _REMEDIES.items() if sign in fault), "Run")
+            raise StoreError(f"{self.url}: {doing} failed ({fault}).{also} {remedy} the same command again") from error
 
 
 def is_inside(name: str) -> bool:

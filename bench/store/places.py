@@ -7,12 +7,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from bench.errors import BenchError
 from bench.store.mirror import Mirror
 from bench.store.store import Store
 
 Place = Path | str
 """A folder, or a URL as text."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^:]+)?://")
+_ONE_SLASH = re.compile(r"[a-z0-9]{2,}:/(?!/)")
 
 
 def is_url(place: Place) -> bool:
@@ -27,9 +29,10 @@ def open_store(place: Place) -> Store:
         place: a folder, or a URL such as `s3://bucket/run`. `file://` is a folder.
 
     Raises:
-        BenchError: the protocol of the URL is unknown, or its library is missing.
+        BenchError: the protocol of the URL is unknown, its library is missing, or a slash is missing.
         StoreError: the URL cannot be read.
     """
+    require_both_slashes(place)
     if not is_url(place):
         return Store(Path(place))
     url = str(place)
@@ -38,6 +41,18 @@ def open_store(place: Place) -> Store:
     mirror = Mirror(url)
     mirror.refresh()
     return Store(mirror.folder, mirror=mirror)
+
+
+def require_both_slashes(place: Place) -> None:
+    """Refuse a place that looks like a URL with one slash missing, unless there is such a folder.
+
+    Raises:
+        BenchError: it looks so; the message shows the URL.
+    """
+    text = str(place)
+    if _ONE_SLASH.match(text) and not Path(place).is_dir():
+        url = text.replace(":/", "://", 1)
+        raise BenchError(f"{text} looks like a URL with one slash missing: write {url}, or ./{text} for a folder")
 
 
 def last_name(place: Place) -> str:

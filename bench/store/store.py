@@ -456,7 +456,7 @@ class Store:
         if sha256(folder / name) != files[name].sha256:
             repair = f"delete {folder} and run again" if name.startswith(f"{MODEL}/") else "run again to repair it"
             raise ArtefactError(f"{folder / name} is damaged (its SHA-256 differs): {repair}")
-        return folder / name
+        return (folder / name).absolute()  # pandas takes `ab:/c` for a URL
 
 
 def _is_superseded(invocation: Mapping[str, Any], later: Sequence[Mapping[str, Any]]) -> bool:

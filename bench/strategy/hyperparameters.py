@@ -122,7 +122,12 @@ def typed(value: Any, default: Any, name: str) -> Any:
         if isinstance(value, str) or (kind is float and type(value) is int):
             return kind(value)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise BenchError(f"option {name}: {repr(value)[:60]} is not {kind.__name__}") from error
+        raise BenchError(f"option {name} must be {_described(kind)}, got {repr(value)[:60]}") from error
     if type(value) is not kind:
-        raise BenchError(f"option {name}: {value!r} is not {kind.__name__}")
+        raise BenchError(f"option {name} must be {_described(kind)}, got {value!r}")
     return value
+
+
+def _described(kind: type) -> str:
+    """Return what a value of a type is called in messages."""
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, kind.__name__)

@@ -133,7 +133,7 @@ def test_measures_get_their_canonical_names_and_the_primary_one_is_among_them() 
         ({"set": "lora.r"}, "expected strategy.option=value"),
         ({"set": "r=16"}, "expected strategy.option=value"),
         ({"set": "train.batch_sise=2"}, "did you mean 'batch_size'"),
-        ({"set": "train.batch_size=two"}, "'two' is not int"),
+        ({"set": "train.batch_size=two"}, "option train.batch_size must be a whole number, got 'two'"),
         ({"set": "train.precision=bf16"}, "use --precision"),
         ({"strategies": "hybrid("}, "expected a name"),
         ({"model": None}, "a value is missing"),

@@ -93,7 +93,7 @@ def test_a_size_stays_where_a_budget_would_choose_it() -> None:
     [
         ("lora(objective=contrastve)", "unknown objective 'contrastve', did you mean 'contrastive'"),
         ("lora(representation=singel)", "unknown representation 'singel', did you mean 'single'"),
-        ("lora(objective=listwise(candidates=many))", "option candidates: 'many' is not int"),
+        ("lora(objective=listwise(candidates=many))", "option candidates must be a whole number, got 'many'"),
         ("lora(objective=listwise(candidate=4))", "unknown option 'candidate', did you mean 'candidates'"),
         ("bm25(objective=contrastive)", "unknown option 'objective'"),
         ("full(objective=matryoshka)", r"matryoshka takes one objective: write matryoshka\(contrastive\)"),

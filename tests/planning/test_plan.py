@@ -315,7 +315,7 @@ def test_specs_survive_pickle_and_json(toy_config: Configure, probe_folder: Path
     [
         ({"strategies": "toi"}, "did you mean 'toy'"),
         ({"strategies": "toy(bonsu=1)"}, "did you mean 'bonus'"),
-        ({"strategies": "toy(bonus=much)"}, "'much' is not float"),
+        ({"strategies": "toy(bonus=much)"}, "option bonus must be a number, got 'much'"),
         ({"strategies": "both"}, r"takes 1 component: write both\(STRATEGY\)"),
         ({"strategies": "toy(words, head)"}, "takes no components: write toy"),
         ({"set": "lora.r=8"}, "unknown strategy of this run in 'set lora.r'"),

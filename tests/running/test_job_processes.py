@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from bench.config.schema import RunConfig
 from bench.running.executors import local
 from bench.running.executors.local import LocalExecutor
 from bench.running.run import Run, RunResult
-from tests.running.test_local import SMALL_PRELOAD, Watch, alive, run, wait_for
+from tests.running.test_local import ROOT, SMALL_PRELOAD, Watch, alive, run, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups")
 
@@ -75,6 +76,45 @@ def test_killed_jobs_leave_no_temporary_folder(
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     run(toy_config(strategies="toy(does=die),toy(does=exit)", baseline="toy(does=die)"))
     assert [each.name for each in folder.iterdir() if each.name.startswith("adaptbench-")] == []
+
+
+SLOW_LIBRARY = """
+import time
+from pathlib import Path
+Path("importing").touch()
+while not Path("go").exists():
+    time.sleep(0.01)
+Path("imported").touch()
+"""
+STARTS_SERVER = """
+import signal, sys
+from multiprocessing import forkserver
+from pathlib import Path
+from bench.config.execution import ExecutionSettings
+from bench.running.executors.local import LocalExecutor
+from bench.store.store import Store
+signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # a shell has it ignored in the background
+LocalExecutor(Store(Path("run")), ExecutionSettings(), "forkserver", preload=["slow_library"])
+forkserver.ensure_running()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux")
+def test_ctrl_c_while_the_fork_server_loads_libraries_prints_nothing(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group: to the command, which handles it, and to the server."""
+    (tmp_path / "slow_library.py").write_text(SLOW_LIBRARY)
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = subprocess.Popen(
+        [sys.executable, "-c", STARTS_SERVER], cwd=tmp_path, env=variables, start_new_session=True, text=True,
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for((tmp_path / "importing").exists)
+    os.killpg(command.pid, signal.SIGINT)
+    (tmp_path / "go").touch()
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 130 and errors == ""
+    assert (tmp_path / "imported").exists()
 
 
 def fork_server() -> psutil.Process:

@@ -379,7 +379,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     [
         ("ray(adress=auto)", "did you mean 'address'"),
         ("ray(cpus=0)", "cpus must be above 0"),
-        ("ray(gpus=0.5)", "gpus: '0.5' is not int"),
+        ("ray(gpus=0.5)", "option gpus must be a whole number, got '0.5'"),
         ("ray(address=ray://head:10001)", "cannot use Ray's client"),
         ("ray(auto)", "takes no arguments"),
     ],

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
 import fsspec
+import pandas as pd
 import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
@@ -21,13 +22,15 @@ from bench.config.schema import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.planning.jobs import Job
 from bench.records import FitRecord
+from bench.report import open_run
 from bench.running.executors import Event, ExecutorFactory, Handle
 from bench.running.executors.local import LocalExecutor
 from bench.running.run import Run, RunResult
-from bench.store.answers import answer_records
+from bench.store.answers import AnswerRecord, answer_records, per_query_answers, put_answers
 from bench.store.checkpoint_mark import CHECKPOINTS, CheckpointMark
 from bench.store.checkpoints import CheckpointFolder
 from bench.store.mirror import Mirror
+from bench.store.object_store import ObjectStore
 from bench.store.places import open_store
 from bench.store.preferences import judged_sheets
 from bench.store.store import Store
@@ -318,7 +321,8 @@ def _object(files: Flaky) -> Any:
     ("url", "message"),
     [
         ("nowhere://bucket/run", "nowhere"),
-        ("memory://", "names no folder"),
+        ("memory://", "^memory:// names no folder: write a path, such as memory://bucket/run$"),
+        ("s3:/bucket/run", "^s3:/bucket/run looks like a URL with one slash missing: write s3://bucket/run, or ./s3:/"),
         ("sftp://me:secret@host/run", "password"),
     ],
 )
@@ -326,6 +330,47 @@ def test_a_url_that_cannot_hold_a_run_is_refused(machine: Callable[[str], None],
     with pytest.raises(BenchError, match=message) as caught:
         open_store(url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_reader_refuses_one_slash_too_and_leaves_folders_with_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_config: Callable[..., RunConfig]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match="write s3://bucket/run, or "):
+        open_run(Path("s3:/bucket/run"))
+    execute(toy_config(strategies="toy", baseline="toy", out="./s3:/bucket/run"))
+    store = open_run(Path("s3:/bucket/run"))
+    (cell,) = store.cells()
+    assert len(store.per_query(cell.cell)) > 0
+    record = AnswerRecord(
+        name="a", dataset="d", split="test", reader="r", reader_fingerprint="f", prompt={}, settings={}
+    )
+    put_answers(store, record, pd.DataFrame({"context": ["none"], "query": ["q"]}))
+    assert len(per_query_answers(store, record)) == 1
+    assert open_store("c:/run").folder == Path("c:/run"), "a drive is no protocol"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (
+            type("EndpointConnectionError", (Exception,), {})("no"),
+            r"no\). Check AWS_ENDPOINT_URL and the network, then run",
+        ),
+        (type("NoCredentialsError", (Exception,), {})(), r"AWS_SECRET_ACCESS_KEY or a profile, then run"),
+        (FileNotFoundError("The specified bucket does not exist"), r"exist\). Create the bucket first, then run"),
+        (ConnectionResetError("gone"), r"ConnectionResetError: gone\). Run"),
+    ],
+)
+def test_a_fault_of_configuration_says_what_to_do(
+    flaky: str, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Flaky, "cat_ranges", fail)
+    with pytest.raises(StoreError, match=rf"^flaky://run: reading failed \(.*{remedy} the same command again$"):
+        ObjectStore(flaky, Path("copy")).read(["fits/a/fit.json"])
 
 
 # --- checkpoints within a fit -----------------------------------------------------------------------------------------

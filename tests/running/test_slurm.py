@@ -72,7 +72,11 @@ def test_a_job_that_the_cluster_ends_has_a_record_that_says_so(toy_config: Calla
     ("text", "message"),
     [
         ("slurm(partitions=gpu)", "did you mean 'partition'"),
-        ("slurm(cluster=local, cpus=many)", "executor 'slurm': option cpus: 'many' is not int"),
+        ("slurm(cluster=local, cpus=many)", "executor 'slurm': option cpus must be a whole number, got 'many'"),
+        ("slurm(cpus=1", r"^executor 'slurm\(cpus=1': expected a comma or a closing parenthesis, found the end"),
+        ("", "^executor '': expected a name, found the end"),
+        ("slurm,'ray", '^executor "slurm,\'ray": a quotation mark at character 7'),
+        ("local,ray", "is not one executor but 2"),
         ("slurm(cluster=slrm)", "unknown cluster 'slrm', did you mean 'slurm'"),
         ("slurm", "found no sbatch"),
     ],

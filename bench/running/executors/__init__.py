@@ -87,7 +87,7 @@ def executor_factory(text: str, processes: int = 1) -> ExecutorFactory:
         BenchError: this version has no such executor, it has no such option, it cannot work here, or a job has too few
             GPUs.
     """
-    requested = parse(text)
+    requested = parse(text, "executor")
     name, known = requested.name, [module.name for module in pkgutil.iter_modules(__path__)]
     if name not in known:
         raise unknown("executor", name, known)

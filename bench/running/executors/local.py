@@ -115,7 +115,7 @@ class LocalExecutor:
             raise ValueError("a fork of this process would hold the judgements that planning has read")
         self._context: Any = multiprocessing.get_context(method)
         if self._context.get_start_method() == "forkserver":
-            self._context.set_forkserver_preload(list(preload))
+            self._context.set_forkserver_preload(["bench.running.ignore_interrupts", *preload])
         self._running: dict[Handle, _Running] = {}
         self._events: list[Event] = []
 

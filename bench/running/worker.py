@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,6 +40,8 @@ def main(
         log: receives what libraries print.
         surroundings: of the parent.
     """
+    from tqdm import tqdm
+
     from bench.running.job import run_job  # loads torch, which the parent does not need
     from bench.running.scorer_process import RemoteScorer
 
@@ -48,6 +51,7 @@ def main(
     end_with_parent()
     write_to(log)
     set_threads(execution.threads)
+    tqdm.set_lock(threading.RLock())  # its own is a named semaphore: a job that is ended would leave it behind
     status, reason = run_job(job, Store(folder), execution, _Messages(connection), RemoteScorer(scorer))
     connection.send(("descendants", descendants(os.getpid())))
     connection.send(("ended", {"status": status, "reason": reason}))

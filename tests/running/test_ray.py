@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -90,7 +92,9 @@ def test_a_job_is_cancelled_with_its_processes_and_one_that_fits_no_node_is_refu
     ended: list[Event] = []
     _wait_for(lambda: ended.extend(executor.poll(0.1)) is None and any(event.name == "lost" for event in ended), 100)
     assert "cancelled" in ended[-1].values["reason"] and not psutil.pid_exists(int(marker.read_text()))
-    with pytest.raises(BenchError, match=r"no node of the Ray cluster has .*64 CPUs.* its nodes have 0 CPUs"):
+    with pytest.raises(
+        BenchError, match=r"no node of the Ray cluster has .*64 CPUs, 0 GPUs\).* its nodes have: 0 CPUs"
+    ):
         RayExecutor(planned.store, planned.execution, Options(address=cluster.address, cpus=64))
 
 
@@ -226,8 +230,10 @@ class Streams:
 
     ENDED: ClassVar[list[Any]] = [("started", {}), ("ended", {"status": "ok", "reason": ""})]
 
-    def __init__(self, patch: pytest.MonkeyPatch, jobs: list[list[Any]], encodings: Sequence[list[Any]] = ()) -> None:
-        self.jobs, self.encodings, self.cancelled = jobs, list(encodings), list[Any]()
+    def __init__(
+        self, patch: pytest.MonkeyPatch, jobs: Sequence[Iterable[Any]], encodings: Sequence[list[Any]] = ()
+    ) -> None:
+        self.jobs, self.encodings, self.cancelled = list(jobs), list(encodings), list[Any]()
         self.placed: list[RemoteJob] = []
         patch.setattr("bench.running.executors.ray._connect", lambda address: None)
         patch.setattr(RayExecutor, "_task", lambda *_: self)
@@ -260,6 +266,20 @@ def test_a_job_that_is_lost_before_its_first_event_is_shown_once_and_runs_again(
     executor = RayExecutor(run.store, run.execution, Options(autoscaling=True))
     Scheduler(executor, run.store, Live(terminal, 1)).run([fit])
     assert isinstance(terminal.file, io.StringIO) and "done" in terminal.file.getvalue()
+
+
+def test_a_command_whose_own_ray_is_gone_ends_with_an_error_and_records_no_failure(
+    toy_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.prepare(toy_config(seeds="0,1,2", jobs=3))
+    fits = [job for job in run.pending() if job.kind == "fit"]
+    runs_on = [itertools.repeat(("stage", {"name": "trains"})) for _ in range(2)]
+    tasks = Streams(monkeypatch, [runs_on[0], [ray.exceptions.LocalRayletDiedError()], runs_on[1]])
+    scheduler = Scheduler(RayExecutor(run.store, run.execution, Options(autoscaling=True)), run.store, Silent())
+    with pytest.raises(BenchError, match=f"can place no more jobs. Completed work is kept in {run.store.folder}"):
+        scheduler.run(fits)
+    assert len(tasks.placed) == len(tasks.cancelled) == len(fits) == 3, "it has ended, though the streams have not"
+    assert not scheduler.ended and not list(run.store.fits())
 
 
 @pytest.fixture
@@ -313,6 +333,46 @@ def test_cells_that_are_killed_while_they_wait_for_vectors_are_lost_once(
     for handle in handles:
         assert _names([event for event in events if event.handle == handle]) == ["started", "lost"]
     assert len(tasks.cancelled) == 1 and {each.values["reason"] for each in events if each.is_last} == {"cancelled"}
+
+
+def test_cells_that_wait_for_vectors_are_lost_once_where_the_own_ray_of_the_command_is_gone(
+    waiting: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Streams(monkeypatch, [], [[ray.exceptions.LocalRayletDiedError()]])
+    executor, events = RayExecutor(Store(tmp_path), ExecutionSettings(), SHARED), list[Event]()
+    handles = [executor.submit(job) for job in waiting]
+    assert _names(executor.poll(0)) == ["started", "started"]
+    with pytest.raises(BenchError, match="Ray on the node of this command is gone"):
+        executor.poll(0)
+    for handle in handles:
+        executor.kill(handle)
+    events += [*executor.poll(0), *executor.poll(0)]
+    assert sorted(str(each.handle) for each in events if each.is_last) == sorted(map(str, handles))
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connects(*_: Any, **__: Any) -> None:
+        raise AssertionError("Ray itself tries for many minutes")
+
+    monkeypatch.setattr("ray.init", connects)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.socket() as bound:  # it does not listen, so connections are refused
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(BenchError, match=f"no cluster at address={address}: nothing answers there"):
+            RayExecutor(Store(tmp_path), ExecutionSettings(), Options(address=address))
+
+
+def test_a_request_that_no_node_can_meet_names_what_the_nodes_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Streams(monkeypatch, [])
+    has = [{"CPU": 1.0, "memory": 14 * 2.0**30}, {"CPU": 2.0, "GPU": 1.0, "memory": 1.5 * 2.0**30}]
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": resources} for resources in has])
+    there = r"; its nodes have: 1 CPU, 0 GPUs, 14.0 GB; 2 CPUs, 1 GPU, 1.5 GB\. Ask for less"
+    with pytest.raises(BenchError, match=rf"what a job asks for \(1 CPU, 1 GPU of type H100, 2 GB\){there}"):
+        options = Options(cpus=1, gpus=1, memory_gb=2, accelerator="H100")
+        RayExecutor(Store(tmp_path), ExecutionSettings(), options)
 
 
 def test_a_node_that_does_not_see_the_run_says_so_and_leaves_no_folder_there(
@@ -382,6 +442,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
         ("ray(gpus=0.5)", "option gpus must be a whole number, got '0.5'"),
         ("ray(address=ray://head:10001)", "cannot use Ray's client"),
         ("ray(auto)", "takes no arguments"),
+        ("ray(accelerator=H100)", "executor 'ray': accelerator=H100 needs gpus=1 or more"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_planned(text: str, message: str) -> None:

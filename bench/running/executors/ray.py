@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import platform
 import site
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -43,6 +44,8 @@ from bench.strategy.hyperparameters import StrategyConfig
 if TYPE_CHECKING:
     import ray
 
+_ANSWER_SECONDS = 10.0
+"""How long the machine of a cluster may take to accept a connection."""
 _FORCE_SECONDS = 20.0
 """How long a task may take to end its job after Ray was asked to cancel it."""
 
@@ -55,7 +58,7 @@ class Options(StrategyConfig):
     """Where the cluster is, and what each job asks for: `--executor 'ray(address=auto, cpus=4, gpus=1)'`."""
 
     address: str = "auto"
-    """As Ray takes it: `auto` for the cluster of this machine, or `HOST:PORT`."""
+    """As Ray takes it: `auto` for the cluster of this machine that started last, or `HOST:PORT`."""
     cpus: int = 4
     """Cores, and threads, of a job."""
     memory_gb: float = 0.0
@@ -63,7 +66,7 @@ class Options(StrategyConfig):
     gpus: int = 0
     """Whole GPUs of a job. A strategy that computes on no GPU, such as `bm25`, gets none."""
     accelerator: str = ""
-    """The type of GPU by Ray's name, such as `H100`; empty takes any."""
+    """The type of GPU by Ray's name, such as `H100`; empty takes any. It needs `gpus`."""
     autoscaling: bool = False
     """Whether nodes that can take a job may join later."""
     encoders: int = 0
@@ -136,6 +139,7 @@ class RayExecutor:
         self._encodings = Encodings(self._encode)
         self._begun: set[Handle] = set()
         self._events: list[Event] = []
+        self._is_cut_off = False
         _connect(self.options.address)
         if not self.options.autoscaling:
             _require_a_node(self.options)
@@ -145,7 +149,7 @@ class RayExecutor:
         """Refuse what cannot work, before anything is planned.
 
         Raises:
-            BenchError: Ray is missing, or the address names its client.
+            BenchError: Ray is missing, the address names its client, or a type of GPU is set without a GPU.
         """
         if find_spec("ray") is None:
             raise BenchError("the executor 'ray' needs Ray: pip install 'adaptbench[ray]'")
@@ -154,6 +158,8 @@ class RayExecutor:
                 f"the executor 'ray' cannot use Ray's client ({options.address}), which does not stream results: start "
                 "the run on a node of the cluster with address=auto, or through 'ray job submit'"
             )
+        if options.accelerator and not options.gpus:
+            raise BenchError(f"executor 'ray': accelerator={options.accelerator} needs gpus=1 or more")
 
     def submit(self, job: Job) -> Handle:
         """Hand a job to Ray, which starts it where its resources are free."""
@@ -168,9 +174,15 @@ class RayExecutor:
         return job.name
 
     def poll(self, timeout: float) -> Sequence[Event]:
-        """Return what the jobs reported, and which of them are gone."""
+        """Return what the jobs reported, and which of them are gone.
+
+        Raises:
+            BenchError: Ray on the node of this command is gone. The next call reports all jobs as lost.
+        """
         import ray
 
+        if self._is_cut_off:
+            self._lose_all()
         encoding = self._encodings.current
         following: list[Encoding | _Placed] = [*self._placed.values(), *([encoding] if encoding else [])]
         for each in following:
@@ -223,7 +235,7 @@ class RayExecutor:
 
     def _read(self, handle: Handle, stream: ray.ObjectRefGenerator) -> None:
         """Take note of the next event of a job whose stream has one."""
-        event = Event(handle, *_next(stream))
+        event = Event(handle, *self._next(stream))
         self._begin(handle)
         if event.is_last:
             del self._placed[handle]
@@ -262,7 +274,7 @@ class RayExecutor:
         """Take note of the next event of the current encoding, for every job that waits for it."""
         encoding = self._encodings.current
         assert encoding is not None
-        name, values = _next(stream)
+        name, values = self._next(stream)
         if name == "started":
             for handle in encoding.waiting:
                 self._begin(handle)
@@ -288,21 +300,33 @@ class RayExecutor:
             self._begun.discard(handle)
             self._events.append(Event(handle, "lost", values))
 
+    def _lose_all(self) -> None:
+        """Report every job as lost. Its lease ends with that, so it can write nothing any more."""
+        waiting = [handle for encoding in self._encodings.queue for handle in encoding.waiting]
+        self._lose([*self._placed, *waiting], _lost("failed", "Ray on the node of the command is gone", retry=True))
+        self._placed.clear()
+        self._encodings.queue.clear()
+
+    def _next(self, stream: ray.ObjectRefGenerator) -> NamedValues:
+        """Return the next event of a stream that has one."""
+        import ray
+
+        try:
+            event: NamedValues = ray.get(next(stream))
+        except StopIteration:
+            return "lost", _lost("failed", "its task ended without a result", retry=True)
+        except ray.exceptions.LocalRayletDiedError as error:  # every later task would end so, too
+            self._is_cut_off = True
+            raise BenchError(
+                "Ray on the node of this command is gone, so it can place no more jobs. Completed work is kept in "
+                f"{self.store.folder}. Start Ray here again, then run the same command again"
+            ) from error
+        except ray.exceptions.RayError as error:
+            return "lost", _cause(error)
+        return event
+
 
 EXECUTOR = RayExecutor
-
-
-def _next(stream: ray.ObjectRefGenerator) -> NamedValues:
-    """Return the next event of a stream that has one."""
-    import ray
-
-    try:
-        event: NamedValues = ray.get(next(stream))
-    except StopIteration:
-        return "lost", _lost("failed", "its task ended without a result", retry=True)
-    except ray.exceptions.RayError as error:
-        return "lost", _cause(error)
-    return event
 
 
 def computes_on_gpu(strategy: str, registry: Registry) -> bool:
@@ -322,6 +346,15 @@ def _connect(address: str) -> None:
 
     if ray.is_initialized():
         return
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():  # Ray itself would try for many minutes
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise BenchError(
+                f"the executor 'ray' found no cluster at address={address}: nothing answers there ({error}). "
+                "'ray start --head' prints the address of the cluster that it starts"
+            ) from error
     root = str(Path(__file__).resolve().parents[3])
     path = {} if root in site.getsitepackages() else {"env_vars": {"PYTHONPATH": f"{root}:${{PYTHONPATH}}"}}
     try:
@@ -347,13 +380,21 @@ def _require_a_node(options: Options) -> None:
         needed[f"accelerator_type:{options.accelerator}"] = 0.001
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
-        there = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
+        kind = f" of type {options.accelerator}" if options.accelerator else ""
+        memory = f", {options.memory_gb:g} GB" if options.memory_gb else ""
+        there = {
+            f"{_counts(node.get('CPU', 0), node.get('GPU', 0))}, {node.get('memory', 0) / 1024**3:.1f} GB"
+            for node in nodes
+        }
         raise BenchError(
-            f"no node of the Ray cluster has what a job asks for ({options.cpus} CPUs, {options.gpus} GPUs"
-            f"{f' of type {options.accelerator}' if options.accelerator else ''}"
-            f"{f', {options.memory_gb:g} GB' if options.memory_gb else ''}); its nodes have {there}. Ask for less, "
+            f"no node of the Ray cluster has what a job asks for ({_counts(options.cpus, options.gpus)}{kind}{memory})"
+            f"; its nodes have: {'; '.join(sorted(there))}. Ask for less, "
             "such as ray(cpus=1), or say ray(autoscaling=true) where such a node may join"
         )
+
+
+def _counts(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU{'' if cpus == 1 else 's'}, {gpus:g} GPU{'' if gpus == 1 else 's'}"
 
 
 def _lost(status: str, reason: str, retry: bool) -> dict[str, Any]:

@@ -122,6 +122,7 @@ class _Pushing:
         if job.kind != "study":
             self._mirror.push_record(f"{job.kind}s", job.name)
         if job.kind == "fit":
+            self._mirror.withdraw()
             self._put_checkpoint(job.name)
         if job.kind != "cell":
             self._mirror.publish(())

@@ -99,9 +99,18 @@ class Scheduler:
                 self._end(job, *obstacle, seconds=0.0)
             else:
                 self._attempts[job.name] += 1
-                remove_record(job.spec, self.store)
+                self._remove_records(job)
                 leased = replace(job, lease=Lease.grant(self.store.folder, job.name))
                 self._submitted[self.executor.submit(leased)] = _Submitted(leased)
+
+    def _remove_records(self, job: Job) -> None:
+        """Remove the earlier records of a job and of the waiting jobs that use its result: they belong to that one."""
+        outdated = {job.name}
+        remove_record(job.spec, self.store)
+        for each in self._waiting:  # components come before composites, and fits before their cells
+            if each.after & outdated:
+                remove_record(each.spec, self.store)
+                outdated.add(each.name)
 
     def _next(self) -> Job | None:
         """Return the first job that may start now. One that would encode what a running job encodes comes last."""

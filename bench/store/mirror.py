@@ -174,6 +174,19 @@ class Mirror:
             if replaced not in ("", digest):
                 self._objects.remove(f"{kind}/{name}/{replaced}")
 
+    def withdraw(self) -> None:
+        """Remove from the URL the records whose marks this machine has removed, because what they measured is replaced.
+
+        Raises:
+            StoreError: the URL cannot be written.
+        """
+        with self._alone():
+            for name in [each for each in self._known if each.split("/")[0] in RECORDS]:
+                if not (self.folder / name).is_file():
+                    self._objects.remove(name.rpartition("/")[0])
+                    del self._known[name]
+                    self._remember()
+
     def publish(self, files: Sequence[Path]) -> list[str]:
         """Put the files that lie beside the records: invocations, studies, calibrations, answers, logs of failures.
 

@@ -109,8 +109,8 @@ class TrainingCheckpoints(Checkpoints):
         folder, monitor = self._folder, self._monitor
         if folder is None or monitor is None or not self._is_due(monitor.report, folder.every):
             return
+        own = self._trainable.training_state()  # the strategy's own code, which is charged
         with self._resources.meter.excluded():
-            own = self._trainable.training_state()
             if own is None:
                 folder.refuse(f"{self._trainable.name} does not say what it keeps between steps")
             else:

@@ -155,6 +155,26 @@ def test_an_object_store_holds_a_run_that_another_machine_resumes(
     assert (tmp_path / "run-judge.csv").is_file(), "the sheet lies in the current folder"
 
 
+def test_a_fit_that_is_made_again_leaves_no_cell_of_the_earlier_one(
+    machine: Callable[[str], None], bucket: str, toy_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.running.pushing.ThreadPoolExecutor", AtOnce)
+    config = toy_config(strategies="words,toy", out=f"{bucket}/studies/run")
+    assert execute(config).exit_code == 0
+
+    class StopsAfterFit(Silent):
+        def ended(self, job: Job, status: str, reason: str, seconds: float) -> None:
+            super().ended(job, status, reason, seconds)
+            if job.kind == "fit" and job.spec.strategy == "toy":
+                raise KeyboardInterrupt
+
+    assert execute(config.replace(overwrite="always"), StopsAfterFit()).interrupted
+    for name in ("this", "second"):
+        if name == "second":
+            machine(name)
+        assert {job.spec.strategy for job in Run.prepare(config).pending()} == {"toy"}, name
+
+
 class Flaky(MemoryFileSystem):  # type: ignore[misc]
     """Keeps objects in memory. A put to a path that ends as `fault` says does something else."""
 

@@ -19,7 +19,7 @@ from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import plan
 from bench.running import executors, scheduler
 from bench.running.executors import Event, Handle, executor_factory
-from bench.running.recording import put_failure
+from bench.running.recording import put_failure, recorded_end
 from bench.running.scheduler import ATTEMPTS, Scheduler
 from bench.store.store import Store
 from tests.toy_runs import Silent
@@ -165,6 +165,24 @@ def test_a_job_is_submitted_again_where_the_machine_failed_and_only_there(toy_co
     assert ended["fit words"] == ("failed", "its process died")
     notes = [values["text"] for _, name, values in listener.events if name == "note"]
     assert notes == ["submitted again: node 3 is gone"] * (1 + ATTEMPTS - 1)
+
+
+def test_records_of_an_earlier_fit_are_gone_once_the_fit_runs_again(toy_config: Configure, store: Store) -> None:
+    jobs = sorted(
+        jobs_for(toy_config(strategies="toy,both(toy),words")), key=lambda job: "toy" not in job.spec.strategy
+    )
+    for job in jobs:
+        put_failure(job.spec, store, "failed", "earlier")
+
+    class Looks(Scripted):
+        def submit(self, job: Job) -> Handle:
+            if job.kind == "fit" and job.spec.strategy == "toy":
+                self.gone = {(each.kind, each.spec.strategy) for each in jobs if not recorded_end(each.spec, store)}
+            return super().submit(job)
+
+    executor = Looks(store)
+    Scheduler(executor, store, Silent()).run(jobs)
+    assert executor.gone == {(kind, strategy) for kind in ("fit", "cell") for strategy in ("toy", "both(toy)")}
 
 
 def test_dependants_of_a_failed_job_fail_with_its_reason_and_without_a_process(
@@ -322,7 +340,7 @@ from bench.running.job import run_job
 
 
 class Threads:
-    slots = 2
+    slots = 1  # two fits in one process would change it for each other
     isolates = False
 
     def __init__(self, store, execution):

@@ -302,6 +302,19 @@ def test_what_comes_before_the_first_step_is_charged_once_and_its_longest_attemp
     assert charged == [15.0, 29.0, 39.0, 49.0]
 
 
+def test_what_a_strategy_does_to_name_its_state_is_charged(tmp_path: Path) -> None:
+    meter, excluded = Meter(), list[bool]()
+
+    def training_state() -> dict[str, Any]:
+        excluded.append(meter.is_excluding)
+        return {}
+
+    checkpoints, report = training(folder_at(tmp_path), meter, training_state=training_state)
+    report.steps = 5
+    checkpoints.after_step()
+    assert excluded == [False]
+
+
 def test_checkpoints_of_complete_fits_are_cleared(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for fit in ("complete", "again", "unfinished"):

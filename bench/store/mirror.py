@@ -127,7 +127,10 @@ class Mirror:
             for name, file in weights.items():
                 path = Path(scratch, name)
                 if not path.is_file() or sha256(path) != file.sha256:
-                    raise ArtefactError(f"{self.url}/{prefix}{name} is missing or damaged: run again to repair it")
+                    raise ArtefactError(
+                        f"{self.url}/{prefix}{name} is missing or damaged. If the same command fails again, restore "
+                        f"it, or delete {self.url}/fits/{fit} and run again"
+                    )
             try:
                 Path(scratch, MODEL).rename(folder / MODEL)
             except OSError:

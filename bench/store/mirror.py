@@ -32,9 +32,9 @@ from filelock import FileLock
 
 from bench.data.files import cache_folder, write_atomically
 from bench.errors import StoreError
-from bench.records import DIGEST, with_digest, without_digest
+from bench.records import DIGEST, StoredFile, with_digest, without_digest
 from bench.scratch import prefix_beside, remove_abandoned_beside
-from bench.store.files import CELL_MARK, FIT_MARK, MODEL, emptied, sha256
+from bench.store.files import CELL_MARK, FIT_MARK, MODEL, ArtefactError, emptied, sha256
 from bench.store.invocations import RUN_FILE, latest_invocations, write_invocations
 from bench.store.lock import is_locked
 from bench.store.mirrored_checkpoints import MirroredCheckpoints
@@ -105,19 +105,18 @@ class Mirror:
             self._pull()
 
     def fetch_weights(self, fit: str) -> None:
-        """Fetch the artefact of a fit, unless the working copy holds it. Whoever reads it checks its content.
+        """Fetch the artefact of a fit, unless the working copy holds every file of it in its recorded size.
 
         Raises:
+            ArtefactError: a file at the URL is missing or damaged. The working copy keeps none of them.
             StoreError: the URL cannot be read.
         """
         folder = self.folder / "fits" / fit
-        if (folder / MODEL).is_dir():
+        weights, digest = _weights_of(folder / FIT_MARK)
+        if not weights or _has_files(folder, weights):
             return
-        listed, digest = _files_of((folder / FIT_MARK).read_bytes())
         prefix = f"fits/{fit}/{digest}/"
-        weights = [name for name in listed if name.startswith(f"{MODEL}/")]
-        if not weights or not digest:
-            return
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
         remove_abandoned_beside(folder / MODEL)
         with tempfile.TemporaryDirectory(prefix=prefix_beside(folder / MODEL), dir=folder) as scratch:
             with self._turn:
@@ -125,11 +124,17 @@ class Mirror:
                 self._objects.get(
                     [(f"{prefix}{name}", Path(scratch, name)) for name in weights if f"{prefix}{name}" in there]
                 )
-            Path(scratch, MODEL).mkdir(exist_ok=True)
+            for name, file in weights.items():
+                path = Path(scratch, name)
+                if not path.is_file() or sha256(path) != file.sha256:
+                    raise ArtefactError(
+                        f"{self.url}/{prefix}{name} is missing or damaged. If the same command fails again, restore "
+                        f"it, or delete {self.url}/fits/{fit} and run again"
+                    )
             try:
                 Path(scratch, MODEL).rename(folder / MODEL)
             except OSError:
-                if not (folder / MODEL).is_dir():  # else another process of this machine was faster
+                if not _has_files(folder, weights):  # else another process of this machine was faster
                     raise
 
     # --- putting --------------------------------------------------------------------------------------------------
@@ -163,7 +168,7 @@ class Mirror:
                 return
             folder = self.folder / kind / name
             listed, digest = _files_of((self.folder / mark).read_bytes())
-            here = {each: size for each, size in listed.items() if (folder / each).is_file()}
+            here = {each: file.bytes for each, file in listed.items() if (folder / each).is_file()}
             if not digest or any((folder / each).stat().st_size != size for each, size in here.items()):
                 return  # damaged: `Store.problems` names it
             prefix = f"{kind}/{name}/{digest}/"
@@ -236,6 +241,7 @@ class Mirror:
             for name, content in contents.items():
                 self._known[name] = _Known(objects[name].stamp, _digest(content))
             self._remember()
+        self._remove_cut_weights()
         self._read_invocations()
 
     def _files_beside(
@@ -280,6 +286,13 @@ class Mirror:
                 if name.split("/")[0] in RECORDS:
                     shutil.rmtree(path.parent)
             del self._known[name]
+
+    def _remove_cut_weights(self) -> None:
+        """Remove artefacts that do not fit their records at the URL. They hide their fits; missing ones are fetched."""
+        for path in [self.folder / name for name in self._known if name.startswith("fits/")]:
+            is_here_and_put = path.with_name(MODEL).is_dir() and not self._is_new(self._name(path))
+            if is_here_and_put and not _has_files(path.parent, _weights_of(path)[0]):
+                shutil.rmtree(path.with_name(MODEL))
 
     def _write_invocations(self) -> None:
         """Write each invocation of `run.json` into a file of its own. One that has ended stays as it is."""
@@ -347,15 +360,30 @@ def _is_read(name: str) -> bool:
     return kind in _SHARED or (len(rest) == 2 and rest[1] == RECORDS.get(kind))
 
 
-def _files_of(mark: bytes) -> tuple[dict[str, int], str]:
-    """Return the files that a record lists, with their sizes, and its digest; nothing for one that cannot be read."""
+def _files_of(mark: bytes) -> tuple[dict[str, StoredFile], str]:
+    """Return the files that a record lists, and its digest; nothing for a record that cannot be read."""
     try:
         values = json.loads(mark)
         digest = str(values[DIGEST])
-        files = {str(name): int(each["bytes"]) for name, each in values["files"].items() if is_inside(str(name))}
+        listed = {str(name): each for name, each in values["files"].items() if is_inside(str(name))}
+        files = {
+            name: StoredFile(bytes=int(each["bytes"]), sha256=str(each["sha256"])) for name, each in listed.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}, ""
     return (files, digest) if _SHA256.fullmatch(digest) else ({}, "")
+
+
+def _weights_of(mark: Path) -> tuple[dict[str, StoredFile], str]:
+    """Return the files of the artefact that the record of a fit lists, and its digest."""
+    listed, digest = _files_of(mark.read_bytes())
+    return {name: file for name, file in listed.items() if name.startswith(f"{MODEL}/")}, digest
+
+
+def _has_files(folder: Path, files: Mapping[str, StoredFile]) -> bool:
+    """Whether a folder has every file in its recorded size."""
+    paths = {folder / name: file.bytes for name, file in files.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
 def _is_whole(mark: bytes) -> bool:

@@ -322,6 +322,51 @@ def test_of_two_machines_that_put_one_record_one_leaves_it_whole(machine: Callab
     assert kept == ["three", "two"], "the files of a replaced record are removed; those of an overtaken put stay"
 
 
+def test_weights_that_are_damaged_at_the_url_are_fetched_once_they_are_whole(
+    machine: Callable[[str], None], bucket: str
+) -> None:
+    url = f"{bucket}/run"
+    store = open_store(url)
+    weights = store.begin_fit("lora-1") / "model" / "weights"
+    weights.write_bytes(b"whole")
+    (weights.parent / "config").write_bytes(b"{}")
+    names = {"fit": "lora-1", "strategy": "lora", "dataset": "toy", "model": "tiny"}
+    store.put_fit(FitRecord(**names, seed=0, status="ok"))
+    assert store.mirror is not None
+    store.mirror.push()
+    files, root = fsspec.url_to_fs(url)
+    (place,) = (path for path in files.find(root) if path.endswith("/weights"))
+
+    for name, content in (("cut", b"who"), ("changed", b"WHOLE"), ("missing", None)):
+        machine(name)
+        files.rm_file(place) if content is None else files.pipe_file(place, content)
+        store = open_store(url)
+        with pytest.raises(StoreError, match=rf"^s3://{place} is missing or damaged"):
+            store.artefact("lora-1")
+        assert [path.name for path in store.fit_folder("lora-1").iterdir()] == ["fit.json"], "no part of it stays"
+        assert not store.has_artefact("lora-1"), "a run makes the fit again"
+        files.pipe_file(place, b"whole")
+        assert (store.artefact("lora-1") / "weights").read_bytes() == b"whole"
+
+    for fault in ("who", None):  # what an earlier version has fetched, or a full disk has left
+        weights = store.artefact("lora-1") / "weights"
+        weights.unlink() if fault is None else weights.write_text(fault)
+        assert not store.fits()
+        assert store.mirror is not None
+        store.mirror.fetch_weights("lora-1")
+        assert weights.read_bytes() == b"whole"
+        weights.unlink() if fault is None else weights.write_text(fault)
+        store = open_store(url)
+        assert len(store.fits()) == 1 and (store.artefact("lora-1") / "weights").read_bytes() == b"whole"
+
+    store.begin_fit("lora-1")
+    (store.fit_folder("lora-1") / "model" / "weights").write_bytes(b"again")
+    store.put_fit(FitRecord(**names, seed=0, status="ok", reason="again"))
+    (store.fit_folder("lora-1") / "model" / "weights").write_bytes(b"cut")
+    open_store(url)
+    assert (store.fit_folder("lora-1") / "model").is_dir(), "what was not put yet is left alone"
+
+
 def test_names_at_a_url_cannot_leave_the_working_copy(machine: Callable[[str], None], flaky: str) -> None:
     files = Flaky()
     for name in ("tuning/../../../outside.json", "cells/../result.json", "answers//x.json", "tuning/.."):

@@ -166,8 +166,8 @@ class Peer:
     process: BaseProcess
     connection: Connection
     messages: dict[str, Any] = field(default_factory=dict)
-    """Messages so far: `ready`, `started` with the processes that it has started, `failed` with a reason, and `done` with
-    its processor seconds, the optimiser steps that were seen and what else the strategy did that it must not do."""
+    """Messages so far: `ready`, `started` with processes that it has started, `failed` with a reason, `done` with its
+    processor seconds, the optimiser steps that were seen and what else the strategy did that it must not do."""
 
     def listen(self) -> None:
         """Receive the messages that the rank has sent."""

@@ -116,8 +116,10 @@ def _fit(
     seen.uses(resources.training)
     processor -= leader.finish() if leader is not None else 0.0
     misuse = misuse_of(before, noted, environment)
-    if leader is not None and not leader.has_led:
-        misuse = misuse or f"it was to train on {leader.size} processes and took its steps in one"
+    if leader is not None:
+        misuse = misuse or leader.problem(fitted.steps)
+        if not leader.has_led:
+            misuse = misuse or f"it was to train on {leader.size} processes and took its steps in one"
     load = contention.measure()
     environment.progress("stage", {"name": "save"})
     store.require_writable()  # another attempt may have put its own weights there

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,18 @@ from bench.planning.build import build, config_of
 from bench.planning.specs import FitSpec
 from bench.running.environment import JobEnvironment
 from bench.running.process import set_threads
-from bench.running.process_group import end_with_parent
+from bench.running.process_group import descendants, end, end_with_parent
 from bench.running.status import status_from_exception
+from bench.running.verdict import misuse_of
 from bench.scratch import remove_abandoned, scratch_folder
 from bench.store.store import Store
 from bench.strategy.ranks import OneProcess
+from bench.training.audit import AUDIT
+from bench.training.observer import observed
+from bench.training.process_state import ProcessState
 
 if TYPE_CHECKING:
-    from bench.training.distributed import Leader
+    from bench.training.distributed import Leader, Peer
 
 START_METHOD = "spawn"
 """How ranks are started. A fork would share the CUDA context of rank 0."""
@@ -69,8 +74,18 @@ def ranks_of(spec: FitSpec, store: Store, execution: ExecutionSettings) -> Itera
             process.start()
             theirs.close()
             peers.append(Peer(rank, process, ours))
-            stack.callback(peers[-1].close)
+            stack.callback(_end, peers[-1])
         yield Leader(peers, place)
+
+
+def _end(peer: Peer) -> None:
+    """End another rank and the processes that it has started."""
+    peer.listen()
+    assert peer.process.pid is not None
+    started = peer.messages.get("started", []) + descendants(peer.process.pid)
+    peer.process.kill()
+    end(peer.process.pid, started)
+    peer.close()
 
 
 def main(
@@ -92,21 +107,28 @@ def main(
     began = time.process_time()
     try:
         with _share(spec.processes, execution.threads, gpu):
-            _take_part(connection, rank, place, spec, folder, execution)
+            steps, problem = _take_part(connection, rank, place, spec, folder, execution)
     except Exception as error:  # whatever a strategy raises: rank 0 records the reason
         _, reason = status_from_exception(error, f"rank {rank} of {spec.name}")
+        connection.send(("started", descendants(os.getpid())))
         connection.send(("failed", reason))
         raise SystemExit(1) from error
-    connection.send(("done", time.process_time() - began))
+    connection.send(("started", descendants(os.getpid())))
+    connection.send(("done", (time.process_time() - began, steps, problem)))
 
 
 def _take_part(
     connection: Connection, rank: int, place: Path, spec: FitSpec, folder: Path, execution: ExecutionSettings
-) -> None:
-    """Build the strategy of a fit and follow rank 0 through it."""
+) -> tuple[int, str]:
+    """Build the strategy of a fit and follow rank 0 through it.
+
+    Returns:
+        the optimiser steps that were seen, and in words what else the strategy did that it must not do.
+    """
     from bench.training.distributed import Follower, only_rank_0
 
     ranks = Follower(rank, spec.processes, connection)
+    before = ProcessState.take()
     with JobEnvironment(Store(folder), execution, ranks=ranks) as environment:
         connection.send(("ready", rank))
         ranks.join(place, environment.device)
@@ -115,7 +137,11 @@ def _take_part(
         components = [environment.strategy(component) for component in spec.components]
         config = config_of(spec.root, hyperparameters, environment.registry)
         strategy = build(environment.registry.get(spec.root), config, environment.registry, resources, components)
-        strategy.fit(data, spec.budget, spec.seed or 0)
+        settings = replace(resources.training)  # a copy, which the strategy does not hold
+        with observed(environment.meter, settings=settings) as seen, AUDIT.noted(()) as noted:
+            strategy.fit(data, spec.budget, spec.seed or 0)
+        seen.uses(resources.training)
+        return seen.steps, seen.problem(None) or misuse_of(before, noted, environment)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import BenchError
 from bench.strategy.ranks import Ranks
+from bench.training.observer import observer, trial_steps
 from bench.training.score_loss import ScoreLoss
 from bench.training.task import NO_CHECKPOINTS, Checkpoints, StepDecision, TrainingTask
 
@@ -73,7 +74,8 @@ def follow(task: TrainingTask, ranks: Ranks, checkpoints: Callable[[int], Checkp
     while (order := ranks.shared(only_rank_0)) is not None:
         steps, batches, task.mini_batch, trial, taken = order
         kept = NO_CHECKPOINTS if trial else checkpoints(taken)
-        task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial, kept)
+        with trial_steps() if trial else observer().phase("steps"):
+            task.run_steps(steps, lambda loss, seconds, learning_rate: StepDecision(), batches, trial, kept)
 
 
 def leave() -> None:
@@ -164,7 +166,8 @@ class Peer:
     process: BaseProcess
     connection: Connection
     messages: dict[str, Any] = field(default_factory=dict)
-    """Messages so far: `ready`, `failed` with a reason, `done` with its processor seconds."""
+    """Messages so far: `ready`, `started` with processes that it has started, `failed` with a reason, `done` with its
+    processor seconds, the optimiser steps that were seen and what else the strategy did that it must not do."""
 
     def listen(self) -> None:
         """Receive the messages that the rank has sent."""
@@ -197,7 +200,7 @@ class Peer:
     def is_gone(self) -> bool:
         """Whether the process ended without reporting `done` or `failed`."""
         self.listen()
-        return self.process.exitcode is not None and self.messages.keys() <= {"ready"}
+        return self.process.exitcode is not None and self.messages.keys() <= {"ready", "started"}
 
     @property
     def failure(self) -> str:
@@ -292,7 +295,21 @@ class Leader(_Member):
             peer.process.join(TENSOR_SECONDS)
             if peer.failure or "done" not in peer.messages:
                 raise BenchError(peer.failure or f"rank {peer.rank} did not end within {TENSOR_SECONDS:g} seconds")
-        return float(sum(peer.messages.get("done", 0.0) for peer in self.peers))
+        return float(sum(peer.messages["done"][0] for peer in self.peers))
+
+    def problem(self, allowed: int) -> str:
+        """Return in words what another rank did beyond the steps of the fit; empty where none did. Call it at the end.
+
+        Args:
+            allowed: the steps of the fit, with those of an interrupted attempt.
+        """
+        for peer in self.peers:
+            _, steps, problem = peer.messages["done"]
+            if steps > allowed:
+                problem = f"optimisers took {steps} steps, {allowed} are accounted for"
+            if problem:
+                return f"on rank {peer.rank}, {problem}"
+        return ""
 
 
 class Follower(_Member):

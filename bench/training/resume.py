@@ -170,6 +170,7 @@ class FollowerCheckpoints(Checkpoints):
         state = self._trainable.resources.ranks.shared(only_rank_0)
         if state is not None:
             _resume(self._trainable, state, module, optimizer, schedule, rows)
+            observer().load_state_dict(state["observer"], optimizer)
 
     def after_step(self) -> None:
         """Wait until rank 0 has written its checkpoint."""

@@ -26,6 +26,7 @@ from bench.representations.single import Single
 from bench.running import ranks
 from bench.running.executors import executor_factory
 from bench.running.fit import run_fit
+from bench.running.process_group import wait_until_gone
 from bench.running.run import Run
 from bench.running.scorer import Scorer
 from bench.store.store import Store
@@ -200,3 +201,34 @@ def test_a_loss_is_shared_if_a_part_of_it_scores_the_whole_batch(tiny_bert: Base
             rank.parallel(torch.nn.Linear(2, 2))
     finally:
         leave()
+
+
+TRAINS_ALONE = interrupted_strategy(
+    "alone",
+    """
+    if self.resources.ranks.rank and step == 3:
+        import subprocess
+        import torch
+
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        with open(os.environ["CHILD"], "w") as file:
+            file.write(str(child.pid))
+        optimiser = torch.optim.SGD(tower.parameters(), lr=0.01)
+        for _ in range(20):
+            optimiser.step()
+    """,
+)
+"""Another rank than the first takes steps of its own, and leaves a process behind."""
+
+
+def test_another_rank_trains_no_more_than_the_first_and_leaves_no_process_behind(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "START_METHOD", "fork")
+    file, child = tmp_path / "alone.py", tmp_path / "child"
+    file.write_text(TRAINS_ALONE, encoding="utf-8")
+    monkeypatch.setenv("CHILD", str(child))
+    _, record = fitted(configure("alone", strategy_files=[str(file)], processes_per_fit=2))
+    assert record.status == "failed"
+    assert record.reason == "on rank 1, optimisers took 26 steps, 6 are accounted for"
+    assert wait_until_gone(int(child.read_text(encoding="utf-8")), 10)

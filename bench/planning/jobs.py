@@ -23,6 +23,8 @@ class Job:
     """Names of the jobs of this run that must have ended before it starts."""
     lease: Lease | None = None
     """The right of this attempt to write the record; None before the job is submitted."""
+    expected_seconds: float | None = None
+    """An estimate of how long it takes, for executors that use one."""
 
     @property
     def name(self) -> str:

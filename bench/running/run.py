@@ -24,6 +24,7 @@ from bench.errors import BenchError, StoreError
 from bench.models.device import require
 from bench.planning.jobs import Job, jobs_of
 from bench.planning.plan import Plan, plan
+from bench.planning.registry import Registry
 from bench.planning.study_spec import StudySpec
 from bench.records import PRIMARY_MEASURE, SETTLED, USABLE, CellResult
 from bench.running.executors import ExecutorFactory, executor_factory
@@ -240,6 +241,8 @@ class Run:
             place = (executor or executor_factory(config.executor))(store, self.execution)
             scheduler = Scheduler(place, store, pushing_listener, config.timeout)
             jobs = self.pending()
+            if getattr(place, "uses_estimates", False):
+                jobs = self._estimated(jobs)
             always = config.overwrite == "always"
             if always:
                 discard(self.plan.studies, store)
@@ -258,6 +261,13 @@ class Run:
                 raise
             self._put_end(invocation, result, result.exit_code)
         return result
+
+    def _estimated(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return jobs with an estimate of how long each takes on this machine."""
+        from bench.running.estimate import estimate
+
+        rows = estimate(self.plan, jobs, self.store, Registry(self.config.strategy_files), self.config.precision)
+        return [replace(job, expected_seconds=row.seconds) for job, row in zip(jobs, rows, strict=True)]
 
     def _work(self, scheduler: Scheduler, jobs: Sequence[Job], result: RunResult, began: float) -> None:
         """Run jobs, and write into the result what they left.

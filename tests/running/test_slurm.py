@@ -90,9 +90,34 @@ def test_what_cannot_work_is_refused_before_anything_is_planned(
 
 
 def test_a_job_asks_for_what_the_options_say() -> None:
-    asked = Options(partition="gpu", hours=1.5, gpus=2, cpus=8).parameters(exclusive=True)
-    assert asked["slurm_partition"] == "gpu" and asked["timeout_min"] == 90 and asked["gpus_per_node"] == 2
-    assert asked["cpus_per_task"] == 8 and asked["slurm_exclusive"] is True and asked["mem_gb"] is None
+    requested = Options(partition="gpu", gpus=2, cpus=8).parameters(exclusive=True, minutes=90)
+    assert requested["slurm_partition"] == "gpu" and requested["timeout_min"] == 90 and requested["gpus_per_node"] == 2
+    assert requested["cpus_per_task"] == 8 and requested["slurm_exclusive"] is True and requested["mem_gb"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "minutes"),
+    [
+        ({"hours": 1.5}, 10.0, 90),
+        ({"hours": 4, "margin": 5}, 10.0, 15),
+        ({"hours": 4, "margin": 5}, 181.0, 30),  # 15.1 minutes
+        ({"hours": 4, "margin": 5}, 1000.0, 120),  # 83 minutes
+        ({"hours": 4, "margin": 5}, 9000.0, 240),
+    ],
+)
+def test_a_limit_is_hours_or_follows_from_the_estimate(
+    options: dict[str, float], seconds: float, minutes: int, toy_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    (job,) = fits_of(toy_config(), Store(tmp_path))
+    assert Options(**options).limit(replace(job, expected_seconds=seconds)) == minutes  # type: ignore[arg-type]
+
+
+def test_a_run_hands_its_estimates_to_an_executor_that_uses_them(
+    toy_config: Callable[..., RunConfig], cluster: Cluster
+) -> None:
+    cluster.enter("OUT_OF_MEMORY")
+    Run.prepare(toy_config(executor="slurm(hours=4, margin=5)")).execute(Silent())
+    assert "#SBATCH --time=15\n" in cluster.script(1)
 
 
 COMMANDS = {

@@ -5,7 +5,8 @@ module holds one class with this interface, assigned to `EXECUTOR`. The process 
 `bench.running.job.run_job`, which does the job and leaves a record in the store.
 
 A class with options has `accepts`, their dataclass, and `require(options)`, which refuses what cannot work here. An
-option `gpus` is the number of GPUs of a job.
+option `gpus` is the number of GPUs of a job. Jobs have `expected_seconds` where the executor has a true
+`uses_estimates`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ again. A job whose node failed is submitted again. A job ends at its time limit.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections import defaultdict, deque
@@ -37,6 +38,8 @@ _ASK_SECONDS = 60.0
 _ASK_AFTER_KILL_SECONDS = 2.0
 _PATIENCE_SECONDS = {"COMPLETED": 15.0, "FAILED": 15.0, "PREEMPTED": 600.0}
 """How long to wait in a state of SLURM: for an answer on a slow filesystem, or for the return to the queue."""
+_LEAST_MINUTES = 15
+"""The shortest time limit that an estimate leads to: starting a job takes time that no estimate knows."""
 _QUEUED = ("PENDING", "REQUEUED", "PREEMPTED")
 """States of a job that waits, after it has run as well."""
 _MACHINE_FAILED = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
@@ -59,21 +62,32 @@ class Options(StrategyConfig):
     constraint: str = ""
     hours: float = 24.0
     """The time limit of a job."""
+    margin: float = 0.0
+    """The limit is this many times the job's estimate, if that is below `hours`. 0 makes it `hours`."""
     cpus: int = 4
     """Cores, and threads, of a job."""
     memory_gb: float = 0.0
     """0 leaves the choice to the cluster."""
     gpus: int = 0
     """Whole GPUs of a job."""
-    positive: ClassVar[tuple[str, ...]] = ("hours", "cpus", "memory_gb", "gpus")
+    positive: ClassVar[tuple[str, ...]] = ("hours", "margin", "cpus", "memory_gb", "gpus")
 
-    def parameters(self, exclusive: bool) -> dict[str, Any]:
+    def limit(self, job: Job) -> int:
+        """Return the time limit of a job in minutes: 15, twice that and so on, so that few arrays differ in it."""
+        most = max(1, round(60 * self.hours))
+        if not self.margin or job.expected_seconds is None:
+            return most
+        needed = self.margin * job.expected_seconds / 60
+        return min(most, _LEAST_MINUTES * 2 ** max(0, math.ceil(math.log2(max(needed, 1) / _LEAST_MINUTES))))
+
+    def parameters(self, exclusive: bool, minutes: int) -> dict[str, Any]:
         """Return the options as submitit names them.
 
         Args:
             exclusive: ask for a node without other jobs, for a fit whose result depends on the machine's speed.
+            minutes: the time limit.
         """
-        shared: dict[str, Any] = {"timeout_min": max(1, round(60 * self.hours)), "cpus_per_task": self.cpus}
+        shared: dict[str, Any] = {"timeout_min": minutes, "cpus_per_task": self.cpus}
         shared |= {"gpus_per_node": self.gpus or None, "mem_gb": self.memory_gb or None}
         shared |= {"nodes": 1, "tasks_per_node": 1}
         own = {name: getattr(self, name) or None for name in ("partition", "account", "qos", "constraint")}
@@ -102,6 +116,8 @@ class _RemoteJob:
 @dataclass
 class _Placed:
     job: submitit.Job[tuple[str, dict[str, Any]]]
+    minutes: int
+    """Its time limit."""
     has_started: bool = False
     is_killed: bool = False
     waits_since: float | None = None
@@ -128,6 +144,7 @@ class SlurmExecutor:
 
         self.slots = self.execution.jobs
         self.isolates = self.options.cluster == "slurm"
+        self.uses_estimates = self.options.margin > 0
         self._remote = replace(self.execution, threads=self.options.cpus, jobs=1)
         cluster = self.options.cluster
         once = {f"{cluster}_max_num_timeout": 0}  # submitit would put a job back into the queue at its time limit
@@ -135,7 +152,7 @@ class SlurmExecutor:
         self._queued: list[Job] = []
         self._placed: dict[Handle, _Placed] = {}
         self._events: list[Event] = []
-        self._asked = time.monotonic()
+        self._asked_at = time.monotonic()
 
     @staticmethod
     def require(options: Options) -> None:
@@ -181,12 +198,12 @@ class SlurmExecutor:
 
     def _send(self) -> None:
         """Submit the queued jobs: one array for each kind of request. Those that the cluster refuses are lost."""
-        requests: dict[bool, list[Job]] = defaultdict(list)
+        requests: dict[tuple[bool, int], list[Job]] = defaultdict(list)
         for job in self._queued:
-            requests[job.alone].append(job)
-        for exclusive, jobs in requests.items():
+            requests[job.alone, self.options.limit(job)].append(job)
+        for request, jobs in requests.items():
             try:
-                self._place.update_parameters(name="adaptbench", **self.options.parameters(exclusive))
+                self._place.update_parameters(name="adaptbench", **self.options.parameters(*request))
                 with self._place.batch():
                     sent = [self._place.submit(_RemoteJob(job, self.store.folder, self._remote)) for job in jobs]
             except (RuntimeError, OSError) as error:  # submitit's errors are RuntimeErrors
@@ -195,7 +212,7 @@ class SlurmExecutor:
                 for job in jobs:
                     self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
             else:
-                self._placed |= {job.name: _Placed(each) for job, each in zip(jobs, sent, strict=True)}
+                self._placed |= {job.name: _Placed(each, request[1]) for job, each in zip(jobs, sent, strict=True)}
             self._queued = [job for job in self._queued if job not in jobs]
 
     def _changes(self) -> list[Event]:
@@ -218,9 +235,9 @@ class SlurmExecutor:
     def _ask(self) -> None:
         """Have submitit ask the cluster for the states of all jobs, if it is time."""
         pause = _ASK_AFTER_KILL_SECONDS if any(each.is_killed for each in self._placed.values()) else _ASK_SECONDS
-        if self._placed and time.monotonic() - self._asked >= pause:
+        if self._placed and time.monotonic() - self._asked_at >= pause:
             next(iter(self._placed.values())).job.get_info()
-            self._asked = time.monotonic()
+            self._asked_at = time.monotonic()
 
     def _is_over(self, each: _Placed) -> bool:
         """Return whether a job has ended, and its answer is there or will not come."""
@@ -244,12 +261,13 @@ class SlurmExecutor:
             if failure is None:
                 name, values = job.result()
                 return Event(handle, name, values)
-            said = _last_line(str(failure).partition("\nYou can check")[0].rstrip("-\n"))  # of the traceback
+            message = _last_line(str(failure).partition("\nYou can check")[0].rstrip("-\n"))  # of the traceback
         else:  # `exception` would wait for an answer
-            said = _last_line(job.stderr() or "") or "it left no message"
-        if state == "TIMEOUT" or _TIMED_OUT in said:
-            state, said = "TIMEOUT", f"it reached its time limit, hours={self.options.hours:g}"
-        reason = f"job {job.job_id} of the cluster ended as {state}: {said}; output: {job.paths.stderr}"
+            message = _last_line(job.stderr() or "") or "it left no message"
+        if state == "TIMEOUT" or _TIMED_OUT in message:
+            options = f"hours={self.options.hours:g}, margin={self.options.margin:g}"
+            state, message = "TIMEOUT", f"it reached its time limit of {each.minutes} minutes ({options})"
+        reason = f"job {job.job_id} of the cluster ended as {state}: {message}; output: {job.paths.stderr}"
         retry = state in _MACHINE_FAILED and not each.is_killed
         if retry:
             job.cancel(check=False)  # the cluster may return it to the queue later, beside its successor

@@ -110,11 +110,15 @@ def main(
             steps, problem = _take_part(connection, rank, place, spec, folder, execution)
     except Exception as error:  # whatever a strategy raises: rank 0 records the reason
         _, reason = status_from_exception(error, f"rank {rank} of {spec.name}")
-        connection.send(("started", descendants(os.getpid())))
-        connection.send(("failed", reason))
+        _report(connection, "failed", reason)
         raise SystemExit(1) from error
+    _report(connection, "done", (time.process_time() - began, steps, problem))
+
+
+def _report(connection: Connection, end: str, values: object) -> None:
+    """Send the last messages of a rank: the processes that it has started, and how it ended."""
     connection.send(("started", descendants(os.getpid())))
-    connection.send(("done", (time.process_time() - began, steps, problem)))
+    connection.send((end, values))
 
 
 def _take_part(

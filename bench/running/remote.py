@@ -40,7 +40,7 @@ class RemoteJob:
             os.chdir(self.working_folder)
         os.environ.update(self.variables)
         with scratch_folder() as scratch, strategy_files(self.strategy_files, scratch) as files:
-            yield replace(self.execution, strategy_files=(*self.execution.strategy_files, *files))
+            yield replace(self.execution, strategy_files=files)
 
 
 def accept_interrupts() -> None:

@@ -17,7 +17,6 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.config.execution import ExecutionSettings
@@ -25,6 +24,7 @@ from bench.errors import BenchError, unknown
 from bench.planning.jobs import Job
 from bench.running.executors import Event, Handle
 from bench.running.executors.local import run_one
+from bench.running.remote import RemoteJob
 from bench.store.store import Store
 from bench.strategy.hyperparameters import StrategyConfig
 
@@ -95,12 +95,8 @@ class Options(StrategyConfig):
 
 
 @dataclass(frozen=True)
-class _RemoteJob:
+class _RemoteJob(RemoteJob):
     """What runs on the node: one job by a local executor. Returns the name and values of its last event."""
-
-    job: Job
-    folder: Path
-    execution: ExecutionSettings
 
     def __call__(self) -> tuple[str, dict[str, Any]]:
         (last,) = deque(run_one(self.job, Store(self.folder), self.execution), maxlen=1)

@@ -7,6 +7,7 @@ safetensors and torch are, once `announce_native_files` was called.
 from __future__ import annotations
 
 import os
+import shutil
 import site
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +71,7 @@ class Audit:
                 flags = arguments[2] if event == "open" and isinstance(arguments[2], int) else 0
                 if isinstance(path, str) and (real := self._outside(path, bool(flags & _WRITES))):
                     noted.files.append(real)
-            elif event in _STARTS:
+            elif event in _STARTS and not (event == "subprocess.Popen" and _asks_the_driver(*arguments[:2])):
                 noted.processes.append(str(arguments[1] if event == "subprocess.Popen" else arguments[:1] or event))
             elif event == "socket.connect":
                 noted.connections.append(str(arguments[1]))
@@ -96,8 +97,21 @@ AUDIT = Audit()
 def _code_folders() -> Iterator[Path]:
     """Yield the folders of Python, of installed packages, of this project and of the system."""
     yield from map(Path, {sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages()})
+    yield from (Path(entry) for entry in sys.path if entry and any(Path(entry).glob("*.dist-info")))
     yield from (Path(entry) for entry in sys.path if entry and (Path(entry) / "bench").is_dir())
     yield from map(Path, _SYSTEM)
+
+
+def _asks_the_driver(program: Any, command: Any) -> bool:
+    """Whether a command only asks the driver which GPUs there are, as accelerate does for each trainer on CUDA.
+
+    Only the driver's own program counts, not another one of its name.
+    """
+    if not isinstance(command, list | tuple) or len(command) < 2 or command[0] != "nvidia-smi":
+        return False
+    found = shutil.which(os.fsdecode(program or command[0]))
+    is_the_drivers = found is not None and any(Path(os.path.realpath(found)).is_relative_to(root) for root in _SYSTEM)
+    return is_the_drivers and all(str(option).startswith(("--query-gpu=", "--format=")) for option in command[1:])
 
 
 def announce_native_files() -> None:

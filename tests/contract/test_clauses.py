@@ -16,6 +16,7 @@ from torch import nn
 from bench.budget import Budget
 from bench.contract import CLAUSES, ClauseResult, check, subprocess_reload
 from bench.contract.clause import Clause, ClockViolation
+from bench.contract.clauses import development, repeat
 from bench.contract.subprocess_reload import FittedElsewhere, ReloadProcess
 from bench.data.dataset import TrainingData
 from bench.encoders.strategy import EncoderStrategy
@@ -328,3 +329,22 @@ def test_time_that_another_process_measures_and_the_meter_does_not_is_a_fault(
 
     assert result.ok == is_kept, result.detail
     assert "10.00 s" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("device", "difference", "is_kept"),
+    [("cpu", 0.0, True), ("cpu", 5e-7, False), ("cuda", 5e-7, True), ("cuda", 1e-3, False)],
+)
+def test_a_second_fit_may_differ_by_rounding_on_a_gpu_alone(device: str, difference: float, is_kept: bool) -> None:
+    first, second = np.zeros(3), np.full(3, difference)
+    fitted = SimpleNamespace(strategy=SimpleNamespace(trains="encoder"))
+    evidence: Any = SimpleNamespace(
+        settings=SimpleNamespace(device=device),
+        answers=first,
+        fitted_elsewhere=SimpleNamespace(answers=second),
+        other_development=second,
+        fitted=fitted,
+    )
+    for check_of, clause in ((repeat.other_process, "repeat"), (development.counterfactual, "development")):
+        result = Clause(clause, (check_of,), "").examine(evidence)
+        assert result.ok == is_kept, result.detail

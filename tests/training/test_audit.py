@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json.tool
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bench.training.audit import AUDIT
 
@@ -44,3 +46,39 @@ def test_nothing_is_noted_outside_of_a_block(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("1", encoding="utf-8")
 
     assert noted.files == [] and noted.processes == [] and noted.connections == []
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "is_noted"),
+    [
+        ("/usr/bin/nvidia-smi", ["--query-gpu=count,name", "--format=csv,noheader"], False),
+        ("/home/someone/nvidia-smi", ["--query-gpu=count,name", "--format=csv,noheader"], True),
+        ("/usr/bin/nvidia-smi", ["--gpu-reset"], True),
+    ],
+)
+def test_the_question_which_gpus_there_are_is_not_noted(
+    found: str, options: list[str], is_noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", {"nvidia-smi": found}.get)
+
+    with AUDIT.noted([]) as noted:
+        sys.audit("subprocess.Popen", "nvidia-smi", ["nvidia-smi", *options], None, None)
+
+    assert bool(noted.processes) == is_noted
+
+
+def test_packages_in_a_folder_of_the_path_are_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages, other = tmp_path / "packages", tmp_path / "other"
+    metadata = packages / "some-1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Name: some", encoding="utf-8")
+    other.mkdir()
+    (other / "secret.tsv").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(packages), str(other)])
+
+    with AUDIT.noted([]) as noted:
+        metadata.read_text(encoding="utf-8")
+        (other / "secret.tsv").read_text(encoding="utf-8")
+        metadata.write_text("Name: another", encoding="utf-8")
+
+    assert noted.files == [str(other / "secret.tsv"), str(metadata)]

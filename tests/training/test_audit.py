@@ -52,7 +52,7 @@ def test_nothing_is_noted_outside_of_a_block(tmp_path: Path) -> None:
     ("found", "options", "is_noted"),
     [
         ("/usr/bin/nvidia-smi", ["--query-gpu=count,name", "--format=csv,noheader"], False),
-        ("/home/someone/nvidia-smi", ["--query-gpu=count,name", "--format=csv,noheader"], True),
+        ("/srv/tools/nvidia-smi", ["--query-gpu=count,name", "--format=csv,noheader"], True),
         ("/usr/bin/nvidia-smi", ["--gpu-reset"], True),
     ],
 )

@@ -201,8 +201,7 @@ def main() -> None:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *rows,
         "",
-        f"One round, {cores()} cores ({processor()}) with other work on them; "
-        f"`{command} --seconds {options.seconds:g}`.",
+        f"One round, {cores()} cores ({processor()}); `{command} --seconds {options.seconds:g}`.",
     ]
     if options.page:
         put_between(options.page, "executors", "\n".join(table))

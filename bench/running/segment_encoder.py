@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.config.execution import ExecutionSettings
-from bench.data.dataset import UnjudgedDataset
+from bench.data.dataset import UnjudgedPairs
 from bench.encoders.serving import encoder_of, merged
 from bench.errors import BenchError
 from bench.planning.specs import CellSpec
@@ -91,7 +91,7 @@ class SegmentEncoder:
             scorer_process(self.spec, self.store, execution.data_dir, execution.threads) as scorer,
         ):
             dataset = scorer.unjudged()
-        assert isinstance(dataset, UnjudgedDataset)
+        assert not isinstance(dataset, UnjudgedPairs), "pairs of sentences have no corpus to share"
         texts = dataset.corpus.texts
         keys = [text_key(text) for text in texts]
         parts = segments(texts, first_positions(keys, range(len(keys))).values())

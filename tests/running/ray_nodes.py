@@ -4,8 +4,9 @@
 
 The matrix is the default one, unless options of `run` change it. The cluster has three nodes on this machine: a head
 without cores, and two with one core each, which run one job each. Once half the records are there, one of the two is
-killed. Workers share the encoding of each corpus of more documents than `--encode-above`; with `--encoders 0` they do
-not. Both runs begin with an empty cache of vectors and have one thread a job.
+killed. Workers share the encoding of each corpus of more documents than `--encode-above`, and a cell that had to encode
+alone counts as a difference; with `--encoders 0` they do not share. Both runs begin with an empty cache of vectors and
+have one thread a job.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Thread
 
 import ray
 from ray.cluster_utils import Cluster
@@ -37,11 +39,22 @@ def start_cluster() -> Cluster:
     return cluster
 
 
-def run(folder: Path, name: str, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def run(folder: Path, name: str, options: Sequence[str], output: int | None = None) -> subprocess.Popen[str]:
     """Begin a run with one thread a job and a cache of its own."""
     command = [sys.executable, "-m", "bench", "run", "--out", str(folder / name), "--threads", "1", "--no-report"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BENCH_CACHE": str(folder / f"cache-{name}")}
-    return subprocess.Popen([*command, *options], cwd=ROOT, env=environment)
+    return subprocess.Popen(
+        [*command, *options], cwd=ROOT, env=environment, stdout=output, stderr=output and subprocess.STDOUT, text=True
+    )
+
+
+def show(lines: Iterable[str], alone: list[str]) -> None:
+    """Show the lines of a run as they come, and add those to `alone` that say that a cell encoded by itself."""
+    for line in lines:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if "encodes the rest of its corpus itself" in line:
+            alone.append(line.strip())
 
 
 def records(folder: Path) -> int:
@@ -85,17 +98,22 @@ def main() -> int:
             placed = f"address={cluster.address}, cpus=1"
             if arguments.encoders:
                 placed += f", encoders={arguments.encoders}, encode_above={arguments.encode_above}"
-            there = run(folder, "there", [*options, "--executor", f"ray({placed})", "--jobs", "2"])
+            there = run(folder, "there", [*options, "--executor", f"ray({placed})", "--jobs", "2"], subprocess.PIPE)
+            assert there.stdout is not None
+            alone: list[str] = []
+            shown = Thread(target=show, args=(there.stdout, alone))
+            shown.start()
             while there.poll() is None and records(folder / "there") < expected / 2:
                 time.sleep(0.2)
             sys.stdout.write(f"a node is killed after {records(folder / 'there')} of {expected} records\n")
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
             assert there.wait() == 0
+            shown.join()
         finally:
             ray.shutdown()
             cluster.shutdown()
         here, found = Content.of(folder / "here"), Content.of(folder / "there")
-        wrong, apart = differences(here, found, {}), _by_how_much(here, found)
+        wrong, apart = differences(here, found, {}) + alone, _by_how_much(here, found)
         fits = sum(1 for _ in (folder / "there").glob("fits/*/fit.json"))
     summary = f"{fits} fits, {len(found.cells)} cells: {len(wrong)} differences"
     sys.stdout.write("\n".join([summary, *wrong, *apart, ""]))

@@ -43,9 +43,10 @@ def test_segments_of_several_workers_are_the_vectors_of_one_cell_and_what_cannot
         if job.kind == "fit":
             InProcess(run.store, run.execution).submit(job)
     cells = {cell.strategy: cell for cell in run.plan.cells if cell.role == "target"}
+    (of_development,) = (cell for cell in run.plan.cells if cell.role == "development" and cell.strategy == "frozen")
 
-    def encode(strategy: str, number: int) -> int:
-        encoder = SegmentEncoder(cells[strategy], run.store, run.execution)
+    def encode(cell: CellSpec, number: int) -> int:
+        encoder = SegmentEncoder(cell, run.store, run.execution)
         try:
             return encoder.encode(number)
         finally:
@@ -59,7 +60,9 @@ def test_segments_of_several_workers_are_the_vectors_of_one_cell_and_what_cannot
     texts = tiny_dataset.corpus.texts
     assert segments_of(cells["frozen"]) == 3
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "shared"))
-    assert [encode("frozen", number) for number in (2, 0, 3, 1, 2)] == [8, 20, 0, 20, 8], "the last one is read again"
+    whose = [of_development, cells["frozen"], cells["frozen"], cells["frozen"], of_development]  # they share a corpus
+    found = [encode(cell, number) for cell, number in zip(whose, (2, 0, 3, 1, 2), strict=True)]
+    assert found == [8, 20, 0, 20, 8], "the last one is read again"
     with monkeypatch.context() as patch:
         patch.setattr(Encoder, "_batches", lambda *_: pytest.fail("encoded again"))
         shared, seconds = vectors()
@@ -68,8 +71,8 @@ def test_segments_of_several_workers_are_the_vectors_of_one_cell_and_what_cannot
     assert seconds > 0, "the cell is charged what its workers took"
 
     with pytest.raises(BenchError, match="does not represent a document as one vector"):
-        encode("frozen(representation=multi)", 0)
+        encode(cells["frozen(representation=multi)"], 0)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "small"))
     monkeypatch.setenv("BENCH_CACHE_GB", "0.000001")
     with pytest.raises(BenchError, match=r"did not take all vectors.* BENCH_CACHE_GB"):
-        encode("frozen", 0)
+        encode(cells["frozen"], 0)

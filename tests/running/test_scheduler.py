@@ -384,11 +384,11 @@ def test_an_executor_is_one_file_that_the_command_line_names(
     toy_file: Path, fake_model: Path, beir_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "--executor", "threads", "--strategy-file", str(toy_file), "--strategies"]
-    command += ["both(words)"]
+    command += ["toy,both(words)"]
     command += ["--baseline", "words", "--device", "cpu", "--model", str(fake_model), "--datasets", str(beir_folder)]
     assert main([*command, "--budget-steps", "5", "--no-report", "--out", str(tmp_path / "run")]) == 0
     assert {fit.strategy: fit.status for fit in Store(tmp_path / "run").fits()} == {
-        "words": "ok", "both(words)": "ok",
+        "words": "ok", "toy": "ok", "both(words)": "ok",
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def options(tiny_folder: Callable[[str], Path], beir_folder: Path) -> gpu_check.
 @pytest.mark.parametrize(
     ("check", "subject"),
     [
-        ("encoding", ""), ("contract", "frozen"), ("steps", "lora"), ("steps", "prefix"), ("steps", "simcse"),
+        ("encoding", ""), ("contract", "lora"), ("steps", "lora"), ("steps", "prefix"), ("steps", "simcse"),
         ("two-fits", ""), ("speed-encode", ""), ("speed-train", "lora"),
     ],
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """A cache of vectors by the content of the text: bounded in size, checked, safe under concurrent writers.
 
 A space is a folder for one way of encoding (weights, length, precision, prompt, query or document). It holds immutable
-segments. A segment is one file: a fixed header, the keys of the texts, their vectors, and a digest of all three. A
+segments. A text is known by its content; the encoder knows a query by its content and by the list that it is encoded
+with. A segment is one file: a fixed header, the keys of the texts, their vectors, and a digest of all three. A
 writer gives each segment a name of its own and renames it into place. So readers never see half a segment, writers
 never meet, and an interrupted encoding resumes after its last segment.
 
@@ -68,9 +69,14 @@ def default_bytes() -> int:
     return size
 
 
-def text_key(text: str) -> bytes:
-    """Return the 16-byte key of a text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
+def text_key(text: str, among: bytes = b"") -> bytes:
+    """Return the 16-byte key of a text, or of a text among certain others (see `list_key`)."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES, key=among).digest()
+
+
+def list_key(texts: Sequence[str]) -> bytes:
+    """Return the 16-byte key of texts in their order."""
+    return hashlib.blake2b(b"".join(map(text_key, texts)), digest_size=_KEY_BYTES).digest()
 
 
 @dataclass

@@ -17,7 +17,7 @@ from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
-from bench.retrieval.cache import VectorCache, VectorSpace, text_key
+from bench.retrieval.cache import VectorCache, VectorSpace, list_key, text_key
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
 
@@ -104,7 +104,12 @@ class Encoder:
         return self._cached(texts, "document")
 
     def queries(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
-        """Encode queries. Returns vectors and seconds as `documents` does."""
+        """Encode queries. Returns vectors and seconds as `documents` does.
+
+        The cache gives back the vectors of the same list of queries only. The last bits of a vector depend on the texts
+        that are encoded with it, and jobs encode different lists that share queries: results would depend on which job
+        came first.
+        """
         return self._cached(texts, "query")
 
     def uncached(self, texts: Sequence[str], kind: Kind) -> np.ndarray:
@@ -129,7 +134,8 @@ class Encoder:
             return self.uncached(texts, kind), time.perf_counter() - start
         space = self._space(self._cache, kind)
         vectors = vector_table(len(texts), self.dimension, self._folder)
-        keys = [text_key(text) for text in texts]
+        among = list_key(texts) if kind == "query" else b""
+        keys = [text_key(text, among) for text in texts]
         missing, seconds = space.get(keys, vectors)
         if self._meter is not None:
             self._meter.charge(seconds)

@@ -14,7 +14,7 @@ import torch
 from bench.models.base import BaseModel
 from bench.models.precision import weights_in
 from bench.retrieval.cache import VectorCache
-from bench.retrieval.encode import plan_batches, rows_of, token_lengths
+from bench.retrieval.encode import Encoder, plan_batches, rows_of, token_lengths
 from bench.strategy.resources import Resources
 
 Contexts = Callable[..., Resources]
@@ -44,6 +44,22 @@ def test_a_cached_vector_is_not_computed_again_and_is_charged_what_it_cost(
     np.testing.assert_array_equal(again, vectors[::-1])
     assert charged == pytest.approx(cost, rel=0.01)
     assert second.meter.seconds >= charged
+
+
+def test_the_vectors_of_queries_do_not_depend_on_what_the_cache_knows(
+    tiny_bert: BaseModel, tiny_resources: Contexts, tmp_path: Path
+) -> None:
+    def encoder(name: str) -> Encoder:
+        return replace(tiny_resources(tiny_bert, precision="bf16"), cache=VectorCache(tmp_path / name)).encoder
+
+    fresh, cost = encoder("fresh").queries(TEXTS)
+    used = encoder("used")
+    before = {text: used.queries([text])[0][0] for text in TEXTS}  # each without padding
+    assert any(not np.array_equal(before[text], vector) for text, vector in zip(TEXTS, fresh, strict=True))
+    np.testing.assert_array_equal(used.queries(TEXTS)[0], fresh)
+    again, charged = encoder("fresh").queries(TEXTS)
+    np.testing.assert_array_equal(again, fresh)
+    assert charged == pytest.approx(cost, rel=0.01)
 
 
 def test_an_interrupted_encoding_resumes(

@@ -59,19 +59,20 @@ _contract = partial(option, section="Contract (what a strategy trains, keeps, sa
 @_scores("--pooling", metavar="NAME", help="use cls or max pooling, to see that a wrong one is noticed")
 @_contract("--strategy-file", multiple=True, type=FILE, help="check the strategies of this file")
 @_contract("--strategies", type=STRATEGIES, help="check these, such as hybrid(lora)")
+@option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps  [default: auto; cpu for the contract]")
 @option("--model", metavar="NAME", help="base model; published scores are those of the default, all-MiniLM-L6-v2")
 @json_flag("print the checks as JSON")
 def main(
     data_dir: Path | None, datasets: str | None, precision: str, pooling: str | None, strategy_file: tuple[Path, ...],
-    strategies: str | None, model: str | None, as_json: bool,
+    strategies: str | None, device: str | None, model: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Check; returns 1 where something does not pass."""
     if strategy_file or strategies:
-        return _check_contract(strategy_file, strategies, model, as_json)
+        return _check_contract(strategy_file, strategies, device or "cpu", model, as_json)
     rows = [
         row
         for entry, folder in _on_this_machine(data_dir, datasets.split(",") if datasets else [])
-        for row in _measured(entry, folder, model, precision, pooling, as_json)
+        for row in _measured(entry, folder, device or "auto", model, precision, pooling, as_json)
     ]
     if as_json:
         from bench.commands._console import emit_json
@@ -114,7 +115,13 @@ def _on_this_machine(data_dir: Path | None, names: Sequence[str]) -> list[tuple[
 
 
 def _measured(
-    entry: CatalogueEntry, folder: Path, model: str | None, precision: str, pooling: str | None, quiet: bool
+    entry: CatalogueEntry,
+    folder: Path,
+    device: str,
+    model: str | None,
+    precision: str,
+    pooling: str | None,
+    quiet: bool,
 ) -> list[Golden]:
     """Measure one dataset as a run does: planned, fitted and scored in processes of their own."""
     from bench.commands._console import err_console
@@ -132,6 +139,7 @@ def _measured(
                 "strategies": list(expected),
                 "baseline": next(iter(expected)),
                 "datasets": [str(folder)],
+                "device": device,
                 "model": model or "",
                 "measures": [measure for measure in MEASURES if measure in expected_measures | {PRIMARY_MEASURE}],
                 "precision": precision,
@@ -213,17 +221,21 @@ def _show(rows: Sequence[Golden]) -> None:
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 
-def _check_contract(files: Sequence[Path], strategies: str | None, model: str | None, as_json: bool) -> int:
+def _check_contract(
+    files: Sequence[Path], strategies: str | None, device: str, model: str | None, as_json: bool
+) -> int:
     """Run the contract on the named strategies, or else on every strategy of the files."""
+    from bench.models.device import require, resolved
     from bench.planning.registry import Registry
     from bench.training.process_state import unspoiled
 
+    require(device)
     with unspoiled():  # from before the files are imported
-        return _checked_names(Registry(files), files, strategies, model, as_json)
+        return _checked_names(Registry(files), files, strategies, resolved(device), model, as_json)
 
 
 def _checked_names(
-    registry: Registry, files: Sequence[Path], strategies: str | None, model: str | None, as_json: bool
+    registry: Registry, files: Sequence[Path], strategies: str | None, device: str, model: str | None, as_json: bool
 ) -> int:
     from bench.commands._console import console, emit_json
     from bench.contract import check
@@ -240,7 +252,7 @@ def _checked_names(
     screen = console()
     for name in names:
         try:
-            results = check(name, base, files=files)
+            results = check(name, base, files=files, device=device)
         except NotApplicableError as error:
             report.append({"strategy": name, "not_applicable": str(error)})
             if not as_json:

@@ -1,4 +1,4 @@
-"""Checks the names of devices, and whether this machine has them."""
+"""The names of devices: what they stand for, and whether this machine has them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ def check_name(device: str) -> None:
     if device not in DEVICES and not _NUMBERED.match(device):
         hint = did_you_mean(device, DEVICES) or "."
         raise BenchError(f"unknown device {device!r}{hint} Known: {', '.join(DEVICES)}, cuda:1.")
+
+
+def resolved(device: str) -> str:
+    """Return the device that a name stands for: `auto` is the fastest one of this machine."""
+    if device != "auto":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def require(device: str) -> None:

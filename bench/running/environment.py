@@ -14,6 +14,7 @@ from bench.config.execution import ExecutionSettings
 from bench.errors import BenchError, StoreError
 from bench.evaluation.cost import PeakMemory
 from bench.expression import parse
+from bench.models.device import resolved
 from bench.planning.build import build, config_of
 from bench.planning.registry import Registry
 from bench.planning.specs import named
@@ -74,13 +75,7 @@ class JobEnvironment:
     @cached_property
     def device(self) -> str:
         """The device of tensors: the requested one, or the fastest of this machine."""
-        if self.execution.device != "auto":
-            return self.execution.device
-        import torch
-
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return resolved(self.execution.device)
 
     @cached_property
     def cache(self) -> VectorCache:

@@ -181,9 +181,11 @@ def test_the_contract_of_a_file_is_checked(
     from bench.contract import ClauseResult
 
     asked: list[str] = []
+    devices: list[str] = []
 
-    def check(name: str, model: object, files: list[Path]) -> list[ClauseResult]:
+    def check(name: str, model: object, files: list[Path], device: str) -> list[ClauseResult]:
         asked.append(name)
+        devices.append(device)
         return [ClauseResult("budget", name != "head", "what was measured")]
 
     monkeypatch.setattr("bench.contract.check", check)
@@ -192,3 +194,10 @@ def test_the_contract_of_a_file_is_checked(
     assert "FAIL budget" in capsys.readouterr().out
     assert main(["check", "--strategy-file", str(toy_file), "--strategies", "both(toy, weight=1),words", "--json"]) == 0
     assert [row["strategy"] for row in json.loads(capsys.readouterr().out)] == ["both(toy, weight=1)", "words"]
+    assert set(devices) == {"cpu"}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    for device in ("auto", "cuda:0"):
+        assert main(["check", "--strategies", "words", "--strategy-file", str(toy_file), "--device", device]) == 0
+    assert devices[-2:] == ["cuda", "cuda:0"]
+    assert main(["check", "--strategies", "words", "--strategy-file", str(toy_file), "--device", "cuda:1"]) == 2

@@ -8,6 +8,7 @@ importing torch takes seconds. Each request has a fork of its own.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import io
@@ -244,6 +245,7 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("ADAPTBENCH_THREADS", torch.get_num_threads())))
+    gc.freeze()  # what was imported is no garbage, and each fork would look through it
     for line in sys.stdin:
         answer = _in_fork(line) if sys.platform == "linux" else _in_this_process(line)
         sys.stdout.write(_ANSWER + json.dumps(answer) + "\n")

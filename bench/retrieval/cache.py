@@ -69,14 +69,16 @@ def default_bytes() -> int:
     return size
 
 
-def text_key(text: str, among: bytes = b"") -> bytes:
-    """Return the 16-byte key of a text, or of a text among certain others (see `list_key`)."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES, key=among).digest()
+def text_key(text: str) -> bytes:
+    """Return the 16-byte key of a text."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
 
 
-def list_key(texts: Sequence[str]) -> bytes:
-    """Return the 16-byte key of texts in their order."""
-    return hashlib.blake2b(b"".join(map(text_key, texts)), digest_size=_KEY_BYTES).digest()
+def keys_in_list(texts: Sequence[str]) -> list[bytes]:
+    """Return the 16-byte keys of the texts of a list. In another list, or in another order, a text has another key."""
+    keys = [text_key(text) for text in texts]
+    whole = hashlib.blake2b(b"".join(keys)).digest()
+    return [hashlib.blake2b(key, digest_size=_KEY_BYTES, key=whole).digest() for key in keys]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from bench.models.length import UNLIMITED, beginnings, cut_to, length_limit
 from bench.models.precision import resolve, weights_in
 from bench.models.state import model_state
 from bench.progress import Progress, silent
-from bench.retrieval.cache import VectorCache, VectorSpace, list_key, text_key
+from bench.retrieval.cache import VectorCache, VectorSpace, keys_in_list, text_key
 from bench.retrieval.prefetch import ahead
 from bench.retrieval.table import vector_table
 
@@ -134,8 +134,7 @@ class Encoder:
             return self.uncached(texts, kind), time.perf_counter() - start
         space = self._space(self._cache, kind)
         vectors = vector_table(len(texts), self.dimension, self._folder)
-        among = list_key(texts) if kind == "query" else b""
-        keys = [text_key(text, among) for text in texts]
+        keys = keys_in_list(texts) if kind == "query" else [text_key(text) for text in texts]
         missing, seconds = space.get(keys, vectors)
         if self._meter is not None:
             self._meter.charge(seconds)

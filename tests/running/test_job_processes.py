@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import psutil
@@ -72,9 +74,12 @@ def test_killed_jobs_leave_no_temporary_folder(
 ) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
+    get_temp_dir()  # the folder of the fork server's socket, which outlives this test
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    run(toy_config(strategies="toy(does=die),toy(does=exit)", baseline="toy(does=die)"))
+    outcome = run(toy_config(strategies="toy(does=die),toy(does=exit)", baseline="toy(does=die)"))
+    died, exited = sorted((fit.reason for fit in outcome.store.fits()), key=lambda reason: "SIGKILL" not in reason)
+    assert "the signal SIGKILL ended its process" in died and "its process ended with code 3" in exited
     assert [each.name for each in folder.iterdir() if each.name.startswith("adaptbench-")] == []
 
 
@@ -121,18 +126,40 @@ def fork_server() -> psutil.Process:
     return next(child for child in psutil.Process().children() if any("forkserver" in word for word in child.cmdline()))
 
 
+def refuse_while_ending(monkeypatch: pytest.MonkeyPatch, lost: list[float]) -> list[str]:
+    """Have the fork server start nothing for half a second after each moment in `lost`; return what it refused.
+
+    The system takes that long on a busy machine to end a killed one. Until then Python takes it for alive.
+    """
+    start, refused = ForkServerProcess.start, list[str]()
+
+    def start_or_refuse(self: ForkServerProcess) -> None:
+        if any(0 <= time.monotonic() - moment < 0.5 for moment in lost):
+            refused.append(self.name)
+            raise EOFError
+        start(self)
+
+    monkeypatch.setattr(ForkServerProcess, "start", start_or_refuse)
+    return refused
+
+
 def run_small(config: RunConfig, watch: Watch) -> RunResult:
     return Run.prepare(config).execute(watch, partial(LocalExecutor, preload=SMALL_PRELOAD))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux")
-def test_a_killed_fork_server_is_started_again_and_its_jobs_too(toy_config: Configure, tmp_path: Path) -> None:
+def test_a_killed_fork_server_is_started_again_and_its_jobs_too(
+    toy_config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The job of the dead server ends before it is submitted again: it never writes."""
     marker = tmp_path / "pids"
     written: list[bool] = []
+    lost: list[float] = []
+    refused = refuse_while_ending(monkeypatch, lost)
 
     def kill_once() -> None:
         wait_for(lambda: marker.exists() and marker.read_text().strip())
+        lost.append(time.monotonic())
         fork_server().kill()
         wait_for(lambda: len(started(marker)) == 2)
         written.append(alive(started(marker)[0]))
@@ -144,8 +171,27 @@ def test_a_killed_fork_server_is_started_again_and_its_jobs_too(toy_config: Conf
     outcome = run_small(toy_config(set=f"toy.does=wait,toy.marker={marker}".split(",")), watch)
     notes = [values["text"] for name, values in watch.events if name == "note"]
     assert any("submitted again: the fork server" in note for note in notes), notes
+    reason = outcome.store.fits()[0].reason
+    assert refused == [], "a server that is still ending is not asked"
+    assert "SIGKILL" in reason, "the second attempt, which the test has killed"
     assert written == [False], "the first attempt was gone when the second began"
-    assert "SIGKILL" in outcome.store.fits()[0].reason, "the second attempt, which the test has killed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux")
+def test_a_fork_server_that_ends_while_it_starts_a_process_costs_one_attempt(
+    toy_config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[float] = []
+    refused = refuse_while_ending(monkeypatch, lost)
+    start_or_refuse = ForkServerProcess.start
+
+    def lose_the_first(self: ForkServerProcess) -> None:
+        lost[:] = lost or [time.monotonic()]
+        start_or_refuse(self)
+
+    monkeypatch.setattr(ForkServerProcess, "start", lose_the_first)
+    assert run_small(toy_config(), Watch()).statuses == {"ok": 1}
+    assert len(refused) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux")

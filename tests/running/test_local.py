@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,6 +220,33 @@ def test_loaded_libraries_use_the_threads_of_the_job() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert len(said.split()) > 3 and set(said.split()) == {"1"}
+
+
+STARTS_FORK_SERVER = """
+from bench.config.execution import ExecutionSettings
+from bench.running.executors.local import best_start_method
+from multiprocessing import forkserver
+method = best_start_method(ExecutionSettings(device="cpu"))
+try:
+    forkserver.ensure_running()
+    print(method, "can")
+except OSError as error:
+    print(method, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a fork server on Linux")
+@pytest.mark.parametrize(("length", "said"), [(75, "forkserver can"), (76, "spawn AF_UNIX path too long")])
+def test_processes_are_spawned_where_the_socket_of_a_fork_server_would_have_too_long_a_path(
+    length: int, said: str
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        temporary = Path(short, "t" * (length - len(short) - 1))
+        temporary.mkdir()
+        variables = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", STARTS_FORK_SERVER]
+        answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == said
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:

@@ -10,6 +10,8 @@ A second process beside each job is its scorer: it reads the dataset, and no cod
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
+import os
 import signal
 import sys
 import time
@@ -55,9 +57,16 @@ _LINGER_SECONDS = 0.5
 """How long processes that a job has started may outlive it."""
 _POLL_SECONDS = 0.5
 """How long a supervisor waits for the next event of its only job before it looks again."""
+_PAUSE_SECONDS = 1.0
+"""How long no process is started after the fork server was lost.
+
+Until the system has ended a dying server, Python takes it for alive, and whatever it is asked to start fails.
+"""
 _SERVER = "the fork server, which starts the processes of jobs,"
 _SERVER_LOST = 255
 """The exit code that Python gives a process whose fork server is gone."""
+_LONGEST_SOCKET = 107
+"""The longest path, in bytes, that a socket may have on Linux: `unix(7)`."""
 _OOM_COUNTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -118,6 +127,8 @@ class LocalExecutor:
             self._context.set_forkserver_preload(["bench.running.ignore_interrupts", *preload])
         self._running: dict[Handle, _Running] = {}
         self._events: list[Event] = []
+        self._starts_from = 0.0
+        """Before this moment (`time.monotonic`), a fork server that was lost may still be ending."""
 
     def submit(self, job: Job) -> Handle:
         """Start the process of a job."""
@@ -135,6 +146,7 @@ class LocalExecutor:
             target=scorer_process.main, args=scorer_arguments, name=f"scorer of {job.title}", daemon=True
         )
         process = self._context.Process(target=worker.main, args=arguments, name=job.title)
+        time.sleep(max(0.0, self._starts_from - time.monotonic()))
         try:
             scorer.start()
             process.start()
@@ -142,7 +154,8 @@ class LocalExecutor:
             ours.close()
             if scorer.pid is not None:
                 scorer.kill()
-            reason = f"{_SERVER} was ended while it started a process ({type(error).__name__})"
+            self._starts_from = time.monotonic() + _PAUSE_SECONDS
+            reason = f"{_SERVER} was ended or failed while it started a process ({error!r})"
             values = {"status": "failed", "reason": reason, "retry": True}
             self._events += [Event(job.name, "started"), Event(job.name, "lost", values)]
             return job.name
@@ -224,6 +237,7 @@ class LocalExecutor:
         is_orphan = each.process.exitcode == _SERVER_LOST and self._context.get_start_method() == "forkserver"
         if is_orphan:
             wait_until_gone(each.pid, _GRACE_SECONDS)
+            self._starts_from = time.monotonic() + _PAUSE_SECONDS
         remove_abandoned()
         status, reason = _cause_of_death(each)
         if is_orphan:
@@ -272,9 +286,16 @@ def _described(job: Job) -> LiveJob:
 
 
 def best_start_method(execution: ExecutionSettings) -> str:
-    """Return how to start processes: by fork server on Linux without a GPU, else by spawning them."""
+    """Return how to start processes: by fork server on Linux without a GPU, else by spawning them.
+
+    The fork server has a socket in the temporary folder. Where the path of that folder is too long for it, they are
+    spawned, too.
+    """
     gpu = execution.device.startswith(("cuda", "mps")) or (execution.device == "auto" and bool(accelerator()))
-    return "spawn" if gpu or not sys.platform.startswith("linux") else "forkserver"
+    if gpu or not sys.platform.startswith("linux"):
+        return "spawn"
+    socket = Path(multiprocessing.util.get_temp_dir(), "listener-12345678")  # as the server names it
+    return "forkserver" if len(os.fsencode(socket)) <= _LONGEST_SOCKET else "spawn"
 
 
 def _cause_of_death(each: _Running) -> tuple[str, str]:
